@@ -1,0 +1,28 @@
+# Thin: each target is a line or two that a person could type. The set-up is scripts/setup.sh.
+# PYTHON=python3.12 and PIP_ARGS='--extra-index-url …' are handed to it.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint docs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+setup: ## make .venv with all that the other targets need
+	@scripts/setup.sh
+
+demo: setup ## integrate the simulated olfactory bulb and show it (without a display: pictures in demo/)
+	scripts/with_display.sh .venv/bin/napari-staligner demo $(shell scripts/with_display.sh --seen || echo --screenshots demo)
+
+test: setup ## run the tests
+	scripts/with_display.sh --hidden .venv/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## ruff, mypy and the manifest
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/npe2 validate napari.yaml
+
+docs: setup ## take the pictures of the documentation
+	scripts/with_display.sh --hidden .venv/bin/python scripts/make_screenshots.py
+
+clean: ## remove what the other targets made, .venv included
+	rm -rf .venv build dist demo .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,44 @@
+"""Integrate slices of spatial transcriptomics with STAligner and judge the result on the tissue.
+
+Importing the package loads neither torch nor Qt; each public name loads what it needs when it is
+first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_staligner._errors import InputError as InputError
+    from napari_staligner.core.domains import find_domains as find_domains
+    from napari_staligner.core.integrate import integrate as integrate
+    from napari_staligner.core.settings import Settings as Settings
+    from napari_staligner.io.h5ad import read_slices as read_slices
+    from napari_staligner.io.h5ad import write_result as write_result
+    from napari_staligner.samples import simulated_olfactory_bulb as simulated_olfactory_bulb
+
+_WHERE = {
+    "InputError": "_errors",
+    "Settings": "core.settings",
+    "find_domains": "core.domains",
+    "integrate": "core.integrate",
+    "read_slices": "io.h5ad",
+    "simulated_olfactory_bulb": "samples",
+    "write_result": "io.h5ad",
+}
+
+__all__ = [*_WHERE, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("napari-staligner")
+    if name in _WHERE:
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,22 @@
+"""What goes wrong because of the input, said in one sentence."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """The input or a setting cannot be used.
+
+    The message is one sentence that names the slice, the slot and the remedy; it is shown as it
+    is, in a dock's status line or on stderr.
+    """
+
+
+class InputWarning(UserWarning):
+    """The input is used, but not as the user may expect; one sentence, shown as it is."""
+
+
+class ComputeError(Exception):
+    """The computation failed for a reason outside the input, memory for one.
+
+    Deliberately no :class:`RuntimeError`: a generator worker of superqt swallows those.
+    """

@@ -1,0 +1,47 @@
+"""Every key this package writes to AnnData or to layer metadata, once, with its meaning."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- slots of the concatenated AnnData -------------------------------------------------------
+SLICE: Final = "slice"
+"""``obs``, categorical: the slice a spot belongs to, categories in the order of loading."""
+DOMAIN: Final = "domain"
+"""``obs``, categorical: the integrated domain of a spot."""
+DOMAIN_COLORS: Final = "domain_colors"
+"""``uns``, list of hex colours, one per category of ``obs["domain"]``."""
+CONFIDENCE: Final = "alignment_confidence"
+"""``obs``, float32 in 0..1: how well the other slices share the spot's neighbourhood in z."""
+EMBEDDING: Final = "STAligner"
+"""``obsm``, float32 (spots, 30): the embedding z."""
+SPATIAL: Final = "spatial"
+"""``obsm``, (spots, 2): coordinates as they came, in the units of each slice; also the key of
+the tissue images in ``uns``."""
+SPATIAL_ALIGNED: Final = "spatial_aligned"
+"""``obsm``, float64 (spots, 2): coordinates in the frame of the reference slice."""
+CONNECTIVITIES: Final = "spatial_connectivities"
+"""``obsp``, CSR: 1 where two spots of a slice are neighbours (squidpy's name)."""
+DISTANCES: Final = "spatial_distances"
+"""``obsp``, CSR: distance between neighbours, in the units of the slice (squidpy's name)."""
+ATTENTION: Final = "attention"
+"""``obsp``, CSR float32: row = receiving spot, column = sending spot, rows sum to 1."""
+MUTUAL: Final = "mutual_neighbors"
+"""``obsp``, CSR float32: distance in z between mutual nearest neighbours of two slices."""
+USED_GENE: Final = "used_by_staligner"
+"""``var``, bool: the gene was shared by all slices, variable, and used for the embedding."""
+IN_SLICE: Final = "in_slice"
+"""``varm``, bool (genes, slices): the gene was in the slice; absent genes are zeros in ``X``."""
+STALIGNER: Final = "staligner"
+"""``uns``, dict: ``params``, ``version``, ``loss``, ``transforms``, ``slices``, ``pairs``,
+``domains``, ``notes``."""
+
+# -- metadata of napari layers ----------------------------------------------------------------
+LAYER_ROLE: Final = "staligner_role"
+"""``image``, ``spots``, ``graph`` or ``attention``: what the layer shows."""
+LAYER_SLICE: Final = "staligner_slice"
+"""Name of the slice that the layer belongs to."""
+LAYER_RESULT: Final = "staligner_result"
+"""The concatenated AnnData, on spots layers that were read from a file of results."""
+LAYER_ADATA: Final = "adata"
+"""The slice's own AnnData (napari-spatialdata's name)."""

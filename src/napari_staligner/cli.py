@@ -1,0 +1,330 @@
+"""The shell: integrate, view, demo, info."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.settings import PRESETS, Settings
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_staligner.core.progress import Progress, Steps
+
+app = typer.Typer(
+    name="napari-staligner",
+    help="Integrate slices of spatial transcriptomics with STAligner, and look at the result.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Preset = StrEnum("Preset", {name.replace("-", "_"): name for name in PRESETS})  # type: ignore[misc]
+Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda")})  # type: ignore[misc]
+Positives = StrEnum("Positives", {name: name for name in ("random", "nearest")})  # type: ignore[misc]
+
+_DEFAULT = Settings()
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what the input got wrong into one sentence on stderr and exit code 2."""
+    try:
+        yield
+    except (InputError, ComputeError) as error:
+        _errors().print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        _errors().print("Cancelled; nothing was written.")
+        raise typer.Exit(130) from None
+
+
+def _errors() -> Console:
+    # Made at each use: stderr may have been replaced since the import.
+    return Console(stderr=True, highlight=False)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _help(text: str, default: Any) -> str:
+    return f"{text} [default: {default}]"
+
+
+@app.command()
+def integrate(
+    slices: Annotated[list[Path], typer.Argument(help="Slices, as .h5ad files.", metavar="SLICE...")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the result goes, .h5ad.")],
+    slice_key: Annotated[
+        str | None, typer.Option(help="Column of obs that tells the slices of one file apart.")
+    ] = None,
+    counts_layer: Annotated[
+        str | None, typer.Option(help="Layer that holds the raw counts, if X does not.")
+    ] = None,
+    preset: Annotated[
+        Preset | None, typer.Option(help="Settings that suit a technology.")
+    ] = None,
+    domains: Annotated[
+        int | None, typer.Option(help="Number of domains, by a Gaussian mixture.", metavar="K")
+    ] = None,
+    resolution: Annotated[
+        float | None,
+        typer.Option(help=_help("Resolution of Leiden, without --domains.", _DEFAULT.resolution)),
+    ] = None,
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="Smooth the domains by majority of neighbours.")
+    ] = False,
+    radius: Annotated[
+        float | None,
+        typer.Option(help="Neighbours are closer than this. [default: found, about 6 neighbours]"),
+    ] = None,
+    neighbors: Annotated[
+        int | None, typer.Option(help="Neighbours per spot, instead of a radius.", metavar="K")
+    ] = None,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Align each slice with the next only (serial sections).")
+    ] = False,
+    pretrain_epochs: Annotated[
+        int | None,
+        typer.Option(help=_help("Epochs of reconstruction alone.", _DEFAULT.pretrain_epochs)),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help=_help("Epochs with triplets.", _DEFAULT.epochs))
+    ] = None,
+    refresh: Annotated[
+        int | None,
+        typer.Option(help=_help("Epochs between two searches for matches.", _DEFAULT.refresh)),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help=_help("Weight of reconstruction against triplets.", _DEFAULT.alpha)),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help=_help("Margin of the triplets.", _DEFAULT.margin))
+    ] = None,
+    mnn_k: Annotated[
+        int | None,
+        typer.Option(help=_help("Nearest neighbours looked at for matches.", _DEFAULT.mnn_k)),
+    ] = None,
+    positives: Annotated[
+        Positives | None,
+        typer.Option(help=_help("Which match becomes the positive.", _DEFAULT.positives)),
+    ] = None,
+    genes: Annotated[
+        int | None, typer.Option(help=_help("Variable genes per slice.", _DEFAULT.n_top_genes))
+    ] = None,
+    hidden: Annotated[
+        int | None, typer.Option(help=_help("Width of the hidden layer.", _DEFAULT.hidden))
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help=_help("Learning rate.", _DEFAULT.learning_rate))
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help=_help("Seed.", _DEFAULT.seed))] = None,
+    device: Annotated[
+        Device | None, typer.Option(help=_help("Where to compute.", _DEFAULT.device))
+    ] = None,
+) -> None:
+    """Integrate slices and write one .h5ad with embedding, domains and attention."""
+    options = {
+        "counts_layer": counts_layer,
+        "domains": domains,
+        "resolution": resolution,
+        "smooth": smooth or None,
+        "radius": radius,
+        "n_neighbors": neighbors,
+        "pretrain_epochs": pretrain_epochs,
+        "epochs": epochs,
+        "refresh": refresh,
+        "alpha": alpha,
+        "margin": margin,
+        "mnn_k": mnn_k,
+        "positives": positives and str(positives),
+        "n_top_genes": genes,
+        "hidden": hidden,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "device": device and str(device),
+    }
+    with _sentences():
+        settings = _settings(preset and str(preset), options)
+        _integrate(slices, output, slice_key, settings, chain)
+
+
+def _settings(preset: str | None, options: dict[str, Any]) -> Settings:
+    from dataclasses import replace
+
+    if options["domains"] is not None and options["resolution"] is not None:
+        raise InputError("Give either --domains or --resolution, not both.")
+    settings = Settings() if preset is None else Settings().with_preset(preset)
+    return replace(settings, **{key: v for key, v in options.items() if v is not None})
+
+
+def _integrate(
+    paths: list[Path], output: Path, slice_key: str | None, settings: Settings, chain: bool
+) -> None:
+    from dataclasses import replace
+    from itertools import pairwise
+
+    from napari_staligner.core.integrate import integrate_steps
+    from napari_staligner.io.h5ad import check_target, read_slices, write_result
+
+    check_target(output)
+    slices = read_slices(paths, slice_key=slice_key)
+    if chain:
+        settings = replace(settings, pairs=tuple(pairwise(name for name, _ in slices)))
+    result = _with_bar(integrate_steps(slices, settings))
+    write_result(result, output)
+    console = Console()
+    console.print(_domain_table(result))
+    console.print(f"Written to {_escape(str(output))}", soft_wrap=True)
+
+
+def _with_bar(steps: Steps[AnnData]) -> AnnData:
+    """Run a computation with a progress bar on stderr."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from napari_staligner.core.progress import finish
+
+    columns = (
+        TextColumn("{task.description:<32}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=_errors()) as bar:
+        task = bar.add_task("start", total=None)
+
+        def say(step: Progress) -> None:
+            what = step.stage if step.loss is None else f"{step.stage}, epoch {step.loss.epoch}"
+            bar.update(task, description=what, completed=step.done, total=step.total)
+            if step.note:
+                bar.console.print(f"[yellow]Note:[/] {_escape(step.note)}", soft_wrap=True)
+
+        return finish(steps, say)
+
+
+def _domain_table(result: AnnData) -> Any:
+    import pandas as pd
+    from rich.table import Table
+
+    from napari_staligner import _keys as K
+
+    counts = pd.crosstab(result.obs[K.DOMAIN], result.obs[K.SLICE])
+    table = Table(title="Spots by domain and slice")
+    table.add_column("domain")
+    for name in counts.columns:
+        table.add_column(_escape(str(name)), justify="right")
+    for domain, row in counts.iterrows():
+        table.add_row(_escape(str(domain)), *map(str, row))
+    return table
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="A slice or a result, .h5ad.")],
+) -> None:
+    """Say what is in a file, as a table."""
+    with _sentences():
+        from napari_staligner.io.h5ad import read_any
+
+        kind, content = read_any(file)
+        console = Console()
+        if kind == "result":
+            console.print(_result_table(file, content))
+            console.print(_domain_table(content))
+        else:
+            for name, adata in content:
+                console.print(_slice_table(name, adata))
+
+
+def _slice_table(name: str, adata: AnnData) -> Any:
+    import numpy as np
+    from rich.table import Table
+
+    from napari_staligner import _keys as K
+    from napari_staligner.core.graph import find_radius, spacing
+    from napari_staligner.core.slices import is_counts
+    from napari_staligner.io.images import tissue_image
+
+    table = Table(title=f"Slice {_escape(name)}", show_header=False)
+    table.add_row("spots × genes", f"{adata.n_obs} × {adata.n_vars}")
+    if adata.X is not None:
+        values = np.asarray(adata.X.data if hasattr(adata.X, "indptr") else adata.X)
+        table.add_row("X", "counts" if is_counts(values) else "normalised values, not counts")
+    table.add_row("layers", _escape(", ".join(adata.layers) or "none"))
+    table.add_row("obs", _escape(", ".join(map(str, adata.obs.columns)) or "none"))
+    points = np.asarray(adata.obsm[K.SPATIAL], dtype=float) if K.SPATIAL in adata.obsm else None
+    if points is None:
+        table.add_row(f"obsm[{K.SPATIAL!r}]".replace("[", r"\["), "missing: needed to integrate")
+    elif np.isfinite(points).all() and len(points) > 1:
+        low, high = points.min(axis=0), points.max(axis=0)
+        extent = ", ".join(f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))
+        table.add_row("coordinates", extent)
+        table.add_row("spacing", f"{spacing(points):g}")
+        table.add_row("radius for about 6 neighbours", f"{find_radius(points):g}")
+    image = tissue_image(adata)
+    table.add_row("image", "none" if image is None else "{1} × {0} pixels".format(*image[0].shape))
+    return table
+
+
+def _result_table(file: Path, result: AnnData) -> Any:
+    from rich.table import Table
+
+    from napari_staligner import _keys as K
+
+    kept = result.uns[K.STALIGNER]
+    table = Table(title=f"Integrated slices in {_escape(file.name)}", show_header=False)
+    table.add_row("slices", _escape(", ".join(map(str, result.obs[K.SLICE].cat.categories))))
+    table.add_row("spots × genes", f"{result.n_obs} × {result.n_vars}")
+    if K.USED_GENE in result.var:
+        table.add_row("genes used", str(int(result.var[K.USED_GENE].sum())))
+    table.add_row("embedding", f"obsm {K.EMBEDDING}, {result.obsm[K.EMBEDDING].shape[1]} wide")
+    table.add_row("made by", f"napari-staligner {kept.get('version', '?')}")
+    for key, value in kept.get("params", {}).items():
+        table.add_row(_escape(str(key)), _escape(str(value)))
+    for note in kept.get("notes", ()):
+        table.add_row("note", _escape(str(note)))
+    return table
+
+
+@app.command()
+def view(
+    files: Annotated[list[Path], typer.Argument(help="Slices or a result, .h5ad.", metavar="FILE...")],
+) -> None:
+    """Open slices or a result in napari, with the docks."""
+    with _sentences():
+        from napari_staligner.demo import view_files
+
+        view_files(files)
+
+
+@app.command()
+def demo(
+    screenshots: Annotated[
+        Path | None,
+        typer.Option(help="Leave pictures in this folder and quit, instead of staying open."),
+    ] = None,
+) -> None:
+    """Run the main job on the simulated olfactory bulb, through the docks."""
+    with _sentences():
+        from napari_staligner.demo import run_demo
+
+        for path in run_demo(screenshots):
+            typer.echo(path)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,6 @@
+"""The headless engine: AnnData in, AnnData out. Nothing here knows of Qt or napari.
+
+Read in this order: ``settings`` (what can be chosen), ``slices`` (checks and preparation),
+``graph``, ``model``, ``triplets``, ``training`` (the method), ``domains``, ``registration``,
+``confidence`` (what is made of the embedding), ``integrate`` (all of it in one call).
+"""

@@ -1,0 +1,253 @@
+"""Domains: clusters of the embedding, the same in all slices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.palette import categorical_colors
+from napari_staligner.core.progress import Progress, Steps, finish
+from napari_staligner.core.settings import Settings
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+STARTS = 10
+TRIAL_TOLERANCE, TOLERANCE = 1e-3, 1e-5
+
+
+def find_domains(
+    adata: AnnData,
+    domains: int | None = None,
+    *,
+    resolution: float = 1.0,
+    smooth: bool = False,
+    seed: int = 666,
+    copy: bool = False,
+) -> AnnData | None:
+    """Find domains in the embedding of integrated slices.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices; reads ``obsm["STAligner"]`` and ``obsp["spatial_connectivities"]``.
+    domains
+        Number of domains, found by a Gaussian mixture with one covariance shared by all
+        components (mclust's EEE); ``None`` uses Leiden.
+    resolution
+        Resolution of Leiden.
+    smooth
+        Replace each domain by the majority among the spot and its spatial neighbours.
+    seed
+        Seed of the starts.
+    copy
+        Return a changed copy.
+
+    Returns
+    -------
+    ``None``, or the copy. Sets ``obs["domain"]``, ``uns["domain_colors"]`` and
+    ``uns["staligner"]["domains"]``.
+
+    Raises
+    ------
+    InputError
+        There is no embedding.
+    """
+    if K.EMBEDDING not in adata.obsm:
+        raise InputError(f"There is no obsm[{K.EMBEDDING!r}]: integrate the slices first.")
+    adata = adata.copy() if copy else adata
+    settings = Settings(domains=domains, resolution=resolution, smooth=smooth, seed=seed)
+    connected = adata.obsp.get(K.CONNECTIVITIES)
+    labels = finish(domain_steps(np.asarray(adata.obsm[K.EMBEDDING]), connected, settings))
+    record_domains(adata, labels, settings)
+    return adata if copy else None
+
+
+def domain_steps(
+    embedding: NDArray[np.float32], connectivities: Any, settings: Settings
+) -> Steps[NDArray[np.int64]]:
+    """Cluster an embedding.
+
+    Parameters
+    ----------
+    embedding
+        Shape (spots, d).
+    connectivities
+        Shape (spots, spots), CSR; needed for ``smooth`` only.
+    settings
+        ``domains`` or ``resolution``, ``smooth``, ``seed``.
+
+    Returns
+    -------
+    Shape (spots,): 0, 1, … with the largest domain first.
+    """
+    z = np.asarray(embedding, dtype=np.float64)
+    if settings.domains is not None:
+        labels = yield from _mixture(z, min(settings.domains, len(z)), settings.seed)
+    else:
+        yield Progress("Leiden", 0, 1)
+        labels = _leiden(embedding, settings.resolution, settings.seed)
+    if settings.smooth and connectivities is not None:
+        labels = smooth_labels(labels, connectivities)
+    yield Progress("domains", 1, 1)
+    return _largest_first(labels)
+
+
+def _mixture(z: NDArray[np.float64], k: int, seed: int) -> Steps[NDArray[np.int64]]:
+    """Best of several starts by likelihood: one start alone falls into poor optima."""
+    best: Any = None
+    for done, start in enumerate(_starts(z, k, seed)):
+        yield Progress("domains", done, STARTS + 1)
+        trial = _fit(z, start, TRIAL_TOLERANCE)
+        if best is None or trial.lower_bound_ > best.lower_bound_:
+            best = trial
+    yield Progress("domains", STARTS, STARTS + 1)
+    return np.asarray(_fit(z, best.predict(z), TOLERANCE).predict(z), dtype=np.int64)
+
+
+def _starts(z: NDArray[np.float64], k: int, seed: int) -> Any:
+    """Labels to start from: k-means of several seeds, and Ward's tree of a sample."""
+    from sklearn.cluster import KMeans
+
+    yield _ward(z, k, seed)
+    for start in range(STARTS - 1):
+        yield KMeans(k, n_init=1, init="random", random_state=seed + start).fit(z).labels_
+
+
+def _ward(z: NDArray[np.float64], k: int, seed: int, sample: int = 2000) -> NDArray[np.int64]:
+    """Ward's tree on a sample, the others to the nearest mean (as mclust starts)."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import cdist
+
+    rng = np.random.default_rng(seed)
+    some = z if len(z) <= sample else z[np.sort(rng.choice(len(z), sample, replace=False))]
+    labels = fcluster(linkage(some, "ward"), k, criterion="maxclust") - 1
+    means = np.stack([some[labels == label].mean(axis=0) for label in np.unique(labels)])
+    return np.asarray(cdist(z, means).argmin(axis=1), dtype=np.int64)
+
+
+def _fit(z: NDArray[np.float64], labels: NDArray[np.integer[Any]], tolerance: float) -> Any:
+    """Mixture with one shared covariance, from labels to the optimum nearby."""
+    from sklearn.mixture import GaussianMixture
+
+    found, codes = np.unique(labels, return_inverse=True)
+    shares = np.bincount(codes) / len(z)
+    means = np.stack([z[codes == label].mean(axis=0) for label in range(len(found))])
+    residual = z - means[codes]
+    covariance = residual.T @ residual / len(z) + 1e-6 * np.eye(z.shape[1])
+    mixture = GaussianMixture(
+        len(found),
+        covariance_type="tied",
+        tol=tolerance,
+        max_iter=1000,
+        means_init=means,
+        weights_init=shares,
+        precisions_init=np.linalg.inv(covariance),
+        random_state=0,
+    )
+    return mixture.fit(z)
+
+
+def _leiden(embedding: NDArray[np.floating[Any]], resolution: float, seed: int) -> NDArray[np.int64]:
+    import scanpy as sc
+    from anndata import AnnData
+
+    slim = AnnData(shape=(len(embedding), 0), obsm={"z": np.asarray(embedding, dtype=np.float32)})
+    sc.pp.neighbors(slim, n_neighbors=min(15, len(embedding) - 1), use_rep="z", random_state=seed)
+    sc.tl.leiden(
+        slim,
+        resolution=resolution,
+        random_state=seed,
+        flavor="igraph",
+        n_iterations=2,
+        directed=False,
+    )
+    return slim.obs["leiden"].astype(int).to_numpy(dtype=np.int64)
+
+
+def smooth_labels(labels: NDArray[np.integer[Any]], connectivities: Any) -> NDArray[np.int64]:
+    """Give each spot the majority label among itself and its spatial neighbours.
+
+    Parameters
+    ----------
+    labels
+        Shape (spots,): 0, 1, …
+    connectivities
+        Shape (spots, spots), CSR.
+
+    Returns
+    -------
+    Shape (spots,); on a tie the spot keeps its own label.
+    """
+    n = len(labels)
+    ones = sparse.csr_matrix((np.ones(n), (np.arange(n), labels)))
+    votes = (sparse.csr_matrix(connectivities) @ ones + ones).toarray()
+    # Half a vote breaks ties in favour of the spot's own label and no more.
+    votes[np.arange(n), labels] += 0.5
+    return np.asarray(votes.argmax(axis=1), dtype=np.int64)
+
+
+def _largest_first(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    found, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    rank = np.empty(len(found), dtype=np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(len(found))
+    return np.asarray(rank[codes], dtype=np.int64)
+
+
+def record_domains(adata: AnnData, labels: NDArray[np.integer[Any]], settings: Settings) -> None:
+    """Write labels as domains; one that matches a domain of before keeps its name and colour.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices; sets ``obs["domain"]``, ``uns["domain_colors"]`` and, in
+        ``uns["staligner"]["params"]``, what the domains were found with.
+    labels
+        Shape (spots,): 0, 1, …
+    settings
+        What they were found with.
+    """
+    import pandas as pd
+
+    k = int(labels.max()) + 1
+    names, colors = _inherit(adata, labels, k)
+    order = sorted(range(k), key=lambda i: (len(names[i]), names[i]))
+    adata.obs[K.DOMAIN] = pd.Categorical(
+        np.array(names, dtype=object)[labels], categories=[names[i] for i in order]
+    )
+    adata.uns[K.DOMAIN_COLORS] = [colors[i] for i in order]
+    params = adata.uns.setdefault(K.STALIGNER, {}).setdefault("params", {})
+    params.update(resolution=settings.resolution, smooth=settings.smooth)
+    params.pop("domains", None)
+    if settings.domains is not None:
+        params["domains"] = settings.domains
+
+
+def _inherit(
+    adata: AnnData, labels: NDArray[np.integer[Any]], k: int
+) -> tuple[list[str], list[str]]:
+    """Names and colours of k new domains, taken from the domains of before where they overlap."""
+    from scipy.optimize import linear_sum_assignment
+
+    old = adata.obs[K.DOMAIN].cat if K.DOMAIN in adata.obs else None
+    old_names = [] if old is None else [str(name) for name in old.categories]
+    old_colors = [str(color) for color in adata.uns.get(K.DOMAIN_COLORS, [])]
+    names, colors = [""] * k, [""] * k
+    if old is not None and len(old_colors) == len(old_names):
+        both = np.zeros((k, len(old_names)), dtype=np.int64)
+        known = old.codes.to_numpy() >= 0
+        np.add.at(both, (labels[known], old.codes.to_numpy()[known]), 1)
+        for new, before in zip(*linear_sum_assignment(-both), strict=True):
+            if both[new, before]:
+                names[new], colors[new] = old_names[before], old_colors[before]
+    free_names = (str(n) for n in range(1, 10**6) if str(n) not in names)
+    free_colors = (c for c in categorical_colors(k + len(old_names)) if c not in colors)
+    for i in range(k):
+        names[i] = names[i] or next(free_names)
+        colors[i] = colors[i] or next(free_colors, categorical_colors(k)[i])
+    return names, colors

@@ -1,0 +1,214 @@
+"""The spatial graph of a slice: who is a neighbour of whom on the tissue."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+from scipy.spatial import KDTree
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.settings import Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WANTED_NEIGHBORS = 6
+FEW, MANY = 2, 30
+
+
+@dataclass(frozen=True)
+class SpatialGraph:
+    """Neighbours of the spots of one slice, without self loops.
+
+    Parameters
+    ----------
+    connectivities
+        Shape (spots, spots), CSR float32, symmetric: 1 where two spots are neighbours.
+    distances
+        Same pattern, float64: their distance, in the units of the coordinates.
+    radius
+        The radius the graph was built with, ``None`` for nearest neighbours.
+    """
+
+    connectivities: sparse.csr_matrix
+    distances: sparse.csr_matrix
+    radius: float | None = None
+
+    @property
+    def mean_neighbors(self) -> float:
+        """Mean number of neighbours of a spot."""
+        return float(self.connectivities.nnz / max(self.connectivities.shape[0], 1))
+
+    @property
+    def alone(self) -> int:
+        """Number of spots that have no neighbour."""
+        return int((np.diff(self.connectivities.indptr) == 0).sum())
+
+    def describe(self, name: str) -> str | None:
+        """Return a sentence about slice ``name`` if its graph is unusual, else ``None``."""
+        mean, alone = self.mean_neighbors, self.alone
+        remedy = "give a {} radius, or leave it out to have it found from the spacing"
+        if mean < FEW:
+            return (
+                f"Slice {name!r}: spots have {mean:.1f} neighbours on average "
+                f"({alone} have none); {remedy.format('larger')}."
+            )
+        if mean > MANY:
+            return (
+                f"Slice {name!r}: spots have {mean:.1f} neighbours on average, "
+                f"which blurs the domains; {remedy.format('smaller')}."
+            )
+        if alone > 0.05 * self.connectivities.shape[0]:
+            return f"Slice {name!r}: {alone} spots have no neighbour; {remedy.format('larger')}."
+        return None
+
+
+def spacing(coordinates: NDArray[np.floating]) -> float:
+    """Median distance from a spot to its nearest spot at another place.
+
+    Parameters
+    ----------
+    coordinates
+        Shape (spots, 2).
+
+    Returns
+    -------
+    The spacing in the units of the coordinates; 1.0 for fewer than two places.
+    """
+    places = np.unique(np.asarray(coordinates, dtype=np.float64), axis=0)
+    if len(places) < 2:
+        return 1.0
+    distances, _ = KDTree(places).query(places, k=2)
+    return float(np.median(distances[:, 1]))
+
+
+def find_radius(coordinates: NDArray[np.floating]) -> float:
+    """Find the radius within which a spot has about 6 neighbours.
+
+    A tenth more than the median distance to the sixth nearest spot: on a hexagonal grid this lies
+    well between the first ring and the second, on a square grid it takes the eight around a spot,
+    and among scattered spots it gives six to seven.
+
+    Parameters
+    ----------
+    coordinates
+        Shape (spots, 2).
+
+    Returns
+    -------
+    The radius in the units of the coordinates.
+    """
+    points = np.asarray(coordinates, dtype=np.float64)
+    k = min(WANTED_NEIGHBORS, len(points) - 1)
+    if k < 1:
+        return 1.0
+    distances, _ = KDTree(points).query(points, k=k + 1)
+    radius = 1.1 * float(np.median(distances[:, k]))
+    return radius if radius > 0 else 1.1 * spacing(points)
+
+
+def spatial_graph(coordinates: NDArray[np.floating], settings: Settings) -> SpatialGraph:
+    """Build the graph of one slice with :func:`squidpy.gr.spatial_neighbors_radius` or ``_knn``.
+
+    Parameters
+    ----------
+    coordinates
+        Shape (spots, 2).
+    settings
+        ``radius`` (two spots are neighbours when strictly closer) or ``n_neighbors`` (made
+        symmetric: neighbours in either direction); a radius is found where neither is given.
+
+    Returns
+    -------
+    The graph, without self loops.
+    """
+    import squidpy as sq
+    from anndata import AnnData
+
+    n = len(coordinates)
+    adata = AnnData(shape=(n, 0), obsm={K.SPATIAL: np.asarray(coordinates, dtype=np.float64)})
+    radius = None
+    if n < 2:
+        empty = sparse.csr_matrix((n, n), dtype=np.float32)
+        return SpatialGraph(empty, empty.astype(np.float64), settings.radius)
+    with _quiet():
+        if settings.n_neighbors is not None:
+            sq.gr.spatial_neighbors_knn(adata, n_neighs=min(settings.n_neighbors, n - 1))
+        else:
+            radius = settings.radius or find_radius(coordinates)
+            sq.gr.spatial_neighbors_radius(adata, radius=float(np.nextafter(radius, 0)))
+    connected = sparse.csr_matrix(adata.obsp[K.CONNECTIVITIES], dtype=np.float32)
+    connected.eliminate_zeros()
+    connected = connected.maximum(connected.T).tocsr()
+    connected.sort_indices()
+    return SpatialGraph(connected, _distances(connected, adata.obsm[K.SPATIAL]), radius)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep squidpy, which logs each graph on stdout, from writing into ours."""
+    logger = logging.getLogger("spatialdata._logging")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _distances(
+    connected: sparse.csr_matrix, points: NDArray[np.float64]
+) -> sparse.csr_matrix:
+    row = np.repeat(np.arange(len(points)), np.diff(connected.indptr))
+    lengths = np.linalg.norm(points[row] - points[connected.indices], axis=1)
+    return sparse.csr_matrix((lengths, connected.indices, connected.indptr), connected.shape)
+
+
+def graph_steps(
+    coordinates: Sequence[tuple[str, NDArray[np.floating]]], settings: Settings
+) -> Steps[dict[str, SpatialGraph]]:
+    """Build the graphs of several slices, a step each.
+
+    Parameters
+    ----------
+    coordinates
+        Name and coordinates, shape (spots, 2), of each slice.
+    settings
+        See :func:`spatial_graph`.
+
+    Returns
+    -------
+    The graph of each slice by name.
+
+    Raises
+    ------
+    InputError
+        In no slice does any spot have a neighbour.
+    """
+    graphs: dict[str, SpatialGraph] = {}
+    for done, (name, points) in enumerate(coordinates):
+        yield Progress(f"graph of {name}", done, len(coordinates))
+        graphs[name] = spatial_graph(points, settings)
+        note = graphs[name].describe(name)
+        yield Progress(f"graph of {name}", done + 1, len(coordinates), note=note)
+    _refuse_edgeless(graphs, settings)
+    return graphs
+
+
+def _refuse_edgeless(graphs: dict[str, SpatialGraph], settings: Settings) -> None:
+    for name, graph in graphs.items():
+        n = graph.connectivities.shape[0]
+        if n > 1 and graph.connectivities.nnz == 0:
+            raise InputError(
+                f"Slice {name!r}: no spot has a neighbour within radius {settings.radius:g} of "
+                f"obsm[{K.SPATIAL!r}]; is it in another unit? Leave the radius out to have it "
+                "found from the spacing."
+            )

@@ -1,0 +1,313 @@
+"""All of it in one call: slices in, one integrated AnnData out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.progress import Progress, Steps, T, finish
+from napari_staligner.core.settings import Settings
+from napari_staligner.core.slices import (
+    check_slice,
+    normalize,
+    shared_genes,
+    variable_genes,
+    with_unique_names,
+)
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_staligner.core.graph import SpatialGraph
+    from napari_staligner.core.registration import Registered
+    from napari_staligner.core.training import Trained
+
+ONE_SLICE = "One slice only: it is run as a plain autoencoder, there is nothing to align it with."
+
+
+def integrate(
+    slices: Sequence[AnnData] | Mapping[str, AnnData] | Iterable[tuple[str, AnnData]],
+    *,
+    settings: Settings | None = None,
+    preset: str | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
+    **changes: Any,
+) -> AnnData:
+    """Integrate slices of spatial transcriptomics with STAligner.
+
+    Parameters
+    ----------
+    slices
+        Slices, each with counts in ``X`` (or in a layer) and ``obsm["spatial"]``; a list, or names
+        and slices. They are not changed.
+    settings
+        Settings to start from; the published ones by default.
+    preset
+        Name of a preset, see :data:`napari_staligner.core.settings.PRESETS`.
+    on_progress
+        Called with each :class:`~napari_staligner.core.progress.Progress`.
+    **changes
+        Fields of :class:`~napari_staligner.core.settings.Settings` to change, as
+        ``domains=7, seed=0``.
+
+    Returns
+    -------
+    All spots of all slices, all genes. ``X``, ``layers`` and ``var`` hold what the slices hold;
+    added are ``obs["slice"]``, ``obs["domain"]``, ``obs["alignment_confidence"]``,
+    ``obsm["STAligner"]``, ``obsm["spatial_aligned"]``, ``obsp["spatial_connectivities"]``,
+    ``obsp["spatial_distances"]``, ``obsp["attention"]``, ``obsp["mutual_neighbors"]``,
+    ``var["used_by_staligner"]``, ``varm["in_slice"]``, ``uns["domain_colors"]`` and
+    ``uns["staligner"]``.
+
+    Raises
+    ------
+    InputError
+        A slice or a setting cannot be used.
+
+    References
+    ----------
+    Zhou, Dong & Zhang, Nature Computational Science 3, 894–906 (2023).
+    """
+    settings = settings or Settings()
+    if preset is not None:
+        settings = settings.with_preset(preset)
+    unknown = [key for key in changes if not hasattr(settings, key)]
+    if unknown:
+        raise InputError(f"There is no setting {unknown[0]!r}: see napari_staligner.Settings.")
+    settings = replace(settings, **changes)
+    return finish(integrate_steps(_named(slices), settings), on_progress)
+
+
+def _named(
+    slices: Sequence[AnnData] | Mapping[str, AnnData] | Iterable[tuple[str, AnnData]],
+) -> list[tuple[str, AnnData]]:
+    if isinstance(slices, Mapping):
+        return list(slices.items())
+    listed = list(slices)
+    return [
+        item if isinstance(item, tuple) else (f"slice {number}", item)
+        for number, item in enumerate(listed, 1)
+    ]
+
+
+@dataclass
+class _Ledger:
+    """Where the run stands, and what was said on the way."""
+
+    total: int
+    done: int
+    notes: list[str]
+
+    def follow(self, steps: Steps[T], span: int) -> Steps[T]:
+        """Run a part that takes ``span`` of the whole run's steps."""
+        start = self.done
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                self.done = start + span
+                return end.value  # type: ignore[no-any-return]
+            if step.note and step.note not in self.notes:
+                self.notes.append(step.note)
+            self.done = start + span * step.done // max(step.total, 1)
+            yield replace(step, done=self.done, total=self.total)
+
+
+def integrate_steps(
+    slices: Sequence[tuple[str, AnnData]], settings: Settings
+) -> Steps[AnnData]:
+    """Integrate slices, a step at a time; see :func:`integrate`.
+
+    Parameters
+    ----------
+    slices
+        Name and AnnData of each slice.
+    settings
+        See :class:`~napari_staligner.core.settings.Settings`.
+    """
+    from napari_staligner.core.confidence import confidence_steps
+    from napari_staligner.core.domains import domain_steps, record_domains
+    from napari_staligner.core.graph import graph_steps
+    from napari_staligner.core.registration import register_steps
+    from napari_staligner.core.training import Prepared, train
+
+    epochs = settings.pretrain_epochs + settings.epochs
+    part = max(len(slices), epochs // 40)
+    ledger = _Ledger(total=epochs + 5 * part, done=0, notes=[])
+    slices, genes, expression = yield from ledger.follow(_prepare(slices, settings), part)
+    names = tuple(name for name, _ in slices)
+    places = {name: np.asarray(adata.obsm[K.SPATIAL])[:, :2] for name, adata in slices}
+    graphs = yield from ledger.follow(graph_steps(list(places.items()), settings), part)
+    connectivities = _stack(graphs, "connectivities")
+    data = Prepared(names, tuple(map(len, places.values())), expression, connectivities)
+    trained = yield from ledger.follow(train(data, settings), epochs)
+    labels = yield from ledger.follow(
+        domain_steps(trained.embedding, connectivities, settings), part
+    )
+    registered = yield from ledger.follow(
+        register_steps(places, trained.embedding, trained.mutual, settings.seed), part
+    )
+    confidence = yield from ledger.follow(
+        confidence_steps(trained.embedding, data.sizes), part
+    )
+    adata = concatenate(slices, genes)
+    adata.obs[K.CONFIDENCE] = confidence
+    _record(adata, graphs, trained, registered, settings, ledger.notes)
+    record_domains(adata, labels, settings)
+    return adata
+
+
+def _prepare(
+    slices: Sequence[tuple[str, AnnData]], settings: Settings
+) -> Steps[tuple[list[tuple[str, AnnData]], list[str], sparse.csr_matrix]]:
+    """Check the slices and bring them to their shared variable genes."""
+    from napari_staligner.core.training import pairs_of
+
+    if not slices:
+        raise InputError("There is no slice to integrate: give one or several .h5ad files.")
+    names = [name for name, _ in slices]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None:
+        raise InputError(f"Two slices are named {doubled!r}: give each a name of its own.")
+    pairs_of(names, settings)
+    ready, genes, notes = [], [], [ONE_SLICE] if len(slices) == 1 else []
+    for done, (name, adata) in enumerate(slices):
+        yield Progress(f"check {name}", done, 2 * len(slices))
+        notes += check_slice(name, adata, settings.counts_layer)
+        adata, renamed = with_unique_names(name, adata)
+        ready.append((name, adata))
+        notes += renamed
+    for done, (name, adata) in enumerate(ready, len(slices)):
+        yield Progress(f"variable genes of {name}", done, 2 * len(slices))
+        genes.append(variable_genes(name, adata, settings.counts_layer, settings.n_top_genes))
+    shared, warning = shared_genes(names, genes)
+    for note in [*notes, *([warning] if warning else [])]:
+        yield Progress("checked", 2 * len(slices), 2 * len(slices), note=note)
+    blocks = [
+        normalize(name, adata, settings.counts_layer)[:, adata.var_names.get_indexer(shared)]
+        for name, adata in ready
+    ]
+    return ready, shared, sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
+
+
+def concatenate(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> AnnData:
+    """Put slices into one AnnData with all spots and all genes.
+
+    Parameters
+    ----------
+    slices
+        Name and AnnData of each slice.
+    used_genes
+        Genes to mark in ``var["used_by_staligner"]``.
+
+    Returns
+    -------
+    ``X`` and the layers hold what the slices hold, with zeros for genes that a slice lacks
+    (``varm["in_slice"]`` tells which); spots are named ``<spot>_<slice>``.
+    """
+    import anndata as ad
+
+    names = [name for name, _ in slices]
+    slim = [_slim(adata) for _, adata in slices]
+    joined = ad.concat(
+        slim,
+        join="outer",
+        label=K.SLICE,
+        keys=names,
+        index_unique="_",
+        fill_value=0,
+        uns_merge="same",
+    )
+    # The join sorts the genes; they stay in the order of the slices.
+    joined = joined[:, pd.unique(np.concatenate([a.var_names for _, a in slices]))].copy()
+    joined.obs[K.SLICE] = pd.Categorical(joined.obs[K.SLICE].astype(str), categories=names)
+    for _, adata in slices:
+        for column in adata.var:
+            if column not in joined.var:
+                merged = [a.var[column] for _, a in slices if column in a.var]
+                whole = pd.concat(merged)
+                joined.var[column] = whole[~whole.index.duplicated()].reindex(joined.var_names)
+    joined.var[K.USED_GENE] = joined.var_names.isin(list(used_genes))
+    joined.varm[K.IN_SLICE] = np.stack(
+        [joined.var_names.isin(adata.var_names) for _, adata in slices], axis=1
+    )
+    joined.uns[K.SPATIAL] = {
+        key: library for name, adata in slices for key, library in _libraries(name, adata)
+    }
+    return joined
+
+
+def _slim(adata: AnnData) -> AnnData:
+    """The parts of a slice that are joined: X, layers, obs, coordinates, colours."""
+    from anndata import AnnData
+
+    return AnnData(
+        adata.X,
+        obs=adata.obs,
+        var=pd.DataFrame(index=adata.var_names),
+        obsm={K.SPATIAL: np.asarray(adata.obsm[K.SPATIAL])[:, :2]},
+        layers=dict(adata.layers),
+        uns={key: value for key, value in adata.uns.items() if key.endswith("_colors")},
+    )
+
+
+def _libraries(name: str, adata: AnnData) -> list[tuple[str, Any]]:
+    """Libraries of ``uns["spatial"]``; a single one gets the slice's name, for squidpy."""
+    libraries = adata.uns.get(K.SPATIAL, {})
+    if not isinstance(libraries, Mapping):
+        return []
+    if len(libraries) == 1:
+        return [(name, next(iter(libraries.values())))]
+    return [(f"{name} {key}", library) for key, library in libraries.items()]
+
+
+def _stack(graphs: Mapping[str, SpatialGraph], part: str) -> sparse.csr_matrix:
+    blocks = [getattr(graph, part) for graph in graphs.values()]
+    return sparse.csr_matrix(sparse.block_diag(blocks, format="csr"))
+
+
+def _record(
+    adata: AnnData,
+    graphs: Mapping[str, SpatialGraph],
+    trained: Trained,
+    registered: Registered,
+    settings: Settings,
+    notes: Sequence[str],
+) -> None:
+    """Write all slots but the domains."""
+    from napari_staligner.core.training import pairs_of
+
+    names = list(graphs)
+    adata.obsm[K.EMBEDDING] = trained.embedding
+    adata.obsm[K.SPATIAL_ALIGNED] = registered.aligned
+    adata.obsp[K.CONNECTIVITIES] = _stack(graphs, "connectivities")
+    adata.obsp[K.DISTANCES] = _stack(graphs, "distances")
+    adata.obsp[K.ATTENTION] = trained.attention
+    adata.obsp[K.MUTUAL] = trained.mutual
+    pairs = [(names[i], names[j]) for i, j in pairs_of(names, settings)]
+    adata.uns[K.STALIGNER] = {
+        "params": _plain(settings),
+        "version": version("napari-staligner"),
+        "loss": {"reconstruction": trained.reconstruction, "triplet": trained.triplet},
+        "transforms": registered.transforms,
+        "slices": np.array(names, dtype=object),
+        "pairs": np.array(pairs, dtype=object).reshape(-1, 2),
+        "radius": {name: graph.radius for name, graph in graphs.items() if graph.radius},
+        "notes": np.array(list(notes), dtype=object),
+    }
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    """Settings as AnnData can store them: what is ``None`` is left out."""
+    values = {key: value for key, value in asdict(settings).items() if value is not None}
+    if "pairs" in values:
+        values["pairs"] = np.array(values["pairs"], dtype=object).reshape(-1, 2)
+    return values

@@ -1,0 +1,64 @@
+"""What a long computation says while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Losses of one epoch; ``triplet`` is ``None`` while there are no triplets."""
+
+    epoch: int
+    reconstruction: float
+    triplet: float | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a run.
+
+    Parameters
+    ----------
+    stage
+        What goes on, in a word or two, as shown beside the bar.
+    done, total
+        Steps of the whole run; an epoch is one step.
+    loss
+        Losses of the epoch, if the step was one.
+    note
+        A sentence for the user (a warning, a count), if there is one.
+    """
+
+    stage: str
+    done: int
+    total: int
+    loss: Loss | None = None
+    note: str | None = None
+
+
+Steps = Generator[Progress, None, T]
+"""A computation that yields its progress and returns its result."""
+
+
+def finish(steps: Steps[T], on_progress: Callable[[Progress], object] | None = None) -> T:
+    """Run a computation to its end and return its result.
+
+    Parameters
+    ----------
+    steps
+        The computation.
+    on_progress
+        Called with every step.
+    """
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        if on_progress is not None:
+            on_progress(step)

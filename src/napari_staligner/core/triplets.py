@@ -1,0 +1,157 @@
+"""Mutual nearest neighbours across slices, and the triplets drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_staligner.core.settings import Positives
+
+BLOCK_ELEMENTS = 1 << 23
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Mutual nearest neighbours of two slices.
+
+    Parameters
+    ----------
+    first, second
+        Shape (pairs,), int64: rows in all spots, sorted by ``first``, then ``second``.
+    distance
+        Shape (pairs,), float32: Euclidean distance in z.
+    """
+
+    first: Tensor
+    second: Tensor
+    distance: Tensor
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """Rows of anchors, positives and negatives, each of shape (triplets,), int64."""
+
+    anchor: Tensor
+    positive: Tensor
+    negative: Tensor
+
+    def loss(self, embedding: Tensor, margin: float) -> Tensor:
+        """Mean over anchors of max(0, ‖z_a − z_p‖ − ‖z_a − z_n‖ + margin)."""
+        anchor, positive, negative = (
+            embedding.index_select(0, rows) for rows in (self.anchor, self.positive, self.negative)
+        )
+        return F.triplet_margin_loss(anchor, positive, negative, margin=margin)
+
+
+def nearest(query: Tensor, reference: Tensor, k: int) -> Tensor:
+    """Find the k nearest rows of ``reference`` for each row of ``query``, exactly.
+
+    Parameters
+    ----------
+    query, reference
+        Shapes (n, d) and (m, d), float32.
+    k
+        Neighbours; at most m are returned.
+
+    Returns
+    -------
+    Shape (n, min(k, m)), int64, nearest first.
+    """
+    k = min(k, len(reference))
+    block = max(1, BLOCK_ELEMENTS // len(reference))
+    centre = reference.mean(0)
+    # Centred, so that the cancellation in ‖a‖² − 2ab + ‖b‖² stays at rounding error.
+    query, reference = query - centre, reference - centre
+    half_norm = reference.square().sum(1).mul_(0.5)
+    found = [
+        torch.addmm(half_norm, rows, reference.t(), alpha=-1.0).topk(k, largest=False).indices
+        for rows in query.split(block)
+    ]
+    return torch.cat(found)
+
+
+def mutual_nearest(embedding: Tensor, first: Tensor, second: Tensor, k: int) -> Matches:
+    """Pairs of spots of two slices that are among each other's k nearest in z.
+
+    Parameters
+    ----------
+    embedding
+        Shape (N, d), float32: z of all spots.
+    first, second
+        Rows of the two slices, int64.
+    k
+        Neighbours looked at in both directions, cut to the size of the slice.
+    """
+    z_first, z_second = embedding[first], embedding[second]
+    there = nearest(z_first, z_second, k)
+    back = nearest(z_second, z_first, k)
+    m = len(second)
+    keys = (torch.arange(len(first), device=embedding.device)[:, None] * m + there).flatten()
+    keys_back = (back * m + torch.arange(m, device=embedding.device)[:, None]).flatten()
+    keys, keys_back = keys.sort().values, keys_back.sort().values
+    at = torch.searchsorted(keys_back, keys).clamp_(max=len(keys_back) - 1)
+    keys = keys[keys_back[at] == keys]
+    i, j = torch.div(keys, m, rounding_mode="floor"), keys % m
+    return Matches(first[i], second[j], (z_first[i] - z_second[j]).norm(dim=1))
+
+
+def draw_triplets(
+    matches: Sequence[Matches],
+    slice_rows: Sequence[Tensor],
+    slice_of: Tensor,
+    positives: Positives,
+    generator: torch.Generator,
+) -> Triplets | None:
+    """Draw one triplet for each anchor and each pair of slices in which it has matches.
+
+    Parameters
+    ----------
+    matches
+        Of each pair of slices; anchors come from both slices of a pair.
+    slice_rows
+        Rows of the spots of each slice, contiguous.
+    slice_of
+        Shape (N,), int64: the slice of each spot.
+    positives
+        ``"random"``: any match of the anchor, drawn evenly; ``"nearest"``: its nearest.
+    generator
+        On the CPU, so that every device draws the same.
+
+    Returns
+    -------
+    The triplets, or ``None`` where there is no match at all.
+    """
+    anchors, chosen = [], []
+    for match in matches:
+        for anchor, positive in ((match.first, match.second), (match.second, match.first)):
+            if len(anchor):
+                unique, pick = _one_per_anchor(anchor, match.distance, positives, generator)
+                anchors.append(unique)
+                chosen.append(positive[pick])
+    if not anchors:
+        return None
+    anchor = torch.cat(anchors)
+    sizes = torch.tensor([len(rows) for rows in slice_rows], device=anchor.device)
+    starts = torch.stack([rows[0] for rows in slice_rows])
+    own = slice_of[anchor]
+    drawn = torch.rand(len(anchor), generator=generator, dtype=torch.float64).to(anchor.device)
+    offset = torch.minimum((drawn * sizes[own]).long(), sizes[own] - 1)
+    return Triplets(anchor, torch.cat(chosen), starts[own] + offset)
+
+
+def _one_per_anchor(
+    anchor: Tensor, distance: Tensor, positives: Positives, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Anchors, each once, and the index of the match drawn for each."""
+    order = torch.argsort(distance, stable=True)
+    order = order[torch.argsort(anchor[order], stable=True)]
+    unique, counts = torch.unique_consecutive(anchor[order], return_counts=True)
+    start = counts.cumsum(0) - counts
+    if positives == "nearest":
+        return unique, order[start]
+    drawn = torch.rand(len(unique), generator=generator, dtype=torch.float64).to(anchor.device)
+    return unique, order[start + torch.minimum((drawn * counts).long(), counts - 1)]

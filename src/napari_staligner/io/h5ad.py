@@ -1,0 +1,281 @@
+"""Slices and results as ``.h5ad`` files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Named = list[tuple[str, "AnnData"]]
+
+
+def read_slices(paths: Iterable[str | os.PathLike[str]], *, slice_key: str | None = None) -> Named:
+    """Read slices from ``.h5ad`` files.
+
+    Parameters
+    ----------
+    paths
+        Files, each holding one slice, or several told apart by ``slice_key``. A file of results
+        gives its slices.
+    slice_key
+        Column of ``obs`` that names the slices within a file.
+
+    Returns
+    -------
+    Name (of the file, or from the column) and AnnData of each slice; a name that occurs twice
+    gets a number.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or lacks the column.
+    """
+    slices: Named = []
+    for path in map(Path, paths):
+        adata = _read(path)
+        if slice_key is not None:
+            slices += split_by(path.stem, adata, slice_key)
+        elif is_result(adata):
+            slices += slices_of_result(adata)
+        else:
+            slices += split_by_library(path.stem, adata)
+    return numbered(slices)
+
+
+def read_any(
+    path: str | os.PathLike[str],
+) -> tuple[Literal["result"], AnnData] | tuple[Literal["slices"], Named]:
+    """Read a file of results, or of slices.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    path = Path(path)
+    adata = _read(path)
+    if is_result(adata):
+        return "result", adata
+    return "slices", split_by_library(path.stem, adata)
+
+
+def is_result(adata: AnnData) -> bool:
+    """Whether these are integrated slices as :func:`napari_staligner.integrate` gives them."""
+    return K.STALIGNER in adata.uns and K.EMBEDDING in adata.obsm and K.SLICE in adata.obs
+
+
+def split_by(name: str, adata: AnnData, key: str) -> Named:
+    """Split a file that holds several slices by a column of ``obs``.
+
+    Parameters
+    ----------
+    name
+        Of the file, for messages.
+    adata
+        All slices of the file.
+    key
+        Column of ``obs``; spots without a value are left out.
+
+    Raises
+    ------
+    InputError
+        There is no such column, or it is empty.
+    """
+    if key not in adata.obs:
+        raise InputError(
+            f"{name!r} has no obs[{key!r}] to tell slices apart: "
+            f"choose one of {', '.join(map(repr, adata.obs.columns)) or 'none'}."
+        )
+    column = adata.obs[key]
+    values = list(column.cat.categories) if hasattr(column, "cat") else sorted(set(column.dropna()))
+    slices: Named = []
+    for value in values:
+        mask = (column == value).to_numpy()
+        if mask.any():
+            part = adata[mask].copy()
+            part.uns[K.SPATIAL] = _library_of(part.uns.get(K.SPATIAL, {}), str(value))
+            slices.append((_clean(str(value)), part))
+    if not slices:
+        raise InputError(f"{name!r}: obs[{key!r}] is empty: choose another column.")
+    return slices
+
+
+def split_by_library(name: str, adata: AnnData) -> Named:
+    """Split a file with several tissue images by the column of ``obs`` that names them.
+
+    Returns
+    -------
+    The slices, or the file as one slice where it has one image or none, or no such column.
+    """
+    libraries = adata.uns.get(K.SPATIAL, {})
+    names = set(libraries) if hasattr(libraries, "keys") else set()
+    if len(names) > 1:
+        for key in adata.obs.columns:
+            if set(map(str, adata.obs[key].dropna().unique())) == names:
+                return split_by(name, adata, key)
+    return [(_clean(name), adata)]
+
+
+def slices_of_result(result: AnnData) -> Named:
+    """Split integrated slices into the slices as they came, without what was computed on them.
+
+    Parameters
+    ----------
+    result
+        Integrated slices.
+    """
+    from anndata import AnnData
+
+    slices: Named = []
+    present = np.asarray(result.varm[K.IN_SLICE]) if K.IN_SLICE in result.varm else None
+    computed = {K.SLICE, K.DOMAIN, K.CONFIDENCE}
+    for number, name in enumerate(result.obs[K.SLICE].cat.categories):
+        rows = (result.obs[K.SLICE] == name).to_numpy()
+        genes = slice(None) if present is None else present[:, number].astype(bool)
+        part = result[rows, genes]
+        obs = part.obs.drop(columns=[c for c in part.obs if c in computed])
+        obs.index = obs.index.str.removesuffix(f"_{name}")
+        slices.append(
+            (
+                str(name),
+                AnnData(
+                    None if part.X is None else part.X.copy(),
+                    obs=obs.copy(),
+                    var=part.var.drop(columns=[K.USED_GENE], errors="ignore").copy(),
+                    obsm={K.SPATIAL: np.array(part.obsm[K.SPATIAL])},
+                    layers={key: part.layers[key].copy() for key in part.layers},
+                    uns=_uns_of(result, str(name)),
+                ),
+            )
+        )
+    return slices
+
+
+def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
+    """Write integrated slices, beside the target first and then moved into place.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices.
+    path
+        Target; a file that is there is replaced only when all is written.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    InputError
+        The target cannot be written.
+    """
+    path = check_target(path)
+    handle, draft = tempfile.mkstemp(suffix=".h5ad", prefix=f".{path.stem}-", dir=path.parent)
+    os.close(handle)
+    try:
+        adata.write_h5ad(draft, compression="gzip")
+        os.chmod(draft, 0o666 & ~_umask())
+        os.replace(draft, path)
+    except OSError as error:
+        raise InputError(
+            f"{str(path)!r} cannot be written ({error.strerror or error}): choose another place."
+        ) from error
+    finally:
+        Path(draft).unlink(missing_ok=True)
+    return path
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """Check before long work that its result can be written.
+
+    Raises
+    ------
+    InputError
+        The folder is missing or read-only, or the target is a folder or a read-only file.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {str(path.parent)!r} does not exist: make it first.")
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder: give the name of a file.")
+    try:
+        # An actual attempt: permission bits say little to root and on network drives.
+        handle, probe = tempfile.mkstemp(prefix=".staligner-", dir=path.parent)
+    except OSError as error:
+        raise InputError(
+            f"{str(path.parent)!r} cannot be written to ({error.strerror}): choose another place."
+        ) from error
+    os.close(handle)
+    Path(probe).unlink()
+    if path.exists() and not path.stat().st_mode & 0o200:
+        raise InputError(f"{str(path)!r} is read-only: choose another name.")
+    return path
+
+
+def numbered(slices: Sequence[tuple[str, AnnData]]) -> Named:
+    """Give each name that occurs again a number."""
+    taken: dict[str, AnnData] = {}
+    for name, adata in slices:
+        free, number = name, 2
+        while free in taken:
+            free, number = f"{name} ({number})", number + 1
+        taken[free] = adata
+    return list(taken.items())
+
+
+def _read(path: Path) -> AnnData:
+    import anndata as ad
+
+    if not path.is_file():
+        raise InputError(f"There is no file {str(path)!r}: check the path.")
+    try:
+        adata = ad.read_h5ad(path)
+    except Exception as error:  # anndata raises whatever h5py, zlib or its own readers meet
+        raise InputError(
+            f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "
+            "it may be cut off or of another format; copy or export it again."
+        ) from error
+    return adata
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _clean(name: str) -> str:
+    """Names become keys of HDF5 groups, in which a slash would start another level."""
+    return name.strip().replace("/", "_") or "slice"
+
+
+def _library_of(libraries: object, name: str) -> dict[str, object]:
+    """The library of a slice where one has its name, else all of them."""
+    if not hasattr(libraries, "items"):
+        return {}
+    return {name: libraries[name]} if name in libraries else dict(libraries.items())  # type: ignore[index]
+
+
+def _uns_of(result: AnnData, name: str) -> dict[str, object]:
+    colors = {
+        key: result.uns[key] for key in result.uns if key.endswith("_colors") and key != K.DOMAIN_COLORS
+    }
+    libraries = result.uns.get(K.SPATIAL, {})
+    own = {key: value for key, value in libraries.items() if key == name}
+    return colors | ({K.SPATIAL: own} if own else {})
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,154 @@
+"""What napari needs to show a slice: its layers as plain tuples, without napari."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner.core.palette import categorical_colors, to_rgba
+from napari_staligner.io.images import tissue_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    LayerData = tuple[Any, dict[str, Any], str]
+
+IMAGE_NAME = "{} image"
+"""Name of the image layer of a slice; its spots bear the slice's name."""
+NO_VALUE = (0.6, 0.6, 0.6, 0.6)
+"""RGBA of a spot without a value."""
+
+
+def spots_xy(adata: AnnData) -> NDArray[np.float64]:
+    """Return the coordinates (x, y) of the spots, float64, shape (spots, 2)."""
+    return np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+
+
+def spot_size(xy: NDArray[np.float64]) -> float:
+    """Diameter that lets spots nearly touch, in the units of the coordinates.
+
+    0.95 × the distance to the fourth neighbour, its lower quartile: inside a square or hexagonal
+    grid that neighbour is as near as the first; among scattered spots, whose first neighbour is
+    much nearer than most, discs of this size still cover the tissue.
+    """
+    from scipy.spatial import KDTree
+
+    if len(xy) < 2:
+        return 1.0
+    rng = np.random.default_rng(0)
+    some = xy if len(xy) <= 5000 else xy[rng.choice(len(xy), 5000, replace=False)]
+    nth = min(4, len(xy) - 1) + 1
+    distance = float(np.quantile(KDTree(xy).query(some, k=[nth])[0], 0.25))
+    return 0.95 * distance if distance > 0 else 1.0
+
+
+def image_layer(name: str, adata: AnnData) -> LayerData | None:
+    """Layer data of the tissue image of a slice, or ``None`` if it has none.
+
+    The image is scaled so that the world's unit is that of the spots: coordinate (x, y) lies at
+    (row, column) = (y, x).
+    """
+    found = tissue_image(adata)
+    if found is None:
+        return None
+    image, factor = found
+    options = {
+        "name": IMAGE_NAME.format(name),
+        "rgb": True,
+        "scale": (1 / factor, 1 / factor),
+        "metadata": {K.LAYER_ROLE: "image", K.LAYER_SLICE: name},
+    }
+    return image, options, "image"
+
+
+def spots_layer(
+    name: str,
+    adata: AnnData,
+    colors: NDArray[np.float32],
+    *,
+    result: AnnData | None = None,
+) -> LayerData:
+    """Layer data of the spots of a slice.
+
+    Parameters
+    ----------
+    name
+        Name of the slice.
+    adata
+        The slice.
+    colors
+        RGBA of all spots, shape (4,), or of each, shape (spots, 4).
+    result
+        The result that the slice comes from, if it was read from one.
+    """
+    xy = spots_xy(adata)
+    metadata = {
+        K.LAYER_ROLE: "spots",
+        K.LAYER_SLICE: name,
+        K.LAYER_ADATA: adata,
+        **_spatialdata_keys(name, adata),
+    }
+    if result is not None:
+        metadata[K.LAYER_RESULT] = result
+    options = {
+        "name": name,
+        "size": spot_size(xy),
+        "border_width": 0,
+        "face_color": np.broadcast_to(colors, (len(xy), 4)).copy(),
+        "metadata": metadata,
+    }
+    return xy[:, ::-1].copy(), options, "points"
+
+
+def slice_layers(slices: Sequence[tuple[str, AnnData]]) -> list[LayerData]:
+    """Layer data of several slices, each in a colour of its own, image below spots."""
+    layers = []
+    for (name, adata), color in zip(slices, to_rgba(categorical_colors(len(slices))), strict=True):
+        image = image_layer(name, adata)
+        layers += [image] if image is not None else []
+        layers.append(spots_layer(name, adata, color))
+    return layers
+
+
+def result_layers(slices: Sequence[tuple[str, AnnData]], result: AnnData) -> list[LayerData]:
+    """Layer data of the slices of a result, coloured by domain, carrying the result."""
+    layers = []
+    for name, adata in slices:
+        image = image_layer(name, adata)
+        layers += [image] if image is not None else []
+        rows = (result.obs[K.SLICE] == name).to_numpy()
+        layers.append(spots_layer(name, adata, _domain_rgba(result)[rows], result=result))
+    return layers
+
+
+def _domain_rgba(result: AnnData) -> NDArray[np.float32]:
+    """RGBA of the domain of each row; of the slice, where there are no domains."""
+    key = K.DOMAIN if K.DOMAIN in result.obs else K.SLICE
+    column = result.obs[key]
+    names = column.cat.categories
+    colors = result.uns.get(f"{key}_colors", categorical_colors(len(names)))
+    table = np.vstack([to_rgba(list(colors)), np.array([NO_VALUE], dtype=np.float32)])
+    return table[column.cat.codes.to_numpy()]
+
+
+def _spatialdata_keys(name: str, adata: AnnData) -> dict[str, Any]:
+    """Metadata by which the widgets of napari-spatialdata know a table.
+
+    They list and colour by what ``adata`` holds. The keys of a table that annotates an element
+    of a SpatialData object are ``None``: with a name in ``table_names`` they would look for the
+    object, and there is none.
+    """
+    return {
+        "name": name,
+        "region_key": None,
+        "instance_key": None,
+        "table_names": None,
+        "_n_indices": adata.n_obs,
+        "indices": adata.obs_names.to_list(),
+        "_columns_df": None,
+    }

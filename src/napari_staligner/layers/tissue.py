@@ -1,0 +1,298 @@
+"""The keeper of a viewer's layers: what the session holds is what the viewer shows."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Layer, Points, Vectors
+from qtpy.QtCore import QTimer
+
+from napari_staligner import _keys as K
+from napari_staligner.io.layer_data import (
+    image_layer,
+    spots_layer,
+    spots_xy,
+)
+from napari_staligner.layers.adoption import Adoption
+from napari_staligner.layers.arrangement import Arrangement
+from napari_staligner.layers.colors import Painting, paint
+from napari_staligner.layers.edges import Edges, attention_edges, graph_edges
+from napari_staligner.layers.picking import Picking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari
+    from anndata import AnnData
+
+    from napari_staligner.session import Session
+
+EDGE_WIDTH = {"graph": 0.05, "attention": 0.12}
+"""Width of edges, as a share of the size of a spot."""
+
+
+class Tissue:
+    """Layers of a viewer that show its session; holds the viewer weakly.
+
+    Every slice has an image (if it came with one) and spots, and at first use edges of the
+    spatial graph, edges of the attention and a marker of the chosen spot. Layers are changed in
+    place and only when the session says so; all of this happens on the GUI thread.
+    """
+
+    def __init__(self, viewer: napari.Viewer, session: Session) -> None:
+        self.session = session
+        self._viewer = weakref.ref(viewer)
+        self.layers: dict[str, dict[str, Layer]] = {}
+        self.painting: Painting = paint(session)
+        self._arrangement = Arrangement(viewer)
+        self._adoption = Adoption(session)
+        self._picking = Picking(viewer, self)
+        self._shown: dict[str, AnnData] = {}
+        self._orphans: list[Layer] = []
+        self._making = self._deleting = False
+
+        self._connect()
+        viewer.layers.events.inserted.connect(self._on_layer_inserted, position="last")
+        viewer.layers.events.removed.connect(self._on_layer_removed, position="last")
+        self._adoption.take(viewer.layers)
+        self._on_slices_changed()
+
+    def _connect(self) -> None:
+        session = self.session
+        session.slices_changed.connect(self._on_slices_changed)
+        session.result_changed.connect(self._on_result_changed)
+        session.color_changed.connect(self._recolor)
+        session.domains_changed.connect(self._on_domains_changed)
+        session.isolated_changed.connect(self._on_domains_changed)
+        session.layout_changed.connect(self._on_layout_changed)
+        session.graphs_changed.connect(self._on_graphs_changed)
+        session.attention_changed.connect(self._on_attention_changed)
+        session.spot_changed.connect(self._on_spot_changed)
+
+    # -- slices ---------------------------------------------------------------------------
+
+    def _on_layer_inserted(self, event: object) -> None:
+        if not self._making:
+            self._adoption.take([event.value])  # type: ignore[attr-defined]
+
+    def _on_layer_removed(self, event: object) -> None:
+        """Forget a layer that was deleted; with its spots, the slice goes."""
+        layer = event.value  # type: ignore[attr-defined]
+        found = [(n, role) for n, x in self.layers.items() for role in x if x[role] is layer]
+        for name, role in found:
+            del self.layers[name][role]
+            self._deleting = True
+            try:
+                if role == "spots":
+                    self.session.remove(name)
+            finally:
+                self._deleting = False
+        if found:
+            # Not now: napari may be amid deleting several layers, others of the slice among them.
+            QTimer.singleShot(0, self._settle)
+
+    def _on_slices_changed(self) -> None:
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        slices = self.session.slices
+        gone = [name for name, adata in self._shown.items() if slices.get(name) is not adata]
+        new = [name for name in slices if name not in self._shown or name in gone]
+        for name in gone:
+            del self._shown[name]
+            self._orphans += self.layers.pop(name).values()
+        for name in new:
+            self._shown[name] = slices[name]
+            ours = [layer for layers in self.layers.values() for layer in layers.values()]
+            free = [layer for layer in viewer.layers if layer not in ours]
+            self.layers[name] = self._adoption.layers_of(name, free)
+            self._complete(viewer, name)
+        if new:
+            self._add_overlays_in_use()
+        if (gone or new) and not self._deleting:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Remove the layers of slices that are gone; colour and arrange the others."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        ours = [layer for layers in self.layers.values() for layer in layers.values()]
+        orphans, self._orphans = self._orphans, []
+        for layer in orphans:
+            if layer in viewer.layers and layer not in ours:
+                viewer.layers.remove(layer)
+        self._recolor()
+        self._arrange(refit=True)
+
+    def _complete(self, viewer: napari.Viewer, name: str) -> None:
+        """Add image and spots of a slice unless they were adopted."""
+        layers, adata = self.layers[name], self.session.slices[name]
+        if "spots" not in layers:
+            image = image_layer(name, adata)
+            if image is not None:
+                self._add(viewer, name, "image", Layer.create(*image))
+            self._add(
+                viewer,
+                name,
+                "spots",
+                Layer.create(*spots_layer(name, adata, np.ones(4, np.float32))),
+            )
+        # Deleting or adding points would part the layer from the rows of the table.
+        layers["spots"].editable = False
+
+    def _add(self, viewer: napari.Viewer, name: str, role: str, layer: Layer) -> None:
+        layer.metadata[K.LAYER_ROLE] = role
+        layer.metadata[K.LAYER_SLICE] = name
+        self.layers[name][role] = layer
+        selected = set(viewer.layers.selection)
+        self._making = True
+        try:
+            viewer.add_layer(layer)
+        finally:
+            self._making = False
+        if role != "spots" and selected:
+            viewer.layers.selection = selected
+
+    # -- colours --------------------------------------------------------------------------
+
+    def _recolor(self) -> None:
+        self.painting = paint(self.session)
+        for name, rgba in self.painting.rgba.items():
+            layer = self.layers.get(name, {}).get("spots")
+            if layer is not None and len(layer.data) == len(rgba):
+                layer.face_color = rgba
+
+    def _on_domains_changed(self) -> None:
+        self._recolor()
+        self._draw_edges("graph")
+        self._draw_edges("attention")
+
+    def _on_result_changed(self) -> None:
+        if self.session.layout == "stack":
+            self._arrange(refit=True)
+
+    # -- layout ---------------------------------------------------------------------------
+
+    def _on_layout_changed(self) -> None:
+        self._arrange(refit=True)
+
+    def _arrange(self, *, refit: bool) -> None:
+        """Bring the layers to their places and cells."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        if self.session.layout == "grid":
+            for name, role in self._arrangement.missing(self.layers):
+                self._add(viewer, name, role, _blank_layer(name, self.session))
+        self._arrangement.arrange(self.session, self.layers, refit=refit)
+
+    # -- edges and marker -----------------------------------------------------------------
+
+    def _on_graphs_changed(self) -> None:
+        self._show_overlay("graph", self.session.graph_shown)
+
+    def _on_attention_changed(self) -> None:
+        self._show_overlay("attention", self.session.attention.shown)
+
+    def _show_overlay(self, kind: str, shown: bool) -> None:
+        if shown:
+            self._make_overlay(kind, self._edges_layer)
+            self._draw_edges(kind)
+        for layers in self.layers.values():
+            if kind in layers:
+                layers[kind].visible = shown
+
+    def _add_overlays_in_use(self) -> None:
+        """Give new slices the overlays that the others have."""
+        used = {role for layers in self.layers.values() for role in layers}
+        for kind in ("graph", "attention"):
+            if kind in used:
+                self._make_overlay(kind, self._edges_layer)
+                self._draw_edges(kind)
+        if "marker" in used:
+            self._make_overlay("marker", self._marker_layer)
+
+    def _make_overlay(self, role: str, make: Callable[[str, str], Layer]) -> None:
+        """Add a layer to all slices that lack it: cells of the grid must hold as many each."""
+        viewer = self._viewer()
+        lacking = [name for name, layers in self.layers.items() if role not in layers]
+        if viewer is None or not lacking:
+            return
+        for name in lacking:
+            self._add(viewer, name, role, make(name, role))
+        self._arrange(refit=False)
+
+    def _edges_layer(self, name: str, kind: str) -> Vectors:
+        title = {"graph": "neighbours", "attention": "attention"}[kind]
+        layer = Vectors(
+            np.zeros((0, 2, 2)),
+            name=f"{name} {title}",
+            vector_style="line",
+            edge_width=EDGE_WIDTH[kind] * self._spot_size(name),
+            visible=self._is_shown(kind),
+        )
+        layer.editable = False
+        return layer
+
+    def _spot_size(self, name: str) -> float:
+        return float(np.median(self.layers[name]["spots"].size))
+
+    def _is_shown(self, kind: str) -> bool:
+        return self.session.graph_shown if kind == "graph" else self.session.attention.shown
+
+    def _draw_edges(self, kind: str) -> None:
+        """Bring the edges of a kind up to date, if they are shown."""
+        if not self._is_shown(kind):
+            return
+        find = graph_edges if kind == "graph" else attention_edges
+        for name, layers in self.layers.items():
+            if kind in layers:
+                _set_edges(layers[kind], find(self.session, name))
+
+    def _on_spot_changed(self) -> None:
+        spot = self.session.spot
+        if spot is not None:
+            self._make_overlay("marker", self._marker_layer)
+        for name, layers in self.layers.items():
+            if "marker" in layers:
+                rows = [spot.row] * 2 if spot is not None and spot.slice == name else []
+                _set_marker(layers["marker"], layers["spots"].data[rows])
+
+    def _marker_layer(self, name: str, role: str) -> Points:
+        """Two rings, black and white, to be seen on any colour: empty until a spot is chosen."""
+        layer = Points(
+            np.zeros((0, 2)),
+            name=f"{name} chosen spot",
+            size=1.7 * self._spot_size(name),
+            face_color="transparent",
+            canvas_size_limits=(16, 10000),
+        )
+        layer.editable = False
+        return layer
+
+
+def _set_edges(layer: Vectors, edges: Edges) -> None:
+    layer.data = edges.vectors
+    if len(edges.rgba):
+        layer.edge_color = edges.rgba
+
+
+def _set_marker(layer: Points, data: np.ndarray) -> None:
+    layer.data = data
+    if len(data):
+        layer.border_width_is_relative = True
+        layer.border_width = np.array([0.16, 0.08])
+        layer.border_color = np.array([[0, 0, 0, 1], [1, 1, 1, 1]], dtype=np.float32)
+
+
+def _blank_layer(name: str, session: Session) -> Image:
+    """Make an image of nothing, to fill a place in a cell of the grid."""
+    (y, x) = spots_xy(session.slices[name]).mean(axis=0)[::-1]
+    layer = Image(
+        np.zeros((1, 1, 4), dtype=np.uint8), rgb=True, translate=(y, x), name=f"{name} (blank)"
+    )
+    layer.editable = False
+    return layer

@@ -1,0 +1,529 @@
+"""What one viewer holds: slices, settings, result, palette, and what is looked at.
+
+The session is the one state that all docks show and set. It knows neither Qt nor napari; it says
+what changed by signals, and every change goes through its methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from psygnal import Signal
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.settings import Settings
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.graph import SpatialGraph
+
+Layout = Literal["grid", "mosaic", "stack"]
+
+
+@dataclass(frozen=True)
+class ColorBy:
+    """What the spots are coloured by.
+
+    Parameters
+    ----------
+    kind
+        ``"obs"`` (a column), ``"gene"`` (of ``X``) or ``"attention"`` (``"self"`` or
+        ``"entropy"``).
+    key
+        The column, the gene, or which figure of the attention.
+    """
+
+    kind: Literal["obs", "gene", "attention"] = "obs"
+    key: str = K.SLICE
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Which edges are drawn on the tissue.
+
+    Parameters
+    ----------
+    shown
+        Whether they are drawn.
+    threshold
+        Attention weights below this are left out, 0..1.
+    strongest
+        Only the strongest so many neighbours of each spot; 0 draws all.
+    """
+
+    shown: bool = False
+    threshold: float = 0.0
+    strongest: int = 0
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One spot: its slice and its row within the slice."""
+
+    slice: str
+    row: int
+
+
+@dataclass(frozen=True)
+class DomainState:
+    """Labels, names and colours of the domains, and how they were found: what an undo restores."""
+
+    codes: NDArray[np.integer[Any]]
+    names: tuple[str, ...]
+    colors: tuple[str, ...]
+    params: Mapping[str, Any]
+
+    def same_labels(self, other: DomainState) -> bool:
+        """Whether both put the same spots together; names and colours may differ."""
+        return len(self.names) == len(other.names) and np.array_equal(self.codes, other.codes)
+
+
+@dataclass(frozen=True)
+class IntegrationJob:
+    """All that a run needs, copied: the worker sees nothing of the user's."""
+
+    slices: tuple[tuple[str, AnnData], ...]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class GraphJob:
+    """All that building the spatial graphs needs, copied."""
+
+    coordinates: tuple[tuple[str, NDArray[np.float64]], ...]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class DomainJob:
+    """All that finding domains needs, copied."""
+
+    embedding: NDArray[np.float32]
+    connectivities: Any
+    settings: Settings
+
+
+class Session:
+    """Slices, settings, result and view of one viewer."""
+
+    slices_changed = Signal()
+    """A slice came or went."""
+    settings_changed = Signal()
+    """``settings`` was set."""
+    result_changed = Signal()
+    """There is a new result, or none any more."""
+    domains_changed = Signal()
+    """Labels, names or colours of the domains changed."""
+    color_changed = Signal()
+    """``color_by`` was set."""
+    isolated_changed = Signal()
+    """Other domains are shown alone."""
+    layout_changed = Signal()
+    """``layout`` was set."""
+    graphs_changed = Signal()
+    """``graphs`` (the spatial graph of each slice) or ``graph_shown`` changed."""
+    attention_changed = Signal()
+    """``attention`` (the overlay) was set."""
+    spot_changed = Signal()
+    """``spot`` was set."""
+
+    def __init__(self) -> None:
+        self._slices: dict[str, AnnData] = {}
+        self._rows: dict[str, NDArray[np.intp]] = {}
+        self._graphs: dict[str, SpatialGraph] = {}
+        self._result: AnnData | None = None
+        self._settings = Settings()
+        self._color_by = ColorBy()
+        self._isolated: frozenset[str] = frozenset()
+        self._layout: Layout = "grid"
+        self._graph_shown = False
+        self._attention = Overlay()
+        self._spot: Spot | None = None
+        self.saved = True
+
+    # -- slices ---------------------------------------------------------------------------
+
+    @property
+    def slices(self) -> Mapping[str, AnnData]:
+        """The loaded slices by name, in the order of loading."""
+        return MappingProxyType(self._slices)
+
+    def add(self, slices: Iterable[tuple[str, AnnData]]) -> list[str]:
+        """Add slices; a name that is taken gets a number. Returns the names as they became."""
+        names = []
+        for name, adata in slices:
+            free = _free_name(name, self._slices)
+            self._slices[free] = adata
+            names.append(free)
+        if names:
+            self.slices_changed.emit()
+        return names
+
+    def remove(self, name: str) -> None:
+        """Remove a slice; a result that holds it goes with it."""
+        if name not in self._slices:
+            return
+        del self._slices[name]
+        self._graphs.pop(name, None)
+        if name in self._rows:
+            self._drop_result()
+        if self._spot is not None and self._spot.slice == name:
+            self.spot = None
+        self.slices_changed.emit()
+
+    def clear(self) -> None:
+        """Remove all slices and the result."""
+        self._slices.clear()
+        self._graphs.clear()
+        self._drop_result()
+        self.spot = None
+        self.slices_changed.emit()
+
+    @property
+    def graphs(self) -> Mapping[str, SpatialGraph]:
+        """Spatial graph of each slice, as far as they are built for the present settings."""
+        return MappingProxyType(self._graphs)
+
+    def set_graphs(self, graphs: Mapping[str, SpatialGraph], settings: Settings) -> None:
+        """Take graphs that were built with ``settings``; dropped if those are no longer set."""
+        if (settings.radius, settings.n_neighbors) != (
+            self._settings.radius,
+            self._settings.n_neighbors,
+        ):
+            return
+        self._graphs.update({n: g for n, g in graphs.items() if n in self._slices})
+        self.graphs_changed.emit()
+
+    # -- settings and view ----------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the next run."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, value: Settings) -> None:
+        if value == self._settings:
+            return
+        old, self._settings = self._settings, value
+        if (old.radius, old.n_neighbors) != (value.radius, value.n_neighbors):
+            self._graphs.clear()
+            self.graphs_changed.emit()
+        self.settings_changed.emit()
+
+    @property
+    def color_by(self) -> ColorBy:
+        """What the spots are coloured by."""
+        return self._color_by
+
+    @color_by.setter
+    def color_by(self, value: ColorBy) -> None:
+        if value != self._color_by:
+            self._color_by = value
+            self.color_changed.emit()
+
+    @property
+    def isolated(self) -> frozenset[str]:
+        """Domains shown alone; empty shows all."""
+        return self._isolated
+
+    @isolated.setter
+    def isolated(self, value: Iterable[str]) -> None:
+        value = frozenset(value)
+        if value != self._isolated:
+            self._isolated = value
+            self.isolated_changed.emit()
+
+    @property
+    def layout(self) -> Layout:
+        """How the slices lie: ``"grid"``, ``"mosaic"`` or ``"stack"``."""
+        return self._layout
+
+    @layout.setter
+    def layout(self, value: Layout) -> None:
+        if value != self._layout:
+            self._layout = value
+            self.layout_changed.emit()
+
+    @property
+    def graph_shown(self) -> bool:
+        """Whether the spatial graph is drawn."""
+        return self._graph_shown
+
+    @graph_shown.setter
+    def graph_shown(self, value: bool) -> None:
+        if value != self._graph_shown:
+            self._graph_shown = value
+            self.graphs_changed.emit()
+
+    @property
+    def attention(self) -> Overlay:
+        """Which edges of the attention are drawn."""
+        return self._attention
+
+    @attention.setter
+    def attention(self, value: Overlay) -> None:
+        if value != self._attention:
+            self._attention = value
+            self.attention_changed.emit()
+
+    @property
+    def spot(self) -> Spot | None:
+        """The spot that is looked at."""
+        return self._spot
+
+    @spot.setter
+    def spot(self, value: Spot | None) -> None:
+        if value != self._spot:
+            self._spot = value
+            self.spot_changed.emit()
+
+    # -- result ---------------------------------------------------------------------------
+
+    @property
+    def result(self) -> AnnData | None:
+        """The concatenated AnnData of the last run, or of the opened file."""
+        return self._result
+
+    def set_result(self, result: AnnData, *, saved: bool = False) -> None:
+        """Take a result; its slices must be loaded.
+
+        Raises
+        ------
+        InputError
+            A slice of the result is not loaded, or has another number of spots.
+        """
+        labels = result.obs[K.SLICE]
+        rows = {
+            str(name): np.flatnonzero((labels == name).to_numpy()) for name in labels.cat.categories
+        }
+        for name, index in rows.items():
+            if name not in self._slices or self._slices[name].n_obs != len(index):
+                raise InputError(
+                    f"Slice {name!r} of the result is not the one that is loaded: "
+                    "load the slices again and run once more."
+                )
+        self._result, self._rows, self.saved = result, rows, saved
+        self._isolated = frozenset()
+        self._color_by = ColorBy("obs", K.DOMAIN if K.DOMAIN in result.obs else K.SLICE)
+        self.result_changed.emit()
+        self.domains_changed.emit()
+        self.color_changed.emit()
+
+    def rows(self, name: str) -> NDArray[np.intp] | None:
+        """Rows of the result that belong to a slice; ``None`` if the result lacks it."""
+        return self._rows.get(name)
+
+    def spot_of_row(self, row: int) -> Spot:
+        """Spot that stands in a row of the result."""
+        for name, rows in self._rows.items():
+            at = int(np.searchsorted(rows, row))
+            if at < len(rows) and rows[at] == row:
+                return Spot(name, at)
+        raise IndexError(row)
+
+    def _drop_result(self) -> None:
+        if self._result is None:
+            return
+        self._result, self._rows, self.saved = None, {}, True
+        self._isolated = frozenset()
+        if self._color_by.kind == "attention" or self._color_by.key == K.DOMAIN:
+            self._color_by = ColorBy()
+        self.result_changed.emit()
+        self.domains_changed.emit()
+        self.color_changed.emit()
+
+    # -- domains --------------------------------------------------------------------------
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains, in their order."""
+        if self._result is None or K.DOMAIN not in self._result.obs:
+            return ()
+        return tuple(map(str, self._result.obs[K.DOMAIN].cat.categories))
+
+    @property
+    def domain_colors(self) -> dict[str, str]:
+        """Hex colour of each domain."""
+        if self._result is None or not self.domains:
+            return {}
+        return dict(zip(self.domains, map(str, self._result.uns[K.DOMAIN_COLORS]), strict=True))
+
+    def domain_counts(self) -> dict[str, dict[str, int]]:
+        """Spots of each domain by slice: ``{domain: {slice: spots}}``."""
+        if self._result is None or not self.domains:
+            return {}
+        codes = self._result.obs[K.DOMAIN].cat.codes.to_numpy()
+        found = codes >= 0
+        counts = {
+            name: np.bincount(codes[rows][found[rows]], minlength=len(self.domains))
+            for name, rows in self._rows.items()
+        }
+        return {
+            domain: {name: int(count[i]) for name, count in counts.items()}
+            for i, domain in enumerate(self.domains)
+        }
+
+    def set_domains(self, labels: NDArray[np.integer[Any]], settings: Settings) -> None:
+        """Take new labels (0, 1, … per row of the result); matching domains keep name and colour.
+
+        Writes ``obs["domain"]``, ``uns["domain_colors"]`` and ``uns["staligner"]["params"]``.
+        """
+        from napari_staligner.core.domains import record_domains
+
+        if self._result is None:
+            return
+        record_domains(self._result, labels, settings)
+        self.settings = replace(
+            self._settings,
+            domains=settings.domains,
+            resolution=settings.resolution,
+            smooth=settings.smooth,
+        )
+        self._domains_edited()
+
+    def rename_domain(self, old: str, new: str) -> None:
+        """Rename a domain.
+
+        Raises
+        ------
+        InputError
+            The new name is empty or taken.
+        """
+        new = new.strip()
+        if self._result is None or new == old:
+            return
+        if not new or new in self.domains:
+            why = "empty" if not new else f"already taken ({new!r})"
+            raise InputError(f"The name for domain {old!r} is {why}: choose another.")
+        column = self._result.obs[K.DOMAIN]
+        self._result.obs[K.DOMAIN] = column.cat.rename_categories({old: new})
+        self._isolated = frozenset(new if d == old else d for d in self._isolated)
+        self._domains_edited()
+
+    def set_domain_color(self, domain: str, color: str) -> None:
+        """Give a domain another colour (hex)."""
+        if self._result is None or domain not in self.domains:
+            return
+        colors = self.domain_colors | {domain: color}
+        self._result.uns[K.DOMAIN_COLORS] = list(colors.values())
+        self._domains_edited()
+
+    @property
+    def domain_settings(self) -> Settings:
+        """Settings with the choice that the present domains were found with."""
+        params = self._params()
+        if "resolution" not in params:
+            return self._settings
+        domains = params.get("domains")
+        return replace(
+            self._settings,
+            domains=None if domains is None else int(domains),
+            resolution=float(params["resolution"]),
+            smooth=bool(params.get("smooth", False)),
+        )
+
+    def domain_state(self) -> DomainState | None:
+        """Copy labels, names and colours of the domains; ``None`` if there are none."""
+        if self._result is None or not self.domains:
+            return None
+        codes = np.array(self._result.obs[K.DOMAIN].cat.codes)
+        colors = tuple(self.domain_colors.values())
+        return DomainState(codes, self.domains, colors, self._params())
+
+    def restore_domain_state(self, state: DomainState) -> None:
+        """Put back what :meth:`domain_state` copied from this result."""
+        import pandas as pd
+
+        if self._result is None:
+            return
+        self._result.obs[K.DOMAIN] = pd.Categorical.from_codes(state.codes, list(state.names))
+        self._result.uns[K.DOMAIN_COLORS] = list(state.colors)
+        self._result.uns.setdefault(K.STALIGNER, {})["params"] = dict(state.params)
+        self.settings = self.domain_settings
+        self._domains_edited()
+
+    def _params(self) -> dict[str, Any]:
+        """Parameters of the result, as it records them."""
+        if self._result is None:
+            return {}
+        return dict(self._result.uns.get(K.STALIGNER, {}).get("params", {}))
+
+    def _domains_edited(self) -> None:
+        self.saved = False
+        self._isolated = self._isolated & frozenset(self.domains)
+        self.domains_changed.emit()
+
+    # -- jobs -----------------------------------------------------------------------------
+
+    def integration_job(self) -> IntegrationJob:
+        """Copy what a run needs.
+
+        Raises
+        ------
+        InputError
+            There is no slice.
+        """
+        if not self._slices:
+            raise InputError("There is no slice to integrate: open one or several .h5ad files.")
+        copies = tuple((name, adata.copy()) for name, adata in self._slices.items())
+        return IntegrationJob(copies, self._settings)
+
+    def graph_job(self) -> GraphJob:
+        """Copy what building the missing spatial graphs needs."""
+        missing = [name for name in self._slices if name not in self._graphs]
+        return GraphJob(
+            tuple(
+                (name, np.array(self._slices[name].obsm[K.SPATIAL], dtype=np.float64))
+                for name in missing
+            ),
+            self._settings,
+        )
+
+    def domain_job(self, settings: Settings) -> DomainJob:
+        """Copy what finding domains needs.
+
+        Raises
+        ------
+        InputError
+            There is no result yet.
+        """
+        if self._result is None:
+            raise InputError("There is no embedding to find domains in: integrate first.")
+        return DomainJob(
+            np.array(self._result.obsm[K.EMBEDDING]),
+            self._result.obsp[K.CONNECTIVITIES].copy(),
+            settings,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the result to an ``.h5ad`` file, beside it first and then moved into place.
+
+        Raises
+        ------
+        InputError
+            There is no result, or the file cannot be written.
+        """
+        from napari_staligner.io.h5ad import write_result
+
+        if self._result is None:
+            raise InputError("There is no result to save: integrate first.")
+        write_result(self._result, path)
+        self.saved = True
+
+
+def _free_name(name: str, taken: Mapping[str, Any]) -> str:
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name} ({number})" in taken:
+        number += 1
+    return f"{name} ({number})"

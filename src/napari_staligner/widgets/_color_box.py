@@ -1,0 +1,109 @@
+"""The box that says what the spots are coloured by: columns and genes, found by typing."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QStringListModel, Qt
+from qtpy.QtGui import QFocusEvent
+from qtpy.QtWidgets import QComboBox, QCompleter, QListView
+
+from napari_staligner import _keys as K
+from napari_staligner.session import ColorBy, Session
+
+_GENE = "gene: "
+_ATTENTION = {"self": "attention: self", "entropy": "attention: entropy"}
+
+
+class ColorBox(QComboBox):
+    """Shows and sets ``session.color_by``; typing finds any column or gene by a part of its name.
+
+    Parameters
+    ----------
+    session
+        Whose slices and result are offered.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._choices: list[ColorBy] = []
+        self.setToolTip(
+            "What the spots are coloured by: a column of obs, or a gene. "
+            "Type a part of the name to find it."
+        )
+        self.setEditable(True)
+        self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.setMaxVisibleItems(20)
+        # Tens of thousands of genes: nothing may measure every item.
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(14)
+        view = QListView()
+        view.setUniformItemSizes(True)
+        self.setView(view)
+        self._names = QStringListModel(self)
+        self.setModel(self._names)
+        self.setCompleter(_part_completer(self._names, self))
+        self.activated.connect(self._on_activated)
+        self.fill()
+
+    def fill(self) -> None:
+        """Offer what the slices and the result have, and show what is set."""
+        self._choices = _choices(self._session)
+        with_marks = [_title(choice) for choice in self._choices]
+        if with_marks != self._names.stringList():
+            self._names.setStringList(with_marks)
+        self.show_set()
+
+    def show_set(self) -> None:
+        """Show what the session says."""
+        title = _title(self._session.color_by)
+        self.setCurrentIndex(self.findText(title, Qt.MatchFlag.MatchFixedString))
+        self.setEditText(title)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Select the text, so that typing replaces it."""
+        super().focusInEvent(event)
+        self.lineEdit().selectAll()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Forget text that names nothing."""
+        super().focusOutEvent(event)
+        if event.reason() != Qt.FocusReason.PopupFocusReason:
+            self.show_set()
+
+    def _on_activated(self, index: int) -> None:
+        # Enter on a text that names nothing activates the item that was current before.
+        if 0 <= index < len(self._choices):
+            self._session.color_by = self._choices[index]
+        self.show_set()
+
+
+def _part_completer(model: QStringListModel, parent: ColorBox) -> QCompleter:
+    completer = QCompleter(model, parent)
+    completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+    completer.setFilterMode(Qt.MatchFlag.MatchContains)
+    completer.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
+    completer.setMaxVisibleItems(15)
+    popup = completer.popup()
+    if isinstance(popup, QListView):
+        popup.setUniformItemSizes(True)
+    return completer
+
+
+def _choices(session: Session) -> list[ColorBy]:
+    columns = {K.SLICE: None}
+    if session.result is not None:
+        columns |= dict.fromkeys(map(str, session.result.obs))
+    genes: dict[str, None] = {}
+    for adata in session.slices.values():
+        columns |= dict.fromkeys(map(str, adata.obs))
+        genes |= dict.fromkeys(map(str, adata.var_names))
+    choices = [ColorBy("obs", key) for key in columns]
+    if session.result is not None and K.ATTENTION in session.result.obsp:
+        choices += [ColorBy("attention", key) for key in _ATTENTION]
+    return choices + [ColorBy("gene", gene) for gene in genes]
+
+
+def _title(choice: ColorBy) -> str:
+    if choice.kind == "gene":
+        return _GENE + choice.key
+    return _ATTENTION[choice.key] if choice.kind == "attention" else choice.key

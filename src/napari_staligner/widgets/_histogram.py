@@ -1,0 +1,99 @@
+"""A small histogram whose axis is the colour bar of what it shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph as pg
+from napari.utils.colormaps import ensure_colormap
+from qtpy.QtCore import QEvent
+from qtpy.QtGui import QColor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from qtpy.QtWidgets import QWidget
+
+_BINS = 48
+_HEIGHT = 96
+# Room under the bars for the colours, and over them for the caption.
+_BELOW, _ABOVE = 0.2, 1.35
+
+
+class ColoredHistogram(pg.PlotWidget):
+    """Histogram with a colormap under it; nothing in it can be dragged by accident.
+
+    Parameters
+    ----------
+    title
+        What the figures are.
+    parent
+        Owner.
+    """
+
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent, background=None)
+        self.setFixedHeight(_HEIGHT)
+        self.setMenuEnabled(False)
+        self.setMouseEnabled(False, False)
+        self.hideButtons()
+        self.hideAxis("left")
+        axis = self.getAxis("bottom")
+        axis.setStyle(tickLength=3, tickTextOffset=1)
+        axis.enableAutoSIPrefix(False)
+        self._bars = pg.BarGraphItem(x0=[], x1=[], height=[], pen=None)
+        self._strip = pg.ImageItem()
+        self._cut = pg.InfiniteLine(angle=90, movable=False)
+        self._cut.hide()
+        for item in (self._bars, self._strip, self._cut):
+            self.addItem(item)
+        self._caption = pg.LabelItem(justify="left")
+        self._caption.setParentItem(self.getPlotItem())
+        self._caption.anchor(itemPos=(0, 0), parentPos=(0, 0), offset=(0, -3))
+        self._title = title
+        self._take_theme()
+
+    def set_title(self, title: str) -> None:
+        """Name the figures."""
+        self._title = title
+        self._take_theme()
+
+    def show_values(
+        self, values: NDArray[np.floating], colormap: str, limits: tuple[float, float]
+    ) -> None:
+        """Show how many values lie where between the limits, coloured by a napari colormap."""
+        low, high = limits
+        counts, edges = np.histogram(values, bins=_BINS, range=(low, high))
+        tallest = max(1, int(counts.max(initial=0)))
+        cmap = ensure_colormap(colormap)
+        colors = cmap.map((edges[:-1] + edges[1:] - 2 * low) / (2 * (high - low)))
+        brushes = [QColor.fromRgbF(*map(float, color)) for color in colors]
+        self._bars.setOpts(
+            x0=edges[:-1], x1=edges[1:], height=counts / tallest, brushes=brushes, pen=None
+        )
+        ramp = (cmap.map(np.linspace(0, 1, 256))[:, None] * 255).astype(np.uint8)
+        self._strip.setImage(ramp, autoLevels=False, levels=(0, 255))
+        self._strip.setRect(low, -_BELOW, high - low, _BELOW * 0.75)
+        self.setRange(xRange=(low, high), yRange=(-_BELOW, _ABOVE), padding=0.01)
+
+    def show_cut(self, at: float | None) -> None:
+        """Mark the value below which nothing is drawn; ``None`` marks none."""
+        self._cut.setVisible(at is not None)
+        if at is not None:
+            self._cut.setValue(at)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Take the colours of napari's theme when it changes."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
+            self._take_theme()
+
+    def _take_theme(self) -> None:
+        if not hasattr(self, "_title"):
+            return
+        text = self.palette().text().color()
+        axis = self.getAxis("bottom")
+        axis.setPen(pg.mkPen(text, width=1))
+        axis.setTextPen(pg.mkPen(text))
+        self._caption.setText(self._title, color=text)
+        self._cut.setPen(pg.mkPen(text, width=2))

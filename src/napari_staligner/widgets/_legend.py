@@ -1,0 +1,283 @@
+"""The legend of the domains: a table with colour, name, and spots in all and by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QResizeEvent
+from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
+
+from napari_staligner.widgets._cells import CellDelegate, Role
+
+SWATCH, NAME, SPOTS, FIRST_SLICE = range(4)
+_SWATCH_WIDTH, _NAME_WIDTH, _SPOTS_WIDTH, _ROW_HEIGHT = 28, 108, 58, 32
+_SLICE_WIDTHS = (62, 90)
+_ONLY = 0.95
+# A slice with more than this of all spots holds most of any domain: nothing to point out.
+_LARGE_SLICE = 0.8
+
+
+def only_in(counts: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    """Domains that lie in one slice only, though other slices have their share of the spots.
+
+    Parameters
+    ----------
+    counts
+        Spots of each domain by slice.
+
+    Returns
+    -------
+    The slice of each such domain; domains that several slices have are left out.
+    """
+    sizes: dict[str, int] = {}
+    for by_slice in counts.values():
+        for name, n in by_slice.items():
+            sizes[name] = sizes.get(name, 0) + n
+    n_spots = sum(sizes.values())
+    found = {}
+    for domain, by_slice in counts.items():
+        name = max(by_slice, key=by_slice.__getitem__, default="")
+        n_domain = sum(by_slice.values())
+        if n_domain and by_slice[name] >= _ONLY * n_domain and sizes[name] < _LARGE_SLICE * n_spots:
+            found[domain] = name
+    return found
+
+
+@dataclass(frozen=True)
+class LegendRow:
+    """What the legend says about one domain; ``only_in`` is a slice or empty."""
+
+    name: str
+    color: str
+    counts: tuple[int, ...]
+    only_in: str
+    dimmed: bool
+
+
+class LegendModel(QAbstractTableModel):
+    """Rows of the legend, in the order of the domains."""
+
+    renamed = Signal(str, str)
+    """A name was edited: the old and the new one."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._slices: tuple[str, ...] = ()
+        self._sizes: tuple[int, ...] = ()
+        self._rows: tuple[LegendRow, ...] = ()
+        self._largest_share = 1.0
+
+    def show(self, slices: Sequence[str], sizes: Sequence[int], rows: Sequence[LegendRow]) -> None:
+        """Show these rows; sizes are the spots of each slice."""
+        # Without a reset where the shape stays: it would close an editor and lose the current row.
+        same = (tuple(slices), len(rows)) == (self._slices, len(self._rows))
+        if not same:
+            self.beginResetModel()
+        self._slices, self._sizes, self._rows = tuple(slices), tuple(sizes), tuple(rows)
+        shares = [self._share(row, i) for row in rows for i in range(len(slices))]
+        self._largest_share = max(shares, default=0.0) or 1.0
+        if not same:
+            self.endResetModel()
+        elif rows:
+            last = self.index(len(rows) - 1, self.columnCount() - 1)
+            self.dataChanged.emit(self.index(0, 0), last)
+
+    def domain(self, index: QModelIndex) -> str:
+        """Name of the domain in the row of an index."""
+        return self._rows[index.row()].name
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        """One row per domain."""
+        return 0 if parent is not None and parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        """Swatch, name, spots, and one column per slice."""
+        return 0 if parent is not None and parent.isValid() else FIRST_SLICE + len(self._slices)
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        """Only names can be edited."""
+        flags = super().flags(index)
+        return flags | Qt.ItemFlag.ItemIsEditable if index.column() == NAME else flags
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Titles of the columns, and what they mean."""
+        if orientation == Qt.Orientation.Vertical:
+            return None
+        by_slice = section - FIRST_SLICE
+        if role == Qt.ItemDataRole.DisplayRole:
+            return ("", "Domain", "Spots", *self._slices)[section]
+        if role == Qt.ItemDataRole.TextAlignmentRole and section >= SPOTS:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.ToolTipRole:
+            if by_slice < 0:
+                return ("Sort as the domains are numbered", "Sort by name", "Sort by size")[section]
+            name, size = self._slices[by_slice], self._sizes[by_slice]
+            return f"{name}: {size:,} spots; a bar is the domain’s share of them"
+        return None
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """One cell."""
+        row, column = self._rows[index.row()], index.column()
+        if role == Role.DIMMED:
+            return row.dimmed
+        if role == Qt.ItemDataRole.TextAlignmentRole and column >= SPOTS:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if column == SWATCH:
+            return self._swatch(index.row(), row, role)
+        if column == NAME:
+            return _name(row, role)
+        if column == SPOTS:
+            return _figure(sum(row.counts), role)
+        return self._by_slice(row, column - FIRST_SLICE, role)
+
+    def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        """Ask for another name; the row changes when the session has taken it."""
+        if role != Qt.ItemDataRole.EditRole:
+            return False
+        self.renamed.emit(self.domain(index), str(value))
+        return True
+
+    def _share(self, row: LegendRow, i: int) -> float:
+        return row.counts[i] / self._sizes[i] if self._sizes[i] else 0.0
+
+    def _swatch(self, number: int, row: LegendRow, role: int) -> Any:
+        if role == Role.COLOR:
+            return QColor(row.color)
+        if role == Role.SORT:
+            return number
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return f"{row.color}: click to choose another colour"
+        return None
+
+    def _by_slice(self, row: LegendRow, i: int, role: int) -> Any:
+        if role == Role.COLOR:
+            return QColor(row.color)
+        if role == Role.SHARE:
+            return self._share(row, i) / self._largest_share
+        if role == Qt.ItemDataRole.ToolTipRole:
+            total = sum(row.counts) or 1
+            return (
+                f"{row.counts[i]:,} spots of domain {row.name}: {self._share(row, i):.1%} of "
+                f"{self._slices[i]}, {row.counts[i] / total:.1%} of the domain"
+            )
+        return _figure(row.counts[i], role)
+
+
+def _name(row: LegendRow, role: int) -> Any:
+    if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
+        return row.name
+    if role == Role.SORT:
+        # "10" after "9": names that are numbers come first, in their order.
+        return f"{int(row.name):09d}" if row.name.isdecimal() else row.name.casefold()
+    if role == Role.NOTE and row.only_in:
+        return f"only in {row.only_in}"
+    if role == Qt.ItemDataRole.ToolTipRole:
+        lone = f" At least 95 % of its spots lie in {row.only_in}." if row.only_in else ""
+        return f"{row.name}: click to show it alone, double-click to rename it.{lone}"
+    return None
+
+
+def _figure(n: int, role: int) -> Any:
+    if role == Qt.ItemDataRole.DisplayRole:
+        return f"{n:,}"
+    return n if role == Role.SORT else None
+
+
+class LegendTable(QTableView):
+    """The legend; clicks become signals with the name of the domain."""
+
+    chosen = Signal(str, bool)
+    """A row was clicked, or Space or Enter pressed on it; the flag says whether Ctrl was held."""
+    rename_started = Signal()
+    """A name was double-clicked."""
+    color_wanted = Signal(str)
+    """A swatch was clicked."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._ctrl = False
+        self.legend = LegendModel(self)
+        self._sorted = QSortFilterProxyModel(self)
+        self._sorted.setSourceModel(self.legend)
+        self._sorted.setSortRole(Role.SORT)
+        self.setModel(self._sorted)
+        self.setItemDelegate(CellDelegate(self))
+        # What is shown alone is the session's to say, so Qt keeps no selection of its own.
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        triggers = QAbstractItemView.EditTrigger
+        self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setSortingEnabled(True)
+        self.sortByColumn(SWATCH, Qt.SortOrder.AscendingOrder)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
+        self.horizontalHeader().setMinimumSectionSize(26)
+        self.horizontalHeader().setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.clicked.connect(self._on_cell_clicked)
+        self.doubleClicked.connect(self._on_cell_double_clicked)
+        self._sorted.modelReset.connect(self._fit)
+
+    def cell(self, domain: str, column: int) -> QModelIndex:
+        """Index of a domain's cell, as the table is sorted now."""
+        for i in range(self._sorted.rowCount()):
+            if self._domain(self._sorted.index(i, 0)) == domain:
+                return self._sorted.index(i, column)
+        raise KeyError(domain)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Keep whether Ctrl was held: ``clicked`` does not say."""
+        self._ctrl = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
+        super().mousePressEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Space and Enter do what a click does."""
+        keys = (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        at = self.currentIndex()
+        editing = self.state() == QAbstractItemView.State.EditingState
+        if event.key() in keys and at.isValid() and not editing:
+            self._choose(at, bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier))
+        else:
+            super().keyPressEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the columns filling the width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the names what the figures leave; scroll sideways if that is too little."""
+        header, columns = self.horizontalHeader(), self._sorted.columnCount()
+        width = self.viewport().width()
+        header.resizeSection(SWATCH, _SWATCH_WIDTH)
+        header.resizeSection(SPOTS, _SPOTS_WIDTH)
+        used = _SWATCH_WIDTH + _SPOTS_WIDTH
+        if columns > FIRST_SLICE:
+            fair = (width - used - _NAME_WIDTH) // (columns - FIRST_SLICE)
+            each = min(max(fair, _SLICE_WIDTHS[0]), _SLICE_WIDTHS[1])
+            for column in range(FIRST_SLICE, columns):
+                header.resizeSection(column, each)
+                used += each
+        header.resizeSection(NAME, max(_NAME_WIDTH, width - used))
+
+    def _domain(self, index: QModelIndex) -> str:
+        return self.legend.domain(self._sorted.mapToSource(index))
+
+    def _choose(self, index: QModelIndex, ctrl: bool) -> None:
+        if index.column() == SWATCH:
+            self.color_wanted.emit(self._domain(index))
+        else:
+            self.chosen.emit(self._domain(index), ctrl)
+
+    def _on_cell_clicked(self, index: QModelIndex) -> None:
+        self._choose(index, self._ctrl)
+
+    def _on_cell_double_clicked(self, index: QModelIndex) -> None:
+        if index.column() == NAME:
+            self.rename_started.emit()

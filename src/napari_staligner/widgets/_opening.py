@@ -1,0 +1,76 @@
+"""Reading files, simulating the sample and splitting slices, as steps for the background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.progress import Progress
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_staligner.core.progress import Steps
+
+
+@dataclass
+class Opened:
+    """What was read.
+
+    Parameters
+    ----------
+    slices
+        Name and data of each slice.
+    result
+        A saved result; ``slices`` are then the ones inside it.
+    problems
+        A sentence for each file that could not be used.
+    replaces
+        Name of the slice that was split into these.
+    """
+
+    slices: list[tuple[str, AnnData]] = field(default_factory=list)
+    result: AnnData | None = None
+    problems: list[str] = field(default_factory=list)
+    replaces: str | None = None
+
+
+def file_steps(paths: list[Path]) -> Steps[Opened]:
+    """Read files; those that cannot be used are named, the others are kept."""
+    from napari_staligner.core.slices import check_coordinates
+    from napari_staligner.io.h5ad import read_any, slices_of_result
+
+    opened = Opened()
+    for done, path in enumerate(paths):
+        yield Progress(f"reading {path.name}", done, len(paths))
+        try:
+            kind, content = read_any(path)
+            if kind == "slices":
+                for name, adata in content:
+                    check_coordinates(name, adata)
+                opened.slices += content
+            elif len(paths) == 1:
+                opened.result, opened.slices = content, slices_of_result(content)
+            else:
+                raise InputError(f"{path.name} holds a result: open it alone.")
+        except InputError as error:
+            opened.problems.append(str(error))
+    return opened
+
+
+def sample_steps() -> Steps[Opened]:
+    """Simulate the sample slices."""
+    from napari_staligner.samples import SLICE_NAMES, simulated_olfactory_bulb
+
+    yield Progress("simulating the olfactory bulb", 0, 1)
+    return Opened(list(zip(SLICE_NAMES, simulated_olfactory_bulb(), strict=True)))
+
+
+def split_steps(name: str, adata: AnnData, key: str) -> Steps[Opened]:
+    """Split a slice by a column of ``obs``."""
+    from napari_staligner.io.h5ad import split_by
+
+    yield Progress(f"splitting {name}", 0, 1)
+    return Opened(split_by(name, adata, key), replaces=name)

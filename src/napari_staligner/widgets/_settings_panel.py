@@ -1,0 +1,219 @@
+"""The settings of a run: preset, domains, seed, and all others under Advanced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QStackedWidget, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_staligner.core.settings import PRESETS, Settings
+from napari_staligner.widgets._form import SettingsForm, form
+from napari_staligner.widgets._pair_choice import PairChoice
+
+if TYPE_CHECKING:
+    from napari_staligner.session import Session
+
+# Field, label, least, most, step, decimals (0: a whole number), what it does in plain words.
+_NUMBERS: tuple[tuple[str, str, float, float, float, int, str], ...] = (
+    (
+        "pretrain_epochs",
+        "Pretraining",
+        *(0, 100_000, 50, 0),
+        "Epochs in which the embedding only learns to rebuild the genes",
+    ),
+    (
+        "epochs",
+        "Epochs",
+        *(0, 100_000, 50, 0),
+        "Epochs after the pretraining, in which matching spots of the slices are pulled together",
+    ),
+    (
+        "alpha",
+        "α",
+        *(0, 1, 0.05, 2),
+        "Weight of rebuilding the genes against pulling the slices together: lower mixes them "
+        "more, higher keeps the structure of each",
+    ),
+    (
+        "margin",
+        "Margin",
+        *(0, 100, 0.5, 2),
+        "By how much a spot has to be nearer to its match than to a random spot of its own "
+        "slice; 2.5 where the slices differ strongly",
+    ),
+    (
+        "mnn_k",
+        "MNN k",
+        *(1, 1000, 10, 0),
+        "Two spots match when each is among the k nearest of the other in the embedding",
+    ),
+    (
+        "learning_rate",
+        "Learning rate",
+        *(1e-5, 1, 5e-4, 5),
+        "Size of a training step; lower it if the loss jumps",
+    ),
+    ("hidden", "Hidden", *(1, 8192, 64, 0), "Width of the hidden layer"),
+    (
+        "n_top_genes",
+        "Genes per slice",
+        *(1, 100_000, 500, 0),
+        "Most variable genes taken from each slice; those that all slices share are used",
+    ),
+)
+_CHOICES: tuple[tuple[str, str, dict[str, Any], str], ...] = (
+    (
+        "positives",
+        "Positives",
+        {"Random match": "random", "Nearest match": "nearest"},
+        "Which of its matches a spot is pulled towards",
+    ),
+    (
+        "device",
+        "Device",
+        {"Automatic": "auto", "CPU": "cpu", "GPU (CUDA)": "cuda"},
+        "What computes; Automatic takes a GPU if there is one",
+    ),
+    (
+        "counts_layer",
+        "Counts in",
+        {"X": None},
+        "Where the raw counts are: in X, or in a layer that all slices have",
+    ),
+)
+_DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Settings)}
+# What any preset sets: choosing another takes these back to their defaults first.
+_OF_PRESETS = sorted({key for preset in PRESETS.values() for key in preset.values})
+_TYPICAL_DOMAINS = 7
+
+
+class SettingsPanel(QWidget):
+    """Shows and sets ``session.settings``.
+
+    Parameters
+    ----------
+    session
+        Whose settings they are.
+    complain
+        Called with the sentence when a value is refused.
+    """
+
+    def __init__(self, session: Session, complain: Callable[[str], object]) -> None:
+        super().__init__()
+        self._session = session
+        # Presets may agree in all values; only the user's choice tells which was meant.
+        self._preset = ""
+        self.form = SettingsForm(session, complain, self)
+        self._make_controls()
+        self._lay_out()
+        self.preset.activated.connect(self._on_preset_activated)
+        self.method.activated.connect(self._on_method_activated)
+        self.follow_slices()
+
+    def _make_controls(self) -> None:
+        make = self.form
+        self.preset = QComboBox()
+        for name, preset in PRESETS.items():
+            self.preset.addItem(preset.title, name)
+            self.preset.setItemData(
+                self.preset.count() - 1, preset.reason, Qt.ItemDataRole.ToolTipRole
+            )
+        self.preset.addItem("Custom", "")
+        self.method = QComboBox()
+        self.method.addItems(["Number of domains", "Leiden resolution"])
+        self.method.setToolTip(
+            "How domains are found in the embedding: as many as you say (Gaussian mixture), or "
+            "as many as a resolution gives (Leiden). The Domains dock can do it again in seconds."
+        )
+        self.domains = make.whole("domains", 2, 60, "Number of domains over all slices")
+        self.resolution = make.decimal(
+            "resolution", 0.05, 10, "Higher finds more domains", step=0.1, decimals=2
+        )
+        self.amount = QStackedWidget()
+        self.amount.addWidget(self.domains)
+        self.amount.addWidget(self.resolution)
+        self.amount.setFixedHeight(self.domains.sizeHint().height())
+        self.seed = make.whole("seed", 0, 2**31 - 1, "Same seed, data and machine: same result")
+        self.pairs = PairChoice(self._session, lambda pairs: make.set(pairs=pairs))
+        self.controls: dict[str, QWidget] = {}
+        for field, _, low, high, step, decimals, tip in _NUMBERS:
+            self.controls[field] = (
+                make.decimal(field, low, high, tip, step=step, decimals=decimals)
+                if decimals
+                else make.whole(field, int(low), int(high), tip, int(step))
+            )
+        for field, _, choices, tip in _CHOICES:
+            self.controls[field] = make.choice(field, choices, tip)
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 6, 0)
+        top = form()
+        top.addRow("Preset", self.preset)
+        top.addRow(self.method, self.amount)
+        top.addRow("Seed", self.seed)
+        column.addLayout(top)
+        inside = QWidget()
+        rows = form(inside)
+        for field, label, *_ in (*_NUMBERS, *_CHOICES):
+            rows.addRow(label, self.controls[field])
+            rows.labelForField(self.controls[field]).setToolTip(self.controls[field].toolTip())
+        rows.addRow("Pairs", self.pairs)
+        self.advanced = QCollapsible("Advanced", collapsedIcon="▶")
+        self.advanced.setDuration(0)
+        self.advanced.addWidget(inside)
+        column.addWidget(self.advanced)
+        column.addStretch(1)
+
+    def show_set(self) -> None:
+        """Show what the session's settings say."""
+        settings = self._session.settings
+        self.form.show_set()
+        self.pairs.show_set()
+        mixture = settings.domains is not None
+        self.method.setCurrentIndex(0 if mixture else 1)
+        self.amount.setCurrentWidget(self.domains if mixture else self.resolution)
+        preset = self._fitting_preset()
+        self.preset.setCurrentIndex(self.preset.findData(preset))
+        self.preset.setToolTip(
+            PRESETS[preset].reason if preset else "The settings below match no preset"
+        )
+
+    def follow_slices(self) -> None:
+        """Offer the layers and pairs of the slices that are loaded."""
+        slices = list(self._session.slices.values())
+        layers = [key for key in (slices[0].layers if slices else ()) if key is not None]
+        common = [key for key in layers if all(key in adata.layers for adata in slices)]
+        self.form.set_choices("counts_layer", {"X": None} | {str(key): key for key in common})
+        if slices and self._session.settings.counts_layer not in (None, *common):
+            self.form.set(counts_layer=None)
+        self.pairs.follow_slices()
+        self.show_set()
+
+    def _fitting_preset(self) -> str:
+        """Return the preset that the settings match: the chosen one, or the first."""
+        fitting = [
+            name
+            for name, preset in PRESETS.items()
+            if all(
+                getattr(self._session.settings, key) == preset.values.get(key, _DEFAULTS[key])
+                for key in _OF_PRESETS
+            )
+        ]
+        return self._preset if self._preset in fitting else (fitting or [""])[0]
+
+    def _on_preset_activated(self, index: int) -> None:
+        self._preset = self.preset.itemData(index)
+        if self._preset:
+            settings = replace(
+                self._session.settings, **{key: _DEFAULTS[key] for key in _OF_PRESETS}
+            )
+            self._session.settings = settings.with_preset(self._preset)
+        self.show_set()
+
+    def _on_method_activated(self, index: int) -> None:
+        self.form.set(domains=_TYPICAL_DOMAINS if index == 0 else None)

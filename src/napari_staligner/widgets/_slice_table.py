@@ -1,0 +1,96 @@
+"""The table of the loaded slices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QItemSelectionModel, Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+from napari_staligner.io.images import tissue_image
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_staligner.session import Session
+
+NAME, SPOTS, GENES, IMAGE, NEIGHBORS = range(5)
+_HEADS = {
+    "Slice": "Name of the slice; its tooltip lists the columns of obs",
+    "Spots": "Number of spots, beads, bins or cells",
+    "Genes": "Number of genes",
+    "Image": "✓ where the file holds a tissue image",
+    "Neigh-\nbours": "Neighbours of a spot on average, in the graph set below; 5 to 10 is right",
+}
+_WARNING = QColor("#e8871e")
+
+
+class SliceTable(QTableWidget):
+    """One row a slice, in the order of loading."""
+
+    def __init__(self) -> None:
+        super().__init__(0, len(_HEADS))
+        self.setHorizontalHeaderLabels(list(_HEADS))
+        for column, tip in enumerate(_HEADS.values()):
+            self.horizontalHeaderItem(column).setToolTip(tip)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(26)
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setMinimumSectionSize(40)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+
+    @property
+    def chosen(self) -> list[str]:
+        """Names of the selected slices."""
+        rows = sorted(index.row() for index in self.selectionModel().selectedRows())
+        return [self.item(row, NAME).text() for row in rows]
+
+    def show_session(self, session: Session, *, building: bool) -> None:
+        """Show slices and neighbours; ``building`` shows a slice without graph as under way."""
+        chosen = set(self.chosen)
+        self.setRowCount(len(session.slices))
+        for row, (name, adata) in enumerate(session.slices.items()):
+            self._show_slice(row, name, adata)
+            graph = session.graphs.get(name)
+            cell = self._cell(row, NEIGHBORS, "…" if building else "–")
+            if graph is None:
+                continue
+            sentence = graph.describe(name)
+            cell.setText(("⚠ " if sentence else "") + f"{graph.mean_neighbors:.1f}")
+            if sentence:
+                cell.setForeground(_WARNING)
+            radius = "" if graph.radius is None else f"Radius {graph.radius:.4g}. "
+            cell.setToolTip(radius + (sentence or f"{graph.alone} spots have no neighbour."))
+        self._choose(chosen)
+
+    def _show_slice(self, row: int, name: str, adata: AnnData) -> None:
+        columns = ", ".join(map(str, adata.obs)) or "none"
+        self._cell(row, NAME, name).setToolTip(f"{name}. Columns of obs: {columns}.")
+        self._cell(row, SPOTS, f"{adata.n_obs:,}")
+        self._cell(row, GENES, f"{adata.n_vars:,}")
+        self._cell(row, IMAGE, "✓" if tissue_image(adata) is not None else "")
+
+    def _cell(self, row: int, column: int, text: str) -> QTableWidgetItem:
+        item = QTableWidgetItem(text)
+        side = Qt.AlignmentFlag.AlignLeft if column == NAME else Qt.AlignmentFlag.AlignRight
+        side = Qt.AlignmentFlag.AlignHCenter if column == IMAGE else side
+        item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+        self.setItem(row, column, item)
+        return item
+
+    def _choose(self, names: set[str]) -> None:
+        self.clearSelection()
+        flags = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
+        for row in range(self.rowCount()):
+            if self.item(row, NAME).text() in names:
+                self.selectionModel().select(self.model().index(row, NAME), flags)

@@ -1,0 +1,295 @@
+"""The Integrate dock: settings, the run with its loss curves, and saving the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+)
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.widgets._base import Dock
+from napari_staligner.widgets._clock import Clock, spoken
+from napari_staligner.widgets._loss_plot import LossPlot
+from napari_staligner.widgets._settings_panel import SettingsPanel
+from napari_staligner.worker import Runner
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from anndata import AnnData
+
+    from napari_staligner.core.progress import Loss, Progress, Steps
+    from napari_staligner.session import IntegrationJob
+
+NO_SLICE = "Open at least one slice in the Slices dock."
+ONE_SLICE = "One slice only: it is run as a plain autoencoder."
+NO_PAIR = "Check at least one pair of slices under Advanced, Pairs."
+REDRAW_MS = 250
+
+
+class IntegrateWidget(Dock):
+    """Integration of the loaded slices in the background."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        self._viewer = viewer
+        self._runner = Runner(self)
+        self._saver = Runner(self)
+        self._running_on: dict[str, AnnData] = {}
+        self._saving: AnnData | None = None
+        self._target = Path()
+        self._step: Progress | None = None
+        self._losses: list[Loss] = []
+        self._notes: list[str] = []
+        self._clock = Clock()
+        self._timer = QTimer(self)
+        self._timer.setInterval(REDRAW_MS)
+        self.settings = SettingsPanel(self.session, lambda text: self.say(text, problem=True))
+        self._make_run()
+        self._lay_out()
+        self._connect_all()
+        self._show_result()
+        self._show_readiness()
+
+    # -- building ---------------------------------------------------------------------------
+
+    def _make_run(self) -> None:
+        self.run = QPushButton("Run")
+        self.run.setToolTip("Integrate the slices; napari stays usable meanwhile")
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop at the next step; everything stays as it was")
+        self.save = QPushButton("Save result…")
+        self.save.setToolTip("Write the integrated slices to one .h5ad file")
+        self.bar = QProgressBar()
+        self.stage = QLabel()
+        self.plot = LossPlot(self._viewer)
+
+    def _lay_out(self) -> None:
+        scroll = QScrollArea()
+        scroll.setWidget(self.settings)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setMinimumHeight(self.settings.sizeHint().height())
+        self.body.addWidget(scroll, 3)
+        buttons = QHBoxLayout()
+        for button in (self.run, self.cancel, self.save):
+            buttons.addWidget(button)
+        self.body.addLayout(buttons)
+        self.body.addWidget(self.bar)
+        self.body.addWidget(self.stage)
+        self.body.addWidget(self.plot, 2)
+
+    def _connect_all(self) -> None:
+        self.run.clicked.connect(self._on_run_clicked)
+        self.cancel.clicked.connect(self._on_cancel_clicked)
+        self.save.clicked.connect(self._on_save_clicked)
+        self._timer.timeout.connect(self._show_run)
+        self._runner.progressed.connect(self._on_runner_progressed)
+        self._runner.returned.connect(self._on_runner_returned)
+        self._runner.failed.connect(self._on_runner_failed)
+        self._runner.ended.connect(self._on_runner_ended)
+        self._saver.returned.connect(self._on_saver_returned)
+        self._saver.failed.connect(self._on_saver_failed)
+        self._saver.ended.connect(self._show_enabled)
+        session = self.session
+        self._connect(session.slices_changed, self._on_session_slices_changed)
+        self._connect(session.settings_changed, self._on_session_settings_changed)
+        self._connect(session.domains_changed, self._on_session_domains_changed)
+        self._connect(session.result_changed, self._show_result)
+        self._viewer.events.theme.connect(self._on_viewer_theme)
+
+    def teardown(self) -> None:
+        """End connections and runs."""
+        for runner in (self._runner, self._saver):
+            runner.blockSignals(True)
+            runner.cancel()
+        self._timer.stop()
+        self._viewer.events.theme.disconnect(self._on_viewer_theme)
+        super().teardown()
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    def _show_enabled(self) -> None:
+        running, ready = self._runner.running, bool(self.session.slices)
+        self.run.setEnabled(ready and not running and self.session.settings.pairs != ())
+        self.cancel.setEnabled(running)
+        self.settings.setEnabled(not running)
+        self.save.setEnabled(self.session.result is not None and not self._saver.running)
+        self.bar.setVisible(running)
+        self.stage.setVisible(running)
+
+    def _show_readiness(self) -> None:
+        """Say what a run still needs; nothing while one is under way."""
+        self._show_enabled()
+        if self._runner.running:
+            return
+        n = len(self.session.slices)
+        if n == 0:
+            self.say(NO_SLICE)
+        elif self.session.settings.pairs == ():
+            self.say(NO_PAIR, problem=True)
+        else:
+            self.say(ONE_SLICE if n == 1 else f"Ready: {n} slices.")
+
+    def _show_run(self) -> None:
+        """Show stage, time and losses; called a few times a second, however fast the steps."""
+        if self._step is None:
+            return
+        step, elapsed = self._step, spoken(self._clock.elapsed)
+        self.bar.setRange(0, step.total)
+        self.bar.setValue(step.done)
+        stage = step.stage[:1].upper() + step.stage[1:]
+        epoch = "" if step.loss is None else f", epoch {step.loss.epoch}"
+        left = self._clock.left
+        rest = "" if left is None else f", about {spoken(left)} left"
+        self.stage.setText(f"{stage}{epoch}: {elapsed}{rest}")
+        if self._losses:
+            self.plot.add(self._losses)
+            self._losses = []
+
+    def _show_result(self) -> None:
+        """Show the losses of the result that is there."""
+        self._show_enabled()
+        recorded = {} if self.session.result is None else self.session.result.uns
+        losses = recorded.get(K.STALIGNER, {}).get("loss", {})
+        if not self._runner.running or losses:
+            self.plot.show_all({name: np.asarray(values) for name, values in losses.items()})
+
+    # -- the run ----------------------------------------------------------------------------
+
+    def _on_run_clicked(self) -> None:
+        try:
+            job = self.session.integration_job()
+            self._runner.start(lambda: _integrate(job), _title(job))
+        except InputError as error:
+            self.say(str(error), problem=True)
+            return
+        self._running_on = dict(self.session.slices)
+        self._step, self._losses, self._notes = None, [], []
+        self._clock.start()
+        self._timer.start()
+        self.plot.clear_curves()
+        self.bar.setRange(0, 0)
+        self.stage.setText("Starting …")
+        self._show_enabled()
+        self.say("")
+
+    def _on_cancel_clicked(self) -> None:
+        self._runner.cancel()
+        self._timer.stop()
+        self.cancel.setEnabled(False)
+        self.stage.setText("Stopping at the next step …")
+        self.say("Cancelled: everything is as it was.")
+
+    def _on_runner_progressed(self, step: Progress) -> None:
+        self._step = step
+        self._clock.tick(step.done, step.total)
+        if step.loss is not None:
+            self._losses.append(step.loss)
+        if step.note and step.note not in self._notes:
+            self._notes.append(step.note)
+            self.say("\n".join(self._notes), problem=True)
+
+    def _on_runner_returned(self, result: AnnData) -> None:
+        now = self.session.slices
+        same = list(now) == list(self._running_on) and all(
+            now[name] is adata for name, adata in self._running_on.items()
+        )
+        if not same:
+            self.say(
+                "The slices changed during the run, so its result fits no more: run again.",
+                problem=True,
+            )
+            return
+        try:
+            self.session.set_result(result)
+        except InputError as error:
+            self.say(str(error), problem=True)
+            return
+        n, slices = len(self.session.domains), len(now)
+        done = (
+            f"Done in {spoken(self._clock.elapsed)}: {n} domain{'s' * (n != 1)} over "
+            f"{slices} slice{'s' * (slices != 1)}."
+        )
+        self.say("\n".join([done, *self._notes]))
+
+    def _on_runner_failed(self, reason: str) -> None:
+        self.say(reason, problem=True)
+
+    def _on_runner_ended(self) -> None:
+        self._timer.stop()
+        self._running_on = {}
+        # After a cancel or an error the curves of the result that is still there come back.
+        self._show_result()
+
+    # -- saving -----------------------------------------------------------------------------
+
+    def _on_save_clicked(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(
+            self, "Save result", "integrated.h5ad", "AnnData (*.h5ad)"
+        )
+        if not name or self.session.result is None:
+            return
+        target = Path(name).with_suffix(".h5ad")
+        copied = self.session.result.copy()
+        self._saving, self._target = self.session.result, target
+        self._saver.start(lambda: _write(copied, target), "Save result")
+        self.say(f"Saving {target.name} …")
+        self._show_enabled()
+
+    def _on_saver_returned(self) -> None:
+        # Domains that were edited meanwhile are not in the file.
+        if self._saving is not None and self._saving is self.session.result:
+            self.session.saved = True
+        self.say(f"Saved as {self._target}.")
+
+    def _on_saver_failed(self, reason: str) -> None:
+        self.say(reason, problem=True)
+
+    # -- the session and the viewer ---------------------------------------------------------
+
+    def _on_session_slices_changed(self) -> None:
+        self.settings.follow_slices()
+        self._show_readiness()
+
+    def _on_session_settings_changed(self) -> None:
+        self.settings.show_set()
+        self._show_readiness()
+
+    def _on_session_domains_changed(self) -> None:
+        self._saving = None
+        self.settings.show_set()
+
+    def _on_viewer_theme(self) -> None:
+        self.plot.follow_theme()
+
+
+def _title(job: IntegrationJob) -> str:
+    n = len(job.slices)
+    return f"Integrate {n} slice{'s' * (n != 1)}"
+
+
+def _integrate(job: IntegrationJob) -> Steps[AnnData]:
+    from napari_staligner.core.integrate import integrate_steps
+
+    return integrate_steps(job.slices, job.settings)
+
+
+def _write(result: AnnData, target: Path) -> Steps[Any]:
+    from napari_staligner.core.progress import Progress
+    from napari_staligner.io.h5ad import write_result
+
+    yield Progress(f"writing {target.name}", 0, 1)
+    return write_result(result, target)

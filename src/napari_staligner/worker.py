@@ -1,0 +1,200 @@
+"""A computation of core in napari's background: progress, cancel, errors, late answers.
+
+The computation is a generator that yields :class:`~napari_staligner.core.progress.Progress` and
+touches nothing of the user's. Everything that it says reaches the GUI thread as a signal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import thread_worker
+from napari.utils import progress
+from qtpy.QtCore import QObject, Signal
+
+from napari_staligner._errors import ComputeError, InputError
+
+if TYPE_CHECKING:
+    from napari_staligner.core.progress import Progress, Steps
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How a run ended; ``failure`` is a sentence, or ``None`` for a result."""
+
+    generation: int
+    value: Any = None
+    failure: str | None = None
+
+
+class Runner(QObject):
+    """One computation at a time in the background, with the bar in napari's activity dock.
+
+    Parameters
+    ----------
+    parent
+        Owner; the run is cancelled when Qt deletes it.
+    """
+
+    progressed = Signal(object)
+    """A :class:`~napari_staligner.core.progress.Progress`."""
+    returned = Signal(object)
+    """The result."""
+    failed = Signal(str)
+    """Why there is no result, in one sentence. Not sent after a cancel."""
+    ended = Signal()
+    """The thread is free again; always the last signal of a run."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._worker: Any = None
+        self._title = ""
+        # Raised by each start and each cancel: an answer with an older number is late.
+        self._generation = 0
+        self._cancelled = Event()
+        self._bar = _ActivityBar()
+        self.destroyed.connect(self._cancelled.set)
+        self.destroyed.connect(self._bar.close)
+
+    @property
+    def running(self) -> bool:
+        """Whether a computation is under way, or on its way to stop."""
+        return self._worker is not None
+
+    def start(self, make_steps: Callable[[], Steps[Any]], title: str) -> None:
+        """Start a computation.
+
+        Parameters
+        ----------
+        make_steps
+            Makes the generator; called in the thread, so heavy imports belong there.
+        title
+            What is done, in a few words.
+
+        Raises
+        ------
+        InputError
+            A computation is still running.
+        """
+        if self.running:
+            raise InputError(f"{self._title!r} is still running: wait for it, or cancel it.")
+        self._title = title
+        self._generation += 1
+        self._cancelled.clear()
+        generation, cancelled = self._generation, self._cancelled
+
+        def steps() -> Generator[tuple[int, Progress], None, _Outcome]:
+            return (yield from _drive(make_steps, generation, cancelled))
+
+        # Closing napari during a run shows this name in its "Close window?" question.
+        steps.__qualname__ = title
+        worker = thread_worker(steps, start_thread=False, ignore_errors=True)()
+        worker.warned.connect(_log_warning)
+        worker.yielded.connect(self._on_worker_yielded)
+        worker.returned.connect(self._on_worker_returned)
+        worker.finished.connect(self._on_worker_finished)
+        self._worker = worker
+        self._bar.open(title)
+        worker.start()
+
+    def cancel(self) -> None:
+        """Stop at the next step; what is still said until then is dropped."""
+        if self.running:
+            self._generation += 1
+            self._cancelled.set()
+
+    def _on_worker_yielded(self, said: tuple[int, Progress]) -> None:
+        generation, step = said
+        if generation == self._generation:
+            self._bar.show(step)
+            self.progressed.emit(step)
+
+    def _on_worker_returned(self, outcome: _Outcome) -> None:
+        if outcome.generation != self._generation:
+            return
+        if outcome.failure is None:
+            self.returned.emit(outcome.value)
+        else:
+            self.failed.emit(outcome.failure)
+
+    def _on_worker_finished(self) -> None:
+        self._worker = None
+        self._bar.close()
+        self.ended.emit()
+
+
+class _ActivityBar:
+    """The bar in napari's activity dock. Not a QObject: it is closed after Qt's part is gone."""
+
+    def __init__(self) -> None:
+        self._bar: progress | None = None
+        self._title = ""
+
+    def open(self, title: str) -> None:
+        self._title = title
+        # gui=True: no second bar on the terminal.
+        self._bar = progress(total=0, desc=title, gui=True)
+
+    def show(self, step: Progress) -> None:
+        if self._bar is None:
+            return
+        if self._bar.total != step.total:
+            self._bar.total = step.total
+        description = f"{self._title}: {step.stage}"
+        if not self._bar.desc.startswith(description):
+            self._bar.set_description(description)
+        self._bar.update(step.done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _drive(
+    make_steps: Callable[[], Steps[Any]], generation: int, cancelled: Event
+) -> Generator[tuple[int, Progress], None, _Outcome]:
+    """Run the steps and turn every error into a sentence.
+
+    No exception may leave: superqt swallows a RuntimeError, after which neither ``errored`` nor
+    ``finished`` is sent, and napari shows any other with a traceback.
+    """
+    try:
+        steps = make_steps()
+        while not cancelled.is_set():
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return _Outcome(generation, end.value)
+            yield generation, step
+        steps.close()
+    except (InputError, ComputeError) as error:
+        return _Outcome(generation, failure=str(error))
+    except Exception as error:
+        _log.exception("A computation in the background failed")
+        return _Outcome(generation, failure=_sentence(error))
+    return _Outcome(generation)
+
+
+def _sentence(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    # torch says it in words only: its CPU allocator raises a plain RuntimeError.
+    signs = ("out of memory", "not enough memory", "allocate memory")
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in signs):
+        return (
+            "There is not enough memory: take fewer genes per slice, or fewer slices, "
+            "or another device."
+        )
+    name = type(error).__name__
+    return f"This failed with an unexpected {name} ({text[:200]}): please report it."
+
+
+def _log_warning(shown: tuple[Any, ...]) -> None:
+    message, category = shown[:2]
+    _log.info("%s: %s", category.__name__, message)

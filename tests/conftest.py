@@ -1,0 +1,59 @@
+"""What all tests share: the environment of a window, small slices, and real ones if present."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anndata import AnnData
+
+# Read by napari's own fixtures: a viewer that leaves Qt widgets behind fails its test.
+os.environ.setdefault("NAPARI_STRICT_QT", "1")
+
+PROJECT = Path(__file__).resolve().parents[1]
+N_THREADS = 2
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pinned_threads() -> Iterator[None]:
+    """Train with the same number of threads on every machine: sums depend on it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(N_THREADS)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """Return the project's root."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real slices, or skip where there is none."""
+    folder = Path(os.environ.get("STALIGNER_DATA", PROJECT.parent / "shared" / "data"))
+    if not any(folder.glob("*.h5ad")):
+        pytest.skip(f"no real slices (.h5ad) in {folder}; name their folder with STALIGNER_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _simulated_bulb() -> list[AnnData]:
+    from napari_staligner.samples import simulated_olfactory_bulb
+
+    return simulated_olfactory_bulb(seed=0, n_slide_seq=600, n_stereo_seq=500, n_genes=300)
+
+
+@pytest.fixture
+def bulb(_simulated_bulb: list[AnnData]) -> list[AnnData]:
+    """Return a small simulated olfactory bulb, two slices, that the test may change."""
+    return [adata.copy() for adata in _simulated_bulb]

@@ -1,0 +1,267 @@
+"""What holds for the whole project: what imports what, the manifest, the text of its files."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+PACKAGE = "napari_staligner"
+PROJECT = Path(__file__).resolve().parents[1]
+SOURCE = PROJECT / "src" / PACKAGE
+WINDOW_LIBRARIES = set(
+    "PyQt5 PyQt6 PySide2 PySide6 magicgui napari pyqtgraph qtpy superqt vispy".split()
+)
+
+
+# --- what an import loads, in a fresh process
+
+
+def loaded_after(statements: str) -> set[str]:
+    """Return the top-level names of the modules that the statements load."""
+    code = f"import sys\n{statements}\nimport json\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+
+
+def test_loaded_after_sees_what_is_loaded():
+    assert {"numpy", PACKAGE} <= loaded_after(f"import {PACKAGE}, numpy")
+
+
+def test_importing_the_package_is_light():
+    heavy = WINDOW_LIBRARIES | {"torch", "torch_geometric", "scanpy", "squidpy", "anndata"}
+    assert not loaded_after(f"import {PACKAGE}") & heavy
+
+
+def test_importing_all_of_core_loads_no_window_library():
+    every_module = (
+        "import importlib, pkgutil\n"
+        f"import {PACKAGE}.core as core\n"
+        "names = [m.name for m in pkgutil.walk_packages(core.__path__, core.__name__ + '.')]\n"
+        "assert names\n"
+        "for name in names: importlib.import_module(name)"
+    )
+    assert not loaded_after(every_module) & WINDOW_LIBRARIES
+
+
+# --- imports go one way: from a lower rank to a higher one, or within one package
+
+RANKS = {
+    "cli": 0,
+    "__main__": 0,
+    "widgets": 1,
+    "worker": 2,
+    "layers": 2,
+    "session": 3,
+    "io": 4,
+    "samples": 5,
+    "core": 6,
+    "_keys": 7,
+    "_errors": 7,
+    "_version": 7,
+}
+
+
+def targets(node: ast.AST, module: str, *, is_package: bool) -> list[str]:
+    """Return the full dotted names that an import statement asks for, [] for any other node."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    base = node.module or ""
+    if node.level:
+        home = module.split(".")
+        home = home[: len(home) - node.level + is_package]
+        base = ".".join([*home, base] if base else home)
+    # `from package import name` may ask for a module of the package.
+    return [f"{base}.{alias.name}" if base == PACKAGE else base for alias in node.names]
+
+
+def wrong_imports(module: str, tree: ast.Module, *, is_package: bool = False) -> list[str]:
+    """Return a sentence for each import of the module that goes against the arrows."""
+    own = module.split(".")[1]
+    wrong = []
+    for node in ast.walk(tree):
+        for target in targets(node, module, is_package=is_package):
+            top, _, rest = target.partition(".")
+            where = f"{module}, line {node.lineno}: imports {target}"
+            if own == "core" and top in WINDOW_LIBRARIES:
+                wrong.append(f"{where}, and core runs without a window")
+            if top != PACKAGE:
+                continue
+            part = rest.partition(".")[0]
+            if part in {"", "__version__"}:
+                continue
+            if part not in RANKS:
+                wrong.append(f"{where}, which has no rank: import it from the module that has it")
+            elif own in {"cli", "__main__"}:
+                if part == "widgets" and node in tree.body:
+                    wrong.append(f"{where} at module level")
+            elif part != own and RANKS[part] <= RANKS[own]:
+                wrong.append(where)
+    return wrong
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        if name != PACKAGE:  # the package's own names are lazy; what they load is tested above
+            found.append((name, path))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("core.graph", "import napari"),
+        ("core.graph", "from qtpy.QtWidgets import QWidget"),
+        ("core.graph", "def f():\n    from napari_staligner.io.h5ad import read_slices"),
+        ("core.graph", "from napari_staligner import session"),
+        ("core.graph", "from ..io import h5ad"),
+        ("core.graph", "from .. import layers"),
+        ("io.h5ad", "from napari_staligner.session import Session"),
+        ("session", "import napari_staligner.layers"),
+        ("layers", "from napari_staligner.worker import run"),
+        ("worker", "from napari_staligner.widgets.slices import SlicesWidget"),
+        ("_keys", "from napari_staligner.core import settings"),
+        ("cli", "from napari_staligner.widgets.slices import SlicesWidget"),
+        ("widgets.slices", "from napari_staligner import integrate"),
+    ],
+)
+def test_wrong_imports_are_found(module, source):
+    assert wrong_imports(f"{PACKAGE}.{module}", ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        (
+            "core.graph",
+            "import numpy\nfrom napari_staligner import _keys as K\nfrom . import model",
+        ),
+        ("io.h5ad", "from napari_staligner.core.slices import check"),
+        ("layers", "from napari_staligner.samples import simulated_olfactory_bulb"),
+        ("widgets.slices", "from napari_staligner.widgets._base import Dock\nimport qtpy"),
+        ("cli", "def f():\n    from napari_staligner.widgets.workbench import open_workbench"),
+    ],
+)
+def test_right_imports_pass(module, source):
+    assert not wrong_imports(f"{PACKAGE}.{module}", ast.parse(source))
+
+
+def test_imports_go_one_way():
+    wrong = []
+    for module, path in modules():
+        own = module.split(".")[1]
+        assert own in RANKS, f"give {own} a rank"
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        wrong += wrong_imports(module, tree, is_package=path.name == "__init__.py")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_lazy_public_names_exist():
+    package = importlib.import_module(PACKAGE)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+
+
+# --- the manifest
+
+
+def manifest() -> dict:
+    return yaml.safe_load((PROJECT / "napari.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_manifest_is_one_file():
+    link = SOURCE / "napari.yaml"
+    assert link.is_symlink()
+    assert link.resolve() == PROJECT / "napari.yaml"
+
+
+def test_npe2_finds_the_manifest():
+    from npe2 import PluginManifest
+
+    found = PluginManifest.from_distribution("napari-staligner")
+    assert found.display_name == manifest()["display_name"]
+    assert {c.id for c in found.contributions.commands} == {
+        c["id"] for c in manifest()["contributions"]["commands"]
+    }
+
+
+@pytest.mark.parametrize(
+    "python_name", [c["python_name"] for c in manifest()["contributions"]["commands"]]
+)
+def test_manifest_names_resolve(python_name):
+    module, _, name = python_name.partition(":")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_a_wheel_has_the_manifest_once(tmp_path):
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(
+        build, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        assert [n for n in names if n.endswith("napari.yaml")] == [f"{PACKAGE}/napari.yaml"]
+        text = archive.read(f"{PACKAGE}/napari.yaml").decode()
+        (entry_points,) = (n for n in names if n.endswith(".dist-info/entry_points.txt"))
+        assert f"{PACKAGE}:napari.yaml" in archive.read(entry_points).decode()
+    assert yaml.safe_load(text) == manifest()
+
+
+# --- the text of the project's files
+
+# Places that exist on one machine only. Written in two pieces, so that this file passes.
+FORBIDDEN = re.compile(
+    "|".join(["/opt/" + "(wheels|pypi)", "/work/" + r"\w", r"\.library/" + r"\w"])
+)
+DESIGN_NOTES = re.compile("shared/" + "design")
+REAL_DATA = re.compile("shared/" + "data")
+
+
+def project_files() -> list[Path]:
+    """Return the project's text files, as git knows them, new ones too."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    paths = (PROJECT / name for name in listed.stdout.split("\0") if name)
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+def test_files_name_no_place_outside_the_project():
+    found = []
+    for path in project_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:  # a picture
+            continue
+        name = path.relative_to(PROJECT)
+        patterns = [FORBIDDEN, DESIGN_NOTES]
+        if name.parts[0] not in {"tests", "benchmarks"}:
+            patterns.append(REAL_DATA)
+        for number, line in enumerate(text.splitlines(), 1):
+            found += [f"{name}:{number}: {line.strip()}" for p in patterns if p.search(line)]
+    assert not found, "\n".join(found)
