@@ -38,7 +38,8 @@ STALIGNER: Final = "staligner"
 
 # -- metadata of napari layers ----------------------------------------------------------------
 LAYER_ROLE: Final = "staligner_role"
-"""``image``, ``spots``, ``graph`` or ``attention``: what the layer shows."""
+"""``image``, ``spots``, ``graph``, ``attention`` or ``marker``: what the layer shows; a
+``blank`` with a number fills a place in the grid."""
 LAYER_SLICE: Final = "staligner_slice"
 """Name of the slice that the layer belongs to."""
 LAYER_RESULT: Final = "staligner_result"

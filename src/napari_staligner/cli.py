@@ -65,7 +65,9 @@ def _help(text: str, default: Any) -> str:
 
 @app.command()
 def integrate(
-    slices: Annotated[list[Path], typer.Argument(help="Slices, as .h5ad files.", metavar="SLICE...")],
+    slices: Annotated[
+        list[Path], typer.Argument(help="Slices, as .h5ad files.", metavar="SLICE...")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the result goes, .h5ad.")],
     slice_key: Annotated[
         str | None, typer.Option(help="Column of obs that tells the slices of one file apart.")
@@ -73,9 +75,7 @@ def integrate(
     counts_layer: Annotated[
         str | None, typer.Option(help="Layer that holds the raw counts, if X does not.")
     ] = None,
-    preset: Annotated[
-        Preset | None, typer.Option(help="Settings that suit a technology.")
-    ] = None,
+    preset: Annotated[Preset | None, typer.Option(help="Settings that suit a technology.")] = None,
     domains: Annotated[
         int | None, typer.Option(help="Number of domains, by a Gaussian mixture.", metavar="K")
     ] = None,
@@ -204,7 +204,7 @@ def _with_bar(steps: Steps[AnnData]) -> AnnData:
         TaskProgressColumn(),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=_errors()) as bar:
+    with Bar(*columns, console=_errors(), transient=True) as bar:
         task = bar.add_task("start", total=None)
 
         def say(step: Progress) -> None:
@@ -302,7 +302,9 @@ def _result_table(file: Path, result: AnnData) -> Any:
 
 @app.command()
 def view(
-    files: Annotated[list[Path], typer.Argument(help="Slices or a result, .h5ad.", metavar="FILE...")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Slices or a result, .h5ad.", metavar="FILE...")
+    ],
 ) -> None:
     """Open slices or a result in napari, with the docks."""
     with _sentences():

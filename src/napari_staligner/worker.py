@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from threading import Event
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import thread_worker
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from napari_staligner.core.progress import Progress, Steps
 
 _log = logging.getLogger(__name__)
+
+BAR_SECONDS = 0.1
+"""Least time between two drawings of the bar in the activity dock."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,8 @@ class Runner(QObject):
     def _on_worker_yielded(self, said: tuple[int, Progress]) -> None:
         generation, step = said
         if generation == self._generation:
-            self._bar.show(step)
             self.progressed.emit(step)
+            self._bar.show(step)
 
     def _on_worker_returned(self, outcome: _Outcome) -> None:
         if outcome.generation != self._generation:
@@ -124,8 +128,9 @@ class Runner(QObject):
             self.failed.emit(outcome.failure)
 
     def _on_worker_finished(self) -> None:
-        self._worker = None
+        # Until the bar is closed, which processes events, another start is refused.
         self._bar.close()
+        self._worker = None
         self.ended.emit()
 
 
@@ -133,28 +138,42 @@ class _ActivityBar:
     """The bar in napari's activity dock. Not a QObject: it is closed after Qt's part is gone."""
 
     def __init__(self) -> None:
-        self._bar: progress | None = None
+        self._bar: Any = None
         self._title = ""
+        self._shown = 0.0
+        self._showing = False
 
     def open(self, title: str) -> None:
         self._title = title
+        self._shown = 0.0
         # gui=True: no second bar on the terminal.
         self._bar = progress(total=0, desc=title, gui=True)
 
     def show(self, step: Progress) -> None:
-        if self._bar is None:
+        # napari processes events while it draws the bar, so the next steps, and even the end of
+        # the run, may arrive within this call.
+        now = monotonic()
+        if self._bar is None or self._showing or now - self._shown < BAR_SECONDS:
             return
-        if self._bar.total != step.total:
-            self._bar.total = step.total
+        self._shown, self._showing = now, True
+        try:
+            self._draw(self._bar, step)
+        finally:
+            self._showing = False
+
+    def _draw(self, bar: Any, step: Progress) -> None:
         description = f"{self._title}: {step.stage}"
-        if not self._bar.desc.startswith(description):
-            self._bar.set_description(description)
-        self._bar.update(step.done - self._bar.n)
+        if bar.total != step.total:
+            bar.total = step.total
+        if bar.desc.removesuffix(": ") != description:
+            bar.set_description(description)
+        if self._bar is bar:
+            bar.update(step.done - bar.n)
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
 
 
 def _drive(

@@ -235,9 +235,23 @@ def test_bar_in_the_activity_dock_is_closed(qtbot, runner, make_steps, capfd):
     bars = []
     runner.progressed.connect(lambda _: bars.extend(b.desc for b in napari_progress._all_instances))
     run(qtbot, runner, make_steps, "Integrate")
-    assert any(text.startswith("Integrate: ") for text in bars)
+    assert all(text.startswith("Integrate") for text in bars)
+    assert bars
     assert len(napari_progress._all_instances) == 0
     assert "Integrate" not in capfd.readouterr().out
+
+
+def test_events_that_napari_processes_amid_drawing_the_bar(
+    qtbot, make_napari_viewer_proxy, monkeypatch
+):
+    make_napari_viewer_proxy()
+    monkeypatch.setattr("napari_staligner.worker.BAR_SECONDS", 0)
+    runner = Runner()
+    told = Told(runner)
+    run(qtbot, runner, count_to(200), "Integrate")
+    assert told.kinds == ["progressed"] * 200 + ["returned", "ended"]
+    assert [step.done for kind, step in told.said[:200]] == list(range(200))
+    assert len(napari_progress._all_instances) == 0
 
 
 def test_warning_of_a_library_is_logged_not_shown(qtbot, runner, told, notifications, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +131,6 @@ def spatial_graph(coordinates: NDArray[np.floating], settings: Settings) -> Spat
     -------
     The graph, without self loops.
     """
-    import squidpy as sq
     from anndata import AnnData
 
     n = len(coordinates)
@@ -140,6 +140,8 @@ def spatial_graph(coordinates: NDArray[np.floating], settings: Settings) -> Spat
         empty = sparse.csr_matrix((n, n), dtype=np.float32)
         return SpatialGraph(empty, empty.astype(np.float64), settings.radius)
     with _quiet():
+        import squidpy as sq
+
         if settings.n_neighbors is not None:
             sq.gr.spatial_neighbors_knn(adata, n_neighs=min(settings.n_neighbors, n - 1))
         else:
@@ -154,19 +156,19 @@ def spatial_graph(coordinates: NDArray[np.floating], settings: Settings) -> Spat
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep squidpy, which logs each graph on stdout, from writing into ours."""
+    """Keep squidpy, which logs each graph and warns when imported, from writing into ours."""
     logger = logging.getLogger("spatialdata._logging")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            yield
     finally:
         logger.setLevel(level)
 
 
-def _distances(
-    connected: sparse.csr_matrix, points: NDArray[np.float64]
-) -> sparse.csr_matrix:
+def _distances(connected: sparse.csr_matrix, points: NDArray[np.float64]) -> sparse.csr_matrix:
     row = np.repeat(np.arange(len(points)), np.diff(connected.indptr))
     lengths = np.linalg.norm(points[row] - points[connected.indices], axis=1)
     return sparse.csr_matrix((lengths, connected.indices, connected.indptr), connected.shape)
@@ -209,6 +211,6 @@ def _refuse_edgeless(graphs: dict[str, SpatialGraph], settings: Settings) -> Non
         if n > 1 and graph.connectivities.nnz == 0:
             raise InputError(
                 f"Slice {name!r}: no spot has a neighbour within radius {settings.radius:g} of "
-                f"obsm[{K.SPATIAL!r}]; is it in another unit? Leave the radius out to have it "
-                "found from the spacing."
+                f"obsm[{K.SPATIAL!r}], which may be in another unit; leave the radius out to have "
+                "it found from the spacing."
             )

@@ -121,9 +121,7 @@ class _Ledger:
             yield replace(step, done=self.done, total=self.total)
 
 
-def integrate_steps(
-    slices: Sequence[tuple[str, AnnData]], settings: Settings
-) -> Steps[AnnData]:
+def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> Steps[AnnData]:
     """Integrate slices, a step at a time; see :func:`integrate`.
 
     Parameters
@@ -155,13 +153,12 @@ def integrate_steps(
     registered = yield from ledger.follow(
         register_steps(places, trained.embedding, trained.mutual, settings.seed), part
     )
-    confidence = yield from ledger.follow(
-        confidence_steps(trained.embedding, data.sizes), part
-    )
+    confidence = yield from ledger.follow(confidence_steps(trained.embedding, data.sizes), part)
     adata = concatenate(slices, genes)
     adata.obs[K.CONFIDENCE] = confidence
     _record(adata, graphs, trained, registered, settings, ledger.notes)
     record_domains(adata, labels, settings)
+    yield Progress("done", ledger.total, ledger.total)
     return adata
 
 

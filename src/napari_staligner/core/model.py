@@ -53,15 +53,16 @@ class MessageGraph:
 
         n = connectivities.shape[0]
         looped = sparse.csr_matrix(connectivities + sparse.eye(n, format="csr"))
+        looped.sort_indices()
         coo = looped.tocoo()
         edges = EdgeIndex(
             torch.stack([torch.from_numpy(coo.col), torch.from_numpy(coo.row)]).long(),
             sparse_size=(n, n),
+            sort_order="col",
         )
-        ordered, _ = edges.sort_by("col")
-        (pointers, senders), _ = ordered.get_csc()
-        (out_pointers, out_receivers), order = ordered.get_csr()
-        parts = (pointers, senders, ordered[1], out_pointers, out_receivers, order)
+        (pointers, senders), _ = edges.get_csc()
+        (out_pointers, out_receivers), order = edges.get_csr()
+        parts = (pointers, senders, edges[1], out_pointers, out_receivers, order)
         return cls(*(torch.as_tensor(part).long().to(device).contiguous() for part in parts))
 
     @property
@@ -158,7 +159,9 @@ class _GramResidual(torch.autograd.Function):
     """‖X − H Wᵀ‖² from P = X W, with no array of size spots × genes."""
 
     @staticmethod
-    def forward(ctx: Any, projected: Tensor, hidden: Tensor, weight: Tensor, norm: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, projected: Tensor, hidden: Tensor, weight: Tensor, norm: Tensor
+    ) -> Tensor:
         smoothed = hidden @ (weight.t() @ weight)
         ctx.save_for_backward(projected, hidden, weight, smoothed)
         return norm + ((smoothed - 2 * projected) * hidden).sum()

@@ -157,9 +157,7 @@ def _rescaled(transform: NDArray[np.float64], factor: float) -> NDArray[np.float
     return scaled
 
 
-def _rigid(
-    a: NDArray[np.float64], b: NDArray[np.float64], mirrored: bool
-) -> NDArray[np.float64]:
+def _rigid(a: NDArray[np.float64], b: NDArray[np.float64], mirrored: bool) -> NDArray[np.float64]:
     """Least-squares rigid transform from a to b (Kabsch), with or without a reflection."""
     centre_a, centre_b = a.mean(axis=0), b.mean(axis=0)
     u, _, vt = np.linalg.svd((a - centre_a).T @ (b - centre_b))

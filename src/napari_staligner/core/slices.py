@@ -66,9 +66,7 @@ def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> l
             "are" + (f" (name the counts among layers {layers} otherwise)." if layers else ".")
         )
     if adata.n_obs < 50:
-        notes.append(
-            f"Slice {name!r} has only {adata.n_obs} spots; its result is hardly reliable."
-        )
+        notes.append(f"Slice {name!r} has only {adata.n_obs} spots; its result is hardly reliable.")
     return notes
 
 
@@ -185,7 +183,9 @@ def variable_genes(
     return adata.var_names[table["highly_variable"].to_numpy()]
 
 
-def shared_genes(names: Sequence[str], genes: Sequence[Iterable[str]]) -> tuple[list[str], str | None]:
+def shared_genes(
+    names: Sequence[str], genes: Sequence[Iterable[str]]
+) -> tuple[list[str], str | None]:
     """Genes that all slices have, in the order of the first.
 
     Parameters

@@ -268,7 +268,9 @@ def _library_of(libraries: object, name: str) -> dict[str, object]:
 
 def _uns_of(result: AnnData, name: str) -> dict[str, object]:
     colors = {
-        key: result.uns[key] for key in result.uns if key.endswith("_colors") and key != K.DOMAIN_COLORS
+        key: result.uns[key]
+        for key in result.uns
+        if key.endswith("_colors") and key != K.DOMAIN_COLORS
     }
     libraries = result.uns.get(K.SPATIAL, {})
     own = {key: value for key, value in libraries.items() if key == name}

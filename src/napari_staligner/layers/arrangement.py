@@ -117,8 +117,9 @@ def _by_order(roles: Mapping[str, Layer]) -> list[Layer]:
 
 def _sort(viewer: napari.Viewer, ours: list[Layer]) -> None:
     """Move our layers to the bottom of the list, in this order; others keep theirs above."""
-    if list(viewer.layers[: len(ours)]) != ours:
-        viewer.layers.move_multiple([viewer.layers.index(layer) for layer in ours], 0)
+    for at, layer in enumerate(ours):
+        if viewer.layers[at] is not layer:
+            viewer.layers.move(viewer.layers.index(layer), at)
 
 
 def _footprint(xy: np.ndarray, roles: Mapping[str, Layer]) -> Footprint:

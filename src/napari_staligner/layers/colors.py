@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Rgba = tuple[float, float, float, float]
 
 COLORMAP = "viridis"
-DIMMED = (0.5, 0.5, 0.5, 0.12)
+DIMMED = (0.5, 0.5, 0.5, 0.25)
 """RGBA of spots outside the isolated domains."""
 _COUNTS_PER_SPOT = 1e4
 

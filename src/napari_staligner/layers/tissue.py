@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Image, Layer, Points, Vectors
+from napari.layers import Layer
 from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
@@ -18,7 +18,14 @@ from napari_staligner.io.layer_data import (
 from napari_staligner.layers.adoption import Adoption
 from napari_staligner.layers.arrangement import Arrangement
 from napari_staligner.layers.colors import Painting, paint
-from napari_staligner.layers.edges import Edges, attention_edges, graph_edges
+from napari_staligner.layers.edges import attention_edges, graph_edges
+from napari_staligner.layers.overlays import (
+    blank_layer,
+    edges_layer,
+    marker_layer,
+    set_edges,
+    set_marker,
+)
 from napari_staligner.layers.picking import Picking
 
 if TYPE_CHECKING:
@@ -28,9 +35,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_staligner.session import Session
-
-EDGE_WIDTH = {"graph": 0.05, "attention": 0.12}
-"""Width of edges, as a share of the size of a spot."""
 
 
 class Tissue:
@@ -51,7 +55,7 @@ class Tissue:
         self._picking = Picking(viewer, self)
         self._shown: dict[str, AnnData] = {}
         self._orphans: list[Layer] = []
-        self._making = self._deleting = False
+        self._making = self._deleting = self._due = False
 
         self._connect()
         viewer.layers.events.inserted.connect(self._on_layer_inserted, position="last")
@@ -89,8 +93,9 @@ class Tissue:
                     self.session.remove(name)
             finally:
                 self._deleting = False
-        if found:
+        if found and not self._due:
             # Not now: napari may be amid deleting several layers, others of the slice among them.
+            self._due = True
             QTimer.singleShot(0, self._settle)
 
     def _on_slices_changed(self) -> None:
@@ -111,11 +116,15 @@ class Tissue:
             self._complete(viewer, name)
         if new:
             self._add_overlays_in_use()
+        if not slices:
+            # At once, as the viewer may be closing: out of the grid while there is a canvas.
+            self._arrange(refit=False)
         if (gone or new) and not self._deleting:
-            self._settle()
+            self._settle(refit=True)
 
-    def _settle(self) -> None:
+    def _settle(self, *, refit: bool = False) -> None:
         """Remove the layers of slices that are gone; colour and arrange the others."""
+        self._due = False
         viewer = self._viewer()
         if viewer is None:
             return
@@ -125,7 +134,7 @@ class Tissue:
             if layer in viewer.layers and layer not in ours:
                 viewer.layers.remove(layer)
         self._recolor()
-        self._arrange(refit=True)
+        self._arrange(refit=refit or bool(orphans))
 
     def _complete(self, viewer: napari.Viewer, name: str) -> None:
         """Add image and spots of a slice unless they were adopted."""
@@ -171,7 +180,8 @@ class Tissue:
         self._draw_edges("attention")
 
     def _on_result_changed(self) -> None:
-        if self.session.layout == "stack":
+        # Amid a deletion napari's list is not to be touched; all is settled afterwards.
+        if not self._deleting and self.session.layout == "stack":
             self._arrange(refit=True)
 
     # -- layout ---------------------------------------------------------------------------
@@ -185,9 +195,18 @@ class Tissue:
         if viewer is None:
             return
         if self.session.layout == "grid":
-            for name, role in self._arrangement.missing(self.layers):
-                self._add(viewer, name, role, _blank_layer(name, self.session))
-        self._arrangement.arrange(self.session, self.layers, refit=refit)
+            for name, role in self._arrangement.missing(self._live()):
+                middle = spots_xy(self.session.slices[name]).mean(axis=0)
+                self._add(viewer, name, role, blank_layer(name, middle))
+        self._arrangement.arrange(self.session, self._live(), refit=refit)
+
+    def _live(self) -> dict[str, dict[str, Layer]]:
+        """Layers of the slices that are in the session still.
+
+        A slice that leaves takes the result with it, which the session tells first.
+        """
+        slices = self.session.slices
+        return {n: x for n, x in self.layers.items() if slices.get(n) is self._shown[n]}
 
     # -- edges and marker -----------------------------------------------------------------
 
@@ -199,9 +218,10 @@ class Tissue:
 
     def _show_overlay(self, kind: str, shown: bool) -> None:
         if shown:
-            self._make_overlay(kind, self._edges_layer)
+            if self._make_overlay(kind, self._new_edges):
+                self._arrange(refit=False)
             self._draw_edges(kind)
-        for layers in self.layers.values():
+        for layers in self._live().values():
             if kind in layers:
                 layers[kind].visible = shown
 
@@ -210,32 +230,31 @@ class Tissue:
         used = {role for layers in self.layers.values() for role in layers}
         for kind in ("graph", "attention"):
             if kind in used:
-                self._make_overlay(kind, self._edges_layer)
+                self._make_overlay(kind, self._new_edges)
                 self._draw_edges(kind)
         if "marker" in used:
-            self._make_overlay("marker", self._marker_layer)
+            self._make_overlay("marker", self._new_marker)
 
-    def _make_overlay(self, role: str, make: Callable[[str, str], Layer]) -> None:
-        """Add a layer to all slices that lack it: cells of the grid must hold as many each."""
+    def _make_overlay(self, role: str, make: Callable[[str, str], Layer]) -> bool:
+        """Add a layer to all slices that lack it: cells of the grid must hold as many each.
+
+        Returns
+        -------
+        Whether there is a new layer, to be arranged.
+        """
         viewer = self._viewer()
-        lacking = [name for name, layers in self.layers.items() if role not in layers]
-        if viewer is None or not lacking:
-            return
+        lacking = [name for name, layers in self._live().items() if role not in layers]
+        if viewer is None:
+            return False
         for name in lacking:
             self._add(viewer, name, role, make(name, role))
-        self._arrange(refit=False)
+        return bool(lacking)
 
-    def _edges_layer(self, name: str, kind: str) -> Vectors:
-        title = {"graph": "neighbours", "attention": "attention"}[kind]
-        layer = Vectors(
-            np.zeros((0, 2, 2)),
-            name=f"{name} {title}",
-            vector_style="line",
-            edge_width=EDGE_WIDTH[kind] * self._spot_size(name),
-            visible=self._is_shown(kind),
-        )
-        layer.editable = False
-        return layer
+    def _new_edges(self, name: str, kind: str) -> Layer:
+        return edges_layer(name, kind, self._spot_size(name), visible=self._is_shown(kind))
+
+    def _new_marker(self, name: str, role: str) -> Layer:
+        return marker_layer(name, self._spot_size(name))
 
     def _spot_size(self, name: str) -> float:
         return float(np.median(self.layers[name]["spots"].size))
@@ -248,51 +267,15 @@ class Tissue:
         if not self._is_shown(kind):
             return
         find = graph_edges if kind == "graph" else attention_edges
-        for name, layers in self.layers.items():
+        for name, layers in self._live().items():
             if kind in layers:
-                _set_edges(layers[kind], find(self.session, name))
+                set_edges(layers[kind], find(self.session, name))
 
     def _on_spot_changed(self) -> None:
         spot = self.session.spot
-        if spot is not None:
-            self._make_overlay("marker", self._marker_layer)
-        for name, layers in self.layers.items():
+        if spot is not None and self._make_overlay("marker", self._new_marker):
+            self._arrange(refit=False)
+        for name, layers in self._live().items():
             if "marker" in layers:
-                rows = [spot.row] * 2 if spot is not None and spot.slice == name else []
-                _set_marker(layers["marker"], layers["spots"].data[rows])
-
-    def _marker_layer(self, name: str, role: str) -> Points:
-        """Two rings, black and white, to be seen on any colour: empty until a spot is chosen."""
-        layer = Points(
-            np.zeros((0, 2)),
-            name=f"{name} chosen spot",
-            size=1.7 * self._spot_size(name),
-            face_color="transparent",
-            canvas_size_limits=(16, 10000),
-        )
-        layer.editable = False
-        return layer
-
-
-def _set_edges(layer: Vectors, edges: Edges) -> None:
-    layer.data = edges.vectors
-    if len(edges.rgba):
-        layer.edge_color = edges.rgba
-
-
-def _set_marker(layer: Points, data: np.ndarray) -> None:
-    layer.data = data
-    if len(data):
-        layer.border_width_is_relative = True
-        layer.border_width = np.array([0.16, 0.08])
-        layer.border_color = np.array([[0, 0, 0, 1], [1, 1, 1, 1]], dtype=np.float32)
-
-
-def _blank_layer(name: str, session: Session) -> Image:
-    """Make an image of nothing, to fill a place in a cell of the grid."""
-    (y, x) = spots_xy(session.slices[name]).mean(axis=0)[::-1]
-    layer = Image(
-        np.zeros((1, 1, 4), dtype=np.uint8), rgb=True, translate=(y, x), name=f"{name} (blank)"
-    )
-    layer.editable = False
-    return layer
+                here = spot is not None and spot.slice == name
+                set_marker(layers["marker"], layers["spots"].data[spot.row] if here else None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_staligner.layers import open_session
 
@@ -25,6 +25,8 @@ class Dock(QWidget):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.session = open_session(viewer)
+        # Without this napari fills the dock from below with empty space.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.body = QVBoxLayout()
         self.status = QLabel()
         self.status.setObjectName("status")
@@ -52,7 +54,11 @@ class Dock(QWidget):
             signal.disconnect(slot, missing_ok=True)
 
     def event(self, event: QEvent) -> bool:
-        """Tear down when Qt deletes the dock, whichever way it is closed."""
+        """Tear down when the dock is closed: by Qt with the window, or by its × in napari."""
         if event.type() == QEvent.Type.DeferredDelete:
             self.teardown()
+        elif event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            # napari deletes the frame only, and would leave the dock alive and unseen.
+            self.teardown()
+            self.deleteLater()
         return bool(super().event(event))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QStringListModel, Qt
+from qtpy.QtCore import QStringListModel, Qt, QTimer
 from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import QComboBox, QCompleter, QListView
 
@@ -35,7 +35,7 @@ class ColorBox(QComboBox):
         self.setMaxVisibleItems(20)
         # Tens of thousands of genes: nothing may measure every item.
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(14)
+        self.setMinimumContentsLength(8)
         view = QListView()
         view.setUniformItemSizes(True)
         self.setView(view)
@@ -43,6 +43,7 @@ class ColorBox(QComboBox):
         self.setModel(self._names)
         self.setCompleter(_part_completer(self._names, self))
         self.activated.connect(self._on_activated)
+        self.lineEdit().returnPressed.connect(self._on_return_pressed)
         self.fill()
 
     def fill(self) -> None:
@@ -62,7 +63,8 @@ class ColorBox(QComboBox):
     def focusInEvent(self, event: QFocusEvent) -> None:
         """Select the text, so that typing replaces it."""
         super().focusInEvent(event)
-        self.lineEdit().selectAll()
+        # Not now: the click that gave the focus is yet to place the cursor.
+        QTimer.singleShot(0, self.lineEdit().selectAll)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         """Forget text that names nothing."""
@@ -71,10 +73,28 @@ class ColorBox(QComboBox):
             self.show_set()
 
     def _on_activated(self, index: int) -> None:
-        # Enter on a text that names nothing activates the item that was current before.
-        if 0 <= index < len(self._choices):
-            self._session.color_by = self._choices[index]
+        self._session.color_by = self._choices[index]
         self.show_set()
+
+    def _on_return_pressed(self) -> None:
+        """Take what was typed if it names one choice, whole or in part; else forget it."""
+        text = self.currentText()
+        for whole in (text, _GENE + text):
+            index = self.findText(whole, Qt.MatchFlag.MatchFixedString)
+            if index >= 0:
+                self._on_activated(index)
+                return
+        parts = self.model().match(
+            self.model().index(0, 0),
+            Qt.ItemDataRole.DisplayRole,
+            text,
+            2,
+            Qt.MatchFlag.MatchContains,
+        )
+        if len(parts) == 1:
+            self._on_activated(parts[0].row())
+        else:
+            self.show_set()
 
 
 def _part_completer(model: QStringListModel, parent: ColorBox) -> QCompleter:

@@ -6,13 +6,30 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QSpinBox, QWidget
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QFrame,
+    QScrollArea,
+    QSizePolicy,
+    QSpinBox,
+    QWidget,
+)
 
 from napari_staligner._errors import InputError
 
 if TYPE_CHECKING:
     from napari_staligner.session import Session
+
+
+class DecimalBox(QDoubleSpinBox):
+    """A box for a number, shown without trailing zeros."""
+
+    def textFromValue(self, value: float) -> str:
+        """Return ``50`` for 50.0000."""
+        return self.locale().toString(value, "g", 12)
 
 
 class SettingsForm(QObject):
@@ -46,9 +63,9 @@ class SettingsForm(QObject):
 
     def decimal(
         self, field: str, low: float, high: float, tip: str, *, step: float, decimals: int
-    ) -> QDoubleSpinBox:
+    ) -> DecimalBox:
         """Make a box for a number with decimals."""
-        box = QDoubleSpinBox()
+        box = DecimalBox()
         box.setDecimals(decimals)
         box.setRange(low, high)
         box.setSingleStep(step)
@@ -56,7 +73,7 @@ class SettingsForm(QObject):
 
     def choice(self, field: str, choices: dict[str, Any], tip: str) -> QComboBox:
         """Make a box with choices, ``{title: value}``; see :meth:`set_choices`."""
-        box = QComboBox()
+        box = narrow(QComboBox())
         box.setToolTip(tip)
         box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         box.installEventFilter(self)
@@ -110,6 +127,13 @@ class SettingsForm(QObject):
         return box
 
 
+def narrow(box: QComboBox) -> QComboBox:
+    """Let a box be narrower than its longest choice, and return it."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    return box
+
+
 def form(parent: QWidget | None = None) -> QFormLayout:
     """Make a form layout for a narrow dock."""
     layout = QFormLayout(parent)
@@ -117,3 +141,37 @@ def form(parent: QWidget | None = None) -> QFormLayout:
     layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
     return layout
+
+
+class FittingScroll(QScrollArea):
+    """A scroll area as high as what it holds, and lower only where there is no room.
+
+    Parameters
+    ----------
+    content
+        What it holds.
+    """
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setWidget(content)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.setMinimumHeight(min(120, content.sizeHint().height()))
+
+    def sizeHint(self) -> QSize:
+        """Return the size of the content."""
+        return self.widget().sizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        """Return a width that needs no scrolling sideways."""
+        bar = self.verticalScrollBar().sizeHint().width()
+        return QSize(self.widget().minimumSizeHint().width() + bar, self.minimumHeight())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Follow the content when a part of it is opened or closed."""
+        if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))

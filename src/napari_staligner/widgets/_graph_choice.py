@@ -6,15 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_staligner import _keys as K
+from napari_staligner.widgets._form import DecimalBox, narrow
 
 if TYPE_CHECKING:
     from napari_staligner.session import Session
 
 SPACING, RADIUS, NEAREST = range(3)
-_TITLES = ("Find radius from spacing (about 6)", "Radius", "Nearest neighbours")
+_TITLES = ("Find from spacing (about 6)", "Radius", "Nearest neighbours")
 _TYPICAL = 6
 
 
@@ -30,16 +31,17 @@ class GraphChoice(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self.how = QComboBox()
+        self.how = narrow(QComboBox())
         self.how.addItems(_TITLES)
         self.how.setToolTip(
-            "Which spots of a slice hear each other. The method works with 5 to 10 neighbours a "
+            "Which spots of a slice hear each other. Found from the spacing, each slice gets the "
+            "radius within which a spot has about 6. The method works with 5 to 10 neighbours a "
             "spot; a radius in the wrong unit gives none, or hundreds."
         )
-        self.radius = QDoubleSpinBox()
+        self.radius = DecimalBox()
         self.radius.setRange(1e-4, 1e7)
         self.radius.setDecimals(4)
-        self.radius.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.radius.setStepType(DecimalBox.StepType.AdaptiveDecimalStepType)
         self.radius.setToolTip(
             'Spots closer than this are neighbours, in the units of obsm["spatial"], in all slices'
         )

@@ -20,8 +20,8 @@ _HEIGHT = 96
 _BELOW, _ABOVE = 0.2, 1.35
 
 
-class ColoredHistogram(pg.PlotWidget):
-    """Histogram with a colormap under it; nothing in it can be dragged by accident.
+class ColoredHistogram(pg.GraphicsLayoutWidget):
+    """Histogram with a colormap under it; it is looked at, neither dragged nor zoomed.
 
     Parameters
     ----------
@@ -32,23 +32,27 @@ class ColoredHistogram(pg.PlotWidget):
     """
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent, background=None)
+        super().__init__(parent)
         self.setFixedHeight(_HEIGHT)
-        self.setMenuEnabled(False)
-        self.setMouseEnabled(False, False)
-        self.hideButtons()
-        self.hideAxis("left")
-        axis = self.getAxis("bottom")
-        axis.setStyle(tickLength=3, tickTextOffset=1)
-        axis.enableAutoSIPrefix(False)
-        self._bars = pg.BarGraphItem(x0=[], x1=[], height=[], pen=None)
+        self.setBackground(None)
+        # Its parts and not a PlotItem, whose menus would outlive the dock.
+        self.view = pg.ViewBox(enableMenu=False, enableMouse=False)
+        self.axis = pg.AxisItem("bottom")
+        self.axis.setStyle(tickLength=3, tickTextOffset=1)
+        self.axis.enableAutoSIPrefix(False)
+        self.axis.linkToView(self.view)
+        self.addItem(self.view, row=0, col=0)
+        self.addItem(self.axis, row=1, col=0)
+        self.ci.layout.setContentsMargins(2, 0, 2, 0)
+        self.ci.layout.setVerticalSpacing(0)
+        self.bars = pg.BarGraphItem(x0=[], x1=[], height=[], pen=None)
+        self.cut = pg.InfiniteLine(angle=90, movable=False)
+        self.cut.hide()
         self._strip = pg.ImageItem()
-        self._cut = pg.InfiniteLine(angle=90, movable=False)
-        self._cut.hide()
-        for item in (self._bars, self._strip, self._cut):
-            self.addItem(item)
+        for item in (self.bars, self._strip, self.cut):
+            self.view.addItem(item)
         self._caption = pg.LabelItem(justify="left")
-        self._caption.setParentItem(self.getPlotItem())
+        self._caption.setParentItem(self.view)
         self._caption.anchor(itemPos=(0, 0), parentPos=(0, 0), offset=(0, -3))
         self._title = title
         self._take_theme()
@@ -68,19 +72,19 @@ class ColoredHistogram(pg.PlotWidget):
         cmap = ensure_colormap(colormap)
         colors = cmap.map((edges[:-1] + edges[1:] - 2 * low) / (2 * (high - low)))
         brushes = [QColor.fromRgbF(*map(float, color)) for color in colors]
-        self._bars.setOpts(
+        self.bars.setOpts(
             x0=edges[:-1], x1=edges[1:], height=counts / tallest, brushes=brushes, pen=None
         )
         ramp = (cmap.map(np.linspace(0, 1, 256))[:, None] * 255).astype(np.uint8)
         self._strip.setImage(ramp, autoLevels=False, levels=(0, 255))
         self._strip.setRect(low, -_BELOW, high - low, _BELOW * 0.75)
-        self.setRange(xRange=(low, high), yRange=(-_BELOW, _ABOVE), padding=0.01)
+        self.view.setRange(xRange=(low, high), yRange=(-_BELOW, _ABOVE), padding=0.01)
 
     def show_cut(self, at: float | None) -> None:
         """Mark the value below which nothing is drawn; ``None`` marks none."""
-        self._cut.setVisible(at is not None)
+        self.cut.setVisible(at is not None)
         if at is not None:
-            self._cut.setValue(at)
+            self.cut.setValue(at)
 
     def changeEvent(self, event: QEvent) -> None:
         """Take the colours of napari's theme when it changes."""
@@ -92,8 +96,7 @@ class ColoredHistogram(pg.PlotWidget):
         if not hasattr(self, "_title"):
             return
         text = self.palette().text().color()
-        axis = self.getAxis("bottom")
-        axis.setPen(pg.mkPen(text, width=1))
-        axis.setTextPen(pg.mkPen(text))
+        self.axis.setPen(pg.mkPen(text, width=1))
+        self.axis.setTextPen(pg.mkPen(text))
         self._caption.setText(self._title, color=text)
-        self._cut.setPen(pg.mkPen(text, width=2))
+        self.cut.setPen(pg.mkPen(text, width=2))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyqtgraph as pg
 from napari.utils.theme import get_theme
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QWidget
 
 if TYPE_CHECKING:
@@ -35,33 +36,56 @@ class LossPlot(pg.GraphicsLayoutWidget):
         self._epochs: list[float] = []
         self._values: dict[str, list[float]] = {name: [] for name in _COLORS}
         self.curves: dict[str, pg.PlotDataItem] = {}
-        self._plots: list[pg.PlotItem] = []
-        self._titles: list[pg.LabelItem] = []
-        for row, (name, color) in enumerate(_COLORS.items()):
-            plot = self.addPlot(row=row, col=0)
-            # A curve is looked at here, not explored: no menu, no zoom that hides half of it.
-            plot.setMenuEnabled(False)
-            plot.hideButtons()
-            plot.setMouseEnabled(x=False, y=False)
-            plot.getAxis("left").setWidth(48)
-            plot.addLegend(offset=(-6, 4), labelTextSize="8pt")
-            self.curves[name] = plot.plot(
-                pen=pg.mkPen(color, width=2), name=f"{name} loss", connect="finite"
-            )
-            self._plots.append(plot)
-        top, bottom = self._plots
-        top.setXLink(bottom)
-        top.getAxis("bottom").setStyle(showValues=False)
-        bottom.setLabel("bottom", "epoch")
-        self.ci.layout.setContentsMargins(0, 4, 4, 0)
-        self.ci.layout.setVerticalSpacing(0)
+        self._axes: list[pg.AxisItem] = []
+        self._legends: list[pg.LegendItem] = []
+        views = [self._add_view(row, name) for row, name in enumerate(_COLORS)]
+        views[0].setXLink(views[1])
+        epochs = pg.AxisItem("bottom", maxTickLength=-4)
+        epochs.setLabel("epoch")
+        epochs.linkToView(views[1])
+        self.addItem(epochs, row=len(views), col=1)
+        self._axes.append(epochs)
+        self.ci.layout.setContentsMargins(0, 6, 6, 6)
+        self.ci.layout.setVerticalSpacing(10)
         self.setMinimumHeight(180)
+        self.setMaximumHeight(360)
         self.setToolTip(
             "Reconstruction: how far the genes are from those rebuilt from the embedding. "
             "Triplet: how far matching spots of two slices are from each other, against spots "
             "drawn at random. Both should fall and flatten."
         )
         self.follow_theme()
+
+    def _add_view(self, row: int, name: str) -> pg.ViewBox:
+        """Add the view of one loss.
+
+        Of its parts and not as a PlotItem, whose menus stay behind when the dock is closed. A
+        curve is looked at here, not explored: no menu, no zoom that hides half of it.
+        """
+        view = pg.ViewBox(enableMenu=False, enableMouse=False)
+        axis = pg.AxisItem("left", maxTickLength=-4)
+        axis.setWidth(48)
+        axis.linkToView(view)
+        self.addItem(axis, row=row, col=0)
+        self.addItem(view, row=row, col=1)
+        curve = pg.PlotDataItem(pen=pg.mkPen(_COLORS[name], width=2), connect="finite")
+        view.addItem(curve)
+        legend = pg.LegendItem(offset=(-6, 4), labelTextSize="8pt")
+        legend.setParentItem(view)
+        legend.addItem(curve, f"{name} loss")
+        self.curves[name] = curve
+        self._axes.append(axis)
+        self._legends.append(legend)
+        return view
+
+    def sizeHint(self) -> QSize:
+        """Ask for less than a window of its own would."""
+        return QSize(320, 260)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no epoch to show."""
+        return not self._epochs
 
     def clear_curves(self) -> None:
         """Forget all epochs."""
@@ -86,15 +110,13 @@ class LossPlot(pg.GraphicsLayoutWidget):
         theme = get_theme(self._viewer.theme)
         text, grid = theme.text.as_hex(), theme.secondary.as_hex()
         self.setBackground(theme.background.as_hex())
-        for plot in self._plots:
-            for side in ("left", "bottom"):
-                axis = plot.getAxis(side)
-                axis.setPen(grid)
-                axis.setTextPen(text)
-            plot.legend.setLabelTextColor(text)
-            for _, label in plot.legend.items:
+        for axis in self._axes:
+            axis.setPen(grid)
+            axis.setTextPen(text)
+        for legend in self._legends:
+            legend.setLabelTextColor(text)
+            for _, label in legend.items:
                 label.setText(label.text, color=text)
-            plot.showGrid(y=True, alpha=0.15)
 
     def _draw(self) -> None:
         for name, curve in self.curves.items():

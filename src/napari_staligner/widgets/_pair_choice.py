@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
+from napari_staligner.widgets._form import narrow
+
 if TYPE_CHECKING:
     from napari_staligner.session import Session
 
@@ -35,7 +37,7 @@ class PairChoice(QWidget):
         self._chain = self._chain_now()
         # A custom choice may happen to equal the chain; only the user's click tells.
         self._custom = False
-        self.how = QComboBox()
+        self.how = narrow(QComboBox())
         self.how.addItems(["All pairs", "Chain, in the order of the list", "Custom"])
         self.how.setToolTip(
             "Which slices are searched for matching spots. All pairs for replicates and "

@@ -7,11 +7,12 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtGui import QIcon
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_staligner.core.settings import PRESETS, Settings
-from napari_staligner.widgets._form import SettingsForm, form
+from napari_staligner.widgets._form import SettingsForm, form, narrow
 from napari_staligner.widgets._pair_choice import PairChoice
 
 if TYPE_CHECKING:
@@ -112,11 +113,12 @@ class SettingsPanel(QWidget):
         self._lay_out()
         self.preset.activated.connect(self._on_preset_activated)
         self.method.activated.connect(self._on_method_activated)
+        self.advanced.toggled.connect(self._on_advanced_toggled)
         self.follow_slices()
 
     def _make_controls(self) -> None:
         make = self.form
-        self.preset = QComboBox()
+        self.preset = narrow(QComboBox())
         for name, preset in PRESETS.items():
             self.preset.addItem(preset.title, name)
             self.preset.setItemData(
@@ -124,14 +126,14 @@ class SettingsPanel(QWidget):
             )
         self.preset.addItem("Custom", "")
         self.method = QComboBox()
-        self.method.addItems(["Number of domains", "Leiden resolution"])
+        self.method.addItems(["Number", "Leiden"])
         self.method.setToolTip(
             "How domains are found in the embedding: as many as you say (Gaussian mixture), or "
             "as many as a resolution gives (Leiden). The Domains dock can do it again in seconds."
         )
         self.domains = make.whole("domains", 2, 60, "Number of domains over all slices")
         self.resolution = make.decimal(
-            "resolution", 0.05, 10, "Higher finds more domains", step=0.1, decimals=2
+            "resolution", 0.05, 10, "Resolution: higher finds more domains", step=0.1, decimals=2
         )
         self.amount = QStackedWidget()
         self.amount.addWidget(self.domains)
@@ -154,16 +156,25 @@ class SettingsPanel(QWidget):
         column.setContentsMargins(0, 0, 6, 0)
         top = form()
         top.addRow("Preset", self.preset)
-        top.addRow(self.method, self.amount)
+        found = QHBoxLayout()
+        found.addWidget(self.method)
+        found.addWidget(self.amount, 1)
+        top.addRow("Domains", found)
         top.addRow("Seed", self.seed)
         column.addLayout(top)
         inside = QWidget()
         rows = form(inside)
-        for field, label, *_ in (*_NUMBERS, *_CHOICES):
-            rows.addRow(label, self.controls[field])
-            rows.labelForField(self.controls[field]).setToolTip(self.controls[field].toolTip())
+        labels = {row[0]: row[1] for row in _NUMBERS} | {row[0]: row[1] for row in _CHOICES}
+        for field, control in self.controls.items():
+            rows.addRow(labels[field], control)
+            rows.labelForField(control).setToolTip(control.toolTip())
         rows.addRow("Pairs", self.pairs)
-        self.advanced = QCollapsible("Advanced", collapsedIcon="▶")
+        # superqt draws its arrows in the colour of the moment, so the text brings its own.
+        self.advanced = QCollapsible("▸ Advanced", expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self.advanced.toggleButton().setStyleSheet(
+            "text-align: left; border: none; background: transparent; padding: 4px 0px;"
+        )
+        self.advanced.layout().setContentsMargins(0, 0, 0, 0)
         self.advanced.setDuration(0)
         self.advanced.addWidget(inside)
         column.addWidget(self.advanced)
@@ -217,3 +228,6 @@ class SettingsPanel(QWidget):
 
     def _on_method_activated(self, index: int) -> None:
         self.form.set(domains=_TYPICAL_DOMAINS if index == 0 else None)
+
+    def _on_advanced_toggled(self, opened: bool) -> None:
+        self.advanced.setText("▾ Advanced" if opened else "▸ Advanced")

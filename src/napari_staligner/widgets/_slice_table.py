@@ -34,6 +34,8 @@ class SliceTable(QTableWidget):
         self.setHorizontalHeaderLabels(list(_HEADS))
         for column, tip in enumerate(_HEADS.values()):
             self.horizontalHeaderItem(column).setToolTip(tip)
+        left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+        self.horizontalHeaderItem(NAME).setTextAlignment(left)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)

@@ -9,6 +9,7 @@ import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QButtonGroup,
     QCheckBox,
     QFormLayout,
@@ -37,7 +38,7 @@ from napari_staligner.widgets._histogram import ColoredHistogram
 from napari_staligner.widgets._neighbors import NeighborTable
 
 if TYPE_CHECKING:
-    import napari
+    import napari.viewer
     from anndata import AnnData
     from numpy.typing import NDArray
     from pandas import DataFrame
@@ -62,7 +63,7 @@ _THROTTLE_MS = 60
 class AttentionWidget(Dock):
     """Attention of the integrated slices: edges, figures of the spots, and one spot's weights."""
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self._weights: _Weights | None = None
         self._stale = True
@@ -76,6 +77,7 @@ class AttentionWidget(Dock):
         self.spot_label.setTextFormat(Qt.TextFormat.PlainText)
         self.spot_label.setWordWrap(True)
         self.table = NeighborTable(self)
+        self.table.setMinimumHeight(130)
         self.sums = QLabel()
         self.sums.setWordWrap(True)
         self._lay_out()
@@ -134,8 +136,7 @@ class AttentionWidget(Dock):
         self.threshold.valueChanged.connect(self._on_threshold_moved)
         self.strongest.valueChanged.connect(self._on_strongest_changed)
         self._throttle.timeout.connect(self._set_threshold)
-        for key, button in self.coloring.items():
-            button.clicked.connect(lambda _=False, key=key: self._on_coloring_clicked(key))
+        self._group.buttonClicked.connect(self._on_coloring_clicked)
         self.table.chosen.connect(self._on_neighbor_chosen)
         session = self.session
         self._connect(session.result_changed, self._on_session_result_changed)
@@ -160,19 +161,21 @@ class AttentionWidget(Dock):
 
     def _refresh(self) -> None:
         """Show all, or note that it has to be shown once the dock is seen."""
-        self._stale = not self.isVisible()
+        self._stale, self._weights = not self.isVisible(), None
         result = self._result
         if self._stale and result is not None:
             return
-        self._weights = None if result is None else _Weights(result)
+        if result is not None:
+            self._weights = _Weights(result)
         for control in (self.shown, self.threshold, self.strongest, *self.coloring.values()):
             control.setEnabled(result is not None)
         self.weights_plot.setVisible(self._weights is not None)
         if self._weights is not None:
             with signals_blocked(self.threshold):
-                self.threshold.setRange(0, self._weights.largest)
+                # As far as the colours go: the few weights above would take most of the slider.
+                self.threshold.setRange(0, self._weights.top)
                 # superqt's type says int; its double slider takes a float.
-                self.threshold.setSingleStep(self._weights.largest / 50)  # type: ignore[arg-type]
+                self.threshold.setSingleStep(self._weights.top / 50)  # type: ignore[arg-type]
             self.weights_plot.show_values(
                 self._weights.all, ATTENTION_COLORMAP, (0, self._weights.top)
             )
@@ -263,7 +266,8 @@ class AttentionWidget(Dock):
     def _on_strongest_changed(self, strongest: int) -> None:
         self.session.attention = replace(self.session.attention, strongest=strongest)
 
-    def _on_coloring_clicked(self, key: str) -> None:
+    def _on_coloring_clicked(self, clicked: QAbstractButton) -> None:
+        (key,) = (key for key, button in self.coloring.items() if button is clicked)
         self.session.color_by = _COLORINGS[key][1]
 
     def _on_neighbor_chosen(self, row: int) -> None:
@@ -284,8 +288,6 @@ class _Weights:
         self._strongest: tuple[int, NDArray[np.float32]] | None = None
         self.all = self._sorted(0)
         self.top = top_weight(result)
-        # Rounded down: at the end of the slider the strongest edge is still drawn.
-        self.largest = max(0.01, float(np.floor(self.all.max(initial=0) * 1000) / 1000))
 
     def _sorted(self, strongest: int) -> NDArray[np.float32]:
         rows = np.arange(self._result.n_obs)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtGui import QAction, QColor, QKeyEvent, QKeySequence
+from qtpy.QtGui import QColor, QKeyEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -33,7 +33,7 @@ from napari_staligner.widgets._legend import LegendRow, LegendTable, only_in
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
-    import napari
+    import napari.viewer
     import numpy as np
     from numpy.typing import NDArray
 
@@ -48,7 +48,7 @@ DEBOUNCE_MS = 500
 class DomainsWidget(Dock):
     """Domains of the integrated slices: how they are found, and their legend."""
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self._before_click: frozenset[str] = frozenset()
         self._finding: Settings | None = None
@@ -86,23 +86,21 @@ class DomainsWidget(Dock):
         self.smooth.setToolTip("Each spot takes the domain that most of its neighbours have")
         for box in (self.k, self.resolution):
             # The boxes would take Ctrl+Z for their own text.
-            box.lineEdit().installEventFilter(self)
+            box.installEventFilter(self)
 
     def _make_summary(self) -> None:
         self.summary = QLabel()
         self.show_all = QPushButton("Show all")
         self.show_all.setToolTip("Show all domains on the tissue (Esc)")
-        escape = QAction("Show all", self)
-        escape.setShortcut(QKeySequence(Qt.Key.Key_Escape))
-        escape.triggered.connect(self._on_show_all_clicked)
-        undo = self.history.createUndoAction(self)
-        undo.setShortcut(QKeySequence("Ctrl+Z"))
-        redo = self.history.createRedoAction(self)
-        redo.setShortcut(QKeySequence("Ctrl+Shift+Z"))
-        for action in (escape, undo, redo):
-            action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            self.addAction(action)
-        self.undo, self.redo = _button(undo, "Undo"), _button(redo, "Redo")
+        self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
+        for keys, slot in (
+            ("Esc", self._on_show_all_clicked),
+            ("Ctrl+Z", self.history.undo),
+            ("Ctrl+Shift+Z", self.history.redo),
+        ):
+            shortcut = QShortcut(QKeySequence(keys), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(slot)
         self.bar = QProgressBar()
         self.cancel = QPushButton("Cancel")
 
@@ -117,9 +115,7 @@ class DomainsWidget(Dock):
         self.body.addLayout(found)
         # Summary and progress share a place, so that the table stays where it is during a run.
         self._place = QStackedWidget()
-        self._place.addWidget(
-            _row(self.summary, None, self.show_all, self.undo, self.redo)
-        )
+        self._place.addWidget(_row(self.summary, None, self.show_all, self.undo, self.redo))
         self._place.addWidget(_row(self.bar, self.cancel))
         self._place.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.body.addWidget(self._place)
@@ -136,6 +132,9 @@ class DomainsWidget(Dock):
         self._runner.returned.connect(self._on_runner_returned)
         self._runner.failed.connect(self._on_runner_failed)
         self._runner.ended.connect(self._on_runner_ended)
+        self.undo.clicked.connect(self.history.undo)
+        self.redo.clicked.connect(self.history.redo)
+        self.history.indexChanged.connect(self._show_history)
         self.show_all.clicked.connect(self._on_show_all_clicked)
         self.table.chosen.connect(self._on_row_chosen)
         self.table.rename_started.connect(self._on_rename_started)
@@ -159,10 +158,13 @@ class DomainsWidget(Dock):
     @property
     def _ready(self) -> bool:
         result = self.session.result
-        return result is not None and K.EMBEDDING in result.obsm
+        if result is None:
+            return False
+        return K.EMBEDDING in result.obsm and K.CONNECTIVITIES in result.obsp
 
     def _refresh(self) -> None:
         self._show_choice()
+        self._show_history()
         self._show_legend()
         self._show_status()
 
@@ -187,6 +189,13 @@ class DomainsWidget(Dock):
         self.k.setEnabled(self._ready and self.mixture.isChecked())
         self.resolution.setEnabled(self._ready and self.leiden.isChecked())
         self.table.setEnabled(bool(self.session.domains))
+
+    def _show_history(self) -> None:
+        history = self.history
+        self.undo.setEnabled(history.canUndo())
+        self.undo.setToolTip(f"Undo {history.undoText()} (Ctrl+Z)")
+        self.redo.setEnabled(history.canRedo())
+        self.redo.setToolTip(f"Redo {history.redoText()} (Ctrl+Shift+Z)")
 
     def _show_legend(self) -> None:
         counts, colors = self.session.domain_counts(), self.session.domain_colors
@@ -213,7 +222,7 @@ class DomainsWidget(Dock):
         if self.session.result is None:
             self.say("There are no domains yet: integrate the slices first.")
         elif not self._ready:
-            self.say("This result has no embedding to find domains in: integrate the slices.")
+            self.say("This result lacks its embedding or its graph: integrate the slices again.")
         elif isolated:
             counts = self.session.domain_counts()
             n = sum(sum(counts[domain].values()) for domain in isolated)
@@ -367,19 +376,6 @@ def _summary(counts: dict[str, dict[str, int]], n_spots: int) -> str:
     without = n_spots - sum(sum(by_slice.values()) for by_slice in counts.values())
     text = f"{len(counts)} domains, {n_spots:,} spots"
     return f"{text} ({without:,} without domain)" if without else text
-
-
-def _button(action: QAction, text: str) -> QPushButton:
-    button = QPushButton(text)
-    button.clicked.connect(action.trigger)
-
-    def follow() -> None:
-        button.setEnabled(action.isEnabled())
-        button.setToolTip(f"{action.text()} ({action.shortcut().toString()})")
-
-    action.changed.connect(follow)
-    follow()
-    return button
 
 
 def _row(*widgets: QWidget | None) -> QWidget:

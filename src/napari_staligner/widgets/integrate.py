@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QFileDialog,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QScrollArea,
 )
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.widgets._base import Dock
 from napari_staligner.widgets._clock import Clock, spoken
+from napari_staligner.widgets._form import FittingScroll
 from napari_staligner.widgets._loss_plot import LossPlot
 from napari_staligner.widgets._settings_panel import SettingsPanel
 from napari_staligner.worker import Runner
@@ -76,20 +75,15 @@ class IntegrateWidget(Dock):
         self.plot = LossPlot(self._viewer)
 
     def _lay_out(self) -> None:
-        scroll = QScrollArea()
-        scroll.setWidget(self.settings)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setMinimumHeight(self.settings.sizeHint().height())
-        self.body.addWidget(scroll, 3)
+        self.body.addWidget(FittingScroll(self.settings))
         buttons = QHBoxLayout()
         for button in (self.run, self.cancel, self.save):
             buttons.addWidget(button)
         self.body.addLayout(buttons)
         self.body.addWidget(self.bar)
         self.body.addWidget(self.stage)
-        self.body.addWidget(self.plot, 2)
+        self.body.addWidget(self.plot, 1)
+        self.body.addStretch()
 
     def _connect_all(self) -> None:
         self.run.clicked.connect(self._on_run_clicked)
@@ -129,6 +123,7 @@ class IntegrateWidget(Dock):
         self.save.setEnabled(self.session.result is not None and not self._saver.running)
         self.bar.setVisible(running)
         self.stage.setVisible(running)
+        self.plot.setVisible(running or not self.plot.empty)
 
     def _show_readiness(self) -> None:
         """Say what a run still needs; nothing while one is under way."""
@@ -161,11 +156,11 @@ class IntegrateWidget(Dock):
 
     def _show_result(self) -> None:
         """Show the losses of the result that is there."""
-        self._show_enabled()
         recorded = {} if self.session.result is None else self.session.result.uns
         losses = recorded.get(K.STALIGNER, {}).get("loss", {})
         if not self._runner.running or losses:
             self.plot.show_all({name: np.asarray(values) for name, values in losses.items()})
+        self._show_enabled()
 
     # -- the run ----------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_staligner._errors import InputError
 from napari_staligner.widgets._base import Dock
 from napari_staligner.widgets._color_box import ColorBox
+from napari_staligner.widgets._form import narrow
 from napari_staligner.widgets._graph_choice import GraphChoice
 from napari_staligner.widgets._opening import Opened, file_steps, sample_steps, split_steps
 from napari_staligner.widgets._slice_table import SliceTable
@@ -77,7 +78,7 @@ class SlicesWidget(Dock):
         delete = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.table)
         delete.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         delete.activated.connect(self._on_remove_clicked)
-        self.split = QComboBox()
+        self.split = narrow(QComboBox())
         self.split.setToolTip(
             "One file with several slices: select it above, then choose the column of obs that "
             "names the slice of each spot"

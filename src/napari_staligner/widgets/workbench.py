@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import napari
+    from qtpy.QtWidgets import QWidget
 
 PLUGIN = "napari-staligner"
 DOCKS = ("Slices", "Integrate", "Domains", "Attention")
 
 
-def open_workbench(viewer: napari.Viewer) -> None:
-    """Open the docks as tabs at the right, in the order of the work; those that are open stay."""
-    docks = [viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)[0] for name in DOCKS]
-    for dock in docks:
+def open_workbench(viewer: napari.Viewer) -> dict[str, QWidget]:
+    """Open the docks as tabs at the right, in the order of the work; those that are open stay.
+
+    Returns
+    -------
+    The docks' widgets by name.
+    """
+    opened = {
+        name: viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True) for name in DOCKS
+    }
+    for dock, _ in opened.values():
         # A dock that was hidden is there already, and comes back.
         dock.show()
-    docks[0].raise_()
+    opened[DOCKS[0]][0].raise_()
+    return {name: widget for name, (_, widget) in opened.items()}

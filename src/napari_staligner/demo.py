@@ -1,0 +1,215 @@
+"""The main job in a window, through the docks that a user clicks; with pictures if wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.settings import Settings
+
+if TYPE_CHECKING:
+    import napari
+    from qtpy.QtWidgets import QWidget
+
+WINDOW = (1600, 1000)
+POLL_MS = 100
+DEMO = Settings(pretrain_epochs=150, epochs=150, refresh=50, domains=8, seed=0)
+"""A third of the published epochs: enough for the sample, and done in two or three minutes."""
+
+
+def view_files(files: Sequence[Path]) -> None:
+    """Open slices or a result in napari with the docks, and stay until it is closed.
+
+    Parameters
+    ----------
+    files
+        ``.h5ad`` files.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read.
+    """
+    from napari_staligner.io.reader import read_layers
+
+    layers = read_layers([str(path) for path in files])
+    viewer, _ = _open_workbench()
+    for data in layers:
+        _add_layer(viewer, data)
+    _stay()
+
+
+def run_demo(
+    screenshots: Path | None = None,
+    *,
+    files: Sequence[Path] = (),
+    settings: Settings = DEMO,
+) -> list[Path]:
+    """Load slices, integrate them and show the result, all through the docks.
+
+    Parameters
+    ----------
+    screenshots
+        Folder for pictures of each step; napari is closed at the end. Without it napari stays
+        open.
+    files
+        Slices to take instead of the simulated olfactory bulb.
+    settings
+        Of the run.
+
+    Returns
+    -------
+    The pictures.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or the folder cannot be made.
+    ComputeError
+        The run failed.
+    """
+    camera = _Camera(screenshots)
+    viewer, docks = _open_workbench()
+    try:
+        _load(viewer, files)
+        _integrate(viewer, docks, settings, camera)
+        _look_around(viewer, docks, camera)
+    except BaseException:
+        viewer.close()
+        raise
+    if screenshots is None:
+        _stay()
+    else:
+        viewer.close()
+    return camera.taken
+
+
+class _Camera:
+    """Takes pictures of the window into a folder, or none at all."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder, self.taken = folder, list[Path]()
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"The folder {str(folder)!r} cannot be made ({error.strerror}): "
+                    "choose another for the pictures."
+                ) from error
+
+    def take(self, name: str, viewer: napari.Viewer) -> None:
+        """Take a picture of the whole window, once it is drawn."""
+        if self.folder is None:
+            return
+        _pause(800)
+        path = self.folder / f"{len(self.taken) + 1:02d}-{name}.png"
+        viewer.screenshot(str(path), canvas_only=False, flash=False)
+        self.taken.append(path)
+
+
+def _open_workbench() -> tuple[napari.Viewer, dict[str, QWidget]]:
+    import napari
+
+    from napari_staligner.widgets.workbench import open_workbench
+
+    viewer = napari.Viewer(title="napari-staligner")
+    viewer.window.resize(*WINDOW)
+    return viewer, open_workbench(viewer)
+
+
+def _load(viewer: napari.Viewer, files: Sequence[Path]) -> None:
+    if files:
+        viewer.open([str(path) for path in files], plugin="napari-staligner")
+    else:
+        viewer.open_sample("napari-staligner", "olfactory_bulb")
+
+
+def _integrate(
+    viewer: napari.Viewer, docks: dict[str, QWidget], settings: Settings, camera: _Camera
+) -> None:
+    """Show the slices and their graph, run, and take a picture amid the run."""
+    slices, integrate = docks["Slices"], docks["Integrate"]
+    session = integrate.session
+    _raise(slices)
+    session.settings = settings
+    _wait(lambda: len(session.graphs) == len(session.slices))
+    camera.take("slices", viewer)
+    _raise(integrate)
+    integrate.run.click()
+    if camera.folder is not None:
+        bar = integrate.bar
+        _wait(lambda: bar.value() > 0.7 * bar.maximum() > 0 or integrate.run.isEnabled())
+        camera.take("running", viewer)
+    _wait(integrate.run.isEnabled)
+    if session.result is None:
+        raise ComputeError(integrate.status.text())
+    camera.take("integrated", viewer)
+
+
+def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Camera) -> None:
+    """Domains in the three layouts, one alone, then the attention."""
+    domains, attention = docks["Domains"], docks["Attention"]
+    session = domains.session
+    _raise(domains)
+    for layout in ("grid", "mosaic", "stack"):
+        session.layout = layout
+        camera.take(f"domains-{layout}", viewer)
+    session.layout = "grid"
+    alone = _of_one_slice(session.domain_counts())
+    if alone:
+        session.isolated = alone
+        camera.take("domains-of-one-slice", viewer)
+        session.isolated = ()
+    _raise(attention)
+    session.attention = replace(session.attention, shown=True, strongest=3)
+    camera.take("attention", viewer)
+    session.attention = replace(session.attention, shown=False)
+    _raise(domains)
+
+
+def _of_one_slice(counts: dict[str, dict[str, int]]) -> list[str]:
+    """Domains that lie in one slice to 95 %."""
+    return [
+        domain
+        for domain, spots in counts.items()
+        if max(spots.values()) >= 0.95 * sum(spots.values())
+    ]
+
+
+def _add_layer(viewer: napari.Viewer, data: tuple) -> None:
+    from napari.layers import Layer
+
+    viewer.add_layer(Layer.create(*data))
+
+
+def _raise(widget: QWidget) -> None:
+    """Bring the tab of a dock to the front."""
+    dock = widget.parentWidget()
+    while dock is not None and not hasattr(dock, "toggleViewAction"):
+        dock = dock.parentWidget()
+    if dock is not None:
+        dock.raise_()
+
+
+def _wait(until: Callable[[], bool]) -> None:
+    """Let the window live until something is true."""
+    while not until():
+        _pause(POLL_MS)
+
+
+def _pause(milliseconds: int) -> None:
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
+
+
+def _stay() -> None:
+    import napari
+
+    napari.run()

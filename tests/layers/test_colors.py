@@ -1,0 +1,215 @@
+"""What colour the spots have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakes import COLORS, fake_result, fake_session
+
+from napari_staligner import _keys as K
+from napari_staligner.core.palette import categorical_colors, to_rgba
+from napari_staligner.layers.colors import DIMMED, NO_VALUE, legend, paint
+from napari_staligner.session import ColorBy, Session
+
+
+@pytest.fixture
+def loaded() -> Session:
+    """Return a session with two slices, not integrated."""
+    session = Session()
+    session.add(fake_result()[0])
+    return session
+
+
+def rgba(color):
+    return pytest.approx(tuple(to_rgba([color])[0]))
+
+
+def test_colours_of_a_palette_differ():
+    assert len(set(categorical_colors(32))) == 32
+    assert len(categorical_colors(100)) == 100
+    assert categorical_colors(5) == categorical_colors(9)[:5]
+
+
+def test_colours_are_read_whatever_way_they_are_written():
+    found = to_rgba(["#ff0000", "red", "#ff000080", "no colour"])
+    assert found[0].tolist() == found[1].tolist() == [1, 0, 0, 1]
+    assert found[2, 3] == pytest.approx(128 / 255)
+    assert found[3].tolist() == pytest.approx([0.6, 0.6, 0.6, 1])
+
+
+def test_slices_have_a_colour_each(loaded):
+    found = legend(loaded)
+    assert [name for name, _ in found.entries] == ["slice1", "slice2"]
+    painted = paint(loaded).rgba
+    assert (painted["slice1"] == painted["slice1"][0]).all()
+    assert painted["slice1"][0].tolist() != painted["slice2"][0].tolist()
+
+
+def test_a_category_has_one_colour_in_all_slices_whatever_its_code(loaded):
+    second = loaded.slices["slice2"].obs
+    second["region"] = second["region"].cat.reorder_categories(["lower", "upper"])
+    loaded.color_by = ColorBy("obs", "region")
+    painting = paint(loaded)
+    colors = dict(painting.legend.entries)
+    for name, adata in loaded.slices.items():
+        for spot, region in zip(painting.rgba[name], adata.obs["region"], strict=True):
+            assert spot == pytest.approx(colors[region])
+
+
+def test_recorded_colours_are_used(loaded):
+    loaded.slices["slice1"].uns["region_colors"] = ["#123456", "gold"]
+    loaded.color_by = ColorBy("obs", "region")
+    colors = dict(legend(loaded).entries)
+    assert colors["upper"] == rgba("#123456")
+    assert colors["lower"] == rgba("gold")
+
+
+def test_recorded_colours_of_another_number_are_not_used(loaded):
+    loaded.slices["slice1"].uns["region_colors"] = ["#123456"]
+    loaded.color_by = ColorBy("obs", "region")
+    assert legend(loaded).entries[0][1] == rgba(categorical_colors(1)[0])
+
+
+def test_domains_have_the_colours_of_the_session():
+    session = fake_session()
+    assert legend(session).entries[1] == ("2", rgba(COLORS[1]))
+    session.set_domain_color("2", "#abcdef")
+    session.rename_domain("2", "two")
+    assert legend(session).entries[1] == ("two", rgba("#abcdef"))
+    domains = session.result.obs[K.DOMAIN].iloc[session.rows("slice2")]
+    painted = paint(session).rgba["slice2"][(domains == "two").to_numpy()]
+    assert painted == rgba("#abcdef") or np.allclose(painted, to_rgba(["#abcdef"]))
+
+
+def test_the_result_wins_over_the_slice():
+    session = fake_session()
+    session.result.obs["region"] = pd.Categorical(["new"] * session.result.n_obs)
+    session.color_by = ColorBy("obs", "region")
+    assert [name for name, _ in legend(session).entries] == ["new"]
+
+
+def test_no_value_is_grey(loaded):
+    obs = loaded.slices["slice1"].obs
+    obs.loc[obs.index[3], "region"] = np.nan
+    obs.loc[obs.index[4], "depth"] = np.nan
+    del loaded.slices["slice2"].obs["region"]
+    loaded.color_by = ColorBy("obs", "region")
+    painted = paint(loaded).rgba
+    assert painted["slice1"][3] == pytest.approx(NO_VALUE)
+    assert np.allclose(painted["slice2"], NO_VALUE)
+    loaded.color_by = ColorBy("obs", "depth")
+    assert paint(loaded).rgba["slice1"][4] == pytest.approx(NO_VALUE)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["b", "a", None], {"a", "b"}),
+        ([True, False, True], {"True", "False"}),
+        (pd.Categorical([3, 1, 3]), {"3", "1"}),
+    ],
+)
+def test_names_in_any_type_are_categories(loaded, values, expected):
+    for adata in loaded.slices.values():
+        column = np.resize(np.array(values, dtype=object), adata.n_obs)
+        dtype = bool if values[0] is True else object
+        adata.obs["names"] = (
+            pd.Categorical(column) if isinstance(values, pd.Categorical) else column.astype(dtype)
+        )
+    loaded.color_by = ColorBy("obs", "names")
+    assert {name for name, _ in legend(loaded).entries} == expected
+
+
+def test_numbers_share_their_limits_over_slices(loaded):
+    loaded.slices["slice2"].obs["depth"] += 100
+    loaded.color_by = ColorBy("obs", "depth")
+    painting = paint(loaded)
+    both = np.concatenate([a.obs["depth"] for a in loaded.slices.values()])
+    assert painting.legend.limits == pytest.approx(tuple(np.percentile(both, [1, 99])))
+    assert painting.legend.colormap == "viridis"
+    # viridis goes from violet to yellow
+    assert painting.rgba["slice1"][0, 2] > painting.rgba["slice1"][0, 1]
+    assert painting.rgba["slice2"][-1, 1] > painting.rgba["slice2"][-1, 2]
+
+
+def test_numbers_and_names_in_one_column_are_names(loaded):
+    loaded.slices["slice1"].obs["mixed"] = 1.0
+    loaded.slices["slice2"].obs["mixed"] = "x"
+    loaded.color_by = ColorBy("obs", "mixed")
+    assert [name for name, _ in legend(loaded).entries] == ["1", "x"]
+
+
+def test_counts_of_a_gene_are_normalised(loaded):
+    loaded.color_by = ColorBy("gene", "gene3")
+    adata = loaded.slices["slice1"]
+    totals = np.asarray(adata.X.sum(axis=1)).ravel()
+    expected = np.log1p(adata.X[:, [3]].toarray().ravel() / totals * 1e4)
+    np.testing.assert_allclose(paint(loaded).values["slice1"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_gene_that_is_not_counts_is_shown_as_it_is(loaded, dense):
+    for adata in loaded.slices.values():
+        adata.X = adata.X * np.float32(0.3)
+        adata.X = adata.X.toarray() if dense else adata.X
+    loaded.color_by = ColorBy("gene", "gene3")
+    adata = loaded.slices["slice2"]
+    column = np.asarray(adata[:, "gene3"].to_df()).ravel()
+    np.testing.assert_allclose(paint(loaded).values["slice2"], column)
+
+
+def test_a_gene_that_one_slice_lacks_is_grey_there(loaded):
+    loaded.slices["slice2"].var_names = [f"other{i}" for i in range(20)]
+    loaded.color_by = ColorBy("gene", "gene3")
+    painting = paint(loaded)
+    assert np.allclose(painting.rgba["slice2"], NO_VALUE)
+    assert "slice2" not in painting.values
+
+
+@pytest.mark.parametrize("figure", ["self", "entropy"])
+def test_attention_is_a_scale(figure):
+    session = fake_session()
+    session.color_by = ColorBy("attention", figure)
+    painting = paint(session)
+    assert painting.legend.colormap == "viridis"
+    low, high = painting.legend.limits
+    assert 0 <= low < high <= 1
+
+
+def test_attention_without_any_is_grey():
+    session = fake_session()
+    del session.result.obsp[K.ATTENTION]
+    session.color_by = ColorBy("attention", "self")
+    assert np.allclose(paint(session).rgba["slice1"], NO_VALUE)
+
+
+def test_isolated_domains_stand_out():
+    session = fake_session()
+    every = paint(session).rgba["slice1"]
+    session.isolated = ["2", "3"]
+    some = paint(session).rgba["slice1"]
+    domains = session.result.obs[K.DOMAIN].iloc[session.rows("slice1")]
+    shown = domains.isin(["2", "3"]).to_numpy()
+    np.testing.assert_array_equal(some[shown], every[shown])
+    assert np.allclose(some[~shown], DIMMED)
+
+
+def test_layers_are_recoloured_in_place(shown):
+    layer = shown.layer("slice1")
+    shown.session.set_result(shown.result)
+    np.testing.assert_allclose(layer.face_color, paint(shown.session).rgba["slice1"])
+    for by in (ColorBy("gene", "gene1"), ColorBy("obs", "region"), ColorBy("obs", "depth")):
+        shown.session.color_by = by
+        assert shown.layer("slice1") is layer
+        np.testing.assert_allclose(layer.face_color, paint(shown.session).rgba["slice1"])
+    shown.session.isolated = ["1"]
+    assert (layer.face_color[:, 3] < 0.3).any()
+
+
+def test_layers_are_coloured_only_when_the_session_says_so(shown):
+    layer = shown.layer("slice1")
+    before = layer.face_color.copy()
+    shown.slices[0][1].obs["region"] = "other"
+    shown.viewer.reset_view()
+    np.testing.assert_array_equal(layer.face_color, before)

@@ -1,0 +1,170 @@
+"""Where the slices lie, and what a layout does to the layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import fake_slice
+from napari.layers import Shapes
+
+from napari_staligner import _keys as K
+from napari_staligner.layers.layouts import Footprint, placements, to_napari
+
+
+def footprint(x0, y0, x1, y1, margin=0.0):
+    spots = np.array([[x0, y0], [x1, y1]], float)
+    return Footprint(spots, spots + np.array([[-margin], [margin]]))
+
+
+def put(matrix, *points):
+    return (np.column_stack([np.array(points, float), np.ones(len(points))]) @ matrix.T)[:, :2]
+
+
+SMALL, WIDE = footprint(0, 0, 100, 60), footprint(1000, 500, 1140, 560, margin=10)
+
+
+def test_grid_puts_every_middle_at_the_origin():
+    for name, matrix in placements("grid", {"a": SMALL, "b": WIDE}).items():
+        middle = {"a": (50, 30), "b": (1070, 530)}[name]
+        assert put(matrix, middle)[0] == pytest.approx((0, 0))
+
+
+def test_slices_keep_their_unit_unless_extents_differ_too_much():
+    big = footprint(0, 0, 200, 120)
+    near = placements("grid", {"a": SMALL, "b": WIDE})
+    assert np.ptp(put(near["b"], (1000, 500), (1140, 500))[:, 0]) == pytest.approx(140)
+    far = placements("grid", {"a": SMALL, "b": big})
+    assert np.ptp(put(far["a"], (0, 0), (100, 0))[:, 0]) == pytest.approx(100)
+    assert np.ptp(put(far["b"], (0, 0), (200, 0))[:, 0]) == pytest.approx(100)
+
+
+def boxes(matrices, footprints):
+    return {n: np.sort(put(m, *footprints[n].all), axis=0) for n, m in matrices.items()}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 12])
+def test_mosaic_lays_slices_side_by_side_in_rows(n):
+    footprints = {f"s{i}": footprint(i, 0, i + 100 + i, 80, margin=5) for i in range(n)}
+    found = list(boxes(placements("mosaic", footprints), footprints).values())
+    for i, (low, high) in enumerate(found):
+        for other_low, other_high in found[i + 1 :]:
+            assert (high <= other_low).any() or (other_high <= low).any()
+    rows = len({round(float(box[:, 1].mean())) for box in found})
+    assert rows == {1: 1, 2: 1, 3: 2, 5: 2, 12: 3}[n]
+
+
+def test_stack_uses_the_transforms_and_centres_what_has_none():
+    turned = np.array([[0.0, -1.0, 7.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    found = placements("stack", {"a": SMALL, "b": SMALL, "c": WIDE}, {"a": np.eye(3), "b": turned})
+    np.testing.assert_allclose(found["b"], turned)
+    aligned = np.vstack([put(found[n], *SMALL.spots) for n in "ab"])
+    middle = (aligned.min(axis=0) + aligned.max(axis=0)) / 2
+    assert put(found["c"], (1070, 530))[0] == pytest.approx(middle)
+
+
+def test_to_napari_swaps_the_axes():
+    matrix = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [0.0, 0.0, 1.0]])
+    x, y = put(matrix, (10, 20))[0]
+    assert put(to_napari(matrix), (20, 10))[0] == pytest.approx((y, x))
+
+
+# -- in the viewer -----------------------------------------------------------------------------
+
+
+def cells(viewer):
+    """Names of the layers in each cell of the grid."""
+    grid = viewer.canvas.grid
+    return [
+        [viewer.layers[i].name for i in inside]
+        for _, inside in grid.iter_viewboxes(viewer.layers)
+        if inside
+    ]
+
+
+def test_layouts_change_neither_layers_nor_colours_nor_selection(shown):
+    shown.session.set_result(shown.result)
+    before = list(shown.viewer.layers)
+    colors = [shown.layer(name).face_color.copy() for name, _ in shown.slices]
+    shown.viewer.layers.selection = {before[1]}
+    for layout in ("mosaic", "stack", "grid"):
+        shown.session.layout = layout
+        assert all(a is b for a, b in zip(shown.viewer.layers, before, strict=True))
+        assert set(shown.viewer.layers.selection) == {before[1]}
+        for (name, _), color in zip(shown.slices, colors, strict=True):
+            np.testing.assert_array_equal(shown.layer(name).face_color, color)
+
+
+def test_layers_of_a_slice_share_a_cell(shown):
+    shown.session.set_result(shown.result)
+    assert cells(shown.viewer) == [["slice1 image", "slice1"], ["slice2 image", "slice2"]]
+    shown.session.graph_shown = True
+    assert cells(shown.viewer)[1] == ["slice2 image", "slice2", "slice2 neighbours"]
+
+
+def test_cells_hold_when_a_slice_has_no_image(shown):
+    shown.session.add([("bare", fake_slice(40, image=False)), ("slice4", fake_slice(45))])
+    found = cells(shown.viewer)
+    assert [cell[-1] for cell in found] == ["slice1", "slice2", "bare", "slice4"]
+    assert len(found[2]) == 2
+    blank = shown.viewer.layers[found[2][0]]
+    assert not np.any(blank.data)
+
+
+def test_cells_hold_when_an_image_is_deleted(shown, qtbot):
+    shown.viewer.layers.remove("slice1 image")
+    qtbot.waitUntil(lambda: [cell[-1] for cell in cells(shown.viewer)] == ["slice1", "slice2"])
+
+
+def test_layers_of_the_user_come_after_the_slices(shown):
+    shown.viewer.add_layer(Shapes(name="mine"))
+    shown.session.add([("slice3", fake_slice(40))])
+    assert [cell[-1] for cell in cells(shown.viewer)] == ["slice1", "slice2", "slice3", "mine"]
+
+
+def test_one_slice_needs_no_grid(shown):
+    assert shown.viewer.canvas.grid.enabled
+    shown.session.remove("slice2")
+    assert not shown.viewer.canvas.grid.enabled
+
+
+def test_only_the_grid_layout_uses_the_grid(shown):
+    shown.session.layout = "mosaic"
+    assert not shown.viewer.canvas.grid.enabled
+    shown.session.layout = "grid"
+    assert shown.viewer.canvas.grid.enabled
+
+
+def test_the_stack_is_the_aligned_frame(shown):
+    shown.session.set_result(shown.result)
+    shown.session.layout = "stack"
+    for name, _ in shown.slices:
+        layer, rows = shown.layer(name), shown.session.rows(name)
+        aligned = shown.result.obsm[K.SPATIAL_ALIGNED][rows]
+        world = np.array([layer.data_to_world(point) for point in layer.data])
+        np.testing.assert_allclose(world[:, ::-1], aligned)
+
+
+def test_a_result_that_arrives_in_the_stack_aligns_it(shown):
+    shown.session.layout = "stack"
+    centred = shown.layer("slice2").affine.affine_matrix
+    shown.session.set_result(shown.result)
+    assert not np.allclose(shown.layer("slice2").affine.affine_matrix, centred)
+
+
+def test_the_stack_shows_both_and_puts_all_back_afterwards(shown):
+    shown.layer("slice1", "image").visible = False
+    shown.layer("slice1").opacity = 0.9
+    shown.session.layout = "stack"
+    assert not shown.layer("slice2", "image").visible
+    assert 0 < shown.layer("slice2").opacity < 1
+    shown.session.layout = "grid"
+    assert shown.layer("slice2", "image").visible
+    assert not shown.layer("slice1", "image").visible
+    assert [shown.layer(n).opacity for n in ("slice1", "slice2")] == [0.9, 1.0]
+
+
+def test_a_layout_fits_the_view(shown):
+    camera = shown.viewer.scene.camera
+    camera.center = (0, 9999, 9999)
+    shown.session.layout = "mosaic"
+    assert max(map(abs, camera.center)) < 1000

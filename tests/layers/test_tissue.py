@@ -1,0 +1,295 @@
+"""The viewer shows what the session holds, and the session holds what the user opens."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from fakes import FACTOR, fake_result, fake_slice
+from napari.components import ViewerModel
+from napari.layers import Layer
+
+from napari_staligner import _keys as K
+from napari_staligner.io.layer_data import result_layers, slice_layers
+from napari_staligner.layers import open_session, sample_olfactory_bulb
+from napari_staligner.session import Overlay, Spot
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def add(viewer, layer_data):
+    for one in layer_data:
+        viewer.add_layer(Layer.create(*one))
+
+
+def test_a_viewer_has_one_session(make_napari_viewer_proxy):
+    viewer = make_napari_viewer_proxy()
+    session = open_session(viewer)
+    assert open_session(viewer) is session
+    assert open_session(viewer.__wrapped__) is session
+
+
+def test_session_and_layers_end_with_the_viewer(qtbot):
+    viewer = ViewerModel()
+    session = open_session(viewer)
+    session.add(fake_result()[0])
+    session.graph_shown = True
+    session.spot = Spot("slice1", 3)
+    kept = [weakref.ref(x) for x in (viewer, session, viewer.layers[0])]
+    del viewer, session
+    gc.collect()
+    assert [ref() for ref in kept] == [None, None, None]
+
+
+def test_a_slice_is_an_image_and_spots(shown):
+    assert names(shown.viewer) == ["slice1 image", "slice1", "slice2 image", "slice2"]
+    assert shown.layer("slice1", "image").rgb
+    assert len(shown.layer("slice2").data) == shown.slices[1][1].n_obs
+
+
+@pytest.mark.parametrize("layout", ["grid", "mosaic", "stack"])
+def test_spots_sit_on_their_pixels(shown, layout):
+    shown.session.layout = layout
+    for name, adata in shown.slices:
+        spots, image = shown.layer(name), shown.layer(name, "image")
+        for row in (0, 17):
+            x, y = adata.obsm[K.SPATIAL][row]
+            pixel = (round(y * FACTOR), round(x * FACTOR))
+            assert image.data[pixel].tolist() == [60, 20, 90]
+            world = spots.data_to_world(spots.data[row])
+            assert world == pytest.approx(image.data_to_world(pixel))
+            assert image.world_to_data(world) == pytest.approx(pixel)
+
+
+def test_spots_nearly_touch_and_cannot_be_moved(shown):
+    layer = shown.layer("slice1")
+    assert layer.size == pytest.approx(9.5)
+    assert not layer.border_width.any()
+    assert not layer.editable
+
+
+def test_slices_without_spatialdata_are_known_to_its_widgets(shown):
+    name, adata = shown.slices[0]
+    metadata = shown.layer(name).metadata
+    assert metadata["adata"] is adata
+    assert metadata["name"] == name
+    assert metadata["_n_indices"] == adata.n_obs
+    assert metadata["indices"] == adata.obs_names.to_list()
+    # Given a name of a table, the widgets would look for a SpatialData object.
+    assert [metadata[k] for k in ("region_key", "instance_key", "table_names")] == [None] * 3
+    assert "region" not in adata.uns.get("spatialdata_attrs", {})
+
+
+def test_a_slice_without_image_has_spots_only(viewer):
+    open_session(viewer).add([("bare", fake_slice(30, image=False))])
+    assert names(viewer) == ["bare"]
+
+
+# -- layers that come from files ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opened_first", [True, False])
+def test_slices_opened_in_the_viewer_join_the_session(viewer, opened_first):
+    slices, _ = fake_result()
+    if opened_first:
+        session = open_session(viewer)
+        add(viewer, slice_layers(slices))
+    else:
+        add(viewer, slice_layers(slices))
+        session = open_session(viewer)
+    assert list(session.slices) == ["slice1", "slice2"]
+    assert session.slices["slice2"] is slices[1][1]
+    assert names(viewer) == ["slice1 image", "slice1", "slice2 image", "slice2"]
+
+
+def test_a_slice_opened_twice_gets_another_name(shown):
+    again = [(name, adata.copy()) for name, adata in shown.slices[:1]]
+    add(shown.viewer, slice_layers(again))
+    assert list(shown.session.slices) == ["slice1", "slice2", "slice1 (2)"]
+    assert names(shown.viewer)[-2:] == ["slice1 (2) image", "slice1 (2)"]
+    assert shown.layer("slice1 (2)").metadata[K.LAYER_ADATA] is again[0][1]
+
+
+def test_a_result_opened_in_the_viewer_becomes_the_result(viewer):
+    session = open_session(viewer)
+    slices, result = fake_result()
+    add(viewer, result_layers(slices, result))
+    assert session.result is result
+    assert session.saved
+    assert session.domains == ("1", "2", "3", "4")
+    # The result is held by the session alone: a new one lets it go.
+    assert not any(K.LAYER_RESULT in layer.metadata for layer in viewer.layers)
+
+
+def test_a_result_whose_names_are_taken_is_renamed_throughout(shown):
+    slices, result = fake_result(seed=1)
+    add(shown.viewer, result_layers(slices, result))
+    expected = ["slice1 (2)", "slice2 (2)"]
+    assert shown.session.result is result
+    assert list(result.obs[K.SLICE].cat.categories) == expected
+    recorded = result.uns[K.STALIGNER]
+    assert list(recorded["transforms"]) == list(recorded["slices"]) == expected
+    assert recorded["pairs"].tolist() == [expected]
+    assert set(result.uns[K.SPATIAL]) == set(expected)
+
+
+def test_the_copy_of_a_layer_is_no_slice(shown):
+    layer = shown.layer("slice1")
+    data, options, kind = layer.as_layer_data_tuple()
+    shown.viewer.add_layer(Layer.create(data, options | {"name": "copy"}, kind))
+    assert list(shown.session.slices) == ["slice1", "slice2"]
+    shown.viewer.layers.remove("copy")
+    assert list(shown.session.slices) == ["slice1", "slice2"]
+
+
+def test_the_sample_opens_as_two_slices(viewer, monkeypatch, bulb):
+    from napari_staligner import samples
+
+    monkeypatch.setattr(samples, "simulated_olfactory_bulb", lambda: bulb)
+    add(viewer, sample_olfactory_bulb())
+    assert list(open_session(viewer).slices) == ["Slide-seqV2", "Stereo-seq"]
+    assert len(viewer.layers) == 4
+
+
+# -- layers that go ----------------------------------------------------------------------------
+
+
+def test_removing_a_slice_removes_its_layers(shown):
+    shown.session.graph_shown = True
+    shown.session.remove("slice1")
+    assert names(shown.viewer) == ["slice2 image", "slice2", "slice2 neighbours"]
+
+
+def test_deleting_the_spots_removes_the_slice(shown, qtbot):
+    shown.viewer.layers.remove("slice1")
+    assert list(shown.session.slices) == ["slice2"]
+    qtbot.waitUntil(lambda: names(shown.viewer) == ["slice2 image", "slice2"])
+
+
+def test_deleting_all_selected_layers_of_a_slice(shown, qtbot):
+    shown.viewer.layers.selection = {shown.layer("slice1"), shown.layer("slice1", "image")}
+    shown.viewer.layers.remove_selected()
+    assert list(shown.session.slices) == ["slice2"]
+    qtbot.waitUntil(lambda: names(shown.viewer) == ["slice2 image", "slice2"])
+
+
+def test_clearing_the_viewer_empties_the_session(shown):
+    shown.session.set_result(shown.result)
+    shown.viewer.layers.clear()
+    assert not shown.session.slices
+    assert shown.session.result is None
+    assert not shown.viewer.canvas.grid.enabled
+
+
+def test_a_deleted_image_stays_away(shown, qtbot):
+    shown.viewer.layers.remove("slice1 image")
+    shown.session.set_result(shown.result)
+    shown.session.layout = "mosaic"
+    assert list(shown.session.slices) == ["slice1", "slice2"]
+    assert "slice1 image" not in names(shown.viewer)
+
+
+def test_deleted_edges_stay_away_until_asked_for_again(shown, qtbot):
+    shown.session.set_result(shown.result)
+    shown.session.graph_shown = True
+    shown.viewer.layers.remove("slice1 neighbours")
+    shown.session.isolated = ["1"]
+    assert "slice1 neighbours" not in names(shown.viewer)
+    shown.session.graph_shown = False
+    shown.session.graph_shown = True
+    assert len(shown.layer("slice1", "graph").data) > 0
+
+
+def test_a_slice_that_is_replaced_under_its_name_is_shown_anew(shown):
+    shown.session.remove("slice2")
+    other = fake_slice(35)
+    shown.session.add([("slice2", other)])
+    assert len(shown.layer("slice2").data) == 35
+    assert names(shown.viewer) == ["slice1 image", "slice1", "slice2 image", "slice2"]
+
+
+# -- overlays ----------------------------------------------------------------------------------
+
+
+def test_overlays_are_made_at_first_use_for_all_slices_and_then_kept(shown):
+    shown.session.set_result(shown.result)
+    before = list(shown.viewer.layers)
+    shown.session.graph_shown = True
+    made = [layer for layer in shown.viewer.layers if layer not in before]
+    assert [layer.name for layer in made] == ["slice1 neighbours", "slice2 neighbours"]
+    shown.session.graph_shown = False
+    assert not any(layer.visible for layer in made)
+    shown.session.graph_shown = True
+    assert all(layer.visible and layer in shown.viewer.layers for layer in made)
+
+
+def test_a_slice_added_later_gets_the_overlays_of_the_others(shown):
+    shown.session.set_result(shown.result)
+    shown.session.graph_shown = True
+    shown.session.attention = Overlay(shown=True)
+    shown.session.add([("slice3", fake_slice(20))])
+    assert shown.layer("slice3", "graph").visible
+    assert len(shown.layer("slice3", "attention").data) == 0
+
+
+def test_attention_follows_the_overlay_in_place(shown):
+    shown.session.set_result(shown.result)
+    shown.session.attention = Overlay(shown=True)
+    layer = shown.layer("slice1", "attention")
+    n_all = len(layer.data)
+    shown.session.attention = Overlay(shown=True, strongest=1)
+    assert shown.layer("slice1", "attention") is layer
+    assert len(layer.data) == 60 < n_all
+    shown.session.attention = Overlay(shown=True, threshold=2.0)
+    assert len(layer.data) == 0
+    shown.session.attention = Overlay(shown=True)
+    assert len(layer.data) == n_all == len(layer.edge_color)
+
+
+def test_isolation_cuts_the_edges_to_the_domain(shown):
+    shown.session.set_result(shown.result)
+    shown.session.graph_shown = True
+    layer = shown.layer("slice1", "graph")
+    n_all = len(layer.data)
+    shown.session.isolated = ["2"]
+    assert 0 < len(layer.data) < n_all
+    shown.session.isolated = []
+    assert len(layer.data) == n_all
+
+
+def test_a_new_result_is_drawn_in_the_same_layers(shown):
+    shown.session.set_result(shown.result)
+    shown.session.graph_shown = True
+    before = list(shown.viewer.layers)
+    _, other = fake_result(seed=5, n_domains=3)
+    shown.session.set_result(other)
+    assert list(shown.viewer.layers) == before
+
+
+def test_the_chosen_spot_is_marked(shown):
+    adata = shown.slices[1][1]
+    shown.session.spot = Spot("slice2", 7)
+    marker, other = shown.layer("slice2", "marker"), shown.layer("slice1", "marker")
+    np.testing.assert_array_equal(marker.data[0], adata.obsm[K.SPATIAL][7, ::-1])
+    assert len(other.data) == 0
+    world = marker.data_to_world(marker.data[0])
+    spots = shown.layer("slice2")
+    assert world == pytest.approx(spots.data_to_world(spots.data[7]))
+    shown.session.spot = Spot("slice1", 2)
+    assert (len(marker.data), len(other.data)) == (0, 2)
+    shown.session.spot = None
+    assert (len(marker.data), len(other.data)) == (0, 0)
+
+
+def test_the_selection_of_layers_is_left_alone(shown):
+    spots = shown.layer("slice1")
+    shown.viewer.layers.selection = {spots}
+    shown.session.set_result(shown.result)
+    shown.session.graph_shown = True
+    shown.session.spot = Spot("slice2", 7)
+    shown.session.layout = "mosaic"
+    assert set(shown.viewer.layers.selection) == {spots}

@@ -1,0 +1,69 @@
+"""A whole round in a viewer with a window: what Qt and the canvas make of the layers."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from fakes import fake_result, fake_slice
+
+from napari_staligner.layers import open_session
+from napari_staligner.session import ColorBy, Overlay, Spot
+
+
+def colors_in(viewer) -> int:
+    picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+    return len(np.unique(picture.reshape(-1, 3), axis=0))
+
+
+@pytest.mark.parametrize("layout", ["grid", "mosaic", "stack"])
+def test_everything_is_drawn_in_every_layout(make_napari_viewer_proxy, qtbot, layout):
+    viewer = make_napari_viewer_proxy(show=True)
+    session = open_session(viewer)
+    slices, result = fake_result()
+    session.layout = layout
+    session.add(slices)
+    before = colors_in(viewer)
+    session.set_result(result)
+    session.graph_shown = True
+    session.attention = Overlay(shown=True)
+    session.spot = Spot("slice2", 4)
+    qtbot.waitUntil(lambda: colors_in(viewer) > before)
+    session.color_by = ColorBy("gene", "gene1")
+    session.isolated = ["1"]
+    session.add([("bare", fake_slice(80, image=False))])
+    qtbot.waitUntil(lambda: colors_in(viewer) > before)
+
+
+def test_all_can_be_deleted_and_others_loaded(make_napari_viewer_proxy, qtbot):
+    viewer = make_napari_viewer_proxy(show=True)
+    session = open_session(viewer)
+    slices, result = fake_result()
+    session.add(slices)
+    session.set_result(result)
+    session.attention = Overlay(shown=True)
+    session.spot = Spot("slice1", 4)
+    viewer.layers.select_all()
+    viewer.layers.remove_selected()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 0)
+    session.add([("larger", fake_slice(200)), ("other", fake_slice(150))])
+    qtbot.waitUntil(lambda: colors_in(viewer) > 2)
+    assert session.spot is None
+
+
+def test_a_closed_viewer_is_let_go(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    session = open_session(viewer)
+    slices, result = fake_result()
+    session.add(slices)
+    session.set_result(result)
+    session.layout = "stack"
+    gone = weakref.ref(session)
+    viewer.close()
+    qtbot.wait(50)
+    del viewer, session, slices, result
+    for _ in range(3):  # the viewer first, then what only its entry held
+        gc.collect()
+    assert gone() is None

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import anndata as ad
+import pytest
+from tiny import tiny_pair, tiny_slice
+from typer.testing import CliRunner
+
+from napari_staligner.cli import app
+
+QUICK = "--pretrain-epochs 4 --epochs 4 --refresh 2 --hidden 16 --mnn-k 10 --seed 0".split()
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = []
+    for name, adata in tiny_pair():
+        paths.append(str(tmp_path / f"{name}.h5ad"))
+        adata.write_h5ad(paths[-1])
+    return paths
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def refused(outcome, *words: str) -> None:
+    assert outcome.exit_code == 2
+    message = outcome.stderr
+    for word in words:
+        assert word in message
+    assert "Traceback" not in outcome.output
+    # Notes on the input may come before; the error is the last line, and one.
+    *notes, last = filter(None, message.splitlines())
+    assert last.startswith("Error: ")
+    assert all(note.startswith("Note: ") for note in notes)
+
+
+def test_integrate_writes_the_result(files, tmp_path):
+    outcome = run("integrate", *files, "-o", tmp_path / "out.h5ad", *QUICK, "--domains", 3)
+    assert outcome.exit_code == 0, outcome.output
+    assert "share only 40 variable genes" in outcome.stderr
+    adata = ad.read_h5ad(tmp_path / "out.h5ad")
+    assert adata.obs["domain"].nunique() == 3
+    params = adata.uns["staligner"]["params"]
+    assert (params["seed"], params["mnn_k"], params["hidden"], params["epochs"]) == (0, 10, 16, 4)
+
+
+def test_options_win_over_the_preset(files, tmp_path):
+    out = tmp_path / "out.h5ad"
+    assert run("integrate", *files, "-o", out, "--preset", "visium", *QUICK).exit_code == 0
+    params = ad.read_h5ad(out).uns["staligner"]["params"]
+    assert params["mnn_k"] == 10
+    assert params["resolution"] == 1.0
+    without = [a for a in QUICK if a not in ("--mnn-k", "10")]
+    assert run("integrate", *files, "-o", out, "--preset", "visium", *without).exit_code == 0
+    assert ad.read_h5ad(out).uns["staligner"]["params"]["mnn_k"] == 50
+
+
+def test_one_file_of_several_slices_in_a_chain(tmp_path):
+    keys = ["s1", "s2", "s3"]
+    joint = ad.concat(
+        [tiny_slice(seed=i) for i in range(3)], label="section", keys=keys, index_unique="-"
+    )
+    joint.write_h5ad(tmp_path / "joint.h5ad")
+    out = tmp_path / "out.h5ad"
+    arguments = ["--slice-key", "section", "--chain", "-o", out, *QUICK]
+    assert run("integrate", tmp_path / "joint.h5ad", *arguments).exit_code == 0
+    kept = ad.read_h5ad(out).uns["staligner"]
+    assert kept["pairs"].tolist() == [["s1", "s2"], ["s2", "s3"]]
+
+
+def test_info(files, tmp_path):
+    outcome = run("info", files[0])
+    assert outcome.exit_code == 0
+    assert "64 × 40" in outcome.output
+    assert "counts" in outcome.output
+    run("integrate", *files, "-o", tmp_path / "out.h5ad", *QUICK)
+    outcome = run("info", tmp_path / "out.h5ad")
+    assert "domain" in outcome.output
+    assert "A, B" in outcome.output
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(files, tmp_path):
+    out = tmp_path / "out.h5ad"
+    broken = tiny_slice()
+    del broken.obsm["spatial"]
+    broken.write_h5ad(tmp_path / "C.h5ad")
+    (tmp_path / "text.h5ad").write_text("no HDF5")
+    refused(run("integrate", files[0], tmp_path / "C.h5ad", "-o", out), "'C'", "obsm['spatial']")
+    refused(run("integrate", tmp_path / "text.h5ad", "-o", out), "text.h5ad")
+    refused(run("integrate", *files, "-o", tmp_path / "no" / "out.h5ad"), "does not exist")
+    refused(run("integrate", *files, "-o", out, "--alpha", "2"), "alpha")
+    refused(run("integrate", *files, "-o", out, "--radius", "0.1"), "radius 0.1")
+    refused(run("integrate", *files, "-o", out, "--domains", "3", "--resolution", "1"), "not both")
+    refused(run("integrate", *files, "-o", out, "--slice-key", "x"), "obs['x']")
+    refused(run("info", tmp_path / "none.h5ad"), "There is no file")
+    assert not out.exists()
+
+
+def test_help_names_every_option():
+    text = run("integrate", "--help").output
+    for option in (
+        "--output --slice-key --counts-layer --preset --domains --resolution --radius --neighbors "
+        "--seed --device --epochs --pretrain-epochs --alpha --margin --mnn-k"
+    ).split():
+        assert option in text
+
+
+def test_an_interrupt_leaves_no_file(files, tmp_path):
+    """Ctrl+C amid the training, in a process of its own."""
+    code = (
+        "import os, signal, sys\n"
+        "from napari_staligner.core import training\n"
+        "draw = training.Matcher.draw\n"
+        "def interrupt(self, matches):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return draw(self, matches)\n"
+        "training.Matcher.draw = interrupt\n"
+        "from napari_staligner.cli import app\n"
+        "app(sys.argv[1:])\n"
+    )
+    out = tmp_path / "out.h5ad"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, "integrate", *files, "-o", str(out), *QUICK],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "200"},
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert "Cancelled" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["A.h5ad", "B.h5ad"]
