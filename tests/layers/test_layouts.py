@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import fake_slice
+from fakes import FACTOR, fake_slice
 from napari.layers import Shapes
 
 from napari_staligner import _keys as K
@@ -168,3 +168,20 @@ def test_a_layout_fits_the_view(shown):
     camera.center = (0, 9999, 9999)
     shown.session.layout = "mosaic"
     assert max(map(abs, camera.center)) < 1000
+
+
+@pytest.mark.parametrize("layout", ["grid", "mosaic", "stack"])
+def test_slices_in_other_units_are_drawn_alike(shown, layout):
+    tenfold = fake_slice(60)
+    tenfold.obsm[K.SPATIAL] *= 10
+    tenfold.uns[K.SPATIAL]["library"]["scalefactors"]["tissue_lowres_scalef"] /= 10
+    shown.session.add([("tenfold", tenfold)])
+    shown.session.layout = layout
+    spots, image, like = shown.layer("tenfold"), shown.layer("tenfold", "image"), "slice1"
+    step = np.subtract(spots.data_to_world(spots.data[1]), spots.data_to_world(spots.data[0]))
+    assert step == pytest.approx((0, 10))
+    # What napari draws: size times scale, without regard to the affine.
+    drawn = [np.median(layer.size) * layer.scale[-1] for layer in (spots, shown.layer(like))]
+    assert drawn == pytest.approx([9.5, 9.5])
+    pixel = np.round(tenfold.obsm[K.SPATIAL][5, ::-1] * FACTOR / 10)
+    assert spots.data_to_world(spots.data[5]) == pytest.approx(image.data_to_world(pixel))

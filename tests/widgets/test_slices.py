@@ -316,8 +316,9 @@ def test_connections_end_with_the_dock(make_napari_viewer_proxy, qtbot):
     session = dock.session
     dock.teardown()
     dock.teardown()
-    assert [len(signal) for signal in (session.settings_changed,)] == [0]
+    assert len(session.settings_changed) == 0
     session.add([("a", fake_slice(20))])
     assert dock.table.rowCount() == 0
     assert not dock._grapher.running
-    dock.deleteLater()
+    with qtbot.waitSignal(dock.destroyed):
+        dock.deleteLater()

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,9 +140,7 @@ def spatial_graph(coordinates: NDArray[np.floating], settings: Settings) -> Spat
     if n < 2:
         empty = sparse.csr_matrix((n, n), dtype=np.float32)
         return SpatialGraph(empty, empty.astype(np.float64), settings.radius)
-    with _quiet():
-        import squidpy as sq
-
+    with _quiet() as sq:
         if settings.n_neighbors is not None:
             sq.gr.spatial_neighbors_knn(adata, n_neighs=min(settings.n_neighbors, n - 1))
         else:
@@ -155,15 +154,16 @@ def spatial_graph(coordinates: NDArray[np.floating], settings: Settings) -> Spat
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep squidpy, which logs each graph and warns when imported, from writing into ours."""
+def _quiet() -> Iterator[ModuleType]:
+    """Squidpy, which warns when imported and logs each graph on stdout, kept from doing so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        import squidpy
     logger = logging.getLogger("spatialdata._logging")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
-            yield
+        yield squidpy
     finally:
         logger.setLevel(level)
 

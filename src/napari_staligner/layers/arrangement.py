@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Points
 
 from napari_staligner import _keys as K
 from napari_staligner.io.layer_data import spots_xy
@@ -31,8 +32,9 @@ _STACK_OPACITY = 0.6
 class Arrangement:
     """Places the layers of a viewer by the layout of the session.
 
-    Only ``affine``, ``visible``, ``opacity`` and the order of the layers change; what the stack
-    hides or fades is as before once another layout is chosen.
+    Only the place (``affine``, and ``scale`` of points), ``visible``, ``opacity`` and the order
+    of the layers change; what the stack hides or fades is as before once another layout is
+    chosen.
 
     Parameters
     ----------
@@ -82,10 +84,8 @@ class Arrangement:
             for name, roles in layers.items()
         }
         for name, placement in placements(session.layout, footprints, _transforms(session)).items():
-            affine = to_napari(placement)
             for layer in layers[name].values():
-                if not np.array_equal(layer.affine.affine_matrix[-3:, -3:], affine):
-                    layer.affine = affine
+                _put(layer, to_napari(placement))
 
     def _fade(self, session: Session, layers: SliceLayers) -> None:
         """Let the slices of a stack be seen through each other; undo that elsewhere."""
@@ -103,6 +103,18 @@ class Arrangement:
                     layer.opacity = _STACK_OPACITY
                 elif i > 0:
                     layer.visible = False
+
+
+def _put(layer: Layer, placement: np.ndarray) -> None:
+    """Map a layer by a placement of (y, x)."""
+    if isinstance(layer, Points):
+        # napari draws points at their size times the layer's scale, whatever the affine says.
+        scale = float(np.sqrt(abs(np.linalg.det(placement[:2, :2]))))
+        placement = placement @ np.diag([1 / scale, 1 / scale, 1])
+        if not np.allclose(layer.scale, scale):
+            layer.scale = (scale, scale)
+    if not np.array_equal(layer.affine.affine_matrix, placement):
+        layer.affine = placement
 
 
 def grid_of(viewer: napari.Viewer) -> Any:

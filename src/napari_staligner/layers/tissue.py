@@ -277,5 +277,7 @@ class Tissue:
             self._arrange(refit=False)
         for name, layers in self._live().items():
             if "marker" in layers:
-                here = spot is not None and spot.slice == name
-                set_marker(layers["marker"], layers["spots"].data[spot.row] if here else None)
+                here = None
+                if spot is not None and spot.slice == name:
+                    here = layers["spots"].data[spot.row]
+                set_marker(layers["marker"], here)
