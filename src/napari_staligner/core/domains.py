@@ -187,7 +187,7 @@ def _leiden(
         n_iterations=2,
         directed=False,
     )
-    return slim.obs["leiden"].astype(int).to_numpy(dtype=np.int64)
+    return np.asarray(slim.obs["leiden"].astype(int), dtype=np.int64)
 
 
 def smooth_labels(labels: NDArray[np.integer[Any]], connectivities: Any) -> NDArray[np.int64]:

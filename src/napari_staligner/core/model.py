@@ -109,7 +109,7 @@ def _sampled_product(graph: MessageGraph, left: Tensor, right: Tensor) -> Tensor
     """⟨left of the receiver, right of the sender⟩ for every edge."""
     if left.is_cuda or torch.backends.mkl.is_available():
         pattern = graph.matrix(torch.zeros(len(graph.senders), device=left.device))
-        product = torch.sparse.sampled_addmm(pattern, left, right.t(), beta=0.0)
+        product: Tensor = torch.sparse.sampled_addmm(pattern, left, right.t(), beta=0.0)
         return product.values()
     blocks = zip(graph.receivers.split(1 << 15), graph.senders.split(1 << 15), strict=True)
     return torch.cat([(left[i] * right[j]).sum(1) for i, j in blocks])
@@ -163,15 +163,19 @@ class _GramResidual(torch.autograd.Function):
         ctx: Any, projected: Tensor, hidden: Tensor, weight: Tensor, norm: Tensor
     ) -> Tensor:
         smoothed = hidden @ (weight.t() @ weight)
-        ctx.save_for_backward(projected, hidden, weight, smoothed)
-        return norm + ((smoothed - 2 * projected) * hidden).sum()
+        ctx.save_for_backward(projected, hidden, weight)
+        ctx.smoothed = smoothed
+        flat = hidden.flatten()
+        return norm + flat.dot(smoothed.flatten()) - 2 * flat.dot(projected.flatten())
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        projected, hidden, weight, smoothed = ctx.saved_tensors
+        projected, hidden, weight = ctx.saved_tensors
         twice = 2 * grad
         d_projected = hidden * -twice
-        d_hidden = (smoothed - projected) * twice
+        # Ours alone and not needed again, so no array of its size is made.
+        d_hidden = ctx.smoothed.sub_(projected).mul_(twice)
+        del ctx.smoothed
         d_weight = weight @ ((hidden.t() @ hidden) * twice)
         return d_projected, d_hidden, d_weight, None
 
@@ -240,13 +244,14 @@ class STAligner(nn.Module):
     def forward(self, x: Tensor, graph: MessageGraph) -> Output:
         """Embed the spots."""
         projected = x @ self.w1
-        heard = _Gather.apply(projected @ self.a_src, graph, True)
-        hearing = _Gather.apply(projected @ self.a_dst, graph, False)
+        said, asked = (projected @ torch.stack([self.a_src, self.a_dst], 1)).unbind(1)
+        heard = _Gather.apply(said, graph, True)
+        hearing = _Gather.apply(asked, graph, False)
         attention = _Softmax.apply(torch.sigmoid(heard + hearing), graph)
-        encoded = F.elu(_Aggregate.apply(attention, projected, graph))
+        encoded = F.elu(_Aggregate.apply(attention, projected, graph), inplace=True)
         embedding = encoded @ self.w2
         # A (z W2ᵀ) = (A z) W2ᵀ: the edges carry 30 numbers instead of 512.
-        hidden = F.elu(_Aggregate.apply(attention, embedding, graph) @ self.w2.t())
+        hidden = F.elu(_Aggregate.apply(attention, embedding, graph) @ self.w2.t(), inplace=True)
         return Output(embedding, attention, projected, hidden)
 
     def reconstruction(self, x: Tensor, norm: Tensor, output: Output) -> Tensor:
@@ -264,5 +269,5 @@ class STAligner(nn.Module):
         n_genes, hidden = self.w1.shape
         if n_genes <= hidden and x.layout == torch.strided:
             return F.mse_loss(output.hidden @ self.w1.t(), x)
-        residual = _GramResidual.apply(output.projected, output.hidden, self.w1, norm)
+        residual: Tensor = _GramResidual.apply(output.projected, output.hidden, self.w1, norm)
         return residual / (x.shape[0] * n_genes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def register_steps(
     names = list(coordinates)
     points = [np.asarray(coordinates[name], dtype=np.float64)[:, :2] for name in names]
     starts = np.concatenate([[0], np.cumsum([len(p) for p in points])])
-    rows = [slice(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    rows = [slice(a, b) for a, b in pairwise(starts)]
     found: dict[tuple[int, int], tuple[float, NDArray[np.float64]]] = {}
     pairs = [(i, j) for i in range(len(names)) for j in range(i)]
     for done, (i, j) in enumerate(pairs):
@@ -238,8 +239,9 @@ def _closest_points(
 def _spread(
     found: Mapping[tuple[int, int], tuple[float, Any]], n: int
 ) -> tuple[list[tuple[int, int]], list[int]]:
-    """Tree of the cheapest pairs from slice 0 (Prim): edges (new, known), and slices not reached."""
-    known, edges = {0}, []
+    """Tree of the cheapest pairs from slice 0 (Prim), as (new, known), and slices not reached."""
+    known: set[int] = {0}
+    edges: list[tuple[int, int]] = []
     while True:
         options = [
             (cost, i, j)

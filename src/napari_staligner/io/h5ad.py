@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -261,9 +261,8 @@ def _clean(name: str) -> str:
 
 def _library_of(libraries: object, name: str) -> dict[str, object]:
     """The library of a slice where one has its name, else all of them."""
-    if not hasattr(libraries, "items"):
-        return {}
-    return {name: libraries[name]} if name in libraries else dict(libraries.items())  # type: ignore[index]
+    found = dict(libraries) if isinstance(libraries, Mapping) else {}
+    return {name: found[name]} if name in found else found
 
 
 def _uns_of(result: AnnData, name: str) -> dict[str, object]:
@@ -273,7 +272,7 @@ def _uns_of(result: AnnData, name: str) -> dict[str, object]:
         if key.endswith("_colors") and key != K.DOMAIN_COLORS
     }
     libraries = result.uns.get(K.SPATIAL, {})
-    own = {key: value for key, value in libraries.items() if key == name}
+    own = {k: v for k, v in libraries.items() if k == name or k.startswith(f"{name} ")}
     return colors | ({K.SPATIAL: own} if own else {})
 
 

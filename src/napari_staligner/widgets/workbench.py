@@ -22,7 +22,9 @@ def open_workbench(viewer: napari.Viewer) -> dict[str, QWidget]:
     opened = {
         name: viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True) for name in DOCKS
     }
-    for dock, _ in opened.values():
+    for name, (dock, _) in opened.items():
+        # Tabs are narrow: without the plugin's name, which napari adds, the dock's can be read.
+        dock.setWindowTitle(name)
         # A dock that was hidden is there already, and comes back.
         dock.show()
     opened[DOCKS[0]][0].raise_()
