@@ -1,7 +1,7 @@
 """Take the pictures of the documentation, or the same pictures of other slices.
 
-    scripts/with_display.sh --hidden .venv/bin/python scripts/make_screenshots.py
-    … scripts/make_screenshots.py --into /tmp/pictures --domains 7 A.h5ad B.h5ad
+scripts/with_display.sh --hidden .venv/bin/python scripts/make_screenshots.py
+… scripts/make_screenshots.py --into /tmp/pictures --domains 7 A.h5ad B.h5ad
 """
 
 from __future__ import annotations

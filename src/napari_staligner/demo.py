@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.domains import only_in
 from napari_staligner.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Came
         session.layout = layout
         camera.take(f"domains-{layout}", viewer)
     session.layout = "grid"
-    alone = _of_one_slice(session.domain_counts())
+    alone = only_in(session.domain_counts())
     if alone:
         session.isolated = alone
         camera.take("domains-of-one-slice", viewer)
@@ -169,15 +170,6 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Came
     camera.take("attention", viewer)
     session.attention = replace(session.attention, shown=False)
     _raise(domains)
-
-
-def _of_one_slice(counts: dict[str, dict[str, int]]) -> list[str]:
-    """Domains that lie in one slice to 95 %."""
-    return [
-        domain
-        for domain, spots in counts.items()
-        if max(spots.values()) >= 0.95 * sum(spots.values())
-    ]
 
 
 def _add_layer(viewer: napari.Viewer, data: tuple) -> None:

@@ -16,12 +16,13 @@ from qtpy.QtWidgets import QAbstractItemView, QApplication, QDialogButtonBox, QL
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.domains import only_in
 from napari_staligner.core.progress import Progress
 from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets import domains as module
 from napari_staligner.widgets._cells import Role
-from napari_staligner.widgets._legend import NAME, SPOTS, SWATCH, only_in
+from napari_staligner.widgets._legend import NAME, SPOTS, SWATCH
 from napari_staligner.widgets.domains import DomainsWidget
 
 LEFT, CTRL = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WANTED_NEIGHBORS = 6
+SAME_UNIT = 1.5
+"""Sections of one tissue whose extents differ more than this are hardly in the same unit."""
 FEW, MANY = 2, 30
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import KDTree
 
-from napari_staligner.core.graph import spacing
+from napari_staligner.core.graph import SAME_UNIT, spacing
 from napari_staligner.core.progress import Progress, Steps
 
 if TYPE_CHECKING:
@@ -120,16 +120,15 @@ def _register_pair(
 ) -> tuple[float, NDArray[np.float64]] | None:
     """Cost (in spacings) and transform that takes the moving slice onto the fixed one.
 
-    Slices are scaled to a common spread first, as their units may differ: among sections of one
-    tissue the ratio of their spreads is close to the ratio of their units.
+    Slices in different units are scaled to a common spread first: among sections of one tissue
+    the ratio of their spreads is close to the ratio of their units.
     """
     (a, z_a), (b, z_b) = moving, fixed
     i, j = matches
     if len(i) < FEWEST_MATCHES:
         return None
     norm_a, norm_b = _normalizer(a), _normalizer(b)
-    if 1 / 3 < norm_a[0, 0] / norm_b[0, 0] < 3:
-        # Extents of the same order: the same units, which must stay as they are.
+    if 1 / SAME_UNIT <= norm_a[0, 0] / norm_b[0, 0] <= SAME_UNIT:
         norm_a = norm_a.copy()
         norm_a[:2] *= norm_b[0, 0] / norm_a[0, 0]
     pa, pb = apply(norm_a, a), apply(norm_b, b)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_staligner.core.graph import SAME_UNIT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
-MAX_RATIO = 1.5
-"""Sections of one tissue whose extents differ more than this are hardly in the same unit."""
 GAP = 0.06
 """Gap between slices of the mosaic, as a share of the widest slice."""
 
@@ -95,7 +95,7 @@ def to_napari(placement: Matrix) -> Matrix:
 
 def _scales(footprints: Mapping[str, Footprint]) -> dict[str, float]:
     extents = {name: footprint.extent for name, footprint in footprints.items()}
-    if max(extents.values()) <= MAX_RATIO * min(extents.values()):
+    if max(extents.values()) <= SAME_UNIT * min(extents.values()):
         return dict.fromkeys(extents, 1.0)
     first = next(iter(extents.values()))
     return {name: first / extent for name, extent in extents.items()}

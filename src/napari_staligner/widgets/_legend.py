@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,35 +15,6 @@ from napari_staligner.widgets._cells import CellDelegate, Role
 SWATCH, NAME, SPOTS, FIRST_SLICE = range(4)
 _SWATCH_WIDTH, _NAME_WIDTH, _SPOTS_WIDTH, _ROW_HEIGHT = 28, 108, 58, 32
 _SLICE_WIDTHS = (62, 90)
-_ONLY = 0.95
-# A slice with more than this of all spots holds most of any domain: nothing to point out.
-_LARGE_SLICE = 0.8
-
-
-def only_in(counts: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
-    """Domains that lie in one slice only, though other slices have their share of the spots.
-
-    Parameters
-    ----------
-    counts
-        Spots of each domain by slice.
-
-    Returns
-    -------
-    The slice of each such domain; domains that several slices have are left out.
-    """
-    sizes: dict[str, int] = {}
-    for by_slice in counts.values():
-        for name, n in by_slice.items():
-            sizes[name] = sizes.get(name, 0) + n
-    n_spots = sum(sizes.values())
-    found = {}
-    for domain, by_slice in counts.items():
-        name = max(by_slice, key=by_slice.__getitem__, default="")
-        n_domain = sum(by_slice.values())
-        if n_domain and by_slice[name] >= _ONLY * n_domain and sizes[name] < _LARGE_SLICE * n_spots:
-            found[domain] = name
-    return found
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ from qtpy.QtWidgets import (
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.domains import only_in
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets._base import Dock
 from napari_staligner.widgets._history import DomainHistory
-from napari_staligner.widgets._legend import LegendRow, LegendTable, only_in
+from napari_staligner.widgets._legend import LegendRow, LegendTable
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
