@@ -140,7 +140,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     epochs = settings.pretrain_epochs + settings.epochs
     part = max(len(slices), epochs // 40)
     ledger = _Ledger(total=epochs + 5 * part, done=0, notes=[])
-    slices, genes, expression = yield from ledger.follow(_prepare(slices, settings), part)
+    slices, genes, expression = yield from ledger.follow(prepare_steps(slices, settings), part)
     names = tuple(name for name, _ in slices)
     places = {name: np.asarray(adata.obsm[K.SPATIAL])[:, :2] for name, adata in slices}
     graphs = yield from ledger.follow(graph_steps(list(places.items()), settings), part)
@@ -162,10 +162,21 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     return adata
 
 
-def _prepare(
+def prepare_steps(
     slices: Sequence[tuple[str, AnnData]], settings: Settings
 ) -> Steps[tuple[list[tuple[str, AnnData]], list[str], sparse.csr_matrix]]:
-    """Check the slices and bring them to their shared variable genes."""
+    """Check the slices and bring them to their shared variable genes.
+
+    Returns
+    -------
+    The slices with unique names, the genes, and log-normalised expression of all slices' spots,
+    shape (spots, genes), CSR float32.
+
+    Raises
+    ------
+    InputError
+        A slice cannot be used.
+    """
     from napari_staligner.core.training import pairs_of
 
     if not slices:
