@@ -54,8 +54,8 @@ _MIN_GENES, _MIN_SPOTS = 300, 50
 # other genes that a region moves. Then, by gene, the spread of a platform's log efficiency and the
 # share of genes it all but loses. With these, clusters of the joined slices hold one platform each
 # unless integrated, and layers are found within a slice once spots are averaged with neighbours.
-_MARKER_RISE, _PROGRAMME_SD = (1.2, 2.5), 0.45
-_EFFICIENCY_SD, _LOST_SHARE = 0.5, 0.06
+_MARKER_RISE, _PROGRAMME_SD = (1.5, 2.8), 0.7
+_EFFICIENCY_SD, _LOST_SHARE = 0.2, 0.02
 
 # Micrometres: outline, inward thickness of the five shells around the granule cells, the core.
 _OUTLINE = (1080.0, 1330.0)
@@ -85,8 +85,8 @@ class _Platform:
 
 
 _PLATFORMS = (
-    _Platform(1, True, True, 0.0, 1.0, 10.0, 500.0, 0.45, 13.0, 0.10),
-    _Platform(2, False, False, 26.0, 2.0, 25.0, 750.0, 0.35, 17.0, 0.14),
+    _Platform(1, True, True, 0.0, 1.0, 10.0, 1500.0, 0.45, 13.0, 0.10),
+    _Platform(2, False, False, 26.0, 2.0, 25.0, 2200.0, 0.35, 17.0, 0.14),
 )
 
 
@@ -212,11 +212,13 @@ def _draw_programmes(n_genes: int, rng: np.random.Generator) -> tuple[NDArray[np
     base = rng.normal(0.0, 1.3, n_genes)
     base[: len(marked)] = rng.normal(-0.5, 0.7, len(marked))
     for code in range(len(_REGIONS)):
-        moderate = rng.choice(n_genes, n_genes // 25, replace=False)
+        moderate = rng.choice(n_genes, n_genes // 15, replace=False)
         change[code, moderate] += rng.normal(0.0, _PROGRAMME_SD, len(moderate))
-    # The accessory bulb is built of the same classes of cells as the main one.
-    change[_AOB] += 0.5 * change[_MCL] + 0.3 * change[_GL]
-    change[_AOBGR] += 0.6 * change[_GCL]
+    # The accessory bulb is built of the same classes of cells as the main one, with a stamp of
+    # its own.
+    change[[_AOB, _AOBGR]] *= 1.5
+    change[_AOB] += 0.4 * change[_MCL] + 0.3 * change[_GL]
+    change[_AOBGR] += 0.5 * change[_GCL]
     own = np.array([_REGIONS.index(region) for region, _ in marked])
     change[own, np.arange(len(marked))] += rng.uniform(*_MARKER_RISE, len(marked))
     rates = np.exp(base + change)
