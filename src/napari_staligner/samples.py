@@ -216,7 +216,7 @@ def _draw_programmes(n_genes: int, rng: np.random.Generator) -> tuple[NDArray[np
         change[code, moderate] += rng.normal(0.0, _PROGRAMME_SD, len(moderate))
     # The accessory bulb is built of the same classes of cells as the main one, with a stamp of
     # its own.
-    change[[_AOB, _AOBGR]] *= 1.5
+    change[[_AOB, _AOBGR]] *= 2.0
     change[_AOB] += 0.4 * change[_MCL] + 0.3 * change[_GL]
     change[_AOBGR] += 0.5 * change[_GCL]
     own = np.array([_REGIONS.index(region) for region, _ in marked])

@@ -1,0 +1,83 @@
+"""The main job end to end, in processes of their own, as the shell starts it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from tiny import QUICK, tiny_pair
+
+from napari_staligner import integrate, write_result
+
+DEMO = """
+import sys
+from pathlib import Path
+from napari_staligner.demo import run_demo
+from napari_staligner.samples import write_sample
+from tiny import QUICK
+folder = Path(sys.argv[1])
+files = write_sample(folder, n_slide_seq=300, n_stereo_seq=250, n_genes=300)
+for path in run_demo(folder / "pictures", files=files, settings=QUICK):
+    print(path.name)
+"""
+
+VIEW = """
+import sys
+from napari_staligner import demo
+from napari_staligner.cli import app
+def look():
+    import napari
+    viewer = napari.current_viewer()
+    from napari_staligner.layers import open_session
+    session = open_session(viewer)
+    print([layer.name for layer in viewer.layers])
+    print(session.color_by.key, list(session.domains), session.saved)
+    viewer.close()
+demo._stay = look
+app(sys.argv[1:])
+"""
+
+
+def run(project, code: str, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=project / "tests",
+        timeout=280,
+        check=False,
+    )
+
+
+def test_the_demo_runs_through_the_docks_and_leaves_pictures(project, tmp_path):
+    done = run(project, DEMO, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    names = done.stdout.split()
+    for step in ("slices", "running", "integrated", "domains-grid", "domains-stack", "attention"):
+        assert any(name.endswith(f"-{step}.png") for name in names), names
+    sizes = [(tmp_path / "pictures" / name).stat().st_size for name in names]
+    assert min(sizes) > 20_000
+
+
+@pytest.fixture
+def result(tmp_path):
+    return write_result(integrate(tiny_pair(), settings=QUICK), tmp_path / "out.h5ad")
+
+
+def test_view_shows_a_result_as_it_was_left(project, result):
+    done = run(project, VIEW, "view", result)
+    assert done.returncode == 0, done.stderr
+    layers, state = done.stdout.splitlines()[-2:]
+    assert "'A'" in layers
+    assert "'B'" in layers
+    assert state == "domain ['1', '2'] True"
+
+
+def test_view_refuses_what_it_cannot_read(project, tmp_path):
+    (tmp_path / "text.h5ad").write_text("no HDF5")
+    done = run(project, VIEW, "view", tmp_path / "text.h5ad")
+    assert done.returncode == 2
+    assert "text.h5ad" in done.stderr
+    assert "Traceback" not in done.stderr
