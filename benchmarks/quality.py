@@ -18,7 +18,7 @@ from slices import TRUTH, load
 
 from napari_staligner import Settings, integrate
 
-PRESETS = {"sample": Settings(domains=8), "dlpfc": Settings(domains=7).with_preset("visium")}
+PRESETS = {"sample": Settings(domains=9), "dlpfc": Settings(domains=7).with_preset("visium")}
 NEIGHBORS = 90
 
 
