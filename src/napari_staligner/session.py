@@ -18,6 +18,7 @@ from psygnal import Signal
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.settings import Settings
+from napari_staligner.io.h5ad import free_name, write_result
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -160,7 +161,7 @@ class Session:
         """Add slices; a name that is taken gets a number. Returns the names as they became."""
         names = []
         for name, adata in slices:
-            free = _free_name(name, self._slices)
+            free = free_name(name, self._slices)
             self._slices[free] = adata
             names.append(free)
         if names:
@@ -512,18 +513,7 @@ class Session:
         InputError
             There is no result, or the file cannot be written.
         """
-        from napari_staligner.io.h5ad import write_result
-
         if self._result is None:
             raise InputError("There is no result to save: integrate first.")
         write_result(self._result, path)
         self.saved = True
-
-
-def _free_name(name: str, taken: Mapping[str, Any]) -> str:
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name} ({number})" in taken:
-        number += 1
-    return f"{name} ({number})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -227,11 +227,16 @@ def numbered(slices: Sequence[tuple[str, AnnData]]) -> Named:
     """Give each name that occurs again a number."""
     taken: dict[str, AnnData] = {}
     for name, adata in slices:
-        free, number = name, 2
-        while free in taken:
-            free, number = f"{name} ({number})", number + 1
-        taken[free] = adata
+        taken[free_name(name, taken)] = adata
     return list(taken.items())
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a name, with the first number from 2 on that frees it where it is taken."""
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name} ({number})", number + 1
+    return free
 
 
 def _read(path: Path) -> AnnData:

@@ -79,7 +79,8 @@ def attention_edges(session: Session, name: str) -> Edges:
     ends = np.searchsorted(rows, np.stack([receivers, senders]))
     # Weak edges first: strong ones are drawn over them.
     order = np.argsort(weights, kind="stable")
-    return _drawn(xy, ends[:, order], 0.5, weight_rgba(weights[order], _top_weight(result)))
+    rgba = weight_rgba(weights[order], attention.top_weight(result))
+    return _drawn(xy, ends[:, order], 0.5, rgba)
 
 
 def weight_rgba(weights: NDArray[np.float32], top: float) -> NDArray[np.float32]:
@@ -89,13 +90,6 @@ def weight_rgba(weights: NDArray[np.float32], top: float) -> NDArray[np.float32]
     if len(weights) == 0:
         return np.empty((0, 4), np.float32)
     return ensure_colormap(ATTENTION_COLORMAP).map(np.clip(weights / top, 0, 1))
-
-
-def _top_weight(result: object) -> float:
-    """99th percentile of the weights between different spots."""
-    matrix = result.obsp[K.ATTENTION].tocoo()  # type: ignore[attr-defined]
-    between = matrix.data[matrix.row != matrix.col]
-    return float(np.percentile(between, 99)) if len(between) and between.max() > 0 else 1.0
 
 
 def _graph(session: Session, name: str) -> csr_matrix | None:
