@@ -36,14 +36,36 @@ class ColorBy:
     Parameters
     ----------
     kind
-        ``"obs"`` (a column), ``"gene"`` (of ``X``) or ``"attention"`` (``"self"`` or
-        ``"entropy"``).
+        ``"obs"`` (a column), ``"gene"`` (of ``X``), ``"obsm"`` (a component of an array of
+        ``obsm``) or ``"attention"`` (``"self"`` or ``"entropy"``).
     key
-        The column, the gene, or which figure of the attention.
+        The column, the gene, the array, or which figure of the attention.
+    component
+        Column of the array, from 0; 0 for the other kinds.
     """
 
-    kind: Literal["obs", "gene", "attention"] = "obs"
+    kind: Literal["obs", "gene", "obsm", "attention"] = "obs"
     key: str = K.SLICE
+    component: int = 0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers become colours, whatever the spots are coloured by.
+
+    Parameters
+    ----------
+    percentiles
+        Percentiles of the values, 0..100, that are the two ends of the colour map.
+    log
+        Whether log(1 + value) is shown; ``None`` takes it for counts of genes only.
+    colormap
+        Name of a colour map that napari knows.
+    """
+
+    percentiles: tuple[float, float] = (1.0, 99.0)
+    log: bool | None = None
+    colormap: str = "viridis"
 
 
 @dataclass(frozen=True)
@@ -124,9 +146,15 @@ class Session:
     domains_changed = Signal()
     """Labels, names or colours of the domains changed."""
     color_changed = Signal()
-    """``color_by`` was set."""
+    """``color_by`` or ``scale`` was set."""
     isolated_changed = Signal()
     """Other domains are shown alone."""
+    selection_changed = Signal()
+    """``selection`` was set."""
+    lasso_changed = Signal()
+    """``lasso`` was set."""
+    umap_changed = Signal()
+    """The result got a UMAP."""
     layout_changed = Signal()
     """``layout`` was set."""
     graphs_changed = Signal()
@@ -143,7 +171,10 @@ class Session:
         self._result: AnnData | None = None
         self._settings = Settings()
         self._color_by = ColorBy()
+        self._scale = Scale()
         self._isolated: frozenset[str] = frozenset()
+        self._selection: NDArray[np.intp] = _no_rows()
+        self._lasso = False
         self._layout: Layout = "grid"
         self._graph_shown = False
         self._attention = Overlay()
@@ -232,6 +263,42 @@ class Session:
             self.color_changed.emit()
 
     @property
+    def scale(self) -> Scale:
+        """How numbers become colours."""
+        return self._scale
+
+    @scale.setter
+    def scale(self, value: Scale) -> None:
+        if value != self._scale:
+            self._scale = value
+            self.color_changed.emit()
+
+    @property
+    def selection(self) -> NDArray[np.intp]:
+        """Rows of the result that are selected, sorted, read-only; empty where none is."""
+        return self._selection
+
+    @selection.setter
+    def selection(self, value: NDArray[np.integer[Any]]) -> None:
+        rows = np.unique(np.asarray(value, dtype=np.intp))
+        rows = rows if self._result is not None else _no_rows()
+        if not np.array_equal(rows, self._selection):
+            rows.flags.writeable = False
+            self._selection = rows
+            self.selection_changed.emit()
+
+    @property
+    def lasso(self) -> bool:
+        """Whether dragging the mouse over the tissue selects spots, instead of moving the view."""
+        return self._lasso
+
+    @lasso.setter
+    def lasso(self, value: bool) -> None:
+        if value != self._lasso:
+            self._lasso = value
+            self.lasso_changed.emit()
+
+    @property
     def isolated(self) -> frozenset[str]:
         """Domains shown alone; empty shows all."""
         return self._isolated
@@ -314,6 +381,7 @@ class Session:
                 )
         self._result, self._rows, self.saved = result, rows, saved
         self._isolated = frozenset()
+        self.selection = _no_rows()
         self._color_by = ColorBy("obs", K.DOMAIN if K.DOMAIN in result.obs else K.SLICE)
         self.result_changed.emit()
         self.domains_changed.emit()
@@ -336,7 +404,8 @@ class Session:
             return
         self._result, self._rows, self.saved = None, {}, True
         self._isolated = frozenset()
-        if self._color_by.kind == "attention" or self._color_by.key == K.DOMAIN:
+        self.selection, self.lasso = _no_rows(), False
+        if self._color_by.kind in ("attention", "obsm") or self._color_by.key == K.DOMAIN:
             self._color_by = ColorBy()
         self.result_changed.emit()
         self.domains_changed.emit()
@@ -517,3 +586,7 @@ class Session:
             raise InputError("There is no result to save: integrate first.")
         write_result(self._result, path)
         self.saved = True
+
+
+def _no_rows() -> NDArray[np.intp]:
+    return np.empty(0, dtype=np.intp)

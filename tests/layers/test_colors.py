@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from fakes import COLORS, fake_result, fake_session
+from scipy.sparse import csr_matrix
 
 from napari_staligner import _keys as K
 from napari_staligner.core.palette import categorical_colors, to_rgba
-from napari_staligner.layers.colors import DIMMED, NO_VALUE, legend, paint
-from napari_staligner.session import ColorBy, Session
+from napari_staligner.layers import legend
+from napari_staligner.layers.colors import DIMMED, NO_VALUE, paint
+from napari_staligner.session import ColorBy, Scale, Session
 
 
 @pytest.fixture
@@ -167,6 +169,64 @@ def test_a_gene_that_one_slice_lacks_is_grey_there(loaded):
     assert "slice2" not in painting.values
 
 
+def test_the_logarithm_of_counts_may_be_left_out(loaded):
+    loaded.color_by = ColorBy("gene", "gene3")
+    logged = paint(loaded)
+    assert logged.legend.log
+    assert logged.legend.unit == "log1p of counts per 10,000"
+    loaded.scale = Scale(log=False)
+    plain = paint(loaded)
+    assert plain.legend.unit == "counts per 10,000"
+    np.testing.assert_allclose(np.expm1(logged.values["slice1"]), plain.values["slice1"])
+
+
+def test_the_logarithm_of_a_column_is_taken_if_asked_and_possible(loaded):
+    loaded.color_by, loaded.scale = ColorBy("obs", "depth"), Scale(log=True)
+    depth = loaded.slices["slice1"].obs["depth"].to_numpy(copy=True)
+    np.testing.assert_allclose(paint(loaded).values["slice1"], np.log1p(depth))
+    loaded.slices["slice1"].obs["depth"] -= 50
+    assert not paint(loaded).legend.log
+    np.testing.assert_allclose(paint(loaded).values["slice1"], depth - 50)
+
+
+def test_the_scale_sets_percentiles_and_colormap(loaded):
+    loaded.color_by, loaded.scale = ColorBy("obs", "depth"), Scale((10, 50), colormap="gray")
+    painting = paint(loaded)
+    both = np.concatenate([a.obs["depth"] for a in loaded.slices.values()])
+    assert painting.legend.limits == pytest.approx(tuple(np.percentile(both, [10, 50])))
+    assert painting.legend.colormap == "gray"
+    depth, gray = loaded.slices["slice1"].obs["depth"].to_numpy(), painting.rgba["slice1"]
+    assert gray[depth > painting.legend.limits[1]] == pytest.approx(1)
+    assert gray[0] == pytest.approx([0, 0, 0, 1])
+
+
+def test_a_component_is_of_the_result_where_it_has_the_array(loaded):
+    _, result = fake_result()
+    loaded.set_result(result)
+    loaded.color_by = ColorBy("obsm", K.EMBEDDING, 4)
+    painting = paint(loaded)
+    assert painting.legend.title == "STAligner 5"
+    z = np.concatenate(list(painting.values.values()))
+    np.testing.assert_allclose(z, result.obsm[K.EMBEDDING][:, 4])
+
+
+@pytest.mark.parametrize("kind", ["array", "table", "sparse"])
+def test_a_component_of_a_slice_may_come_in_any_form(loaded, kind):
+    adata = loaded.slices["slice1"]
+    array = np.arange(3.0 * adata.n_obs).reshape(-1, 3)
+    adata.obsm["X_pca"] = {
+        "array": array,
+        "table": pd.DataFrame(array, index=adata.obs_names),
+        "sparse": csr_matrix(array),
+    }[kind]
+    loaded.color_by = ColorBy("obsm", "X_pca", 2)
+    painting = paint(loaded)
+    np.testing.assert_array_equal(painting.values["slice1"], array[:, 2])
+    assert "slice2" not in painting.values
+    loaded.color_by = ColorBy("obsm", "X_pca", 3)
+    assert paint(loaded).values == {}
+
+
 @pytest.mark.parametrize("figure", ["self", "entropy"])
 def test_attention_is_a_scale(figure):
     session = fake_session()
@@ -193,6 +253,32 @@ def test_isolated_domains_stand_out():
     shown = domains.isin(["2", "3"]).to_numpy()
     np.testing.assert_array_equal(some[shown], every[shown])
     assert np.allclose(some[~shown], DIMMED)
+
+
+def test_the_selection_stands_out_within_what_is_isolated():
+    session = fake_session()
+    every = paint(session).rgba
+    session.selection = np.array([70, 3, 3, 61])
+    assert session.selection.tolist() == [3, 61, 70]
+    some = paint(session).rgba
+    first, second = np.zeros(60, bool), np.zeros(50, bool)
+    first[3], second[[1, 10]] = True, True
+    for name, shown in (("slice1", first), ("slice2", second)):
+        np.testing.assert_array_equal(some[name][shown], every[name][shown])
+        assert np.allclose(some[name][~shown], DIMMED)
+    session.isolated = {"1"}  # the lower quarter of each slice
+    assert np.allclose(paint(session).rgba["slice1"][3], every["slice1"][3])
+    session.isolated = {"4"}
+    assert np.allclose(paint(session).rgba["slice1"], DIMMED)
+
+
+def test_a_selection_goes_with_its_result():
+    session = fake_session()
+    session.selection = np.array([1])
+    session.clear()
+    assert len(session.selection) == 0
+    session.selection = np.array([1])
+    assert len(session.selection) == 0
 
 
 def test_layers_are_recoloured_in_place(shown):

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # The seven hues of Okabe and Ito, then, one after the other, the colour farthest (CIEDE2000) from
-# all before it and from the grey of spots without a value, as seen with and without red-green
-# colour blindness (Machado 2009); very light, very dark and greyish colours were left out.
+# all before it and from the grey of spots without a value, as seen with normal colour vision and
+# with each of the three kinds of colour blindness (Machado 2009); very light, very dark and
+# greyish colours were left out. A test measures the distances.
 _COLORS = (
-    "#0072b2 #e69f00 #009e73 #d55e00 #cc79a7 #56b4e9 #f0e442 #96002d "
-    "#78f0e1 #5a3c69 #ffc3a5 #3c00e1 #00695a #7878ff #c30f00 #f05a69 "
-    "#ffa5b4 #a54b69 #2de1ff #1e4ba5 #69874b #5ad269 #0f9696 #961eff "
-    "#875a87 #875a3c #87b487 #4bb4c3 #a578c3 #3cc3a5 #d2873c #783c4b"
+    "#0072b2 #e69f00 #009e73 #d55e00 #cc79a7 #56b4e9 #f0e442 #780f2d "
+    "#b4e1c3 #2d3c69 #b40000 #5af0ff #3c00d2 #00695a #7878ff #c3b478 "
+    "#96694b #a53c5a #e1b4d2 #964b87 #ff5a87 #d2e196 #78964b #d200b4 "
+    "#8700ff #4b8778 #873c2d #ff69d2 #5a2d4b #78c3a5 #782d96 #0f4b3c"
 ).split()
 
 

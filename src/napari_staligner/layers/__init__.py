@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from napari_staligner.layers.colors import Legend, legend
+from napari_staligner.layers.colors import Legend, Painting, paint
 from napari_staligner.layers.tissue import Tissue
 from napari_staligner.session import Session
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from napari_staligner.io.layer_data import LayerData
 
-__all__ = ["Legend", "legend", "open_session", "sample_olfactory_bulb"]
+__all__ = ["Legend", "Painting", "legend", "open_session", "painting", "sample_olfactory_bulb"]
 
 _open: WeakKeyDictionary[napari.Viewer, tuple[Session, Tissue]] = WeakKeyDictionary()
 
@@ -31,6 +31,20 @@ def open_session(viewer: napari.Viewer) -> Session:
         session = Session()
         _open[viewer] = session, Tissue(viewer, session)
     return _open[viewer][0]
+
+
+def painting(session: Session) -> Painting:
+    """Return the present colours of all spots, which are not to be written to.
+
+    Its viewer's layers have them already, where the session has a viewer.
+    """
+    shown = (tissue.painting for known, tissue in _open.values() if known is session)
+    return next(shown, None) or paint(session)
+
+
+def legend(session: Session) -> Legend:
+    """Return what the present colours of the spots mean."""
+    return painting(session).legend
 
 
 def sample_olfactory_bulb() -> list[LayerData]:

@@ -10,6 +10,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.io.layer_data import NO_VALUE
+from napari_staligner.layers.values import Numbers, as_names, title_of, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 
     Rgba = tuple[float, float, float, float]
 
-COLORMAP = "viridis"
 DIMMED = (0.5, 0.5, 0.5, 0.25)
-"""RGBA of spots outside the isolated domains."""
-_COUNTS_PER_SPOT = 1e4
+"""RGBA of spots outside the isolated domains or the selection."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,18 @@ class Legend:
         Name of the colour map; ``None`` for categories.
     limits
         Values at the two ends of the colour map.
+    unit
+        Of the numbers, if it is known; empty for categories.
+    log
+        Whether the logarithm is shown.
     """
 
     title: str
     entries: tuple[tuple[str, Rgba], ...] = ()
     colormap: str | None = None
     limits: tuple[float, float] | None = None
+    unit: str = ""
+    log: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,24 +74,32 @@ class Painting:
     values: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def legend(session: Session) -> Legend:
-    """Return what the present colours of the spots mean."""
-    return paint(session).legend
-
-
 def paint(session: Session) -> Painting:
-    """Colour all spots as the session says, isolated domains included."""
-    values = {name: _values(session, name) for name in session.slices}
+    """Colour all spots as the session says; those that are not shown are dimmed."""
+    values = {name: values_of(session, name) for name in session.slices}
     found = {name: column for name, column in values.items() if column is not None}
-    if found and all(isinstance(column, np.ndarray) for column in found.values()):
-        painting = _paint_numbers(session, found)
+    numbers = {name: column for name, column in found.items() if isinstance(column, Numbers)}
+    if found and len(numbers) == len(found):
+        painting = _paint_numbers(session, numbers)
     else:
         painting = _paint_categories(session, found)
     for name, rgba in painting.rgba.items():
-        shown = isolated_spots(session, name)
+        shown = shown_spots(session, name)
         if shown is not None:
             rgba[~shown] = DIMMED
     return painting
+
+
+def shown_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
+    """Spots of a slice that are isolated and selected; ``None`` if all are shown."""
+    isolated = isolated_spots(session, name)
+    if len(session.selection) == 0:
+        return isolated
+    selected = np.zeros(session.slices[name].n_obs, dtype=bool)
+    rows = session.rows(name)
+    if rows is not None:
+        selected = np.isin(rows, session.selection, assume_unique=True)
+    return selected if isolated is None else selected & isolated
 
 
 def isolated_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
@@ -101,98 +114,37 @@ def isolated_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
     return np.asarray(chosen[column.cat.codes.to_numpy()[rows]])
 
 
-# -- values ------------------------------------------------------------------------------------
-
-
-def _values(session: Session, name: str) -> pd.Categorical | NDArray[np.float64] | None:
-    """Numbers or categories of the spots of a slice; ``None`` if it has none of that name."""
-    by, adata, rows = session.color_by, session.slices[name], session.rows(name)
-    if by.kind == "gene":
-        return _gene(adata, by.key)
-    if by.kind == "attention":
-        return None if rows is None else _attention(session, by.key, rows)
-    if by.key == K.SLICE:
-        return _constant(name, adata.n_obs)
-    # What was computed or renamed in the result is newer than what the file came with.
-    if rows is not None and session.result is not None and by.key in session.result.obs:
-        return _column(session.result.obs[by.key].iloc[rows])
-    return _column(adata.obs[by.key]) if by.key in adata.obs else None
-
-
-def _constant(value: str, n: int) -> pd.Categorical:
-    import pandas as pd
-
-    return pd.Categorical.from_codes(np.zeros(n, dtype=np.int8), categories=[value])
-
-
-def _column(column: pd.Series) -> pd.Categorical | NDArray[np.float64]:
-    import pandas as pd
-
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.rename_categories([str(c) for c in column.cat.categories]).array
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    known = column.notna().to_numpy()
-    names = column.astype(str).to_numpy(dtype=object)
-    names[~known] = None
-    return pd.Categorical(names)
-
-
-def _gene(adata: AnnData, gene: str) -> NDArray[np.float64] | None:
-    """Expression of a gene: log1p of counts per 10,000, or as it is where X holds no counts."""
-    from napari_staligner.core.slices import is_counts
-
-    at = np.flatnonzero(adata.var_names == gene)
-    if len(at) == 0 or adata.X is None:
-        return None
-    column = adata.X[:, [int(at[0])]]
-    column = column.toarray() if hasattr(column, "toarray") else np.asarray(column)
-    values = column.ravel().astype(np.float64)
-    if not is_counts(np.asarray(getattr(adata.X, "data", adata.X))):
-        return values
-    totals = np.asarray(adata.X.sum(axis=1), dtype=np.float64).ravel()
-    return np.log1p(_COUNTS_PER_SPOT * values / np.maximum(totals, 1))
-
-
-def _attention(session: Session, figure: str, rows: NDArray[np.intp]) -> NDArray[np.float64] | None:
-    from napari_staligner.core.attention import attention_entropy, self_attention
-
-    if session.result is None or K.ATTENTION not in session.result.obsp:
-        return None
-    of = self_attention if figure == "self" else attention_entropy
-    return of(session.result)[rows].astype(np.float64)
-
-
 # -- colours -----------------------------------------------------------------------------------
 
 
-def _title(session: Session) -> str:
-    by = session.color_by
-    if by.kind == "attention":
-        return "attention to itself" if by.key == "self" else "entropy of the attention"
-    return by.key
-
-
-def _paint_numbers(session: Session, found: Mapping[str, NDArray[np.float64]]) -> Painting:
+def _paint_numbers(session: Session, found: Mapping[str, Numbers]) -> Painting:
     from napari.utils.colormaps import ensure_colormap
 
-    low, high = _limits(np.concatenate(list(found.values())))
-    colormap = ensure_colormap(COLORMAP)
+    scale, by = session.scale, session.color_by
+    counts = any(numbers.counts for numbers in found.values())
+    every = np.concatenate([numbers.values for numbers in found.values()])
+    every = every[np.isfinite(every)]
+    log = (counts if scale.log is None else scale.log) and bool((every >= 0).all())
+    low, high = _limits(np.log1p(every) if log else every, scale.percentiles)
+    values = {n: np.log1p(x.values) if log else x.values for n, x in found.items()}
+    # A table of 256 colours, as screens have no more: mapping each value takes ten times as long.
+    table = ensure_colormap(scale.colormap).map(np.linspace(0, 1, 256))
+    table = np.vstack([table, NO_VALUE]).astype(np.float32)
     rgba = _without_value(session)
-    for name, values in found.items():
-        known = np.isfinite(values)
-        rgba[name][known] = colormap.map(np.clip((values[known] - low) / (high - low), 0, 1))
-    return Painting(
-        Legend(_title(session), colormap=COLORMAP, limits=(low, high)), rgba, dict(found)
-    )
+    for name, column in values.items():
+        steps = np.clip((column - low) * (255 / (high - low)), 0, 255)
+        rgba[name] = table[np.where(np.isfinite(column), steps.round(), 256).astype(np.intp)]
+    unit = f"{'log1p of ' if log else ''}{'counts per 10,000' if counts else ''}"
+    unit = unit.removesuffix(" of ")
+    legend = Legend(title_of(by), (), scale.colormap, (low, high), unit, log)
+    return Painting(legend, rgba, values)
 
 
-def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
-    """1st and 99th percentile; the extremes where those are the same (rare genes)."""
-    values = values[np.isfinite(values)]
+def _limits(values: NDArray[np.float64], percentiles: tuple[float, float]) -> tuple[float, float]:
+    """Two percentiles; the extremes where those are the same (rare genes)."""
     if len(values) == 0:
         return 0.0, 1.0
-    low, high = np.percentile(values, [1, 99])
+    low, high = np.percentile(values, percentiles)
     if low == high:
         low, high = values.min(), values.max()
     return float(low), float(high if high > low else low + 1)
@@ -201,7 +153,7 @@ def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
 def _paint_categories(session: Session, found: Mapping[str, Any]) -> Painting:
     # A column of numbers in one slice and of names in another is one of names.
     named: dict[str, pd.Categorical] = {
-        name: _column(_as_names(column)) if isinstance(column, np.ndarray) else column
+        name: as_names(column) if isinstance(column, Numbers) else column
         for name, column in found.items()
     }
     categories = list(dict.fromkeys(c for column in named.values() for c in column.categories))
@@ -214,18 +166,12 @@ def _paint_categories(session: Session, found: Mapping[str, Any]) -> Painting:
         names: NDArray[Any] = np.array([*column.categories, ""], dtype=object)
         values[name] = names[column.codes]
     entries = tuple((c, _as_tuple(colors[c])) for c in categories)
-    return Painting(Legend(_title(session), entries), rgba, values)
+    return Painting(Legend(title_of(session.color_by), entries), rgba, values)
 
 
 def _as_tuple(rgba: NDArray[np.float32]) -> Rgba:
     red, green, blue, alpha = map(float, rgba)
     return red, green, blue, alpha
-
-
-def _as_names(column: NDArray[np.float64]) -> pd.Series:
-    import pandas as pd
-
-    return pd.Series([f"{v:g}" if np.isfinite(v) else None for v in column], dtype=object)
 
 
 def _category_colors(session: Session, categories: list[str]) -> dict[str, NDArray[np.float32]]:

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
     from napari_staligner.session import Session
 
+MANY_SPOTS = 50_000
+"""From so many on, the edges of spots are not smoothed: without a GPU that is most of the time
+that drawing takes, and spots of so many are some pixels wide."""
+
 
 class Tissue:
     """Layers of a viewer that show its session; holds the viewer weakly.
@@ -70,6 +74,7 @@ class Tissue:
         session.color_changed.connect(self._recolor)
         session.domains_changed.connect(self._on_domains_changed)
         session.isolated_changed.connect(self._on_domains_changed)
+        session.selection_changed.connect(self._recolor)
         session.layout_changed.connect(self._on_layout_changed)
         session.graphs_changed.connect(self._on_graphs_changed)
         session.attention_changed.connect(self._on_attention_changed)
@@ -133,6 +138,9 @@ class Tissue:
         for layer in orphans:
             if layer in viewer.layers and layer not in ours:
                 viewer.layers.remove(layer)
+        many = sum(adata.n_obs for adata in self._shown.values()) >= MANY_SPOTS
+        for layers in self.layers.values():
+            layers["spots"].antialiasing = 0 if many else 1
         self._recolor()
         self._arrange(refit=refit or bool(orphans))
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtCore import QStringListModel, Qt, QTimer
 from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import QComboBox, QCompleter, QListView
 
 from napari_staligner import _keys as K
+from napari_staligner.layers.values import title_of
 from napari_staligner.session import ColorBy, Session
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 _GENE = "gene: "
 _ATTENTION = {"self": "attention: self", "entropy": "attention: entropy"}
@@ -27,7 +33,7 @@ class ColorBox(QComboBox):
         self._session = session
         self._choices: list[ColorBy] = []
         self.setToolTip(
-            "What the spots are coloured by: a column of obs, or a gene. "
+            "What the spots are coloured by: a column of obs, a component of obsm, or a gene. "
             "Type a part of the name to find it."
         )
         self.setEditable(True)
@@ -114,16 +120,24 @@ def _choices(session: Session) -> list[ColorBy]:
     if session.result is not None:
         columns |= dict.fromkeys(map(str, session.result.obs))
     genes: dict[str, None] = {}
+    arrays = {} if session.result is None else _widths(session.result)
     for adata in session.slices.values():
+        arrays = _widths(adata) | arrays
         columns |= dict.fromkeys(map(str, adata.obs))
         genes |= dict.fromkeys(map(str, adata.var_names))
     choices = [ColorBy("obs", key) for key in columns]
     if session.result is not None and K.ATTENTION in session.result.obsp:
         choices += [ColorBy("attention", key) for key in _ATTENTION]
-    return choices + [ColorBy("gene", gene) for gene in genes]
+    components = [ColorBy("obsm", key, i) for key, width in arrays.items() for i in range(width)]
+    return choices + components + [ColorBy("gene", gene) for gene in genes]
+
+
+def _widths(adata: AnnData) -> dict[str, int]:
+    """Components of each array of ``obsm``."""
+    return {str(key): array.shape[1] for key, array in adata.obsm.items() if array.ndim == 2}
 
 
 def _title(choice: ColorBy) -> str:
     if choice.kind == "gene":
         return _GENE + choice.key
-    return _ATTENTION[choice.key] if choice.kind == "attention" else choice.key
+    return _ATTENTION[choice.key] if choice.kind == "attention" else title_of(choice)

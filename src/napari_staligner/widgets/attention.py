@@ -24,13 +24,10 @@ from superqt.utils import signals_blocked
 from napari_staligner import _keys as K
 from napari_staligner.core.attention import (
     attention_edges,
-    attention_entropy,
     neighbor_table,
-    self_attention,
     top_weight,
 )
-from napari_staligner.layers import legend
-from napari_staligner.layers.colors import COLORMAP
+from napari_staligner.layers import painting
 from napari_staligner.layers.edges import ATTENTION_COLORMAP
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets._base import Dock
@@ -216,13 +213,15 @@ class AttentionWidget(Dock):
             button.setChecked(color_by == _COLORINGS[key][1])
         self._group.setExclusive(True)
         self.coloring["domain"].setEnabled(self._result is not None and bool(self.session.domains))
-        self.figure_plot.setVisible(color_by.kind == "attention" and self._result is not None)
-        if color_by.kind == "attention" and self._result is not None:
+        shown = painting(self.session)
+        scale = shown.legend
+        is_figure = color_by.kind == "attention" and self._result is not None
+        self.figure_plot.setVisible(is_figure)
+        if is_figure and scale.colormap and scale.limits:
             # The scale of the spots, so that bars and spots of one value have one colour.
-            scale = legend(self.session)
-            values = (self_attention if color_by.key == "self" else attention_entropy)(self._result)
             self.figure_plot.set_title(_COLORINGS[color_by.key][0] + " of the spots")
-            self.figure_plot.show_values(values, scale.colormap or COLORMAP, scale.limits or (0, 1))
+            values = np.concatenate(list(shown.values.values()))
+            self.figure_plot.show_values(values, scale.colormap, scale.limits)
 
     def _show_spot(self) -> None:
         """List the neighbours of the spot that is looked at."""

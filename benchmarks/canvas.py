@@ -1,0 +1,136 @@
+"""Time of a change of the view at 200,000 spots over eight slices, in a real window.
+
+scripts/with_display.sh --hidden .venv/bin/python benchmarks/canvas.py
+
+Each figure is the median over the rounds: "set" until the session's signal has been answered,
+which is what blocks the user, and "drawn" until the canvas shows it, software rendering included
+where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+from anndata import AnnData
+from scipy.sparse import csr_matrix
+
+from napari_staligner import _keys as K
+from napari_staligner.core.palette import categorical_colors
+from napari_staligner.layers import open_session
+from napari_staligner.session import ColorBy, Session
+
+GENES, PER_SPOT, DOMAINS = 5_000, 400, 12
+
+
+def main(
+    spots: Annotated[int, typer.Option(help="Over all slices.")] = 200_000,
+    slices: int = 8,
+    rounds: int = 7,
+) -> None:
+    import napari
+    from qtpy.QtWidgets import QApplication
+
+    from napari_staligner.widgets.workbench import open_workbench
+
+    viewer = napari.Viewer()
+    viewer.window.resize(1600, 1000)
+    open_workbench(viewer)
+    session = open_session(viewer)
+    load(session, spots // slices, slices)
+    canvas = viewer.window._qt_viewer.canvas.native
+
+    frames: list[float] = []
+    canvas.frameSwapped.connect(lambda: frames.append(time.perf_counter()))
+
+    def draw() -> None:
+        """Let the window live until it has drawn what was asked for, and is at rest."""
+        frames.clear()
+        canvas.update()
+        while not frames:
+            QApplication.processEvents()
+
+    print(f"{spots:,} spots, {slices} slices; seconds: set, drawn")
+    for name, change in changes(session).items():
+        draw()
+        taken = [timed(change, draw, turn) for turn in range(rounds + 1)][1:]
+        at_once, drawn = np.median(taken, axis=0)
+        print(f"{name:<28} {at_once:.3f}  {drawn:.3f}")
+    viewer.close()
+
+
+def load(session: Session, spots: int, slices: int) -> None:
+    """Give the session slices with counts, and a result with domains and a UMAP."""
+    named = [(f"slice{i + 1}", one_slice(spots, seed=i)) for i in range(slices)]
+    session.add(named)
+    n, rng = spots * slices, np.random.default_rng(0)
+    codes = np.concatenate([domain_codes(adata) for _, adata in named])
+    obs = pd.DataFrame(
+        {
+            K.SLICE: pd.Categorical(np.repeat([name for name, _ in named], spots)),
+            K.DOMAIN: pd.Categorical.from_codes(codes, [str(i + 1) for i in range(DOMAINS)]),
+            K.CONFIDENCE: rng.random(n, dtype=np.float32),
+        },
+        index=[f"{i}" for i in range(n)],
+    )
+    result = AnnData(obs=obs)
+    result.uns[K.DOMAIN_COLORS] = categorical_colors(DOMAINS)
+    result.obsm["X_umap"] = rng.normal(size=(n, 2)).astype(np.float32) + codes[:, None]
+    session.set_result(result, saved=True)
+
+
+def one_slice(spots: int, seed: int) -> AnnData:
+    """Scattered spots with counts of some genes and a column of numbers."""
+    rng = np.random.default_rng(seed)
+    indices = np.sort(rng.integers(0, GENES, (spots, PER_SPOT), dtype=np.int32), axis=1)
+    starts = np.arange(0, indices.size + 1, PER_SPOT)
+    counts = rng.integers(1, 9, indices.size).astype(np.float32)
+    x = csr_matrix((counts, indices.ravel(), starts), shape=(spots, GENES))
+    x.sum_duplicates()
+    adata = AnnData(x, obs=pd.DataFrame(index=[f"spot{i}" for i in range(spots)]))
+    adata.var_names = [f"gene{i}" for i in range(GENES)]
+    adata.obsm[K.SPATIAL] = rng.uniform(0, 1000, (spots, 2))
+    adata.obs["depth"] = adata.obsm[K.SPATIAL][:, 1]
+    return adata
+
+
+def domain_codes(adata: AnnData) -> np.ndarray:
+    """Bands along x."""
+    return (adata.obsm[K.SPATIAL][:, 0] / 1000 * DOMAINS).astype(int)
+
+
+def changes(session: Session) -> dict[str, Callable[[int], None]]:
+    """What is timed, by its name; each takes the number of the round."""
+
+    def color(kind: str, *keys: str) -> Callable[[int], None]:
+        def change(turn: int) -> None:
+            session.color_by = ColorBy(kind, keys[turn % len(keys)])
+
+        return change
+
+    def isolate(turn: int) -> None:
+        session.isolated = {str(turn + 1)}
+
+    return {
+        "domain, then slice": color("obs", K.DOMAIN, K.SLICE),
+        "two genes": color("gene", "gene1", "gene2"),
+        "two columns of numbers": color("obs", "depth", K.CONFIDENCE),
+        "isolate a domain": isolate,
+    }
+
+
+def timed(change: Callable[[int], None], draw: Callable[[], None], turn: int) -> tuple:
+    """Seconds until a change is set, and until it is drawn."""
+    start = time.perf_counter()
+    change(turn)
+    at_once = time.perf_counter() - start
+    draw()
+    return at_once, time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    typer.run(main)
