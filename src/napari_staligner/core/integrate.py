@@ -145,7 +145,13 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     places = {name: np.asarray(adata.obsm[K.SPATIAL])[:, :2] for name, adata in slices}
     graphs = yield from ledger.follow(graph_steps(list(places.items()), settings), part)
     connectivities = _stack(graphs, "connectivities")
-    data = Prepared(names, tuple(map(len, places.values())), expression, connectivities)
+    data = Prepared(
+        names,
+        tuple(map(len, places.values())),
+        expression,
+        connectivities,
+        np.concatenate(list(places.values())).astype(np.float64),
+    )
     trained = yield from ledger.follow(train(data, settings), epochs)
     labels = yield from ledger.follow(
         domain_steps(trained.embedding, connectivities, settings), part
@@ -177,7 +183,7 @@ def prepare_steps(
     InputError
         A slice cannot be used.
     """
-    from napari_staligner.core.training import pairs_of
+    from napari_staligner.core.triplets import pairs_of
 
     if not slices:
         raise InputError("There is no slice to integrate: give one or several .h5ad files.")
@@ -291,7 +297,7 @@ def _record(
     notes: Sequence[str],
 ) -> None:
     """Write all slots but the domains."""
-    from napari_staligner.core.training import pairs_of
+    from napari_staligner.core.triplets import pairs_of
 
     names = list(graphs)
     adata.obsm[K.EMBEDDING] = trained.embedding

@@ -183,14 +183,14 @@ class _GramResidual(torch.autograd.Function):
 class Output(NamedTuple):
     """What one forward pass gives; N spots, E edges, H hidden, d latent.
 
-    ``embedding`` is z (N × d), ``attention`` the α of every edge (E), ``projected`` P (N × H) and
-    ``hidden`` the decoder's h3 (N × H).
+    ``embedding`` is z (N × d), ``attention`` the α of every edge (E), ``hidden`` the decoder's h3
+    (N × H) and ``projected`` P (N × H), or ``None`` where the input is narrower than H.
     """
 
     embedding: Tensor
     attention: Tensor
-    projected: Tensor
     hidden: Tensor
+    projected: Tensor | None
 
 
 class STAligner(nn.Module):
@@ -216,6 +216,8 @@ class STAligner(nn.Module):
         Width d of the embedding.
     seed
         Seed of the initial weights (Xavier normal, gain 1.414).
+    precision
+        Of the matrix products: float32, or bfloat16 where the processor is made for it.
 
     Shapes
     ------
@@ -227,9 +229,18 @@ class STAligner(nn.Module):
     Zhou, Dong & Zhang, Nature Computational Science 3, 894–906 (2023).
     """
 
-    def __init__(self, n_genes: int, hidden: int = 512, latent: int = 30, *, seed: int = 666):
+    def __init__(
+        self,
+        n_genes: int,
+        hidden: int = 512,
+        latent: int = 30,
+        *,
+        seed: int = 666,
+        precision: torch.dtype = torch.float32,
+    ):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
+        self.precision = precision
 
         def xavier(*shape: int, fans: int) -> nn.Parameter:
             std = GAIN * (2.0 / fans) ** 0.5
@@ -241,33 +252,61 @@ class STAligner(nn.Module):
         self.a_src = xavier(hidden, fans=2 * hidden)
         self.a_dst = xavier(hidden, fans=2 * hidden)
 
+    @property
+    def narrow(self) -> bool:
+        """Whether the input has at most H columns, so that it is cheaper to aggregate than P."""
+        return self.w1.shape[0] <= self.w1.shape[1]
+
     def forward(self, x: Tensor, graph: MessageGraph) -> Output:
-        """Embed the spots."""
-        projected = x @ self.w1
-        said, asked = (projected @ torch.stack([self.a_src, self.a_dst], 1)).unbind(1)
+        """Embed the spots and decode them."""
+        embedding, attention, projected = self.encode(x, graph)
+        # A (z W2ᵀ) = (A z) W2ᵀ: the edges carry 30 numbers instead of 512.
+        heard = _Aggregate.apply(attention, embedding, graph)
+        hidden = F.elu(self._product(heard, self.w2.t()), inplace=True)
+        return Output(embedding, attention, hidden, projected)
+
+    def encode(self, x: Tensor, graph: MessageGraph) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Embed the spots: z, α and P as in :class:`Output`."""
+        vectors = torch.stack([self.a_src, self.a_dst], 1)
+        projected = None if self.narrow else self._product(x, self.w1)
+        scores = x @ (self.w1 @ vectors) if projected is None else projected @ vectors
+        said, asked = scores.unbind(1)
         heard = _Gather.apply(said, graph, True)
         hearing = _Gather.apply(asked, graph, False)
         attention = _Softmax.apply(torch.sigmoid(heard + hearing), graph)
-        encoded = F.elu(_Aggregate.apply(attention, projected, graph), inplace=True)
-        embedding = encoded @ self.w2
-        # A (z W2ᵀ) = (A z) W2ᵀ: the edges carry 30 numbers instead of 512.
-        hidden = F.elu(_Aggregate.apply(attention, embedding, graph) @ self.w2.t(), inplace=True)
-        return Output(embedding, attention, projected, hidden)
+        if projected is None:
+            # A (X W1) = (A X) W1: again the edges carry the smaller of the two.
+            mixed = self._product(_Aggregate.apply(attention, x, graph), self.w1)
+        else:
+            mixed = _Aggregate.apply(attention, projected, graph)
+        return self._product(F.elu(mixed, inplace=True), self.w2), attention, projected
 
-    def reconstruction(self, x: Tensor, norm: Tensor, output: Output) -> Tensor:
-        """Mean over spots and genes of (X − X̂)².
+    def residual(self, x: Tensor, norm: Tensor, output: Output, n_own: int | None = None) -> Tensor:
+        """Sum over spots and genes of (X − X̂)².
 
         Parameters
         ----------
         x
             Shape (N, G).
         norm
-            ‖X‖², a scalar, computed once.
+            ‖X‖² of the spots that count, a scalar, computed once.
         output
             Of :meth:`forward` on ``x``.
+        n_own
+            Only the first so many spots count.
         """
-        n_genes, hidden = self.w1.shape
-        if n_genes <= hidden and x.layout == torch.strided:
-            return F.mse_loss(output.hidden @ self.w1.t(), x)
-        residual: Tensor = _GramResidual.apply(output.projected, output.hidden, self.w1, norm)
-        return residual / (x.shape[0] * n_genes)
+        hidden = output.hidden[:n_own]
+        if output.projected is None:
+            return (self._product(hidden, self.w1.t()) - x[:n_own]).square().sum()
+        residual: Tensor = _GramResidual.apply(output.projected[:n_own], hidden, self.w1, norm)
+        return residual
+
+    def reconstruction(self, x: Tensor, norm: Tensor, output: Output) -> Tensor:
+        """Mean over spots and genes of (X − X̂)²; see :meth:`residual`."""
+        return self.residual(x, norm, output) / x.numel()
+
+    def _product(self, left: Tensor, right: Tensor) -> Tensor:
+        """Matrix product in the chosen precision; the result is float32."""
+        if self.precision == torch.float32:
+            return left @ right
+        return (left.to(self.precision) @ right.to(self.precision)).float()

@@ -10,11 +10,14 @@ from typing import Any, Literal
 from napari_staligner._errors import InputError
 
 Positives = Literal["random", "nearest"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one integration; the defaults are those of the paper.
+    """Settings of one integration.
+
+    The defaults are ours; :data:`SETTINGS` has those of the paper under ``"published"``.
 
     Parameters
     ----------
@@ -27,14 +30,24 @@ class Settings:
         Highly variable genes taken from each slice before the slices are joined.
     counts_layer
         Layer that holds the raw counts; ``None`` means ``X``.
+    components
+        The model sees so many principal components of the log-normalised expression; 0 gives it the
+        expression itself.
+    offsets
+        With components: take out of the input what sets matched spots of different slices apart,
+        again at every search for matches. Spots without a match have no say in it.
     hidden
         Width H of the hidden layer.
     latent
         Width d of the embedding.
     pretrain_epochs
-        Epochs of reconstruction alone.
+        Most epochs of reconstruction alone.
     epochs
-        Epochs of reconstruction and triplets, after the pretraining.
+        Most epochs of reconstruction and triplets, after the pretraining.
+    tolerance
+        Pretraining ends when the share of the variance that is reconstructed gained less than this
+        part of itself in 25 epochs, and alignment when the overlap of the matches with those of the
+        search before rose by less; 0 trains all epochs.
     refresh
         Epochs between two searches for mutual nearest neighbours.
     alpha
@@ -53,6 +66,9 @@ class Settings:
         Seed of everything that is random.
     device
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    precision
+        Of matrix products: ``"float32"``, ``"bfloat16"``, or ``"auto"``, which takes bfloat16 where
+        the processor is made for it.
     domains
         Number of domains for the mixture; ``None`` uses Leiden.
     resolution
@@ -65,11 +81,14 @@ class Settings:
     n_neighbors: int | None = None
     n_top_genes: int = 5000
     counts_layer: str | None = None
+    components: int = 100
+    offsets: bool = True
     hidden: int = 512
     latent: int = 30
-    pretrain_epochs: int = 500
-    epochs: int = 500
-    refresh: int = 100
+    pretrain_epochs: int = 150
+    epochs: int = 200
+    tolerance: float = 0.01
+    refresh: int = 50
     alpha: float = 0.5
     margin: float = 1.0
     mnn_k: int = 100
@@ -80,6 +99,7 @@ class Settings:
     clip: float = 5.0
     seed: int = 666
     device: str = "auto"
+    precision: Precision = "auto"
     domains: int | None = None
     resolution: float = 1.0
     smooth: bool = False
@@ -162,6 +182,14 @@ def _check(s: Settings) -> None:
             "give either a radius or a number of neighbours, not both",
         ),
         (s.n_top_genes >= 1, "n_top_genes", s.n_top_genes, "give at least 1"),
+        (s.components >= 0, "components", s.components, "give 0 or more"),
+        (s.tolerance >= 0, "tolerance", s.tolerance, "give 0 or more"),
+        (
+            s.precision in ("auto", "float32", "bfloat16"),
+            "precision",
+            s.precision,
+            "choose auto, float32 or bfloat16",
+        ),
         (s.hidden >= 1, "hidden", s.hidden, "give at least 1"),
         (s.latent >= 1, "latent", s.latent, "give at least 1"),
         (s.pretrain_epochs >= 0, "pretrain_epochs", s.pretrain_epochs, "give 0 or more"),
@@ -193,3 +221,20 @@ def _check(s: Settings) -> None:
     for holds, name, value, remedy in rules:
         if not holds:
             raise InputError(f"Setting {name!r} is {value!r}: {remedy}.")
+
+
+SETTINGS: Mapping[str, Settings] = MappingProxyType(
+    {
+        "default": Settings(),
+        "published": Settings(
+            components=0,
+            offsets=False,
+            pretrain_epochs=500,
+            epochs=500,
+            tolerance=0.0,
+            refresh=100,
+            precision="float32",
+        ),
+    }
+)
+"""Named settings: ours, and the paper's method and schedule."""

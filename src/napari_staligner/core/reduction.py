@@ -1,0 +1,120 @@
+"""The low-rank input: principal components of log-normalised expression, and slice offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.triplets import Matches
+
+ROWS = 4096
+
+
+def principal_components(
+    blocks: Iterable[sparse.csr_matrix], n_components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Axes on which expression varies most, from one pass over its rows.
+
+    Exact: from the covariance of the genes, which adds up over blocks of rows, so that only one
+    block is ever dense and slices may come one after the other.
+
+    Parameters
+    ----------
+    blocks
+        Log-normalised expression, each of shape (some spots, genes), CSR.
+    n_components
+        How many; cut to what there is.
+
+    Returns
+    -------
+    mean
+        Shape (genes,), float32.
+    axes
+        Shape (genes, components), float32, orthonormal, the largest variance first.
+    """
+    from scipy.linalg import eigh
+    from scipy.sparse.linalg import eigsh
+
+    gram, total, n = 0.0, 0.0, 0
+    for block in blocks:
+        for start in range(0, block.shape[0], ROWS):
+            dense = block[start : start + ROWS].toarray()
+            gram = gram + (dense.T @ dense).astype(np.float64)
+            total = total + dense.sum(axis=0, dtype=np.float64)
+            n += len(dense)
+    mean = np.asarray(total) / n
+    covariance = np.asarray(gram) / n - np.outer(mean, mean)
+    g = len(mean)
+    k = min(n_components, g, max(1, n - 1))
+    if 4 * k < g:
+        values, axes = eigsh(covariance, k=k, v0=np.full(g, g**-0.5))
+    else:
+        values, axes = eigh(covariance, subset_by_index=(g - k, g - 1))
+    order = np.argsort(-values, kind="stable")
+    return mean.astype(np.float32), np.ascontiguousarray(axes[:, order], dtype=np.float32)
+
+
+def scores(
+    expression: sparse.csr_matrix, mean: NDArray[np.float32], axes: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Centred expression on the axes, shape (spots, components), without ever being dense."""
+    return np.asarray(expression @ axes - mean @ axes, dtype=np.float32)
+
+
+def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -> Tensor:
+    r"""What sets slices apart in the input, judged by their matched spots alone.
+
+    The offsets :math:`o` minimise the sum over matched spots of
+    :math:`w_{ij} \|(x_i - o_{s(i)}) - (x_j - o_{s(j)})\|^2`, in which every spot counts once
+    however many matches it has. Spots of a structure that one slice alone shows have few matches,
+    so that they do not bend the offset, as they would bend a mean over all spots.
+
+    Parameters
+    ----------
+    x
+        Shape (N, r): the input of all spots, rows of a slice contiguous.
+    matches
+        Of each pair of slices.
+    sizes
+        Spots of each slice.
+
+    Returns
+    -------
+    Shape (slices, r); their mean over spots is zero. A slice without matches stays where it is.
+    """
+    n_slices = len(sizes)
+    slice_of = torch.repeat_interleave(torch.arange(n_slices), torch.tensor(sizes)).to(x.device)
+    laplacian = torch.zeros(n_slices, n_slices, dtype=torch.float64, device=x.device)
+    pull = torch.zeros(n_slices, x.shape[1], dtype=torch.float64, device=x.device)
+    for match in matches:
+        if not len(match.first):
+            continue
+        i, j = slice_of[match.first[0]], slice_of[match.second[0]]
+        ends = (match.first, match.second)
+        share_i, share_j = (1.0 / torch.bincount(rows, minlength=len(x))[rows] for rows in ends)
+        weight = (0.5 * (share_i + share_j)).double()
+        total = weight.sum()
+        apart = weight @ (x[match.first] - x[match.second]).double()
+        laplacian[i, i] += total
+        laplacian[j, j] += total
+        laplacian[i, j] -= total
+        laplacian[j, i] -= total
+        pull[i] += apart
+        pull[j] -= apart
+    # The pseudo-inverse leaves what no match decides at zero.
+    offsets = torch.linalg.pinv(laplacian, hermitian=True) @ pull
+    share = torch.tensor(sizes, dtype=torch.float64, device=x.device)
+    linked = (laplacian.diagonal() > 0).double()
+    weights = share * linked
+    if weights.sum() > 0:
+        offsets -= linked[:, None] * (weights @ offsets) / weights.sum()
+    found: Tensor = offsets.to(x.dtype)
+    return found

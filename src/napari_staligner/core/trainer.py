@@ -1,0 +1,256 @@
+"""One exact step of training, whatever the number of spots: tile by tile, gradients added up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.model import Output, STAligner
+from napari_staligner.core.progress import Loss, Steps
+from napari_staligner.core.reduction import principal_components, scores, slice_offsets
+from napari_staligner.core.settings import Settings
+from napari_staligner.core.tiles import Tile, split
+from napari_staligner.core.triplets import Matcher, Matches, Triplets
+
+if TYPE_CHECKING:
+    from napari_staligner.core.training import Prepared
+
+TILE_SPOTS = 16_384
+KEEP_BYTES = 1 << 30
+"""Inputs and activations up to this size stay in memory from one pass to the next. Fixed, so that
+a run gives the same numbers on a machine with more or less memory."""
+OFFSET_ROUNDS = 2
+
+
+def find_device(name: str) -> torch.device:
+    """Device for a name: ``"auto"`` takes a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("Setting 'device' is 'cuda', but there is no CUDA GPU: choose 'cpu'.")
+    return torch.device(name)
+
+
+def find_precision(name: str, device: torch.device) -> torch.dtype:
+    """Type of matrix products: ``"auto"`` takes bfloat16 where the processor is made for it."""
+    if name != "auto":
+        return torch.bfloat16 if name == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return torch.bfloat16 if amx() else torch.float32
+
+
+class Embedded(NamedTuple):
+    """A forward pass over all spots, without gradients.
+
+    ``embedding`` is z (N × d); ``receivers``, ``senders`` and ``attention`` (E each) are the edges,
+    sorted by tile, with their α.
+    """
+
+    embedding: Tensor
+    receivers: Tensor
+    senders: Tensor
+    attention: Tensor
+
+
+class Trainer:
+    """The model, its input and its optimiser.
+
+    The graph has no edge between slices and the reconstruction is a sum over spots, so the
+    gradients of tiles add up to the gradient of the whole; the triplets need only z. So a step
+    embeds all tiles, differentiates the triplets in z, and then takes one tile at a time forward
+    and backward. Where all fits in memory, the first pass is kept and serves for the second.
+
+    Parameters
+    ----------
+    data
+        The slices.
+    settings
+        See :class:`Settings`.
+    tile_spots, keep_bytes
+        Most spots of a tile, and most bytes that are kept between passes.
+    """
+
+    def __init__(
+        self,
+        data: Prepared,
+        settings: Settings,
+        *,
+        tile_spots: int = TILE_SPOTS,
+        keep_bytes: int = KEEP_BYTES,
+    ) -> None:
+        self.settings = settings
+        self.sizes = data.sizes
+        self.device = find_device(settings.device)
+        self.input = Input(data, settings, self.device)
+        self.model = STAligner(
+            self.input.width,
+            settings.hidden,
+            settings.latent,
+            seed=settings.seed,
+            precision=find_precision(settings.precision, self.device),
+        ).to(self.device)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.tiles = split(
+            data.sizes, data.connectivities, data.coordinates, tile_spots, self.device
+        )
+        self.matcher = Matcher(data.names, data.sizes, settings, self.device)
+        n = sum(data.sizes)
+        self.keeps = 4 * n * (self.input.width + 4 * settings.hidden) <= keep_bytes
+        self._kept: list[Tensor] = []
+        self._norms: dict[int, Tensor] = {}
+
+    @property
+    def n_values(self) -> int:
+        """Spots times columns of the input."""
+        return sum(self.sizes) * self.input.width
+
+    @property
+    def variance(self) -> float:
+        """Mean square of the input: the reconstruction loss of a model that says nothing."""
+        return self.input.square_sum() / self.n_values
+
+    def step(self, epoch: int, triplets: Triplets | None) -> Loss:
+        """Train for one epoch: with triplets, or on reconstruction alone."""
+        self.optimizer.zero_grad(set_to_none=True)
+        reconstruction, triplet = self.gradients(triplets)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.optimizer.step()
+        if triplet is None:
+            return Loss(epoch + 1, reconstruction.item())
+        both = torch.stack([reconstruction, triplet]).tolist()
+        return Loss(epoch + 1, *both)
+
+    def gradients(self, triplets: Triplets | None) -> tuple[Tensor, Tensor | None]:
+        """Add the gradients of one pass to the parameters; returns both losses."""
+        weight, pull, triplet = 1.0, None, None
+        outputs: Sequence[Output | None] = [None] * len(self.tiles)
+        if triplets is not None:
+            weight = self.settings.alpha
+            outputs, embedding = self._first_pass()
+            triplet, pull = _pull(embedding, triplets, self.settings.margin)
+            pull *= 1 - weight
+        total = torch.zeros((), device=self.device)
+        for number, (tile, output) in enumerate(zip(self.tiles, outputs, strict=True)):
+            x = self._input(number)
+            output = output or self.model(x, tile.graph)
+            residual = self.model.residual(x, self._norm(number), output, tile.n_own)
+            residual = residual / self.n_values
+            total += residual.detach()
+            loss = weight * residual
+            if pull is not None:
+                loss = loss + (output.embedding[: tile.n_own] * pull[tile.own]).sum()
+            loss.backward()
+        return total, triplet
+
+    def embed(self) -> Embedded:
+        """Embed all spots."""
+        z = self._empty()
+        edges = []
+        with torch.no_grad():
+            for number, tile in enumerate(self.tiles):
+                embedding, attention, _ = self.model.encode(self._input(number), tile.graph)
+                z[tile.own] = embedding[: tile.n_own]
+                end = int(tile.graph.pointers[tile.n_own])
+                receivers, senders = tile.graph.receivers[:end], tile.graph.senders[:end]
+                edges.append((tile.nodes[receivers], tile.nodes[senders], attention[:end]))
+        return Embedded(z, *(torch.cat(part) for part in zip(*edges, strict=True)))
+
+    def match(self, done: int, total: int) -> Steps[list[Matches]]:
+        """Find the matches of the next epochs; with a low-rank input, move slices by them first."""
+        matches = yield from self.matcher.find(self.embed().embedding, done, total)
+        if not (self.settings.offsets and self.input.scores is not None):
+            return matches
+        for _ in range(OFFSET_ROUNDS):
+            self.input.scores -= slice_offsets(
+                self.input.scores, matches, self.sizes
+            ).repeat_interleave(torch.tensor(self.sizes, device=self.device), 0)
+            self._kept.clear()
+            matches = yield from self.matcher.find(self.embed().embedding, done, total)
+        return matches
+
+    def _first_pass(self) -> tuple[Sequence[Output | None], Tensor]:
+        """Embed all spots; where outputs are kept, returns them with what their gradients need."""
+        if not self.keeps:
+            return [None] * len(self.tiles), self.embed().embedding
+        z = self._empty()
+        outputs = []
+        for number, tile in enumerate(self.tiles):
+            outputs.append(self.model(self._input(number), tile.graph))
+            z[tile.own] = outputs[-1].embedding[: tile.n_own].detach()
+        return outputs, z
+
+    def _empty(self) -> Tensor:
+        return torch.empty(sum(self.sizes), self.settings.latent, device=self.device)
+
+    def _norm(self, number: int) -> Tensor:
+        """‖X‖² of a tile's own spots; only a wide input, which never changes, needs it."""
+        if self.model.narrow:
+            return torch.zeros(())
+        if number not in self._norms:
+            own = self._input(number)[: self.tiles[number].n_own]
+            self._norms[number] = own.square().sum(dtype=torch.float64).float()
+        return self._norms[number]
+
+    def _input(self, number: int) -> Tensor:
+        """Input of a tile, kept from one pass to the next where that fits."""
+        if not self.keeps:
+            return self.input.rows(self.tiles[number])
+        if not self._kept:
+            self._kept = [self.input.rows(tile) for tile in self.tiles]
+        return self._kept[number]
+
+
+def _pull(embedding: Tensor, triplets: Triplets, margin: float) -> tuple[Tensor, Tensor]:
+    """Triplet loss, and its gradient in z."""
+    z = embedding.detach().requires_grad_()
+    loss = triplets.loss(z, margin)
+    (gradient,) = torch.autograd.grad(loss, z)
+    return loss.detach(), gradient
+
+
+class Input:
+    """What the model sees of all spots; dense only a tile at a time.
+
+    Log-normalised expression as it is, or, with ``settings.components``, its scores on the axes of
+    largest variance: ``scores``, shape (N, components), scaled to a mean square of 1.
+    """
+
+    def __init__(self, data: Prepared, settings: Settings, device: torch.device) -> None:
+        self.device = device
+        self._expression = data.expression
+        self.scores: Tensor | None = None
+        if settings.components:
+            bounds = pairwise(np.cumsum([0, *data.sizes]))
+            blocks = (data.expression[a:b] for a, b in bounds)
+            found = scores(data.expression, *principal_components(blocks, settings.components))
+            scale = float(np.sqrt(np.square(found, dtype=np.float64).mean())) or 1.0
+            self.scores = torch.from_numpy(found / np.float32(scale)).to(device)
+
+    @property
+    def width(self) -> int:
+        """Columns of the input."""
+        whole = self._expression if self.scores is None else self.scores
+        return int(whole.shape[1])
+
+    def square_sum(self) -> float:
+        """‖X‖²."""
+        if self.scores is not None:
+            return float(self.scores.double().square().sum())
+        return float(np.square(self._expression.data, dtype=np.float64).sum())
+
+    def rows(self, tile: Tile) -> Tensor:
+        """Rows of a tile's nodes, shape (nodes, width)."""
+        if self.scores is not None:
+            return self.scores.index_select(0, tile.nodes)
+        rows = self._expression[tile.nodes.cpu().numpy()]
+        return torch.from_numpy(rows.toarray()).to(self.device)
