@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.graph import SpatialGraph
+    from napari_staligner.core.umap import Umap, UmapJob
 
 Layout = Literal["grid", "mosaic", "stack"]
 
@@ -533,6 +534,50 @@ class Session:
         self.domains_changed.emit()
 
     # -- jobs -----------------------------------------------------------------------------
+
+    def umap_job(self) -> UmapJob:
+        """Copy what computing a UMAP needs.
+
+        Raises
+        ------
+        InputError
+            There is no result yet.
+        """
+        from scipy.sparse import csr_matrix, hstack
+
+        from napari_staligner.core.umap import UmapJob
+
+        result = self._result
+        if result is None or K.EMBEDDING not in result.obsm:
+            raise InputError("There is no embedding to lay out: integrate first.")
+        matrix = self._expression(result)
+        if matrix is not None:
+            used = np.ones(result.n_vars, dtype=bool)
+            if K.USED_GENE in result.var:
+                used = result.var[K.USED_GENE].to_numpy(dtype=bool)
+            others = csr_matrix(matrix.sum(axis=1)) - csr_matrix(matrix[:, used].sum(axis=1))
+            matrix = hstack([csr_matrix(matrix[:, used]), others], format="csr")
+        return UmapJob(
+            np.array(result.obsm[K.EMBEDDING], dtype=np.float32),
+            matrix,
+            tuple(self._rows.values()),
+            int(self._params().get("seed", 0)),
+        )
+
+    def _expression(self, result: AnnData) -> Any:
+        """Matrix that the result was integrated from; ``None`` if it lacks that."""
+        layer = self._params().get("counts_layer") or None
+        return result.layers.get(layer) if layer else result.X
+
+    def set_umap(self, umap: Umap) -> None:
+        """Take UMAPs: ``obsm["X_umap"]``, ``obsm["X_umap_unintegrated"]``, and their parameters."""
+        if self._result is None:
+            return
+        for key, array in umap.arrays.items():
+            self._result.obsm[key] = array
+            self._result.uns[key] = {"params": dict(umap.params)}
+        self.saved = False
+        self.umap_changed.emit()
 
     def integration_job(self) -> IntegrationJob:
         """Copy what a run needs.
