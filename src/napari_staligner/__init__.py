@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_staligner._errors import InputError as InputError
     from napari_staligner.core.domains import find_domains as find_domains
+    from napari_staligner.core.evaluation import evaluate as evaluate
     from napari_staligner.core.integrate import integrate as integrate
     from napari_staligner.core.settings import Settings as Settings
     from napari_staligner.io.h5ad import read_slices as read_slices
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "InputError": "_errors",
     "Settings": "core.settings",
+    "evaluate": "core.evaluation",
     "find_domains": "core.domains",
     "integrate": "core.integrate",
     "read_slices": "io.h5ad",

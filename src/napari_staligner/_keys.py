@@ -15,6 +15,10 @@ CONFIDENCE: Final = "alignment_confidence"
 """``obs``, float32 in 0..1: how well the other slices share the spot's neighbourhood in z."""
 EMBEDDING: Final = "STAligner"
 """``obsm``, float32 (spots, 30): the embedding z."""
+PCA: Final = "X_pca"
+"""``obsm``, float32 (spots, 50): principal components without integration (scanpy's name)."""
+HARMONY: Final = "X_pca_harmony"
+"""``obsm``, float32 (spots, 50): Harmony on the principal components (scanpy's name)."""
 SPATIAL: Final = "spatial"
 """``obsm``, (spots, 2): coordinates as they came, in the units of each slice; also the key of
 the tissue images in ``uns``."""
@@ -39,7 +43,12 @@ IN_SLICE: Final = "in_slice"
 """``varm``, bool (genes, slices): the gene was in the slice; absent genes are zeros in ``X``."""
 STALIGNER: Final = "staligner"
 """``uns``, dict: ``params``, ``version``, ``loss``, ``transforms``, ``slices``, ``pairs``,
-``domains``, ``notes``."""
+``domains``, ``notes``, and the two below."""
+RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
+"""In ``uns["staligner"]``, dict: of each slice, the mean over spots and used genes of the squared
+error of log-normalised expression after the last step."""
+PRESENCE: Final = "presence"
+"""In ``uns["staligner"]``, data frame: domain × slice with counts, test and verdict."""
 
 # -- metadata of napari layers ----------------------------------------------------------------
 LAYER_ROLE: Final = "staligner_role"
