@@ -31,6 +31,15 @@ def _pinned_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def _unsaved_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    """Keep what tests annotate away from the user's own, and from other tests."""
+    from napari_staligner.io import autosave
+
+    folder = tmp_path_factory.mktemp("unsaved")
+    monkeypatch.setattr(autosave, "unsaved_folder", lambda: folder)
+
+
 @pytest.fixture(scope="session")
 def project() -> Path:
     """Return the project's root."""

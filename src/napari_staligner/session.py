@@ -17,7 +17,14 @@ from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.annotation_record import (
+    is_annotation,
+    read_annotations,
+    write_annotations,
+)
+from napari_staligner.core.annotations import Annotations
 from napari_staligner.core.settings import Settings
+from napari_staligner.io.autosave import Autosave
 from napari_staligner.io.h5ad import free_name, write_result
 
 if TYPE_CHECKING:
@@ -26,8 +33,11 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.graph import SpatialGraph
     from napari_staligner.core.umap import Umap, UmapJob
+    from napari_staligner.core.region_classes import Shape
+    from napari_staligner.core.transfer import Proposal, TransferJob
 
 Layout = Literal["grid", "mosaic", "stack"]
+Tool = Literal["", "lasso", "polygon", "brush", "spot", "piece", "domain"]
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,12 @@ class Session:
     """``attention`` (the overlay) was set."""
     spot_changed = Signal()
     """``spot`` was set."""
+    annotations_changed = Signal()
+    """``annotations`` changed, or what of them is chosen; the result has them already."""
+    proposal_changed = Signal()
+    """``proposal`` was set."""
+    tool_changed = Signal()
+    """``tool`` or ``brush`` was set."""
 
     def __init__(self) -> None:
         self._slices: dict[str, AnnData] = {}
@@ -180,6 +196,16 @@ class Session:
         self._graph_shown = False
         self._attention = Overlay()
         self._spot: Spot | None = None
+        self._tool: Tool = ""
+        self._brush = 2.0
+        self._proposal: Proposal | None = None
+        self._taken: tuple[str, tuple[Shape, ...]] = "selection", ()
+        self.annotations = Annotations()
+        self.autosave = Autosave(self.annotations)
+        self.annotations.changed.connect(self._on_annotations_changed)
+        self.annotations.view_changed.connect(self.annotations_changed.emit)
+        self.path: Path | None = None
+        """File of the result; ``None`` if it was never saved."""
         self.saved = True
 
     # -- slices ---------------------------------------------------------------------------
@@ -297,6 +323,8 @@ class Session:
     def lasso(self, value: bool) -> None:
         if value != self._lasso:
             self._lasso = value
+            if value:
+                self.tool = ""
             self.lasso_changed.emit()
 
     @property
@@ -362,8 +390,20 @@ class Session:
         """The concatenated AnnData of the last run, or of the opened file."""
         return self._result
 
-    def set_result(self, result: AnnData, *, saved: bool = False) -> None:
+    def set_result(self, result: AnnData, *, saved: bool = False, path: Path | None = None) -> None:
         """Take a result; its slices must be loaded.
+
+        Annotations that it brings replace those of before; without any, those of the same spots
+        are kept.
+
+        Parameters
+        ----------
+        result
+            Integrated slices.
+        saved
+            Whether a file holds it.
+        path
+            That file.
 
         Raises
         ------
@@ -380,7 +420,13 @@ class Session:
                     f"Slice {name!r} of the result is not the one that is loaded: "
                     "load the slices again and run once more."
                 )
-        self._result, self._rows, self.saved = result, rows, saved
+        self._result, self._rows, self.path = result, rows, path
+        self._taken = "selection", ()
+        self.proposal = None
+        self.autosave.pause()
+        read_annotations(result, self.annotations)
+        self.saved = saved
+        self.autosave.follow(path)
         self._isolated = frozenset()
         self.selection = _no_rows()
         self._color_by = ColorBy("obs", K.DOMAIN if K.DOMAIN in result.obs else K.SLICE)
@@ -404,9 +450,12 @@ class Session:
         if self._result is None:
             return
         self._result, self._rows, self.saved = None, {}, True
+        self.path = None
+        self.proposal = None
         self._isolated = frozenset()
-        self.selection, self.lasso = _no_rows(), False
-        if self._color_by.kind in ("attention", "obsm") or self._color_by.key == K.DOMAIN:
+        self.selection, self.lasso, self.tool = _no_rows(), False, ""
+        computed = self._color_by.key == K.DOMAIN or is_annotation(self._color_by.key)
+        if self._color_by.kind in ("attention", "obsm") or computed:
             self._color_by = ColorBy()
         self.result_changed.emit()
         self.domains_changed.emit()
@@ -533,6 +582,130 @@ class Session:
         self._isolated = self._isolated & frozenset(self.domains)
         self.domains_changed.emit()
 
+    # -- annotations ----------------------------------------------------------------------
+
+    @property
+    def tool(self) -> Tool:
+        """What the mouse does on the tissue; empty moves the view."""
+        return self._tool
+
+    @tool.setter
+    def tool(self, value: Tool) -> None:
+        if value != self._tool:
+            self._tool = value
+            if value:
+                self.lasso = False
+            self.tool_changed.emit()
+
+    @property
+    def brush(self) -> float:
+        """Radius of the brush, in spacings of the spots."""
+        return self._brush
+
+    @brush.setter
+    def brush(self, value: float) -> None:
+        if value != self._brush:
+            self._brush = value
+            self.tool_changed.emit()
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """Spots that may belong to a class, for the user to accept, trim or reject."""
+        return self._proposal
+
+    @proposal.setter
+    def proposal(self, value: Proposal | None) -> None:
+        if value is not self._proposal:
+            self._proposal = value
+            self.proposal_changed.emit()
+
+    def take(self, rows: NDArray[np.intp], how: str, shapes: Iterable[Shape] = ()) -> None:
+        """Select what a tool took, and give it the chosen class, if one is chosen.
+
+        Parameters
+        ----------
+        rows
+            Rows of the result.
+        how
+            The tool.
+        shapes
+            What was drawn.
+
+        Raises
+        ------
+        InputError
+            Annotations that were kept from a crash wait to be restored or discarded.
+        """
+        self.selection = rows
+        self._taken = how, tuple(shapes)
+        if self.annotations.chosen:
+            self.annotate(self.annotations.chosen)
+
+    def annotate(self, name: str) -> int:
+        """Give the selected spots a class; an empty name takes theirs away.
+
+        Returns
+        -------
+        How many changed.
+
+        Raises
+        ------
+        InputError
+            No spot is selected, or annotations that were kept wait to be restored or discarded.
+        """
+        if not len(self.selection):
+            raise InputError("No spot is selected: draw on the tissue first.")
+        self.check_annotations()
+        how, shapes = self._taken
+        return self.annotations.assign(self.selection, name, how, shapes)
+
+    def check_annotations(self) -> None:
+        """Check that annotations may be changed.
+
+        Raises
+        ------
+        InputError
+            There is no result, or annotations that were kept wait to be restored or discarded.
+        """
+        if self._result is None:
+            raise InputError("There are no spots to annotate: integrate the slices first.")
+        if self.autosave.offer is not None:
+            raise InputError(
+                "Annotations from before were not saved: restore or discard them first."
+            )
+
+    def accept_proposal(self) -> int:
+        """Give the proposed spots their class; returns how many changed."""
+        proposal = self._proposal
+        if proposal is None:
+            return 0
+        self.check_annotations()
+        n = self.annotations.assign(proposal.kept, proposal.name, "transfer")
+        self.proposal = None
+        return n
+
+    def transfer_job(self, name: str, source: str) -> TransferJob:
+        """Copy what carrying a class from one slice to the others needs.
+
+        Raises
+        ------
+        InputError
+            There is no result, no such class, or no spot of it in the source.
+        """
+        from napari_staligner.core.transfer import transfer_job
+
+        self.check_annotations()
+        place = self.annotations.classes.index(self.annotations.named(name))
+        codes = self.annotations.codes()
+        return transfer_job(self._result, codes, name, code=place, source=source)
+
+    def _on_annotations_changed(self) -> None:
+        if self._result is not None and self.annotations.n_spots == self._result.n_obs:
+            write_annotations(self._result, self.annotations)
+            self.saved = False
+            self.autosave.keep()
+        self.annotations_changed.emit()
+
     # -- jobs -----------------------------------------------------------------------------
 
     def umap_job(self) -> UmapJob:
@@ -631,6 +804,8 @@ class Session:
             raise InputError("There is no result to save: integrate first.")
         write_result(self._result, path)
         self.saved = True
+        self.path = path
+        self.autosave.saved_to(path)
 
 
 def _no_rows() -> NDArray[np.intp]:

@@ -75,6 +75,16 @@ class Mouse:
         x, y = probes[0] + np.linalg.solve(steps, np.asarray(yx) - at)
         return QPoint(round(x), round(y))
 
+    def settle(self, layer: Layer) -> None:
+        """Wait until the first spot of a layer, in the first cell, is on the canvas."""
+
+        def seen() -> bool:
+            grid = self._canvas.viewer.canvas.grid.enabled
+            at = self.pixel(layer.data_to_world(layer.data[0]), 0 if grid else None)
+            return self._canvas.native.rect().contains(at)
+
+        self._qtbot.waitUntil(seen)
+
     def click(self, at: QPoint) -> None:
         self._qtbot.mouseClick(self._canvas.native, Qt.MouseButton.LeftButton, pos=at)
 
@@ -84,6 +94,24 @@ class Mouse:
         for share in (0.5, 1.0):
             self._move(start + (end - start) * share, left)
         self._qtbot.mouseRelease(native, left, pos=end)
+
+    def follow(self, path: list[QPoint]) -> None:
+        """Press at the first point, move through all, release at the last."""
+        left, native = Qt.MouseButton.LeftButton, self._canvas.native
+        self._qtbot.mousePress(native, left, pos=path[0])
+        for at in path[1:]:
+            self._move(at, left)
+        self._qtbot.mouseRelease(native, left, pos=path[-1])
+
+    def double_click(self, at: QPoint) -> None:
+        self._qtbot.mouseClick(self._canvas.native, Qt.MouseButton.LeftButton, pos=at)
+        self._qtbot.mouseDClick(self._canvas.native, Qt.MouseButton.LeftButton, pos=at)
+
+    def press_key(self, key: Qt.Key, modifier: Qt.KeyboardModifier | None = None) -> None:
+        """Press a key while the canvas has the focus."""
+        native = self._canvas.native
+        native.setFocus()
+        self._qtbot.keyClick(native, key, modifier or Qt.KeyboardModifier.NoModifier)
 
     def hover(self, at: QPoint) -> None:
         self._move(at, Qt.MouseButton.NoButton)

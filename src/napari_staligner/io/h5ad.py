@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.annotation_record import is_annotation
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -138,7 +139,8 @@ def slices_of_result(result: AnnData) -> Named:
 
     slices: Named = []
     present = np.asarray(result.varm[K.IN_SLICE]) if K.IN_SLICE in result.varm else None
-    computed = {K.SLICE, K.DOMAIN, K.CONFIDENCE}
+    computed = {K.SLICE, K.DOMAIN, K.CONFIDENCE, K.DISAGREEMENT}
+    computed |= {str(column) for column in result.obs if is_annotation(column)}
     for number, name in enumerate(result.obs[K.SLICE].cat.categories):
         rows = (result.obs[K.SLICE] == name).to_numpy()
         genes = slice(None) if present is None else present[:, number].astype(bool)
@@ -274,7 +276,9 @@ def _uns_of(result: AnnData, name: str) -> dict[str, object]:
     colors = {
         key: result.uns[key]
         for key in result.uns
-        if key.endswith("_colors") and key != K.DOMAIN_COLORS
+        if key.endswith("_colors")
+        and key not in (K.DOMAIN_COLORS, f"{K.DISAGREEMENT}_colors")
+        and not is_annotation(key)
     }
     libraries = result.uns.get(K.SPATIAL, {})
     own = {k: v for k, v in libraries.items() if k == name or k.startswith(f"{name} ")}

@@ -12,6 +12,7 @@ from napari_staligner.io.images import tissue_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -72,6 +73,7 @@ def spots_layer(
     colors: NDArray[np.float32],
     *,
     result: AnnData | None = None,
+    path: Path | None = None,
 ) -> LayerData:
     """Layer data of the spots of a slice.
 
@@ -85,6 +87,8 @@ def spots_layer(
         RGBA of all spots, shape (4,), or of each, shape (spots, 4).
     result
         The result that the slice comes from, if it was read from one.
+    path
+        The file of that result.
     """
     xy = spots_xy(adata)
     metadata = {
@@ -94,7 +98,7 @@ def spots_layer(
         **_spatialdata_keys(name, adata),
     }
     if result is not None:
-        metadata[K.LAYER_RESULT] = result
+        metadata |= {K.LAYER_RESULT: result, K.LAYER_PATH: path}
     options = {
         "name": name,
         "size": spot_size(xy),
@@ -115,14 +119,26 @@ def slice_layers(slices: Sequence[tuple[str, AnnData]]) -> list[LayerData]:
     return layers
 
 
-def result_layers(slices: Sequence[tuple[str, AnnData]], result: AnnData) -> list[LayerData]:
-    """Layer data of the slices of a result, coloured by domain, carrying the result."""
+def result_layers(
+    slices: Sequence[tuple[str, AnnData]], result: AnnData, path: Path | None = None
+) -> list[LayerData]:
+    """Layer data of the slices of a result, coloured by domain, carrying the result.
+
+    Parameters
+    ----------
+    slices, result
+        The slices, and their integration.
+    path
+        File of the result.
+    """
     layers = []
     for name, adata in slices:
         image = image_layer(name, adata)
         layers += [image] if image is not None else []
         rows = (result.obs[K.SLICE] == name).to_numpy()
-        layers.append(spots_layer(name, adata, _domain_rgba(result)[rows], result=result))
+        layers.append(
+            spots_layer(name, adata, _domain_rgba(result)[rows], result=result, path=path)
+        )
     return layers
 
 

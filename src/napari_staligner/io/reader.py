@@ -36,7 +36,7 @@ def read_layers(path: Paths) -> list[LayerData]:
     for file in _listed(path):
         kind, content = read_any(file)
         if kind == "result":
-            layers += result_layers(slices_of_result(content), content)
+            layers += result_layers(slices_of_result(content), content, file)
         else:
             for name, adata in content:
                 check_coordinates(name, adata)

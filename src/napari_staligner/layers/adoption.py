@@ -48,6 +48,7 @@ class Adoption:
         old = str(layer.metadata[K.LAYER_SLICE])
         (name,) = self._session.add([(old, adata)])
         result = layer.metadata.pop(K.LAYER_RESULT, None)
+        path = layer.metadata.pop(K.LAYER_PATH, None)
         if result is None:
             return
         names = self._partial.setdefault(id(result), {})
@@ -55,7 +56,7 @@ class Adoption:
         if set(names) == set(map(str, result.obs[K.SLICE].cat.categories)):
             del self._partial[id(result)]
             _rename_slices(result, names)
-            self._session.set_result(result, saved=True)
+            self._session.set_result(result, saved=True, path=path)
 
     def layers_of(self, name: str, layers: Iterable[Layer]) -> dict[str, Layer]:
         """Find the layers that show a slice already, by role, and call them by its name.
@@ -97,8 +98,9 @@ def _rename_slices(result: AnnData, names: dict[str, str]) -> None:
             renamed = {names.get(key, key): value for key, value in of.items()}
             of.clear()
             of.update(renamed)
-    for key in ("slices", "pairs"):
-        if key in recorded:
-            old = np.asarray(recorded[key], dtype=object)
+    drawn = recorded.get("annotations", {}).get("shapes", {})
+    for of, key in ((recorded, "slices"), (recorded, "pairs"), (drawn, "slice")):
+        if key in of:
+            old = np.asarray(of[key], dtype=object)
             new = [names.get(str(name), str(name)) for name in old.ravel()]
-            recorded[key] = np.array(new, dtype=object).reshape(old.shape)
+            of[key] = np.array(new, dtype=object).reshape(old.shape)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BLANK = "blank"
 """Start of the roles of layers that only fill a place in a cell."""
-_ORDER = (BLANK, "image", "spots", "graph", "attention", "marker")
+_ORDER = (BLANK, "image", "spots", "graph", "attention", "proposal", "marker", "sketch")
 _CELL_SPACING = 6
 _STACK_OPACITY = 0.6
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_staligner.layers.tissue import Tissue
 
-_CLICK = 4
+CLICK = 4
 """A mouse that moved fewer pixels between press and release has clicked, not dragged."""
 
 
@@ -63,19 +63,19 @@ class Picking:
             Cell of the grid, while it is on: all cells share one world.
         """
         active = viewer.layers.selection.active
-        shown = [(active is layer, at, name) for at, name, layer in self._shown(viewer, cell)]
+        shown = [(active is layer, at, name) for at, name, layer in self.shown(viewer, cell)]
         for _, at, name in sorted(shown, reverse=True):
-            tree, size = self._tree(name)
+            tree, size = self.tree(name)
             y, x = viewer.layers[at].world_to_data(position)[-2:]
             distance, row = tree.query((x, y))
             if distance <= size:
                 return Spot(name, int(row))
         return None
 
-    def _shown(
+    def shown(
         self, viewer: napari.Viewer, cell: tuple[int, int] | None
     ) -> list[tuple[int, str, Layer]]:
-        """Visible spots layers: place in the list, slice, layer."""
+        """Visible spots layers in a cell of the grid: place in the list, slice, layer."""
         spots = {x["spots"]: n for n, x in self._tissue.layers.items() if "spots" in x}
         found = [
             (at, spots[layer], layer)
@@ -88,7 +88,8 @@ class Picking:
         inside = grid.contents_at(cell, viewer.layers)
         return [entry for entry in found if entry[0] in inside]
 
-    def _tree(self, name: str) -> tuple[KDTree, float]:
+    def tree(self, name: str) -> tuple[KDTree, float]:
+        """Return the spots of a slice, (x, y), to be searched, and the size of one."""
         slices = self._tissue.session.slices
         if name not in self._trees or self._trees[name][0] is not slices[name]:
             self._trees = {n: kept for n, kept in self._trees.items() if n in slices}
@@ -102,12 +103,14 @@ class Picking:
         active = viewer.layers.selection.active
         if event.button != 1 or str(getattr(active, "mode", "pan_zoom")) != "pan_zoom":
             return
+        if self._tissue.session.tool:
+            return
         start, farthest = np.array(event.pos), 0.0
         yield
         while event.type == "mouse_move":
             farthest = max(farthest, float(np.abs(np.array(event.pos) - start).max()))
             yield
-        if farthest < _CLICK:
+        if farthest < CLICK:
             spot = self.spot_at(viewer, event.position, _cell(event))
             self._tissue.session.spot = spot
 

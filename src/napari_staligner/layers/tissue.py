@@ -10,6 +10,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
+from napari_staligner.core.annotation_record import is_annotation
 from napari_staligner.io.layer_data import (
     image_layer,
     spots_layer,
@@ -18,6 +19,7 @@ from napari_staligner.io.layer_data import (
 from napari_staligner.layers.adoption import Adoption
 from napari_staligner.layers.arrangement import Arrangement
 from napari_staligner.layers.colors import Painting, paint
+from napari_staligner.layers.drawing import Drawing
 from napari_staligner.layers.edges import attention_edges, graph_edges
 from napari_staligner.layers.overlays import (
     blank_layer,
@@ -57,6 +59,7 @@ class Tissue:
         self._arrangement = Arrangement(viewer)
         self._adoption = Adoption(session)
         self._picking = Picking(viewer, self)
+        self._drawing = Drawing(viewer, self, self._picking)
         self._shown: dict[str, AnnData] = {}
         self._orphans: list[Layer] = []
         self._making = self._deleting = self._due = False
@@ -79,6 +82,7 @@ class Tissue:
         session.graphs_changed.connect(self._on_graphs_changed)
         session.attention_changed.connect(self._on_attention_changed)
         session.spot_changed.connect(self._on_spot_changed)
+        session.annotations_changed.connect(self._on_annotations_changed)
 
     # -- slices ---------------------------------------------------------------------------
 
@@ -187,6 +191,10 @@ class Tissue:
         self._draw_edges("graph")
         self._draw_edges("attention")
 
+    def _on_annotations_changed(self) -> None:
+        if is_annotation(self.session.color_by.key):
+            self._recolor()
+
     def _on_result_changed(self) -> None:
         # Amid a deletion napari's list is not to be touched; all is settled afterwards.
         if not self._deleting and self.session.layout == "stack":
@@ -242,6 +250,20 @@ class Tissue:
                 self._draw_edges(kind)
         if "marker" in used:
             self._make_overlay("marker", self._new_marker)
+
+    def overlay(self, role: str, make: Callable[[str, float], Layer]) -> dict[str, Layer]:
+        """Return the layers of a role, one for each slice, made where they are missing.
+
+        Parameters
+        ----------
+        role
+            The role, which has its place in the order of the layers.
+        make
+            Makes one, of the slice's name and the size of its spots.
+        """
+        if self._make_overlay(role, lambda name, _: make(name, self._spot_size(name))):
+            self._arrange(refit=False)
+        return {name: layers[role] for name, layers in self._live().items() if role in layers}
 
     def _make_overlay(self, role: str, make: Callable[[str, str], Layer]) -> bool:
         """Add a layer to all slices that lack it: cells of the grid must hold as many each.
