@@ -51,14 +51,13 @@ IN_SLICE: Final = "in_slice"
 """``varm``, bool (genes, slices): the gene was in the slice; absent genes are zeros in ``X``."""
 STALIGNER: Final = "staligner"
 """``uns``, dict: ``params``, ``version``, ``loss``, ``transforms``, ``slices``, ``pairs``,
-``domains``, ``notes``, and the two below."""
+``domains``, ``notes``, ``annotations`` (every edit: who, when, how, which spots, what was drawn),
+and the two below."""
 RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
 """In ``uns["staligner"]``, dict: of each slice, the mean over spots and used genes of the squared
 error of log-normalised expression after the last step."""
 PRESENCE: Final = "presence"
 """In ``uns["staligner"]``, data frame: domain × slice with counts, test and verdict."""
-``domains``, ``notes``, ``annotations`` (every edit: who, when, how, which spots, what was
-drawn)."""
 
 # -- metadata of napari layers ----------------------------------------------------------------
 LAYER_ROLE: Final = "staligner_role"

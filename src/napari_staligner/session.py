@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.graph import SpatialGraph
-    from napari_staligner.core.umap import Umap, UmapJob
     from napari_staligner.core.region_classes import Shape
     from napari_staligner.core.transfer import Proposal, TransferJob
+    from napari_staligner.core.umap import Umap, UmapJob
 
 Layout = Literal["grid", "mosaic", "stack"]
 Tool = Literal["", "lasso", "polygon", "brush", "spot", "piece", "domain"]
