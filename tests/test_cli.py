@@ -114,12 +114,12 @@ def test_an_interrupt_leaves_no_file(files, tmp_path):
     """Ctrl+C amid the training, in a process of its own."""
     code = (
         "import os, signal, sys\n"
-        "from napari_staligner.core import training\n"
-        "draw = training.Matcher.draw\n"
+        "from napari_staligner.core import triplets\n"
+        "draw = triplets.Matcher.draw\n"
         "def interrupt(self, matches):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    return draw(self, matches)\n"
-        "training.Matcher.draw = interrupt\n"
+        "triplets.Matcher.draw = interrupt\n"
         "from napari_staligner.cli import app\n"
         "app(sys.argv[1:])\n"
     )
@@ -135,3 +135,12 @@ def test_an_interrupt_leaves_no_file(files, tmp_path):
     assert "Cancelled" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["A.h5ad", "B.h5ad"]
+
+
+def test_settings_of_the_paper(files, tmp_path):
+    out = tmp_path / "out.h5ad"
+    arguments = ["-o", out, "--settings", "published", *QUICK]
+    assert run("integrate", *files, *arguments).exit_code == 0
+    params = ad.read_h5ad(out).uns["staligner"]["params"]
+    assert (params["components"], params["offsets"], params["alpha"]) == (0, False, 0.5)
+    assert params["epochs"] == 4  # what is given wins

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from napari_staligner._errors import ComputeError, InputError
-from napari_staligner.core.settings import PRESETS, Settings
+from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 Preset = StrEnum("Preset", {name.replace("-", "_"): name for name in PRESETS})  # type: ignore[misc]
+Named = StrEnum("Named", {name: name for name in SETTINGS})  # type: ignore[misc]
 Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda")})  # type: ignore[misc]
 Positives = StrEnum("Positives", {name: name for name in ("random", "nearest")})  # type: ignore[misc]
 
@@ -74,6 +75,10 @@ def integrate(
     ] = None,
     counts_layer: Annotated[
         str | None, typer.Option(help="Layer that holds the raw counts, if X does not.")
+    ] = None,
+    settings: Annotated[
+        Named | None,
+        typer.Option(help=_help("Our method and schedule, or those of the paper.", "default")),
     ] = None,
     preset: Annotated[Preset | None, typer.Option(help="Settings that suit a technology.")] = None,
     domains: Annotated[
@@ -158,16 +163,17 @@ def integrate(
         "device": device and str(device),
     }
     with _sentences():
-        settings = _settings(preset and str(preset), options)
-        _integrate(slices, output, slice_key, settings, chain)
+        chosen = _settings(str(settings or "default"), preset and str(preset), options)
+        _integrate(slices, output, slice_key, chosen, chain)
 
 
-def _settings(preset: str | None, options: dict[str, Any]) -> Settings:
+def _settings(named: str, preset: str | None, options: dict[str, Any]) -> Settings:
     from dataclasses import replace
 
     if options["domains"] is not None and options["resolution"] is not None:
         raise InputError("Give either --domains or --resolution, not both.")
-    settings = Settings() if preset is None else Settings().with_preset(preset)
+    settings = Settings().as_named(named)
+    settings = settings if preset is None else settings.with_preset(preset)
     return replace(settings, **{key: v for key, v in options.items() if v is not None})
 
 

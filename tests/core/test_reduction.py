@@ -6,7 +6,12 @@ import torch
 from scipy import sparse
 from sklearn.decomposition import PCA
 
-from napari_staligner.core.reduction import principal_components, scores, slice_offsets
+from napari_staligner.core.reduction import (
+    depth_slope,
+    principal_components,
+    scores,
+    slice_offsets,
+)
 from napari_staligner.core.triplets import Matches
 
 
@@ -64,3 +69,17 @@ def test_a_slice_without_matches_stays():
     x = torch.tensor([[0.0], [0.0], [2.0], [2.0], [7.0]])
     offsets = slice_offsets(x, [matches_of([(0, 2), (1, 3)])], [2, 2, 1])
     torch.testing.assert_close(offsets, torch.tensor([[-1.0], [1.0], [0.0]]))
+
+
+def test_depth_slope_is_judged_by_neighbours_and_not_by_layers():
+    rng = np.random.default_rng(0)
+    n, slope = 200, np.array([1.5, -0.5, 0.0])
+    layer = np.repeat([0.0, 1.0], n // 2)
+    log_depth = rng.normal(0, 0.5, n) + 3 * layer  # one layer holds far more RNA
+    tissue = np.stack([layer * 4, -layer * 7, layer * 2], axis=1)
+    x = (tissue + np.outer(log_depth, slope)).astype(np.float32)
+    chain = sparse.diags([np.ones(n - 1), np.ones(n - 1)], [-1, 1], format="csr")
+    # The one edge across the border is the layers' own difference; within layers all is depth.
+    chain[n // 2 - 1, n // 2] = chain[n // 2, n // 2 - 1] = 0
+    np.testing.assert_allclose(depth_slope(x, log_depth, chain), slope, atol=1e-4)
+    assert not depth_slope(x, np.ones(n), chain).any()

@@ -14,7 +14,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core import integrate as core
 from napari_staligner.core.progress import Loss, Progress
-from napari_staligner.core.settings import PRESETS, Settings
+from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
 from napari_staligner.widgets import integrate as module
 from napari_staligner.widgets._clock import Clock, spoken
 from napari_staligner.widgets._loss_plot import LossPlot
@@ -138,8 +138,8 @@ def test_refused_value_is_said_and_the_old_one_comes_back(dock, qtbot):
     dock.session.settings = replace(dock.session.settings, pretrain_epochs=0)
     type_into(qtbot, dock.settings.controls["epochs"], "0")
     assert "train for at least 1 epoch" in dock.status.text()
-    assert dock.settings.controls["epochs"].value() == 500
-    assert dock.session.settings.epochs == 500
+    assert dock.settings.controls["epochs"].value() == Settings().epochs
+    assert dock.session.settings.epochs == Settings().epochs
 
 
 def test_number_or_leiden(dock, qtbot):
@@ -151,6 +151,19 @@ def test_number_or_leiden(dock, qtbot):
     assert dock.session.settings.domains == 5
     choose(qtbot, panel.method, "Leiden")
     assert dock.session.settings.domains is None
+
+
+def test_ours_or_the_papers_settings(dock, qtbot):
+    panel, session = dock.settings, dock.session
+    type_into(qtbot, panel.seed, "7")
+    assert panel.named.currentText() == "Default"
+    choose(qtbot, panel.named, "Published")
+    assert session.settings == replace(SETTINGS["published"], seed=7)
+    assert panel.controls["epochs"].value() == 500
+    type_into(qtbot, panel.controls["epochs"], "400")
+    assert panel.named.currentText() == "Custom"
+    choose(qtbot, panel.named, "Default")
+    assert session.settings == replace(SETTINGS["default"], seed=7)
 
 
 def test_presets(dock, qtbot):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.mixture import mixture
 from napari_staligner.core.palette import categorical_colors
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.settings import Settings
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 ONLY = 0.95
 # A slice with more than this of all spots holds most of any domain: nothing to point out.
 LARGE_SLICE = 0.8
-STARTS, FEWEST_STARTS = 12, 8
-REGULARISATION = 1e-5
-TRIAL_TOLERANCE, TOLERANCE, SAME = 1e-3, 1e-6, 1e-3
 
 
 def find_domains(
@@ -93,7 +91,8 @@ def domain_steps(
     """
     z = np.asarray(embedding, dtype=np.float64)
     if settings.domains is not None:
-        labels = yield from _mixture(z, min(settings.domains, len(z)), settings.seed)
+        fit = yield from mixture(z, min(settings.domains, len(z)), settings.seed)
+        labels = fit.labels
     else:
         yield Progress("Leiden", 0, 1)
         labels = _leiden(embedding, settings.resolution, settings.seed)
@@ -101,77 +100,6 @@ def domain_steps(
         labels = smooth_labels(labels, connectivities)
     yield Progress("domains", 1, 1)
     return _largest_first(labels)
-
-
-def _mixture(z: NDArray[np.float64], k: int, seed: int) -> Steps[NDArray[np.int64]]:
-    """Best of several starts by likelihood: one start alone falls into poor optima.
-
-    Ends early when the best optimum was reached three times.
-    """
-    z = (z - z.mean(axis=0)) / (z.std() or 1.0)
-    fits: list[Any] = []
-    for done, start in enumerate(_starts(z, k, seed)):
-        yield Progress("domains", done, STARTS + 1)
-        fits.append(_fit(z, start, TRIAL_TOLERANCE))
-        reached = np.array([fit.lower_bound_ for fit in fits])
-        if done + 1 >= FEWEST_STARTS and (reached > reached.max() - SAME).sum() >= 3:
-            break
-    best = fits[int(reached.argmax())]
-    yield Progress("domains", STARTS, STARTS + 1)
-    return np.asarray(_fit(z, best.predict(z), TOLERANCE).predict(z), dtype=np.int64)
-
-
-def _starts(z: NDArray[np.float64], k: int, seed: int) -> Iterator[NDArray[np.integer[Any]]]:
-    """Labels to start from: k-means and Ward's tree, by turns in z and in whitened z.
-
-    Neither knows of a shared covariance. Where it is round, z itself serves best; where it is long,
-    whitened z does (mclust's trees start there).
-    """
-    from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
-
-    white = PCA(whiten=True, svd_solver="full").fit_transform(z)
-    for turn in range(STARTS // 4):
-        for space in (z, white):
-            k_means = KMeans(k, n_init=1, init="random", random_state=(seed + turn) % 2**32)
-            yield k_means.fit(space).labels_
-            yield _ward(space, k, seed + turn)
-
-
-def _ward(z: NDArray[np.float64], k: int, seed: int, sample: int = 2000) -> NDArray[np.int64]:
-    """Ward's tree on a sample, the others to the nearest mean (as mclust starts)."""
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import cdist
-
-    rng = np.random.default_rng(seed)
-    some = z if len(z) <= sample else z[np.sort(rng.choice(len(z), sample, replace=False))]
-    labels = fcluster(linkage(some, "ward"), k, criterion="maxclust") - 1
-    means = np.stack([some[labels == label].mean(axis=0) for label in np.unique(labels)])
-    return np.asarray(cdist(z, means).argmin(axis=1), dtype=np.int64)
-
-
-def _fit(z: NDArray[np.float64], labels: NDArray[np.integer[Any]], tolerance: float) -> Any:
-    """Mixture with one shared covariance, from labels to the optimum nearby."""
-    from sklearn.mixture import GaussianMixture
-
-    found, codes = np.unique(labels, return_inverse=True)
-    shares = np.bincount(codes) / len(z)
-    means = np.stack([z[codes == label].mean(axis=0) for label in range(len(found))])
-    residual = z - means[codes]
-    covariance = residual.T @ residual / len(z) + REGULARISATION * np.eye(z.shape[1])
-    precision = np.linalg.inv(covariance)
-    mixture = GaussianMixture(
-        len(found),
-        covariance_type="tied",
-        tol=tolerance,
-        max_iter=1000,
-        means_init=means,
-        weights_init=shares,
-        precisions_init=(precision + precision.T) / 2,
-        reg_covar=REGULARISATION,
-        random_state=0,
-    )
-    return mixture.fit(z)
 
 
 def _leiden(

@@ -17,6 +17,7 @@ from napari_staligner.core.progress import Progress, Steps, T, finish
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.slices import (
     check_slice,
+    log_depth,
     normalize,
     shared_genes,
     variable_genes,
@@ -36,7 +37,7 @@ ONE_SLICE = "One slice only: it is run as a plain autoencoder, there is nothing 
 def integrate(
     slices: Sequence[AnnData] | Mapping[str, AnnData] | Iterable[tuple[str, AnnData]],
     *,
-    settings: Settings | None = None,
+    settings: Settings | str = "default",
     preset: str | None = None,
     on_progress: Callable[[Progress], object] | None = None,
     **changes: Any,
@@ -49,7 +50,8 @@ def integrate(
         Slices, each with counts in ``X`` (or in a layer) and ``obsm["spatial"]``; a list, or names
         and slices. They are not changed.
     settings
-        Settings to start from; the published ones by default.
+        Settings to start from, or their name: ``"default"`` (ours) or ``"published"`` (the paper's
+        method and schedule).
     preset
         Name of a preset, see :data:`napari_staligner.core.settings.PRESETS`.
     on_progress
@@ -76,7 +78,8 @@ def integrate(
     ----------
     Zhou, Dong & Zhang, Nature Computational Science 3, 894–906 (2023).
     """
-    settings = settings or Settings()
+    if isinstance(settings, str):
+        settings = Settings().as_named(settings)
     if preset is not None:
         settings = settings.with_preset(preset)
     unknown = [key for key in changes if not hasattr(settings, key)]
@@ -151,6 +154,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         expression,
         connectivities,
         np.concatenate(list(places.values())).astype(np.float64),
+        log_depth(slices, settings.counts_layer),
     )
     trained = yield from ledger.follow(train(data, settings), epochs)
     labels = yield from ledger.follow(

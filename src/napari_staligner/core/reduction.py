@@ -1,4 +1,4 @@
-"""The low-rank input: principal components of log-normalised expression, and slice offsets."""
+"""The low-rank input: principal components, and what is technical in them taken out."""
 
 from __future__ import annotations
 
@@ -67,6 +67,36 @@ def scores(
 ) -> NDArray[np.float32]:
     """Centred expression on the axes, shape (spots, components), without ever being dense."""
     return np.asarray(expression @ axes - mean @ axes, dtype=np.float32)
+
+
+def depth_slope(
+    x: NDArray[np.float32], log_depth: NDArray[np.float64], connectivities: sparse.csr_matrix
+) -> NDArray[np.float32]:
+    r"""How the input moves with sequencing depth, judged by neighbours on the tissue.
+
+    Neighbours show nearly the same tissue, so what differs between them along with their depth is
+    technical; layers that hold more RNA than others do not enter. The slope b minimises the sum
+    over neighbours of :math:`\|(x_i - x_j) - b (l_i - l_j)\|^2`.
+
+    Parameters
+    ----------
+    x
+        Shape (N, r).
+    log_depth
+        Shape (N,): logarithm of a spot's total counts.
+    connectivities
+        Shape (N, N), CSR, symmetric.
+
+    Returns
+    -------
+    Shape (r,); zero where all neighbours are equally deep.
+    """
+    degree = np.asarray(connectivities.sum(axis=1)).ravel()
+    apart = degree * log_depth - connectivities @ log_depth
+    spread = float(apart @ log_depth)
+    if spread <= 0:
+        return np.zeros(x.shape[1], dtype=np.float32)
+    return np.asarray(apart @ x / spread, dtype=np.float32)
 
 
 def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -36,6 +36,9 @@ class Settings:
     offsets
         With components: take out of the input what sets matched spots of different slices apart,
         again at every search for matches. Spots without a match have no say in it.
+    depth
+        With components: take out of the input what changes with sequencing depth from a spot to
+        its neighbours on the tissue.
     hidden
         Width H of the hidden layer.
     latent
@@ -83,18 +86,19 @@ class Settings:
     counts_layer: str | None = None
     components: int = 100
     offsets: bool = True
+    depth: bool = True
     hidden: int = 512
     latent: int = 30
-    pretrain_epochs: int = 150
-    epochs: int = 200
+    pretrain_epochs: int = 100
+    epochs: int = 160
     tolerance: float = 0.01
-    refresh: int = 50
-    alpha: float = 0.5
-    margin: float = 1.0
+    refresh: int = 20
+    alpha: float = 0.2
+    margin: float = 2.0
     mnn_k: int = 100
     positives: Positives = "random"
     pairs: tuple[tuple[str, str], ...] | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     clip: float = 5.0
     seed: int = 666
@@ -106,6 +110,27 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    def as_named(self, name: str) -> Settings:
+        """Return these settings with the method and schedule of named settings.
+
+        Radius, domains, seed and whatever else the named settings agree on stay as they are.
+
+        Raises
+        ------
+        InputError
+            There are no settings of that name.
+        """
+        if name not in SETTINGS:
+            raise InputError(f"There are no settings {name!r}: choose {' or '.join(SETTINGS)}.")
+        return replace(self, **{key: getattr(SETTINGS[name], key) for key in METHOD_FIELDS})
+
+    def name(self) -> str:
+        """Name of the settings whose method and schedule these are, or an empty string."""
+        for name, named in SETTINGS.items():
+            if all(getattr(self, key) == getattr(named, key) for key in METHOD_FIELDS):
+                return name
+        return ""
 
     def with_preset(self, name: str) -> Settings:
         """Return these settings with the values of a preset.
@@ -229,12 +254,23 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
         "published": Settings(
             components=0,
             offsets=False,
+            depth=False,
             pretrain_epochs=500,
             epochs=500,
             tolerance=0.0,
             refresh=100,
+            alpha=0.5,
+            margin=1.0,
+            learning_rate=1e-3,
             precision="float32",
         ),
     }
 )
 """Named settings: ours, and the paper's method and schedule."""
+
+METHOD_FIELDS: tuple[str, ...] = tuple(
+    each.name
+    for each in fields(Settings)
+    if len({getattr(named, each.name) for named in SETTINGS.values()}) > 1
+)
+"""What the named settings differ in."""

@@ -149,6 +149,22 @@ def normalize(name: str, adata: AnnData, counts_layer: str | None) -> sparse.csr
     return scaled.log1p()
 
 
+def log_depth(
+    slices: Sequence[tuple[str, AnnData]], counts_layer: str | None
+) -> NDArray[np.float64] | None:
+    """Logarithm of the total counts of all slices' spots, shape (spots,).
+
+    ``None`` if the values of a slice are not counts.
+    """
+    totals = []
+    for name, adata in slices:
+        matrix = expression_of(name, adata, counts_layer)
+        if not is_counts(_stored(matrix)):
+            return None
+        totals.append(np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel())
+    return np.asarray(np.log(np.maximum(np.concatenate(totals), 1.0)))
+
+
 def variable_genes(
     name: str, adata: AnnData, counts_layer: str | None, n_top: int
 ) -> pd.Index[str]:

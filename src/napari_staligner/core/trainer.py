@@ -13,7 +13,12 @@ from torch import Tensor
 from napari_staligner._errors import InputError
 from napari_staligner.core.model import Output, STAligner
 from napari_staligner.core.progress import Loss, Steps
-from napari_staligner.core.reduction import principal_components, scores, slice_offsets
+from napari_staligner.core.reduction import (
+    depth_slope,
+    principal_components,
+    scores,
+    slice_offsets,
+)
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.tiles import Tile, split
 from napari_staligner.core.triplets import Matcher, Matches, Triplets
@@ -222,7 +227,8 @@ class Input:
     """What the model sees of all spots; dense only a tile at a time.
 
     Log-normalised expression as it is, or, with ``settings.components``, its scores on the axes of
-    largest variance: ``scores``, shape (N, components), scaled to a mean square of 1.
+    largest variance, without what depth does to them: ``scores``, shape (N, components), scaled to
+    a mean square of 1.
     """
 
     def __init__(self, data: Prepared, settings: Settings, device: torch.device) -> None:
@@ -233,6 +239,9 @@ class Input:
             bounds = pairwise(np.cumsum([0, *data.sizes]))
             blocks = (data.expression[a:b] for a, b in bounds)
             found = scores(data.expression, *principal_components(blocks, settings.components))
+            if settings.depth and data.log_depth is not None:
+                slope = depth_slope(found, data.log_depth, data.connectivities)
+                found -= np.outer(data.log_depth - data.log_depth.mean(), slope).astype(np.float32)
             scale = float(np.sqrt(np.square(found, dtype=np.float64).mean())) or 1.0
             self.scores = torch.from_numpy(found / np.float32(scale)).to(device)
 

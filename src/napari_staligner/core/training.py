@@ -37,6 +37,8 @@ class Prepared:
         Shape (N, N), CSR: the spatial graph of all slices, without self loops.
     coordinates
         Shape (N, 2), float64, in the units of each slice; large slices are cut into tiles by them.
+    log_depth
+        Shape (N,), float64: logarithm of each spot's total counts; ``None`` without counts.
     """
 
     names: tuple[str, ...]
@@ -44,6 +46,7 @@ class Prepared:
     expression: sparse.csr_matrix
     connectivities: sparse.csr_matrix
     coordinates: NDArray[np.float64] | None = None
+    log_depth: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The settings of a run: preset, domains, seed, and all others under Advanced."""
+"""The settings of a run: method, preset, domains, seed, and all others under Advanced."""
 
 from __future__ import annotations
 
@@ -90,6 +90,14 @@ _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Settings
 # What any preset sets: choosing another takes these back to their defaults first.
 _OF_PRESETS = sorted({key for preset in PRESETS.values() for key in preset.values})
 _TYPICAL_DOMAINS = 7
+_NAMED = {
+    "default": (
+        "Default",
+        "Principal components, offsets of matched spots taken out, and training until it settles: "
+        "faster, and slices mix better",
+    ),
+    "published": ("Published", "The paper's method and schedule: all genes, 1,000 epochs"),
+}
 
 
 class SettingsPanel(QWidget):
@@ -111,6 +119,7 @@ class SettingsPanel(QWidget):
         self.form = SettingsForm(session, complain, self)
         self._make_controls()
         self._lay_out()
+        self.named.activated.connect(self._on_named_activated)
         self.preset.activated.connect(self._on_preset_activated)
         self.method.activated.connect(self._on_method_activated)
         self.advanced.toggled.connect(self._on_advanced_toggled)
@@ -118,6 +127,11 @@ class SettingsPanel(QWidget):
 
     def _make_controls(self) -> None:
         make = self.form
+        self.named = narrow(QComboBox())
+        for name, (title, reason) in _NAMED.items():
+            self.named.addItem(title, name)
+            self.named.setItemData(self.named.count() - 1, reason, Qt.ItemDataRole.ToolTipRole)
+        self.named.addItem("Custom", "")
         self.preset = narrow(QComboBox())
         for name, preset in PRESETS.items():
             self.preset.addItem(preset.title, name)
@@ -155,6 +169,7 @@ class SettingsPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 6, 0)
         top = form()
+        top.addRow("Settings", self.named)
         top.addRow("Preset", self.preset)
         found = QHBoxLayout()
         found.addWidget(self.method)
@@ -188,6 +203,11 @@ class SettingsPanel(QWidget):
         mixture = settings.domains is not None
         self.method.setCurrentIndex(0 if mixture else 1)
         self.amount.setCurrentWidget(self.domains if mixture else self.resolution)
+        named = settings.name()
+        self.named.setCurrentIndex(self.named.findData(named))
+        self.named.setToolTip(
+            _NAMED[named][1] if named else "Some setting below was changed by hand"
+        )
         preset = self._fitting_preset()
         self.preset.setCurrentIndex(self.preset.findData(preset))
         self.preset.setToolTip(
@@ -216,6 +236,12 @@ class SettingsPanel(QWidget):
             )
         ]
         return self._preset if self._preset in fitting else (fitting or [""])[0]
+
+    def _on_named_activated(self, index: int) -> None:
+        name = self.named.itemData(index)
+        if name:
+            self._session.settings = self._session.settings.as_named(name)
+        self.show_set()
 
     def _on_preset_activated(self, index: int) -> None:
         self._preset = self.preset.itemData(index)
