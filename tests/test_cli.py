@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -144,3 +145,49 @@ def test_settings_of_the_paper(files, tmp_path):
     params = ad.read_h5ad(out).uns["staligner"]["params"]
     assert (params["components"], params["offsets"], params["alpha"]) == (0, False, 0.5)
     assert params["epochs"] == 4  # what is given wins
+
+
+@pytest.fixture
+def result_file(tmp_path):
+    from fakes import fake_result
+
+    _, adata = fake_result((60, 50))
+    adata.write_h5ad(tmp_path / "result.h5ad")
+    return tmp_path / "result.h5ad"
+
+
+def test_evaluate_prints_tables_and_writes_json(result_file, tmp_path):
+    target = tmp_path / "figures.json"
+    outcome = run("evaluate", result_file, "--labels", "region", "--json", target)
+    assert outcome.exit_code == 0, outcome.output
+    for word in ("Overall, against obs region", "iLISI", "PCA, not integrated", "By slice pair"):
+        assert word in outcome.output
+    kept = json.loads(target.read_text())
+    assert kept["file"] == "result.h5ad"
+    assert kept["labels"] == "region"
+    assert list(kept["embeddings"]) == ["X_pca", "STAligner"]
+    after = kept["embeddings"]["STAligner"]
+    assert after["pairs"][0]["slices"] == ["slice1", "slice2"]
+    assert f"{after['overall']['clisi']:.3f}" in outcome.output
+    assert {p.name for p in tmp_path.iterdir()} == {"result.h5ad", "figures.json"}
+
+
+def test_evaluate_takes_the_embeddings_that_are_named(result_file):
+    arguments = ["--embedding", "spatial_aligned", "--embedding", "STAligner"]
+    outcome = run("evaluate", result_file, *arguments)
+    assert outcome.exit_code == 0, outcome.output
+    assert "spatial_aligned" in outcome.output
+    assert "PCA" not in outcome.output
+    assert "Without a column of labels" in outcome.stderr
+
+
+def test_evaluate_refuses_what_it_cannot_use(files, result_file, tmp_path):
+    target = tmp_path / "figures.json"
+    out = ["--json", target]
+    refused(run("evaluate", files[0], *out), "does not hold integrated slices")
+    refused(run("evaluate", tmp_path / "none.h5ad", *out), "There is no file")
+    refused(run("evaluate", result_file, "--labels", "layer", *out), "obs['layer']", "'region'")
+    refused(run("evaluate", result_file, "--labels", "depth", *out), "not of measurements")
+    refused(run("evaluate", result_file, "--embedding", "scVI", *out), "obsm['scVI']")
+    refused(run("evaluate", result_file, "--json", tmp_path / "no" / "f.json"), "does not exist")
+    assert not target.exists()

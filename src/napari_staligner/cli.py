@@ -1,4 +1,4 @@
-"""The shell: integrate, view, demo, info."""
+"""The shell: integrate, evaluate, view, demo, info."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_staligner.core.progress import Progress, Steps
+    from napari_staligner.core.evaluation import Evaluation
+    from napari_staligner.core.progress import Progress, Steps, T
 
 app = typer.Typer(
     name="napari-staligner",
@@ -197,7 +198,7 @@ def _integrate(
     console.print(f"Written to {_escape(str(output))}", soft_wrap=True)
 
 
-def _with_bar(steps: Steps[AnnData]) -> AnnData:
+def _with_bar(steps: Steps[T]) -> T:
     """Run a computation with a progress bar on stderr."""
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -240,6 +241,97 @@ def _domain_table(result: AnnData) -> Any:
         mark = f"only in {lone[domain]}" if domain in lone else ""
         table.add_row(_escape(str(domain)), *map(str, row), _escape(mark))
     return table
+
+
+@app.command()
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    labels: Annotated[
+        str | None, typer.Option(help="Column of obs to compare with.", metavar="COL")
+    ] = None,
+    embedding: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Key of obsm; may be given again. X_pca and X_pca_harmony are computed where "
+            "they are absent. [default: X_pca, STAligner]",
+            metavar="KEY",
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the figures there as well.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Compare embeddings: before and after integration, or any that are in the file."""
+    with _sentences():
+        _evaluate(file, labels, embedding, json)
+
+
+def _evaluate(
+    file: Path, labels: str | None, embeddings: list[str] | None, target: Path | None
+) -> None:
+    import json
+    from importlib.metadata import version
+
+    from napari_staligner.core import evaluation as E
+    from napari_staligner.io.h5ad import check_target, read_any
+    from napari_staligner.io.text import write_text
+
+    if target is not None:
+        check_target(target)
+    kind, content = read_any(file)
+    if kind != "result":
+        raise InputError(f"{str(file)!r} does not hold integrated slices: integrate them first.")
+    job = E.evaluation_job(content, labels, embeddings or E.BEFORE_AND_AFTER)
+    found = _with_bar(E.evaluation_steps(job))
+    console = Console()
+    for table in _figure_tables(found):
+        console.print(table)
+    if target is not None:
+        made_by = {"file": file.name, "version": version("napari-staligner")}
+        write_text(json.dumps(made_by | found.to_dict(), indent=2) + "\n", target)
+        console.print(f"Written to {_escape(str(target))}", soft_wrap=True)
+
+
+def _figure_tables(found: Evaluation) -> Iterator[Any]:
+    """Figures overall with an embedding a column; by pair and by slice with a figure a column."""
+    from rich.table import Table
+
+    from napari_staligner.core.embeddings import TITLES
+    from napari_staligner.core.metrics import METRICS
+
+    frame = found.to_frame()
+    titles = {key: TITLES.get(key, key) for key in found.figures}
+    against = "" if found.labels is None else f", against obs {_escape(found.labels)}"
+    for scope, title in (("overall", "Overall"), ("pair", "By slice pair"), ("slice", "By slice")):
+        part = frame[frame["scope"] == scope]
+        metrics = [key for key in METRICS if key in set(part["metric"])]
+        if not metrics:
+            continue
+        table = Table(title=title + against)
+        if scope == "overall":
+            table.add_column("")
+            for key in found.figures:
+                table.add_column(_escape(titles[key]), justify="right")
+            wide = part.pivot(index="metric", columns="embedding", values="value")
+            for metric in metrics:
+                better = "↑" if METRICS[metric].higher_is_better else "↓"
+                values = (_figure(wide.loc[metric, key]) for key in found.figures)
+                table.add_row(f"{METRICS[metric].title} {better}", *values)
+        else:
+            table.add_column("slices" if scope == "pair" else "slice")
+            table.add_column("embedding")
+            for metric in metrics:
+                table.add_column(METRICS[metric].title, justify="right")
+            groups = part.groupby(["first", "second", "embedding"], sort=False)
+            for (first, second, key), rows in groups:
+                values = rows.set_index("metric")["value"].reindex(metrics)
+                name = f"{first} – {second}" if second else first
+                table.add_row(_escape(name), _escape(titles[key]), *map(_figure, values))
+        yield table
+
+
+def _figure(value: float) -> str:
+    return "–" if value != value else f"{value:.3f}"
 
 
 @app.command()
