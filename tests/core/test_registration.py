@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from napari_staligner.core.confidence import confidence_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.registration import apply, register_steps
 
@@ -80,19 +79,3 @@ def test_slices_are_chained_and_the_lost_one_is_centred_and_named():
         np.testing.assert_allclose(found.aligned[number * n : (number + 1) * n], points, atol=5)
     np.testing.assert_allclose(found.aligned[3 * n :].mean(axis=0), points.mean(axis=0))
     assert any(note and "'D'" in note for note in notes)
-
-
-def test_confidence_is_low_where_only_one_slice_lies():
-    rng = np.random.default_rng(0)
-    shared, lone = rng.normal(size=(600, 5)), rng.normal(size=(100, 5)) + 12
-    z = np.vstack([shared[:300], lone, shared[300:]]).astype(np.float32)
-    confidence = finish(confidence_steps(z, [400, 300]))
-    assert confidence.dtype == np.float32
-    assert confidence[300:400].max() < 0.05
-    assert np.median(np.delete(confidence, np.s_[300:400])) > 0.8
-    assert confidence.min() >= 0
-    assert confidence.max() <= 1
-
-
-def test_confidence_of_a_single_slice_is_zero():
-    assert not finish(confidence_steps(np.ones((5, 2), dtype=np.float32), [5])).any()
