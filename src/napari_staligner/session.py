@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.graph import SpatialGraph
+    from napari_staligner.core.presence import PresenceTable
     from napari_staligner.core.region_classes import Shape
     from napari_staligner.core.transfer import Proposal, TransferJob
     from napari_staligner.core.umap import Umap, UmapJob
@@ -491,6 +492,17 @@ class Session:
             domain: {name: int(count[i]) for name, count in counts.items()}
             for i, domain in enumerate(self.domains)
         }
+
+    def presence(self) -> PresenceTable | None:
+        """In which slices the domains are; tested anew where the record is of other domains.
+
+        Writes ``uns["staligner"]["presence"]``; ``None`` without domains.
+        """
+        from napari_staligner.core.presence import record_presence, recorded_presence
+
+        if self._result is None or not self.domains:
+            return None
+        return recorded_presence(self._result) or record_presence(self._result)
 
     def set_domains(self, labels: NDArray[np.integer[Any]], settings: Settings) -> None:
         """Take new labels (0, 1, … per row of the result); matching domains keep name and colour.

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import QAbstractItemView, QApplication, QDialogButtonBox, QL
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.domains import only_in
 from napari_staligner.core.progress import Progress
 from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy
@@ -27,6 +26,8 @@ from napari_staligner.widgets.domains import DomainsWidget
 
 LEFT, CTRL = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier
 SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+TOOL_TIP = Qt.ItemDataRole.ToolTipRole
 
 
 @pytest.fixture
@@ -176,8 +177,11 @@ def test_controls_show_how_the_domains_were_found(dock):
     assert not dock.smooth.isChecked()
 
 
-def test_a_domain_in_one_slice_only_is_marked(dock):
-    result = dock.session.result
+def test_a_domain_in_one_slice_only_is_marked(empty_dock):
+    dock = empty_dock
+    slices, result = fake_result((160, 150))
+    dock.session.add(slices)
+    dock.session.set_result(result)
     labels = np.arange(result.n_obs) % 3
     labels[(result.obs[K.SLICE] == "slice1").to_numpy() & (labels == 1)] = 3
     dock.session.set_domains(labels, dock.session.domain_settings)
@@ -185,22 +189,9 @@ def test_a_domain_in_one_slice_only_is_marked(dock):
     other = dock.session.result.obs[K.DOMAIN].astype(str).to_numpy()[labels == 0][0]
     assert dock.table.cell(lone, NAME).data(Role.NOTE) == "only in slice1"
     assert dock.table.cell(other, NAME).data(Role.NOTE) is None
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ({"a": {"x": 95, "y": 5}, "b": {"x": 50, "y": 150}}, {"a": "x"}),
-        ({"a": {"x": 94, "y": 6}, "b": {"x": 50, "y": 150}}, {}),
-        # One slice holds nearly all spots: most domains lie in it, which says nothing.
-        ({"a": {"x": 100, "y": 0}, "b": {"x": 900, "y": 50}}, {}),
-        ({"a": {"x": 100}, "b": {"x": 10}}, {}),
-        ({"a": {"x": 0, "y": 0}, "b": {"x": 10, "y": 10}}, {}),
-        ({}, {}),
-    ],
-)
-def test_only_in(counts, expected):
-    assert only_in(counts) == expected
+    assert "every other slice lacks it (q = 0.0" in dock.table.cell(lone, NAME).data(TOOL_TIP)
+    dock.session.rename_domain(lone, "accessory")
+    assert dock.table.cell("accessory", NAME).data(Role.NOTE) == "only in slice1"
 
 
 def test_headers_sort(dock, qtbot):

@@ -90,7 +90,7 @@ def _without_self(near: NDArray[np.int64]) -> NDArray[np.int64]:
     n, k = near.shape
     keep = near != np.arange(n)[:, None]
     keep[keep.all(axis=1), k - 1] = False
-    return near[keep].reshape(n, k - 1)
+    return np.asarray(near[keep].reshape(n, k - 1))
 
 
 def _incidence(near: NDArray[np.int64], n_columns: int) -> sparse.csr_matrix:
@@ -110,4 +110,4 @@ def _come_home(
         (out[start : start + BLOCK] @ back).multiply(home[start : start + BLOCK]).sum(axis=1)
         for start in range(0, n, BLOCK)
     ]
-    return np.asarray(np.concatenate(found), dtype=np.float64).ravel() / steps
+    return np.asarray(np.concatenate(found) / steps, dtype=np.float64).ravel()

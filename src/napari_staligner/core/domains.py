@@ -12,6 +12,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.mixture import mixture
 from napari_staligner.core.palette import categorical_colors
+from napari_staligner.core.presence import record_presence
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.settings import Settings
 
@@ -157,7 +158,8 @@ def record_domains(adata: AnnData, labels: NDArray[np.integer[Any]], settings: S
     ----------
     adata
         Integrated slices; sets ``obs["domain"]``, ``uns["domain_colors"]`` and, in
-        ``uns["staligner"]["params"]``, what the domains were found with.
+        ``uns["staligner"]["params"]``, what the domains were found with. Where there are slices
+        and coordinates, also sets ``uns["staligner"]["presence"]``.
     labels
         Shape (spots,): 0, 1, …
     settings
@@ -177,6 +179,8 @@ def record_domains(adata: AnnData, labels: NDArray[np.integer[Any]], settings: S
     params.pop("domains", None)
     if settings.domains is not None:
         params["domains"] = settings.domains
+    if K.SLICE in adata.obs and K.SPATIAL in adata.obsm:
+        record_presence(adata)
 
 
 def _inherit(

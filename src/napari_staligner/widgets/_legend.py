@@ -10,6 +10,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel,
 from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
 
+from napari_staligner.core.presence import Presence
 from napari_staligner.widgets._cells import CellDelegate, Role
 
 SWATCH, NAME, SPOTS, FIRST_SLICE = range(4)
@@ -19,12 +20,12 @@ _SLICE_WIDTHS = (62, 90)
 
 @dataclass(frozen=True)
 class LegendRow:
-    """What the legend says about one domain; ``only_in`` is a slice or empty."""
+    """What the legend says about one domain; ``specific`` is set where one slice alone has it."""
 
     name: str
     color: str
     counts: tuple[int, ...]
-    only_in: str
+    specific: Presence | None
     dimmed: bool
 
 
@@ -145,10 +146,15 @@ def _name(row: LegendRow, role: int) -> Any:
     if role == Role.SORT:
         # "10" after "9": names that are numbers come first, in their order.
         return f"{int(row.name):09d}" if row.name.isdecimal() else row.name.casefold()
-    if role == Role.NOTE and row.only_in:
-        return f"only in {row.only_in}"
+    specific = row.specific
+    if role == Role.NOTE and specific is not None:
+        return f"only in {specific.slice}"
     if role == Qt.ItemDataRole.ToolTipRole:
-        lone = f" At least 95 % of its spots lie in {row.only_in}." if row.only_in else ""
+        lone = ""
+        if specific is not None:
+            lone = (
+                f" It lies in {specific.slice}, every other slice lacks it (q = {specific.q:.2g})."
+            )
         return f"{row.name}: click to show it alone, double-click to rename it.{lone}"
     return None
 

@@ -26,7 +26,6 @@ from qtpy.QtWidgets import (
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.domains import only_in
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets._base import Dock
 from napari_staligner.widgets._history import DomainHistory
@@ -200,14 +199,15 @@ class DomainsWidget(Dock):
 
     def _show_legend(self) -> None:
         counts, colors = self.session.domain_counts(), self.session.domain_colors
-        isolated, lone = self.session.isolated, only_in(counts)
+        isolated, presence = self.session.isolated, self.session.presence()
+        lone = {} if presence is None else presence.specific()
         slices = list(next(iter(counts.values()), {}))
         rows = [
             LegendRow(
                 name=domain,
                 color=colors[domain],
                 counts=tuple(by_slice.values()),
-                only_in=lone.get(domain, ""),
+                specific=lone.get(domain),
                 dimmed=bool(isolated) and domain not in isolated,
             )
             for domain, by_slice in counts.items()
