@@ -228,17 +228,17 @@ def _domain_table(result: AnnData) -> Any:
     from rich.table import Table
 
     from napari_staligner import _keys as K
-    from napari_staligner.core.domains import only_in
+    from napari_staligner.core.presence import domain_presence, recorded_presence
 
     counts = pd.crosstab(result.obs[K.DOMAIN], result.obs[K.SLICE])
-    lone = only_in(counts.T.to_dict())
+    lone = (recorded_presence(result) or domain_presence(result)).specific()
     table = Table(title="Spots by domain and slice")
     table.add_column("domain")
     for name in counts.columns:
         table.add_column(_escape(str(name)), justify="right")
     table.add_column("")
     for domain, row in counts.iterrows():
-        mark = f"only in {lone[domain]}" if domain in lone else ""
+        mark = f"only in {lone[str(domain)].slice}" if str(domain) in lone else ""
         table.add_row(_escape(str(domain)), *map(str, row), _escape(mark))
     return table
 

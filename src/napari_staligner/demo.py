@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError, InputError
-from napari_staligner.core.domains import only_in
 from napari_staligner.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -160,7 +159,8 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Came
         session.layout = layout
         camera.take(f"domains-{layout}", viewer)
     session.layout = "grid"
-    alone = only_in(session.domain_counts())
+    presence = session.presence()
+    alone = {} if presence is None else presence.specific()
     if alone:
         session.isolated = alone
         camera.take("domains-of-one-slice", viewer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +18,6 @@ from napari_staligner.core.settings import Settings
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
-
-ONLY = 0.95
-# A slice with more than this of all spots holds most of any domain: nothing to point out.
-LARGE_SLICE = 0.8
 
 
 def find_domains(
@@ -206,29 +201,3 @@ def _inherit(
         names[i] = names[i] or next(free_names)
         colors[i] = colors[i] or next(free_colors, categorical_colors(k)[i])
     return names, colors
-
-
-def only_in(counts: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
-    """Domains that lie in one slice only, though other slices have their share of the spots.
-
-    Parameters
-    ----------
-    counts
-        Spots of each domain by slice.
-
-    Returns
-    -------
-    The slice of each such domain; domains that several slices have are left out.
-    """
-    sizes: dict[str, int] = {}
-    for by_slice in counts.values():
-        for name, n in by_slice.items():
-            sizes[name] = sizes.get(name, 0) + n
-    n_spots = sum(sizes.values())
-    found = {}
-    for domain, by_slice in counts.items():
-        name = max(by_slice, key=by_slice.__getitem__, default="")
-        n_domain = sum(by_slice.values())
-        if n_domain and by_slice[name] >= ONLY * n_domain and sizes[name] < LARGE_SLICE * n_spots:
-            found[domain] = name
-    return found
