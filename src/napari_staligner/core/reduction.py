@@ -132,13 +132,16 @@ def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -
         share_i, share_j = (1.0 / torch.bincount(rows, minlength=len(x))[rows] for rows in ends)
         weight = (0.5 * (share_i + share_j)).double()
         total = weight.sum()
-        apart = weight @ (x[match.first] - x[match.second]).double()
+        # Weights add up by spot first, so that no array of size matches × components is made.
+        balance = torch.bincount(match.first, weight, len(x))
+        balance -= torch.bincount(match.second, weight, len(x))
+        apart = balance.to(x.dtype) @ x
         laplacian[i, i] += total
         laplacian[j, j] += total
         laplacian[i, j] -= total
         laplacian[j, i] -= total
-        pull[i] += apart
-        pull[j] -= apart
+        pull[i] += apart.double()
+        pull[j] -= apart.double()
     # The pseudo-inverse leaves what no match decides at zero.
     offsets = torch.linalg.pinv(laplacian, hermitian=True) @ pull
     share = torch.tensor(sizes, dtype=torch.float64, device=x.device)

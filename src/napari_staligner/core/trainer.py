@@ -30,7 +30,9 @@ TILE_SPOTS = 16_384
 KEEP_BYTES = 1 << 30
 """Inputs and activations up to this size stay in memory from one pass to the next. Fixed, so that
 a run gives the same numbers on a machine with more or less memory."""
-OFFSET_ROUNDS = 2
+OFFSET_ROUNDS, OFFSET_SMALL = 2, 0.02
+"""Slices are moved and matched again up to so many times, while they move by more than this part
+of the length of a spot's input."""
 
 
 def find_device(name: str) -> torch.device:
@@ -176,10 +178,10 @@ class Trainer:
         if not (self.settings.offsets and self.input.scores is not None):
             return matches
         for _ in range(OFFSET_ROUNDS):
-            self.input.scores -= slice_offsets(
-                self.input.scores, matches, self.sizes
-            ).repeat_interleave(torch.tensor(self.sizes, device=self.device), 0)
+            moved = self.input.move(slice_offsets(self.input.scores, matches, self.sizes))
             self._kept.clear()
+            if moved < OFFSET_SMALL:
+                break
             matches = yield from self.matcher.find(self.embed().embedding, done, total)
         return matches
 
@@ -233,6 +235,7 @@ class Input:
 
     def __init__(self, data: Prepared, settings: Settings, device: torch.device) -> None:
         self.device = device
+        self._sizes = torch.tensor(data.sizes, device=device)
         self._expression = data.expression
         self.scores: Tensor | None = None
         if settings.components:
@@ -256,6 +259,15 @@ class Input:
         if self.scores is not None:
             return float(self.scores.double().square().sum())
         return float(np.square(self._expression.data, dtype=np.float64).sum())
+
+    def move(self, offsets: Tensor) -> float:
+        """Take an offset, a row for each slice, out of the scores.
+
+        Returns the largest, as a part of the root mean square length of a spot's scores.
+        """
+        assert self.scores is not None
+        self.scores -= offsets.repeat_interleave(self._sizes, 0)
+        return float(offsets.norm(dim=1).max().item() / self.width**0.5)
 
     def rows(self, tile: Tile) -> Tensor:
         """Rows of a tile's nodes, shape (nodes, width)."""
