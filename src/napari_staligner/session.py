@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.graph import SpatialGraph
+    from napari_staligner.core.markers import MarkerJob
     from napari_staligner.core.presence import PresenceTable
     from napari_staligner.core.region_classes import Shape
     from napari_staligner.core.transfer import Proposal, TransferJob
@@ -163,8 +164,8 @@ class Session:
     """Other domains are shown alone."""
     selection_changed = Signal()
     """``selection`` was set."""
-    lasso_changed = Signal()
-    """``lasso`` was set."""
+    legend_changed = Signal()
+    """``legend_shown`` was set."""
     umap_changed = Signal()
     """The result got a UMAP."""
     layout_changed = Signal()
@@ -192,7 +193,7 @@ class Session:
         self._scale = Scale()
         self._isolated: frozenset[str] = frozenset()
         self._selection: NDArray[np.intp] = _no_rows()
-        self._lasso = False
+        self._legend_shown = False
         self._layout: Layout = "grid"
         self._graph_shown = False
         self._attention = Overlay()
@@ -316,17 +317,15 @@ class Session:
             self.selection_changed.emit()
 
     @property
-    def lasso(self) -> bool:
-        """Whether dragging the mouse over the tissue selects spots, instead of moving the view."""
-        return self._lasso
+    def legend_shown(self) -> bool:
+        """Whether the legend of the colours lies over the canvas."""
+        return self._legend_shown
 
-    @lasso.setter
-    def lasso(self, value: bool) -> None:
-        if value != self._lasso:
-            self._lasso = value
-            if value:
-                self.tool = ""
-            self.lasso_changed.emit()
+    @legend_shown.setter
+    def legend_shown(self, value: bool) -> None:
+        if value != self._legend_shown:
+            self._legend_shown = value
+            self.legend_changed.emit()
 
     @property
     def isolated(self) -> frozenset[str]:
@@ -454,7 +453,7 @@ class Session:
         self.path = None
         self.proposal = None
         self._isolated = frozenset()
-        self.selection, self.lasso, self.tool = _no_rows(), False, ""
+        self.selection, self.tool = _no_rows(), ""
         computed = self._color_by.key == K.DOMAIN or is_annotation(self._color_by.key)
         if self._color_by.kind in ("attention", "obsm") or computed:
             self._color_by = ColorBy()
@@ -605,8 +604,6 @@ class Session:
     def tool(self, value: Tool) -> None:
         if value != self._tool:
             self._tool = value
-            if value:
-                self.lasso = False
             self.tool_changed.emit()
 
     @property
@@ -748,6 +745,23 @@ class Session:
             tuple(self._rows.values()),
             int(self._params().get("seed", 0)),
         )
+
+    def marker_job(
+        self, inside: NDArray[np.integer[Any]], against: NDArray[np.integer[Any]]
+    ) -> MarkerJob:
+        """Copy what finding genes that mark rows of the result, against others, needs.
+
+        Raises
+        ------
+        InputError
+            There is no result, or these rows cannot be compared.
+        """
+        from napari_staligner.core.markers import marker_job
+
+        if self._result is None:
+            raise InputError("There are no integrated slices to compare: integrate first.")
+        layer = self._params().get("counts_layer") or None
+        return marker_job(self._result, inside, against, layer=layer)
 
     def _expression(self, result: AnnData) -> Any:
         """Matrix that the result was integrated from; ``None`` if it lacks that."""

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 
 import pytest
-from fakes import fake_slice
-from qtpy.QtWidgets import QDockWidget
+from fakes import fake_result, fake_slice
+from psygnal import SignalInstance
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication, QDockWidget
 
+from napari_staligner.layers import open_session
+from napari_staligner.session import Session
 from napari_staligner.widgets.integrate import IntegrateWidget
 from napari_staligner.widgets.slices import SlicesWidget
 from napari_staligner.widgets.workbench import DOCKS, open_workbench
@@ -40,7 +45,7 @@ def test_docks_are_tabs_with_slices_in_front(viewer, qtbot):
         dock.windowTitle().split(" (")[0]
         for dock in window.tabifiedDockWidgets(frame(opened["Slices"]))
     }
-    assert tabs == {"Integrate", "Domains", "Attention"}
+    assert tabs == set(DOCKS[1:])
     assert len({id(widget.session) for widget in opened.values()}) == 1
 
 
@@ -78,3 +83,52 @@ def test_nothing_is_left_of_a_dock_that_was_closed(make_napari_viewer_proxy, qtb
         gc.collect()
     assert gone() is None
     session.add([("a", fake_slice(20))])
+
+
+def close_all(viewer):
+    for widget in docks(viewer).values():
+        frame(widget).destroyOnClose()
+    for _ in range(2):
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        gc.collect()
+
+
+def what_there_is(viewer, session):
+    """Count what a dock could leave behind."""
+    signals = [name for name, value in vars(Session).items() if hasattr(value, "signature")]
+    connected = [getattr(session, name) for name in signals]
+    assert len(connected) > 10
+    assert all(isinstance(signal, SignalInstance) for signal in connected)
+    return {
+        "layers": [layer.name for layer in viewer.layers],
+        "connections": sum(map(len, connected)),
+        "callbacks": len(viewer.mouse_drag_callbacks) + len(viewer.mouse_move_callbacks),
+        "listeners": len(viewer.layers.events.inserted.callbacks),
+        "threads": threading.active_count(),
+        "windows": len(QApplication.topLevelWidgets()),
+        "widgets": len(QApplication.allWidgets()),
+    }
+
+
+def test_opening_and_closing_twenty_times_leaves_nothing(viewer, qtbot):
+    session = open_session(viewer)
+    slices, result = fake_result()
+    session.add(slices)
+    session.set_result(result)
+    session.legend_shown = True
+    before = what_there_is(viewer, session)
+    rounds = []
+    for _ in range(20):
+        opened = open_workbench(viewer)
+        assert tuple(opened) == DOCKS
+        del opened
+        qtbot.waitUntil(
+            lambda: len(session.graphs) == 2
+        )  # the Slices dock counts neighbours in a thread
+        close_all(viewer)
+        rounds.append(what_there_is(viewer, session))
+    for kind in ("layers", "connections", "callbacks", "listeners", "windows"):
+        assert rounds[-1][kind] == before[kind], kind
+    # Qt and the libraries keep some of what the first round made.
+    for kind in ("threads", "widgets"):
+        assert rounds[-1][kind] <= rounds[1][kind], kind

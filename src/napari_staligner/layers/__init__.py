@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from napari_staligner.layers.colors import Legend, Painting, paint
+from napari_staligner.layers.picking import describe
 from napari_staligner.layers.tissue import Tissue
 from napari_staligner.session import Session
 
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
 
     from napari_staligner.io.layer_data import LayerData
 
-__all__ = ["Legend", "Painting", "legend", "open_session", "painting", "sample_olfactory_bulb"]
+__all__ = [
+    "Legend",
+    "Painting",
+    "describe",
+    "legend",
+    "open_session",
+    "painting",
+    "sample_olfactory_bulb",
+]
 
 _open: WeakKeyDictionary[napari.Viewer, tuple[Session, Tissue]] = WeakKeyDictionary()
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from napari.layers import Layer
 
+    from napari_staligner.layers.colors import Painting
     from napari_staligner.layers.tissue import Tissue
+    from napari_staligner.session import Session
 
 CLICK = 4
 """A mouse that moved fewer pixels between press and release has clicked, not dragged."""
@@ -116,7 +118,9 @@ class Picking:
 
     def _on_mouse_moved(self, viewer: napari.Viewer, event: Any) -> None:
         spot = self.spot_at(viewer, event.position, _cell(event))
-        self._text = "" if spot is None else self._describe(spot)
+        self._text = (
+            "" if spot is None else describe(self._tissue.session, self._tissue.painting, spot)
+        )
         if self._text:
             viewer.status = self._text
 
@@ -126,17 +130,28 @@ class Picking:
         if viewer is not None and self._text and viewer.mouse_over_canvas:
             viewer.status = self._text
 
-    def _describe(self, spot: Spot) -> str:
-        session, painting = self._tissue.session, self._tissue.painting
-        parts = [spot.slice, str(session.slices[spot.slice].obs_names[spot.row])]
-        rows = session.rows(spot.slice)
-        if rows is not None and session.result is not None and K.DOMAIN in session.result.obs:
-            parts.append(f"domain {session.result.obs[K.DOMAIN].iloc[rows[spot.row]]}")
-        values, title = painting.values.get(spot.slice), painting.legend.title
-        if values is not None and title not in (K.SLICE, K.DOMAIN):
-            value = values[spot.row]
-            parts.append(f"{title} {value if isinstance(value, str) else f'{value:.4g}'}")
-        return " · ".join(parts)
+
+def describe(session: Session, painting: Painting, spot: Spot) -> str:
+    """Say slice, name, domain and value of a spot.
+
+    Parameters
+    ----------
+    session
+        Whose spot it is.
+    painting
+        Present colours and values of the spots.
+    spot
+        The spot.
+    """
+    parts = [spot.slice, str(session.slices[spot.slice].obs_names[spot.row])]
+    rows = session.rows(spot.slice)
+    if rows is not None and session.result is not None and K.DOMAIN in session.result.obs:
+        parts.append(f"domain {session.result.obs[K.DOMAIN].iloc[rows[spot.row]]}")
+    values, title = painting.values.get(spot.slice), painting.legend.title
+    if values is not None and title not in (K.SLICE, K.DOMAIN):
+        value = values[spot.row]
+        parts.append(f"{title} {value if isinstance(value, str) else f'{value:.4g}'}")
+    return " · ".join(parts)
 
 
 def _cell(event: Any) -> tuple[int, int] | None:
