@@ -191,3 +191,32 @@ def test_evaluate_refuses_what_it_cannot_use(files, result_file, tmp_path):
     refused(run("evaluate", result_file, "--embedding", "scVI", *out), "obsm['scVI']")
     refused(run("evaluate", result_file, "--json", tmp_path / "no" / "f.json"), "does not exist")
     assert not target.exists()
+
+
+def test_register_writes_beside_and_in_place(files, tmp_path):
+    out, other = tmp_path / "out.h5ad", tmp_path / "other.h5ad"
+    run("integrate", *files, "-o", out, *QUICK, "--domains", 3)
+    before = out.read_bytes()
+    outcome = run("register", out, "--model", "similarity", "--reference", "B", "-o", other)
+    assert outcome.exit_code == 0, outcome.output
+    assert "Residuals in spot spacings" in outcome.output
+    assert out.read_bytes() == before
+    adata = ad.read_h5ad(other)
+    assert adata.uns["staligner"]["registration"]["model"] == "similarity"
+    assert adata.uns["staligner"]["transforms"]["B"].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert adata.obs["registration_residual"].dtype == "float32"
+    assert run("register", other, "--landmark", "1", "--landmark", "2").exit_code == 0
+    kept = ad.read_h5ad(other).uns["staligner"]["registration"]
+    assert (kept["model"], kept["landmarks"].tolist()) == ("rigid", ["1", "2"])
+
+
+def test_what_register_cannot_use_is_one_sentence(files, tmp_path):
+    out = tmp_path / "out.h5ad"
+    run("integrate", *files, "-o", out, *QUICK, "--domains", 3)
+    before = out.read_bytes()
+    refused(run("register", files[0]), "A.h5ad", "integrate them first")
+    refused(run("register", tmp_path / "none.h5ad"), "There is no file")
+    refused(run("register", out, "--reference", "X"), "'X'", "'A', 'B'")
+    refused(run("register", out, "--landmark", "lake"), "'lake'", "'1'")
+    refused(run("register", out, "-o", tmp_path / "no" / "out.h5ad"), "does not exist")
+    assert out.read_bytes() == before

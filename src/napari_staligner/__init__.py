@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.domains import find_domains as find_domains
     from napari_staligner.core.evaluation import evaluate as evaluate
     from napari_staligner.core.integrate import integrate as integrate
+    from napari_staligner.core.registration import register as register
     from napari_staligner.core.settings import Settings as Settings
     from napari_staligner.io.h5ad import read_slices as read_slices
     from napari_staligner.io.h5ad import write_result as write_result
@@ -27,6 +28,7 @@ _WHERE = {
     "find_domains": "core.domains",
     "integrate": "core.integrate",
     "read_slices": "io.h5ad",
+    "register": "core.registration",
     "simulated_olfactory_bulb": "samples",
     "write_result": "io.h5ad",
 }

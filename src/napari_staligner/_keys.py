@@ -24,6 +24,11 @@ SPATIAL: Final = "spatial"
 the tissue images in ``uns``."""
 SPATIAL_ALIGNED: Final = "spatial_aligned"
 """``obsm``, float64 (spots, 2): coordinates in the frame of the reference slice."""
+RESIDUAL: Final = "registration_residual"
+"""``obs``, float32, in spacings of the reference: how far a spot lies from its counterpart in the
+slices it was registered with; NaN where these have no tissue."""
+SHIFT: Final = "registration_shift"
+"""``obsm``, float64 (spots, 2), in the frame of the reference: from a spot to its counterpart."""
 UMAP: Final = "X_umap"
 """``obsm``, float32 (spots, 2): UMAP of the embedding (scanpy's name)."""
 UMAP_BEFORE: Final = "X_umap_unintegrated"
@@ -50,9 +55,9 @@ USED_GENE: Final = "used_by_staligner"
 IN_SLICE: Final = "in_slice"
 """``varm``, bool (genes, slices): the gene was in the slice; absent genes are zeros in ``X``."""
 STALIGNER: Final = "staligner"
-"""``uns``, dict: ``params``, ``version``, ``loss``, ``transforms``, ``slices``, ``pairs``,
-``domains``, ``notes``, ``annotations`` (every edit: who, when, how, which spots, what was drawn),
-and the two below."""
+"""``uns``, dict: ``params``, ``version``, ``loss``, ``transforms``, ``registration``, ``slices``,
+``pairs``, ``domains``, ``notes``, ``annotations`` (every edit: who, when, how, which spots, what
+was drawn), and the two below."""
 RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
 """In ``uns["staligner"]``, dict: of each slice, the mean over spots and used genes of the squared
 error of log-normalised expression after the last step."""

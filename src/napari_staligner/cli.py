@@ -1,4 +1,4 @@
-"""The shell: integrate, evaluate, view, demo, info."""
+"""The shell: integrate, evaluate, register, view, demo, info."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.registration import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
 
 if TYPE_CHECKING:
@@ -332,6 +333,71 @@ def _figure_tables(found: Evaluation) -> Iterator[Any]:
 
 def _figure(value: float) -> str:
     return "–" if value != value else f"{value:.3f}"
+
+
+@app.command()
+def register(
+    result: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    landmark: Annotated[
+        list[str] | None,
+        typer.Option(help="Domain whose spots are compared; may be given again. [default: all]"),
+    ] = None,
+    model: Annotated[
+        Model, typer.Option(help="What the slices may do besides moving, turning and mirroring.")
+    ] = Model.RIGID,
+    reference: Annotated[
+        str | None, typer.Option(help="Slice that stays. [default: the first]", metavar="SLICE")
+    ] = None,
+    nonrigid: Annotated[
+        bool, typer.Option("--nonrigid", help="Displace the spots smoothly as a last step.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where the result goes. [default: the same file]"),
+    ] = None,
+) -> None:
+    """Bring integrated slices into one frame, and say how far apart they still are."""
+    with _sentences():
+        choice = Choice(model, tuple(landmark or ()), reference, nonrigid, seed)
+        _register(result, output or result, choice)
+
+
+def _register(source: Path, target: Path, choice: Choice) -> None:
+    from napari_staligner.core.registration import (
+        record_registration,
+        register_steps,
+        registration_job,
+    )
+    from napari_staligner.io.h5ad import check_target, read_any, write_result
+
+    check_target(target)
+    kind, content = read_any(source)
+    if kind != "result":
+        raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")
+    registered = _with_bar(register_steps(registration_job(content, choice)))
+    record_registration(content, registered, choice)
+    write_result(content, target)
+    console = Console()
+    console.print(_residual_table(content))
+    console.print(f"Written to {_escape(str(target))}", soft_wrap=True)
+
+
+def _residual_table(result: AnnData) -> Any:
+    from rich.table import Table
+
+    from napari_staligner import _keys as K
+
+    table = Table(title="Residuals in spot spacings")
+    for column in ("slice", "median", "90 %", "compared", "bending"):
+        table.add_column(column, justify="left" if column == "slice" else "right")
+    bending = result.uns[K.STALIGNER]["registration"]["bending"]
+    for name, values in result.obs[K.RESIDUAL].groupby(result.obs[K.SLICE], observed=False):
+        share = f"{values.notna().mean():.0%}"
+        figures = [f"{values.quantile(q):.2f}" if values.notna().any() else "–" for q in (0.5, 0.9)]
+        bent = f"{bending[name]:.2g}" if name in bending else "–"
+        table.add_row(_escape(str(name)), *figures, share, bent)
+    return table
 
 
 @app.command()

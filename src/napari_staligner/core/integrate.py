@@ -64,7 +64,8 @@ def integrate(
     -------
     All spots of all slices, all genes. ``X``, ``layers`` and ``var`` hold what the slices hold;
     added are ``obs["slice"]``, ``obs["domain"]``, ``obs["alignment_confidence"]``,
-    ``obsm["STAligner"]``, ``obsm["spatial_aligned"]``, ``obsp["spatial_connectivities"]``,
+    ``obs["registration_residual"]``, ``obsm["STAligner"]``, ``obsm["spatial_aligned"]``,
+    ``obsm["registration_shift"]``, ``obsp["spatial_connectivities"]``,
     ``obsp["spatial_distances"]``, ``obsp["attention"]``, ``obsp["mutual_neighbors"]``,
     ``var["used_by_staligner"]``, ``varm["in_slice"]``, ``uns["domain_colors"]`` and
     ``uns["staligner"]``.
@@ -137,8 +138,9 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     from napari_staligner.core.confidence import confidence_steps
     from napari_staligner.core.domains import domain_steps, record_domains
     from napari_staligner.core.graph import graph_steps
-    from napari_staligner.core.registration import register_steps
+    from napari_staligner.core.registration import RegistrationJob, register_steps
     from napari_staligner.core.training import Prepared, train
+    from napari_staligner.core.triplets import pairs_of
 
     epochs = settings.pretrain_epochs + settings.epochs
     part = max(len(slices), epochs // 40)
@@ -160,9 +162,14 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     labels = yield from ledger.follow(
         domain_steps(trained.embedding, connectivities, settings), part
     )
-    registered = yield from ledger.follow(
-        register_steps(places, trained.embedding, trained.mutual, settings.seed), part
+    job = RegistrationJob(
+        places,
+        trained.embedding,
+        trained.mutual,
+        pairs=tuple((names[i], names[j]) for i, j in pairs_of(names, settings)),
+        seed=settings.seed,
     )
+    registered = yield from ledger.follow(register_steps(job), part)
     confidence = yield from ledger.follow(confidence_steps(trained.embedding, data.sizes), part)
     adata = concatenate(slices, genes)
     adata.obs[K.CONFIDENCE] = confidence
@@ -301,11 +308,11 @@ def _record(
     notes: Sequence[str],
 ) -> None:
     """Write all slots but the domains."""
+    from napari_staligner.core.registration import Choice, record_registration
     from napari_staligner.core.triplets import pairs_of
 
     names = list(graphs)
     adata.obsm[K.EMBEDDING] = trained.embedding
-    adata.obsm[K.SPATIAL_ALIGNED] = registered.aligned
     adata.obsp[K.CONNECTIVITIES] = _stack(graphs, "connectivities")
     adata.obsp[K.DISTANCES] = _stack(graphs, "distances")
     adata.obsp[K.ATTENTION] = trained.attention
@@ -315,12 +322,12 @@ def _record(
         "params": _plain(settings),
         "version": version("napari-staligner"),
         "loss": {"reconstruction": trained.reconstruction, "triplet": trained.triplet},
-        "transforms": registered.transforms,
         "slices": np.array(names, dtype=object),
         "pairs": np.array(pairs, dtype=object).reshape(-1, 2),
         "radius": {name: graph.radius for name, graph in graphs.items() if graph.radius},
         "notes": np.array(list(notes), dtype=object),
     }
+    record_registration(adata, registered, Choice(seed=settings.seed))
 
 
 def _plain(settings: Settings) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def slices_of_result(result: AnnData) -> Named:
 
     slices: Named = []
     present = np.asarray(result.varm[K.IN_SLICE]) if K.IN_SLICE in result.varm else None
-    computed = {K.SLICE, K.DOMAIN, K.CONFIDENCE, K.DISAGREEMENT}
+    computed = {K.SLICE, K.DOMAIN, K.CONFIDENCE, K.RESIDUAL, K.DISAGREEMENT}
     computed |= {str(column) for column in result.obs if is_annotation(column)}
     for number, name in enumerate(result.obs[K.SLICE].cat.categories):
         rows = (result.obs[K.SLICE] == name).to_numpy()

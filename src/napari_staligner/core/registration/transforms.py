@@ -1,0 +1,130 @@
+"""3 × 3 matrices in the plane: how they are applied, fitted and parametrised."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Matrix = NDArray[np.float64]
+
+
+class Model(StrEnum):
+    """What a transform may do besides moving: turn and mirror, also scale, also shear."""
+
+    RIGID = "rigid"
+    SIMILARITY = "similarity"
+    AFFINE = "affine"
+
+
+FEWEST_POINTS = {Model.RIGID: 2, Model.SIMILARITY: 2, Model.AFFINE: 3}
+"""Pairs of points that determine a transform of each model."""
+
+
+def apply(transform: Matrix, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Transform points.
+
+    Parameters
+    ----------
+    transform
+        Shape (3, 3): takes (x, y, 1) as a column to the new place.
+    points
+        Shape (spots, 2).
+    """
+    return np.asarray(points @ transform[:2, :2].T + transform[:2, 2], dtype=np.float64)
+
+
+def shifted(by: NDArray[np.floating]) -> Matrix:
+    """Matrix that moves by (x, y)."""
+    matrix = np.eye(3)
+    matrix[:2, 2] = by
+    return matrix
+
+
+def turned(degrees: float, *, mirrored: bool = False) -> Matrix:
+    """Matrix that mirrors x, if asked, and then turns from x to y about the origin."""
+    angle = np.deg2rad(degrees)
+    matrix = np.eye(3)
+    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    if mirrored:
+        matrix[:2, 0] *= -1
+    return matrix
+
+
+def about(center: NDArray[np.floating], matrix: Matrix) -> Matrix:
+    """The same matrix, with a point (x, y) as its origin."""
+    return shifted(center) @ matrix @ shifted(-np.asarray(center))
+
+
+def fit_points(moving: NDArray[np.floating], fixed: NDArray[np.floating], model: Model) -> Matrix:
+    """Least-squares transform that takes points onto others, one by one.
+
+    Rigid and similarity try both handednesses (Kabsch). The scale of a similarity is the ratio
+    of the spreads, which is the same looked at from either side.
+
+    Parameters
+    ----------
+    moving, fixed
+        Shape (points, 2) each.
+    model
+        What the transform may do.
+    """
+    if model is Model.AFFINE:
+        solved, *_ = np.linalg.lstsq(
+            np.column_stack([moving, np.ones(len(moving))]), fixed, rcond=None
+        )
+        return np.vstack([solved.T, [0.0, 0.0, 1.0]])
+    a, b = moving - moving.mean(axis=0), fixed - fixed.mean(axis=0)
+    u, sizes, vt = np.linalg.svd(a.T @ b)
+    # The better of the two handednesses is the one that the singular vectors bring themselves.
+    linear = (u @ vt).T
+    if len(moving) < 3 or sizes[1] <= 1e-9 * sizes[0]:
+        # Points on a line: they do not tell a mirror image, so there is none.
+        linear = (u @ np.diag([1.0, np.sign(np.linalg.det(u @ vt))]) @ vt).T
+    if model is Model.SIMILARITY:
+        linear = linear * np.sqrt(np.square(b).sum() / np.square(a).sum())
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = fixed.mean(axis=0) - linear @ moving.mean(axis=0)
+    return matrix
+
+
+def parameters(model: Model) -> int:
+    """Number of parameters of :func:`small`: the move, and what the model adds."""
+    return {Model.RIGID: 3, Model.SIMILARITY: 4, Model.AFFINE: 6}[model]
+
+
+def small(values: NDArray[np.float64], model: Model) -> tuple[Matrix, NDArray[np.float64]]:
+    """A transform near the identity, and its derivatives.
+
+    Parameters
+    ----------
+    values
+        Move in x and y, then the angle (rigid), the logarithm of the scale (similarity), or
+        the four entries of the linear part minus the identity (affine).
+    model
+        What the transform may do.
+
+    Returns
+    -------
+    Shape (3, 3), and the derivative by each value, shape (values, 3, 3).
+    """
+    matrix, slopes = np.eye(3), np.zeros((len(values), 3, 3))
+    matrix[:2, 2] = values[:2]
+    slopes[0, 0, 2] = slopes[1, 1, 2] = 1.0
+    if model is Model.AFFINE:
+        matrix[:2, :2] += values[2:].reshape(2, 2)
+        for k in range(4):
+            slopes[2 + k, k // 2, k % 2] = 1.0
+        return matrix, slopes
+    scale = np.exp(values[3]) if model is Model.SIMILARITY else 1.0
+    cos, sin = np.cos(values[2]), np.sin(values[2])
+    matrix[:2, :2] = scale * np.array([[cos, -sin], [sin, cos]])
+    slopes[2, :2, :2] = scale * np.array([[-sin, -cos], [cos, -sin]])
+    if model is Model.SIMILARITY:
+        slopes[3, :2, :2] = matrix[:2, :2]
+    return matrix, slopes
