@@ -1,7 +1,7 @@
 # Thin: each target is a line or two that a person could type. The set-up is scripts/setup.sh.
 # PYTHON=python3.12 and PIP_ARGS='--extra-index-url …' are handed to it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs clean
+.PHONY: help setup demo test lint docs bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -19,6 +19,9 @@ lint: setup ## ruff, mypy and the manifest
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/npe2 validate napari.yaml
+
+bench: setup ## time and memory against the published trainer written plainly
+	.venv/bin/python -W ignore benchmarks/engine.py
 
 docs: setup ## take the pictures of the documentation
 	scripts/with_display.sh --hidden .venv/bin/python scripts/make_screenshots.py

@@ -137,6 +137,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     """
     from napari_staligner.core.confidence import confidence_steps
     from napari_staligner.core.domains import domain_steps, record_domains
+    from napari_staligner.core.estimate import check_memory, estimate
     from napari_staligner.core.graph import graph_steps
     from napari_staligner.core.registration import RegistrationJob, register_steps
     from napari_staligner.core.training import Prepared, train
@@ -158,6 +159,10 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         np.concatenate(list(places.values())).astype(np.float64),
         log_depth(slices, settings.counts_layer),
     )
+    need = estimate(data, settings)
+    check_memory(need)
+    # Said, but not kept with the result: it tells of this machine at this moment.
+    yield Progress("estimate", ledger.done, ledger.total, note=str(need))
     trained = yield from ledger.follow(train(data, settings), epochs)
     labels = yield from ledger.follow(
         domain_steps(trained.embedding, connectivities, settings), part
