@@ -80,7 +80,14 @@ def test_the_frame_and_the_dictionary_hold_the_same(result):
 
 def test_without_labels(result):
     found = evaluate(result, embeddings=["STAligner"])
-    assert set(found.figures["STAligner"].overall) == {"ilisi", "kbet", "batch_asw", "chaos", "pas"}
+    assert set(found.figures["STAligner"].overall) == {
+        "ilisi",
+        "ilisi_unweighted",
+        "kbet",
+        "batch_asw",
+        "chaos",
+        "pas",
+    }
     assert E.NO_LABELS in found.notes
 
 
@@ -149,3 +156,18 @@ def test_bad_input(result):
     del result.obs[K.SLICE]
     with pytest.raises(InputError, match="no obs\\['slice'\\]"):
         evaluate(result)
+
+
+def test_unweighted_lisi_is_the_plain_index_of_the_89_others(result):
+    from sklearn.neighbors import NearestNeighbors
+
+    overall = evaluate(result, "region", ["STAligner"]).figures["STAligner"].overall
+    near = NearestNeighbors(n_neighbors=90).fit(result.obsm[K.EMBEDDING]).kneighbors()[1][:, :89]
+    for metric, column, scale in (
+        ("ilisi_unweighted", K.SLICE, lambda index: (index - 1) / 2),
+        ("clisi_unweighted", "region", lambda index: 2 - index),
+    ):
+        codes = pd.factorize(result.obs[column])[0]
+        shares = np.stack([(codes[near] == code).mean(axis=1) for code in np.unique(codes)])
+        index = np.median(1 / np.square(shares).sum(axis=0))
+        assert overall[metric] == pytest.approx(scale(index))

@@ -430,7 +430,8 @@ class _Scope:
         self.shares = np.bincount(job.slice_of, minlength=len(job.slices))[list(among)] / len(
             self.rows
         )
-        self.ilisi, self.clisi = np.full((2, len(self.rows)), np.nan)
+        # Weighted, then unweighted.
+        self.ilisi, self.clisi = np.full((2, 2, len(self.rows)), np.nan)
         self.accepted = np.zeros(len(self.rows), dtype=bool)
         self.graph = np.zeros((len(self.rows), min(M.GRAPH_NEIGHBORS, len(self.rows))), np.int32)
 
@@ -446,32 +447,39 @@ class _Scope:
         usable = near != rows[:, None]
         perplexity = max(near.shape[1] // 3, 1)
         weights = M.neighbor_weights(distance, usable, perplexity)
-        self.ilisi[at] = M.inverse_simpson(weights, slices, len(self.among))
+        for found, w in zip(self.ilisi, (weights, _even(usable)), strict=True):
+            found[at] = M.inverse_simpson(w, slices, len(self.among))
         self.accepted[at] = M.kbet_accepts(slices[:, : M.KBET_NEIGHBORS], self.shares)
         self.graph[at] = self.number[near[:, : M.GRAPH_NEIGHBORS]]
         if self.job.labels is not None:
             labels = self.job.labels[near]
             if (labels < 0).any():
-                weights = M.neighbor_weights(distance, usable & (labels >= 0), perplexity)
+                usable = usable & (labels >= 0)
+                weights = M.neighbor_weights(distance, usable, perplexity)
             known = self.job.labels[rows] >= 0
-            found = M.inverse_simpson(weights, labels, int(self.job.labels.max()) + 1)
-            self.clisi[at[known]] = found[known]
+            n_labels = int(self.job.labels.max()) + 1
+            for found, w in zip(self.clisi, (weights, _even(usable)), strict=True):
+                found[at[known]] = M.inverse_simpson(w, labels, n_labels)[known]
 
     def figures(self) -> dict[str, float]:
         """What was gathered, scaled to 0..1."""
         n, nan = len(self.among), float("nan")
-        found = {
-            "ilisi": (float(np.nanmedian(self.ilisi)) - 1) / (n - 1) if n > 1 else nan,
-            "kbet": float(self.accepted.mean()) if n > 1 else nan,
-        }
+        found = {"kbet": float(self.accepted.mean()) if n > 1 else nan}
+        for key, lisi in zip(("ilisi", "ilisi_unweighted"), self.ilisi, strict=True):
+            found[key] = (float(np.nanmedian(lisi)) - 1) / (n - 1) if n > 1 else nan
         if self.job.labels is not None:
             labels = self.job.labels[self.rows]
             k = len(np.unique(labels[labels >= 0]))
-            known = np.isfinite(self.clisi)
-            pure = k > 1 and known.any()
-            found["clisi"] = (k - float(np.median(self.clisi[known]))) / (k - 1) if pure else nan
+            for key, lisi in zip(("clisi", "clisi_unweighted"), self.clisi, strict=True):
+                known = lisi[np.isfinite(lisi)]
+                pure = k > 1 and len(known)
+                found[key] = (k - float(np.median(known))) / (k - 1) if pure else nan
             found["graph_connectivity"] = M.graph_connectivity(self.graph, labels)
         return found
+
+
+def _even(usable: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.asarray(usable / np.maximum(usable.sum(axis=1, keepdims=True), 1))
 
 
 def _neighborhoods(

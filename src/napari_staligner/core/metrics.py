@@ -51,6 +51,9 @@ class Metric:
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "ilisi": Metric("iLISI", "Mixing of the slices among the 90 nearest spots; 1 is even."),
+        "ilisi_unweighted": Metric(
+            "iLISI, unweighted", "The same with all 90 nearest spots counting alike."
+        ),
         "kbet": Metric(
             "kBET", "Share of spots whose 50 nearest have the slices in their overall proportions."
         ),
@@ -65,6 +68,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "clisi": Metric(
             "cLISI",
             "Purity of the labels among the 90 nearest spots; 1 is pure.",
+            needs_labels=True,
+        ),
+        "clisi_unweighted": Metric(
+            "cLISI, unweighted",
+            "The same with all 90 nearest spots counting alike.",
             needs_labels=True,
         ),
         "label_asw": Metric(
