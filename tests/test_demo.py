@@ -55,7 +55,8 @@ def test_the_demo_runs_through_the_docks_and_leaves_pictures(project, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     names = done.stdout.split()
-    for step in ("slices", "running", "integrated", "domains-grid", "domains-stack", "attention"):
+    steps = "slices running integrated domains-grid domains-stack attention explore-markers"
+    for step in steps.split():
         assert any(name.endswith(f"-{step}.png") for name in names), names
     sizes = [(tmp_path / "pictures" / name).stat().st_size for name in names]
     assert min(sizes) > 20_000

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.settings import Settings
 
@@ -151,8 +152,8 @@ def _integrate(
 
 
 def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Camera) -> None:
-    """Domains in the three layouts, one alone, then the attention."""
-    domains, attention = docks["Domains"], docks["Attention"]
+    """Domains in the three layouts, one alone, then the attention and, for pictures, the UMAP."""
+    domains, attention, explore = docks["Domains"], docks["Attention"], docks["Explore"]
     session = domains.session
     _raise(domains)
     for layout in ("grid", "mosaic", "stack"):
@@ -169,7 +170,29 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Came
     session.attention = replace(session.attention, shown=True, strongest=3)
     camera.take("attention", viewer)
     session.attention = replace(session.attention, shown=False)
+    if camera.folder is not None:
+        _explore(viewer, explore, camera)
     _raise(domains)
+
+
+def _explore(viewer: napari.Viewer, explore: QWidget, camera: _Camera) -> None:
+    """The UMAP before and after integration, and the gene that marks a domain best."""
+    from napari_staligner.session import ColorBy
+
+    session, umap, markers = explore.session, explore.umap, explore.markers
+    _raise(explore)
+    session.legend_shown = True
+    umap.compute.click()
+    _wait(umap.compute.isEnabled)
+    session.color_by = ColorBy("obs", K.SLICE)
+    camera.take("explore-slices", viewer)
+    markers.region.setCurrentIndex(markers.region.findData(session.domains[-1]))
+    markers.find.click()
+    _wait(markers.find.isEnabled)
+    markers.table.selectRow(0)
+    camera.take("explore-markers", viewer)
+    session.legend_shown = False
+    session.color_by = ColorBy("obs", K.DOMAIN)
 
 
 def _add_layer(viewer: napari.Viewer, data: tuple) -> None:

@@ -184,7 +184,10 @@ class Tissue:
         for name, rgba in self.painting.rgba.items():
             layer = self.layers.get(name, {}).get("spots")
             if layer is not None and len(layer.data) == len(rgba):
-                layer.face_color = rgba
+                # Drawing answers both the layer's signal and that of its colours, and sends all
+                # spots to the GPU each time: once is enough.
+                with layer.events.face_color.blocker():
+                    layer.face_color = rgba
 
     def _on_domains_changed(self) -> None:
         self._recolor()

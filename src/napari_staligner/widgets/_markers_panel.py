@@ -181,6 +181,7 @@ class MarkersPanel(QWidget):
         self.said.emit("", False)
         self.bar.setRange(0, 0)
         self._runner.start(steps, "Finding markers")
+        self.find.setEnabled(False)
         self._place.setCurrentIndex(1)
 
     def _on_cancel_clicked(self) -> None:

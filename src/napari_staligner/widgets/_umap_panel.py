@@ -174,6 +174,7 @@ class UmapPanel(QWidget):
             return umap_steps(job)
 
         self.bar.setRange(0, 0)
+        self.compute.setEnabled(False)
         self._place.setCurrentIndex(1)
         self.said.emit("", False)
         self._runner.start(steps, "Computing UMAP")
