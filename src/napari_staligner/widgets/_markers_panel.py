@@ -40,11 +40,12 @@ GENE, SCORE, FOLD, P, INSIDE, AGAINST = range(6)
 _HEADS = {
     "Gene": ("gene", "Click a gene to colour the tissue by it"),
     "Score": ("score", "z score of the Wilcoxon test"),
-    "log2 FC": ("log2_fold_change", "log2 of the fold change of mean expression"),
+    "log2FC": ("log2_fold_change", "log2 of the fold change of mean expression"),
     "p adj.": ("p", "p value of the test, adjusted for all genes (Benjamini and Hochberg)"),
     "In": ("inside", "Share of these spots that express the gene"),
     "Out": ("against", "Share of the others that express the gene"),
 }
+_WIDTHS = {SCORE: 44, FOLD: 52, P: 56}
 _SELECTION, _ALL, _REST = "\0selection", "\0all", "\0rest"
 
 
@@ -248,6 +249,8 @@ class MarkerModel(QAbstractTableModel):
         value = self._columns[column][index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
             return _text(column, value)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return str(value) if column == GENE else f"{value:.6g}"
         if role == Role.SORT:
             return str(value).casefold() if column == GENE else float(value)
         if role == Role.SHARE and column in (INSIDE, AGAINST):
@@ -261,8 +264,10 @@ def _text(column: int, value: Any) -> str:
     if column == GENE:
         return str(value)
     if column == P:
-        return "< 1e-300" if value < 1e-300 else f"{value:.2g}"
-    return f"{value:.0%}" if column in (INSIDE, AGAINST) else f"{value:.2f}"
+        return "≈ 0" if value < 1e-300 else f"{value:.1g}"
+    if column in (INSIDE, AGAINST):
+        return f"{value:.0%}"
+    return f"{value:.1f}" if column == SCORE else f"{value:.2f}"
 
 
 class MarkerTable(QTableView):
@@ -289,11 +294,11 @@ class MarkerTable(QTableView):
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(24)
         header = self.horizontalHeader()
-        header.setMinimumSectionSize(44)
+        header.setMinimumSectionSize(40)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(GENE, QHeaderView.ResizeMode.Stretch)
         for column in range(1, len(_HEADS)):
-            header.resizeSection(column, 70 if column in (P, FOLD) else 48)
+            header.resizeSection(column, _WIDTHS.get(column, 47))
         # Also with the arrow keys: going down the list is how markers are looked through.
         self.selectionModel().currentRowChanged.connect(self._on_current_changed)
         self.clicked.connect(self._on_current_changed)
