@@ -59,8 +59,9 @@ STALIGNER: Final = "staligner"
 ``pairs``, ``domains``, ``notes``, ``annotations`` (every edit: who, when, how, which spots, what
 was drawn), and the two below."""
 RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
-"""In ``uns["staligner"]``, dict: of each slice, the mean over spots and used genes of the squared
-error of log-normalised expression after the last step."""
+"""In ``uns["staligner"]``, dict: of each slice, the mean over spots and columns of the squared error
+of the model's input after the last step: log-normalised expression, or its components scaled to a
+mean square of 1."""
 PRESENCE: Final = "presence"
 """In ``uns["staligner"]``, data frame: domain × slice with counts, test and verdict."""
 

@@ -140,3 +140,13 @@ def test_matches_settle_when_their_overlap_no_longer_rises():
     assert not rule.settled(matches(3, 4, 5, 6))  # 2 of 6
     assert not rule.settled(matches(4, 5, 6, 7))  # 3 of 5
     assert rule.settled(matches(5, 6, 7, 8))  # 3 of 5 again
+
+
+@pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
+def test_residuals_of_the_slices_add_up_to_the_loss(data, settings):
+    trainer = Trainer(data, settings, tile_spots=30)
+    loss, _ = trainer.gradients(None)
+    residuals = trainer.residuals()
+    assert residuals[0] != residuals[1]
+    whole = sum(n * r for n, r in zip(data.sizes, residuals, strict=True)) / sum(data.sizes)
+    assert whole == pytest.approx(loss.item(), rel=1e-4)

@@ -327,6 +327,9 @@ def _record(
         "params": _plain(settings),
         "version": version("napari-staligner"),
         "loss": {"reconstruction": trained.reconstruction, "triplet": trained.triplet},
+        K.RECONSTRUCTION_BY_SLICE: dict(
+            zip(names, trained.reconstruction_by_slice.tolist(), strict=True)
+        ),
         "slices": np.array(names, dtype=object),
         "pairs": np.array(pairs, dtype=object).reshape(-1, 2),
         "radius": {name: graph.radius for name, graph in graphs.items() if graph.radius},

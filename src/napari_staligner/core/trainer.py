@@ -172,6 +172,19 @@ class Trainer:
                 edges.append((tile.nodes[receivers], tile.nodes[senders], attention[:end]))
         return Embedded(z, *(torch.cat(part) for part in zip(*edges, strict=True)))
 
+    def residuals(self) -> list[float]:
+        """Mean squared error of the reconstruction of each slice."""
+        sums = torch.zeros(len(self.sizes), dtype=torch.float64, device=self.device)
+        with torch.no_grad():
+            for number, tile in enumerate(self.tiles):
+                x = self._input(number)
+                output = self.model(x, tile.graph)
+                found = self.model.residual(x, self._norm(number), output, tile.n_own)
+                sums[self.matcher.slice_of[tile.nodes[0]]] += found
+        sizes = torch.tensor(self.sizes, dtype=torch.float64, device=self.device)
+        found_by_slice: list[float] = (sums / (sizes * self.input.width)).tolist()
+        return found_by_slice
+
     def match(self, done: int, total: int) -> Steps[list[Matches]]:
         """Find the matches of the next epochs; with a low-rank input, move slices by them first."""
         matches = yield from self.matcher.find(self.embed().embedding, done, total)

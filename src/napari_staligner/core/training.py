@@ -63,6 +63,8 @@ class Trained:
         Shape (N, N), CSR float32, symmetric: distance in z of mutual nearest neighbours.
     reconstruction, triplet
         Shape (epochs,), float64: losses by epoch; the triplets' is NaN where there were none.
+    reconstruction_by_slice
+        Shape (slices,), float64: mean squared error of each slice after the last step.
     """
 
     embedding: NDArray[np.float32]
@@ -70,6 +72,7 @@ class Trained:
     mutual: sparse.csr_matrix
     reconstruction: NDArray[np.float64]
     triplet: NDArray[np.float64]
+    reconstruction_by_slice: NDArray[np.float64]
 
 
 def train(data: Prepared, settings: Settings) -> Steps[Trained]:
@@ -112,7 +115,7 @@ def train(data: Prepared, settings: Settings) -> Steps[Trained]:
 
     output = trainer.embed()
     matches = yield from trainer.matcher.find(output.embedding, total, total)
-    return _trained(output, matches, history)
+    return _trained(output, matches, history, trainer.residuals())
 
 
 NO_MATCH = (
@@ -121,7 +124,12 @@ NO_MATCH = (
 )
 
 
-def _trained(embedded: Embedded, matches: Sequence[Matches], history: Sequence[Loss]) -> Trained:
+def _trained(
+    embedded: Embedded,
+    matches: Sequence[Matches],
+    history: Sequence[Loss],
+    residuals: Sequence[float],
+) -> Trained:
     def array(values: Tensor) -> NDArray[Any]:
         return values.detach().cpu().numpy()
 
@@ -143,4 +151,5 @@ def _trained(embedded: Embedded, matches: Sequence[Matches], history: Sequence[L
         mutual,
         np.array([said.reconstruction for said in history]),
         np.array([nan if said.triplet is None else said.triplet for said in history]),
+        np.array(residuals),
     )
