@@ -59,9 +59,8 @@ STALIGNER: Final = "staligner"
 ``pairs``, ``domains``, ``notes``, ``annotations`` (every edit: who, when, how, which spots, what
 was drawn), and the two below."""
 RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
-"""In ``uns["staligner"]``, dict: of each slice, the mean over spots and columns of the squared error
-of the model's input after the last step: log-normalised expression, or its components scaled to a
-mean square of 1."""
+"""In ``uns["staligner"]``, dict: of each slice, the mean squared error of what the model sees after
+the last step: log-normalised expression, or its components, scaled to a mean square of 1."""
 PRESENCE: Final = "presence"
 """In ``uns["staligner"]``, data frame: domain × slice with counts, test and verdict."""
 
