@@ -66,8 +66,9 @@ PRESENCE: Final = "presence"
 
 # -- metadata of napari layers ----------------------------------------------------------------
 LAYER_ROLE: Final = "staligner_role"
-"""``image``, ``spots``, ``graph``, ``attention``, ``proposal``, ``marker`` or ``sketch``: what
-the layer shows; a ``blank`` with a number fills a place in the grid."""
+"""``image``, ``spots``, ``solid`` (the spots in 3-D), ``graph``, ``attention``, ``proposal``,
+``links``, ``marker`` or ``sketch``: what the layer shows; a ``blank`` with a number fills a place
+in the grid."""
 LAYER_SLICE: Final = "staligner_slice"
 """Name of the slice that the layer belongs to."""
 LAYER_RESULT: Final = "staligner_result"

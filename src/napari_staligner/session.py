@@ -26,6 +26,7 @@ from napari_staligner.core.annotations import Annotations
 from napari_staligner.core.settings import Settings
 from napari_staligner.io.autosave import Autosave
 from napari_staligner.io.h5ad import free_name, write_result
+from napari_staligner.view import LinkView, StackView, Trust
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -50,7 +51,8 @@ class ColorBy:
     ----------
     kind
         ``"obs"`` (a column), ``"gene"`` (of ``X``), ``"obsm"`` (a component of an array of
-        ``obsm``) or ``"attention"`` (``"self"`` or ``"entropy"``).
+        ``obsm``) or ``"attention"`` (``"self"``, ``"entropy"`` or
+        ``"foreign"``).
     key
         The column, the gene, the array, or which figure of the attention.
     component
@@ -93,11 +95,14 @@ class Overlay:
         Attention weights below this are left out, 0..1.
     strongest
         Only the strongest so many neighbours of each spot; 0 draws all.
+    of_spot
+        Only what the chosen spot takes and gives.
     """
 
     shown: bool = False
     threshold: float = 0.0
     strongest: int = 0
+    of_spot: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,6 +175,12 @@ class Session:
     """The result got a UMAP."""
     layout_changed = Signal()
     """``layout`` was set."""
+    stack_changed = Signal()
+    """``stack`` was set."""
+    trust_changed = Signal()
+    """``trust`` was set."""
+    links_changed = Signal()
+    """``links`` was set."""
     graphs_changed = Signal()
     """``graphs`` (the spatial graph of each slice) or ``graph_shown`` changed."""
     attention_changed = Signal()
@@ -195,6 +206,9 @@ class Session:
         self._selection: NDArray[np.intp] = _no_rows()
         self._legend_shown = False
         self._layout: Layout = "grid"
+        self._stack = StackView()
+        self._trust = Trust()
+        self._links = LinkView()
         self._graph_shown = False
         self._attention = Overlay()
         self._spot: Spot | None = None
@@ -349,6 +363,47 @@ class Session:
         if value != self._layout:
             self._layout = value
             self.layout_changed.emit()
+
+    @property
+    def stack(self) -> StackView:
+        """How slices on top of each other are told apart."""
+        return self._stack
+
+    @stack.setter
+    def stack(self, value: StackView) -> None:
+        if value != self._stack:
+            self._stack = value
+            self.stack_changed.emit()
+
+    @property
+    def trust(self) -> Trust:
+        """Which spots are shown by their confidence."""
+        return self._trust
+
+    @trust.setter
+    def trust(self, value: Trust) -> None:
+        if value != self._trust:
+            self._trust = value
+            self.trust_changed.emit()
+
+    @property
+    def links(self) -> LinkView:
+        """Which links between slices are drawn."""
+        return self._links
+
+    @links.setter
+    def links(self, value: LinkView) -> None:
+        if value != self._links:
+            self._links = value
+            self.links_changed.emit()
+
+    @property
+    def stack_pair(self) -> tuple[str, str] | None:
+        """The two slices that are compared; ``None`` with fewer than two slices."""
+        pair, names = self._stack.pair, list(self._slices)
+        if pair is not None and pair[0] != pair[1] and set(pair) <= set(names):
+            return pair
+        return (names[0], names[1]) if len(names) > 1 else None
 
     @property
     def graph_shown(self) -> bool:

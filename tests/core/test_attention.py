@@ -7,13 +7,18 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 from scipy import sparse
+from scipy.sparse import csr_matrix
 
+from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.attention import (
     attention_edges,
     attention_entropy,
+    border_attention,
+    foreign_attention,
     neighbor_table,
     self_attention,
+    spot_edges,
     top_weight,
 )
 
@@ -169,3 +174,59 @@ def test_without_attention_the_slot_is_named(result, call):
     del result.obsp["attention"]
     with pytest.raises(InputError, match="attention"):
         call(result)
+
+
+# --- one spot, and the borders of domains
+
+
+def bordered():
+    """Six spots: 0 to 2 in domain a, 3 to 5 in b; 2 and 3 hear across."""
+    weights = np.array(
+        [
+            [0.5, 0.5, 0, 0, 0, 0],
+            [0.3, 0.4, 0.3, 0, 0, 0],
+            [0, 0.5, 0.3, 0.2, 0, 0],
+            [0, 0, 0.1, 0.5, 0.2, 0.2],
+            [0, 0, 0, 0.5, 0.5, 0],
+            [0, 0, 0, 0.4, 0, 0.6],
+        ]
+    )
+    domain = pd.Categorical(list("aaabbb"), ["a", "b", "alone"])
+    return AnnData(
+        obs=pd.DataFrame({K.DOMAIN: domain}, index=[f"spot{i}" for i in range(6)]),
+        obsp={K.ATTENTION: csr_matrix(weights)},
+    )
+
+
+def test_edges_of_a_spot_are_those_it_hears_and_those_that_hear_it():
+    receivers, senders, weights = spot_edges(bordered(), 3)
+    found = {(r, s): w for r, s, w in zip(receivers, senders, weights, strict=True)}
+    expected = {(2, 3): 0.2, (3, 2): 0.1, (3, 4): 0.2, (3, 5): 0.2, (4, 3): 0.5, (5, 3): 0.4}
+    assert found == pytest.approx(expected)
+    assert len(spot_edges(bordered(), 3, threshold=0.3)[0]) == 2
+
+
+def test_attention_to_other_domains():
+    np.testing.assert_allclose(foreign_attention(bordered()), [0, 0, 0.2, 0.1, 0, 0], atol=1e-7)
+
+
+def test_spots_without_a_domain_are_nobodys_foreigners():
+    adata = bordered()
+    adata.obs[K.DOMAIN] = pd.Categorical(["a", "a", "a", None, "b", "b"], ["a", "b"])
+    np.testing.assert_array_equal(foreign_attention(adata), np.zeros(6))
+    assert border_attention(adata)["spots"].tolist() == [0, 0]
+
+
+def test_borders_compare_only_spots_that_hear_both():
+    table = border_attention(bordered())
+    assert table["spots"].tolist() == [1, 1, 0]
+    np.testing.assert_allclose(table["within"], [0.5, 0.2, np.nan])
+    np.testing.assert_allclose(table["across"], [0.2, 0.1, np.nan])
+
+
+def test_figures_across_domains_need_domains():
+    adata = bordered()
+    del adata.obs[K.DOMAIN]
+    for figure in (foreign_attention, border_attention):
+        with pytest.raises(InputError, match="obs\\['domain'\\]"):
+            figure(adata)

@@ -73,6 +73,69 @@ def attention_entropy(adata: AnnData) -> NDArray[np.float32]:
     return out
 
 
+def foreign_attention(adata: AnnData) -> NDArray[np.float32]:
+    """How much each spot takes from spots of other domains.
+
+    Parameters
+    ----------
+    adata
+        Result of an integration, with ``obsp["attention"]`` and ``obs["domain"]``.
+
+    Returns
+    -------
+    Sum of the weights of senders in another domain, shape (spots,), 0..1; the rest of a spot's
+    weights goes to itself and to its own domain. 0 for spots without a domain.
+
+    Raises
+    ------
+    InputError
+        There is no attention, or there are no domains.
+    """
+    matrix, codes = _attention(adata), _domain_codes(adata)
+    receivers = _receivers(matrix)
+    across = _across(codes, receivers, matrix.indices)
+    sums = np.bincount(receivers[across], matrix.data[across], minlength=matrix.shape[0])
+    return np.clip(sums, 0, 1).astype(np.float32)
+
+
+def border_attention(adata: AnnData) -> DataFrame:
+    """Mean attention across the borders of domains against within, at the borders.
+
+    Weights of a spot sum to 1, so a spot with more neighbours gives less to each. Compared are
+    therefore only spots that hear both kinds of neighbours, and of these the mean weight of each
+    kind; the mean over spots counts every spot the same.
+
+    Parameters
+    ----------
+    adata
+        Result of an integration, with ``obsp["attention"]`` and ``obs["domain"]``.
+
+    Returns
+    -------
+    One row per domain of the receiving spots; columns are ``spots`` (how many hear both),
+    ``within`` and ``across`` (mean weight of a neighbour; ``nan`` without such spots).
+
+    Raises
+    ------
+    InputError
+        There is no attention, or there are no domains.
+    """
+    import pandas as pd
+
+    matrix, codes = _attention(adata), _domain_codes(adata)
+    receivers, senders = _receivers(matrix), matrix.indices
+    known = (receivers != senders) & (codes[receivers] >= 0) & (codes[senders] >= 0)
+    across = _across(codes, receivers, senders)
+    means = [_mean_weight(matrix, receivers, known & kind) for kind in (~across, across)]
+    both = np.isfinite(means[0]) & np.isfinite(means[1])
+    domains = pd.Categorical.from_codes(codes, adata.obs[K.DOMAIN].cat.categories.astype(str))
+    table = pd.DataFrame({"within": means[0], "across": means[1]})[both]
+    grouped = table.groupby(domains[both], observed=False)
+    out = grouped.mean()
+    out.insert(0, "spots", grouped.size())
+    return out.rename_axis("domain")
+
+
 def attention_edges(
     adata: AnnData, rows: NDArray[np.integer], *, threshold: float = 0.0, strongest: int = 0
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
@@ -115,6 +178,39 @@ def attention_edges(
         order, senders, weights = order[kept], senders[kept], weights[kept]
     tidy = np.lexsort((senders, order))
     return rows[order[tidy]], senders[tidy], weights[tidy]
+
+
+def spot_edges(
+    adata: AnnData, row: int, *, threshold: float = 0.0, strongest: int = 0
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Edges by which one spot hears others, and others hear it.
+
+    Parameters
+    ----------
+    adata
+        Result of an integration, with ``obsp["attention"]``.
+    row
+        Row of the spot in the result.
+    threshold, strongest
+        As in :func:`attention_edges`, of which these are a part.
+
+    Returns
+    -------
+    Receivers, senders and weights, each of shape (edges,); the spot is one of the two.
+
+    Raises
+    ------
+    InputError
+        There is no attention.
+    """
+    matrix = _attention(adata)
+    at = np.flatnonzero(matrix.indices == row)
+    hearing = np.union1d(np.searchsorted(matrix.indptr, at, side="right") - 1, [row])
+    receivers, senders, weights = attention_edges(
+        adata, hearing, threshold=threshold, strongest=strongest
+    )
+    own = (receivers == row) | (senders == row)
+    return receivers[own], senders[own], weights[own]
 
 
 def top_weight(adata: AnnData) -> float:
@@ -196,6 +292,32 @@ def _distances(adata: AnnData, row: int, others: NDArray[np.integer]) -> NDArray
         distances[at[there]] = known.data[there]
     distances[others == row] = 0.0
     return distances
+
+
+def _mean_weight(
+    matrix: csr_matrix, receivers: NDArray[np.intp], which: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Mean of some weights of each receiving spot; nan where it has none of them."""
+    n_spots = matrix.shape[0]
+    n = np.bincount(receivers[which], minlength=n_spots)
+    sums = np.bincount(receivers[which], matrix.data[which], minlength=n_spots)
+    return np.divide(sums, n, out=np.full(n_spots, np.nan), where=n > 0)
+
+
+def _across(
+    codes: NDArray[np.integer], receivers: NDArray[np.integer], senders: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """Which edges join spots of two domains."""
+    ends = codes[receivers], codes[senders]
+    return np.asarray((ends[0] != ends[1]) & (ends[0] >= 0) & (ends[1] >= 0))
+
+
+def _domain_codes(adata: AnnData) -> NDArray[np.intp]:
+    if K.DOMAIN not in adata.obs:
+        raise InputError(
+            f"The result has no obs[{K.DOMAIN!r}]: find domains to compare attention across them."
+        )
+    return np.asarray(adata.obs[K.DOMAIN].cat.codes, dtype=np.intp)
 
 
 def _attention(adata: AnnData) -> csr_matrix:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from napari.layers import Points
 
 from napari_staligner import _keys as K
 from napari_staligner.io.layer_data import spots_xy
+from napari_staligner.layers.camera import Camera
 from napari_staligner.layers.layouts import Footprint, placements, to_napari
+from napari_staligner.layers.stacking import Stacking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,20 +23,22 @@ if TYPE_CHECKING:
     from napari_staligner.session import Session
 
     SliceLayers = Mapping[str, Mapping[str, Layer]]
+    Look = Literal["keep", "follow", "fit"]
 
 BLANK = "blank"
 """Start of the roles of layers that only fill a place in a cell."""
-_ORDER = (BLANK, "image", "spots", "graph", "attention", "proposal", "marker", "sketch")
+_ORDER = (
+    *(BLANK, "image", "spots", "solid", "graph", "attention"),
+    *("proposal", "links", "marker", "sketch"),
+)
 _CELL_SPACING = 6
-_STACK_OPACITY = 0.6
 
 
 class Arrangement:
     """Places the layers of a viewer by the layout of the session.
 
-    Only the place (``affine``, and ``scale`` of points), ``visible``, ``opacity`` and the order
-    of the layers change; what the stack hides or fades is as before once another layout is
-    chosen.
+    Only the place (``affine``, and ``scale`` of points) and the order of the layers change, and in
+    the stack what :class:`Stacking` names, which is as before once another layout is chosen.
 
     Parameters
     ----------
@@ -44,7 +48,14 @@ class Arrangement:
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = weakref.ref(viewer)
-        self._before_stack: dict[Layer, tuple[bool, float]] = {}
+        self._camera = Camera(viewer)
+        self._stacking = Stacking()
+        self._placements: dict[str, np.ndarray] = {}
+        self._height: dict[str, float] = {}
+
+    def hides(self, name: str) -> bool:
+        """Whether the edges and markers of a slice have no place in the present picture."""
+        return name in self._stacking.hidden
 
     def missing(self, layers: SliceLayers) -> list[tuple[str, str]]:
         """Slice and role of the blanks without which the grid's cells would not hold as many each.
@@ -59,8 +70,19 @@ class Arrangement:
             blanks += [(name, role) for role in free[: most - len(roles)]]
         return blanks
 
-    def arrange(self, session: Session, layers: SliceLayers, *, refit: bool) -> None:
-        """Place, order and show the layers, and fit the view to them if asked."""
+    def arrange(self, session: Session, layers: SliceLayers, *, look: Look) -> None:
+        """Place, order and show the layers.
+
+        Parameters
+        ----------
+        session
+            Says how.
+        layers
+            Layers of each slice, by role.
+        look
+            ``"fit"`` shows all, ``"follow"`` what was seen before, wherever it is now, and
+            ``"keep"`` leaves the camera alone.
+        """
         viewer = self._viewer()
         if viewer is None:
             return
@@ -68,53 +90,99 @@ class Arrangement:
         # Out of the grid first: while it is on, every change of the list moves layers about.
         grid.enabled = False
         _sort(viewer, [layer for name in layers for layer in _by_order(layers[name])])
-        self._place(session, layers)
-        self._fade(session, layers)
+        if not is_solid(session):
+            self._camera.flatten()
+        before = self._placements
+        footprints = self._place(session, layers)
+        self._stacking.show(session, layers)
         if session.layout == "grid" and len(layers) > 1:
             grid.stride = max(map(len, layers.values()))
             grid.shape = (-1, -1)
             grid.spacing = _CELL_SPACING
             grid.enabled = True
-        if refit and layers:
-            viewer.reset_view()
+        if look == "fit" and layers:
+            self._camera.fit()
+        elif look == "follow" and layers:
+            boxes = {name: footprint.all for name, footprint in footprints.items()}
+            self._camera.follow(before, self._placements, boxes)
+        if is_solid(session) and layers:
+            self._camera.lift()
 
-    def _place(self, session: Session, layers: SliceLayers) -> None:
+    def restack(self, session: Session, layers: SliceLayers) -> None:
+        """Show the stack in another way; the slices stay at their places but for their height."""
+        solid = is_solid(session)
+        if not solid:
+            self._camera.flatten()
+        heights = self._heights(session, layers)
+        for name, roles in layers.items():
+            if "solid" in roles and name in self._placements:
+                _put(roles["solid"], to_napari(self._placements[name]), heights[name])
+        self._stacking.show(session, layers)
+        if solid and layers:
+            self._camera.lift()
+
+    def world(self, name: str, xy: np.ndarray) -> np.ndarray:
+        """Places (z, y, x) in the world of coordinates of a slice, shape (n, 3).
+
+        Parameters
+        ----------
+        name
+            The slice; its layers were arranged.
+        xy
+            Coordinates, shape (n, 2).
+        """
+        matrix = self._placements.get(name, np.eye(3))
+        yx = (xy @ matrix[:2, :2].T + matrix[:2, 2])[:, ::-1]
+        return np.column_stack([np.full(len(yx), self._height.get(name, 0.0)), yx])
+
+    def _place(self, session: Session, layers: SliceLayers) -> dict[str, Footprint]:
         footprints = {
             name: _footprint(spots_xy(session.slices[name]), roles)
             for name, roles in layers.items()
         }
-        for name, placement in placements(session.layout, footprints, _transforms(session)).items():
-            for layer in layers[name].values():
-                _put(layer, to_napari(placement))
+        self._placements = placements(session.layout, footprints, _transforms(session))
+        heights = self._heights(session, layers)
+        for name, placement in self._placements.items():
+            for role, layer in layers[name].items():
+                # Links span slices, and are in the world.
+                if role != "links":
+                    _put(layer, to_napari(placement), heights[name])
+        return footprints
 
-    def _fade(self, session: Session, layers: SliceLayers) -> None:
-        """Let the slices of a stack be seen through each other; undo that elsewhere."""
-        if session.layout != "stack":
-            for layer, (visible, opacity) in self._before_stack.items():
-                layer.visible, layer.opacity = visible, opacity
-            self._before_stack.clear()
-            return
-        for i, roles in enumerate(layers.values()):
-            for role, layer in roles.items():
-                if role not in ("image", "spots") or layer in self._before_stack:
-                    continue
-                self._before_stack[layer] = layer.visible, layer.opacity
-                if role == "spots":
-                    layer.opacity = _STACK_OPACITY
-                elif i > 0:
-                    layer.visible = False
+    def _heights(self, session: Session, layers: SliceLayers) -> dict[str, float]:
+        """Height of each slice over the first; 0 but in 3-D, so that the world stays flat."""
+        step = 0.0
+        if is_solid(session) and self._placements:
+            first = next(iter(layers))
+            extent = np.ptp(spots_xy(session.slices[first]), axis=0).max()
+            step = session.stack.spacing * extent * _scale(self._placements[first])
+        self._height = {name: i * float(step) for i, name in enumerate(layers)}
+        return self._height
 
 
-def _put(layer: Layer, placement: np.ndarray) -> None:
-    """Map a layer by a placement of (y, x)."""
+def is_solid(session: Session) -> bool:
+    """Whether the slices are shown in 3-D."""
+    return session.layout == "stack" and session.stack.mode == "3d"
+
+
+def _put(layer: Layer, placement: np.ndarray, height: float = 0.0) -> None:
+    """Map a layer by a placement of (y, x), and lift it if it has a height."""
     if isinstance(layer, Points):
         # napari draws points at their size times the layer's scale, whatever the affine says.
-        scale = float(np.sqrt(abs(np.linalg.det(placement[:2, :2]))))
+        scale = _scale(placement)
         placement = placement @ np.diag([1 / scale, 1 / scale, 1])
         if not np.allclose(layer.scale, scale):
-            layer.scale = (scale, scale)
+            layer.scale = (scale,) * layer.ndim
+    if layer.ndim == 3:
+        lifted = np.eye(4)
+        lifted[1:, 1:], lifted[0, 3] = placement, height
+        placement = lifted
     if not np.array_equal(layer.affine.affine_matrix, placement):
         layer.affine = placement
+
+
+def _scale(placement: np.ndarray) -> float:
+    return float(np.sqrt(abs(np.linalg.det(placement[:2, :2]))))
 
 
 def grid_of(viewer: napari.Viewer) -> Any:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     Rgba = tuple[float, float, float, float]
 
 DIMMED = (0.5, 0.5, 0.5, 0.25)
-"""RGBA of spots outside the isolated domains or the selection."""
+"""RGBA of spots outside the isolated domains or the selection, or not trusted."""
+HIDDEN = (0.0, 0.0, 0.0, 0.0)
+"""RGBA of spots that are not to be seen."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,9 @@ def paint(session: Session) -> Painting:
         shown = shown_spots(session, name)
         if shown is not None:
             rgba[~shown] = DIMMED
+        doubtful = doubtful_spots(session, name)
+        if doubtful is not None:
+            rgba[doubtful] = HIDDEN if session.trust.hide else DIMMED
     return painting
 
 
@@ -112,6 +117,14 @@ def isolated_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
     column = session.result.obs[K.DOMAIN]
     chosen = np.array([str(d) in session.isolated for d in column.cat.categories] + [False])
     return np.asarray(chosen[column.cat.codes.to_numpy()[rows]])
+
+
+def doubtful_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
+    """Spots of a slice with less confidence than is asked for; ``None`` if none is asked for."""
+    rows, result = session.rows(name), session.result
+    if not session.trust.least or rows is None or result is None or K.CONFIDENCE not in result.obs:
+        return None
+    return np.asarray(result.obs[K.CONFIDENCE].to_numpy()[rows] < session.trust.least)
 
 
 # -- colours -----------------------------------------------------------------------------------

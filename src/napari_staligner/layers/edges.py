@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def graph_edges(session: Session, name: str) -> Edges:
     xy = spots_xy(session.slices[name])
     graph = _graph(session, name)
     if graph is None:
-        return _drawn(xy, np.empty((2, 0), dtype=np.intp), 1.0, np.empty((0, 4), np.float32))
+        return _nothing(xy)
     coo = graph.tocoo()
     once = coo.row < coo.col
     ends = np.stack([coo.row[once], coo.col[once]]).astype(np.intp)
@@ -62,20 +62,24 @@ def attention_edges(session: Session, name: str) -> Edges:
 
     Each is drawn from the centre of the receiving spot half-way to the sender, so that the
     weights of both directions are seen; the colour is the weight on a scale that all slices
-    share. With isolated domains, only what their spots receive.
+    share. With isolated domains, only what their spots receive; of the chosen spot alone, both
+    halves of its edges: the near one is what it takes, the far one what it gives.
     """
     from napari_staligner.core import attention
 
     xy, rows, result = spots_xy(session.slices[name]), session.rows(name), session.result
     if rows is None or result is None or K.ATTENTION not in result.obsp:
-        return _drawn(xy, np.empty((2, 0), dtype=np.intp), 0.5, np.empty((0, 4), np.float32))
-    shown = isolated_spots(session, name)
-    receivers, senders, weights = attention.attention_edges(
-        result,
-        rows if shown is None else rows[shown],
-        threshold=session.attention.threshold,
-        strongest=session.attention.strongest,
-    )
+        return _nothing(xy)
+    overlay, spot = session.attention, session.spot
+    limits: dict[str, Any] = {"threshold": overlay.threshold, "strongest": overlay.strongest}
+    if not overlay.of_spot:
+        shown = isolated_spots(session, name)
+        wanted = rows if shown is None else rows[shown]
+        receivers, senders, weights = attention.attention_edges(result, wanted, **limits)
+    elif spot is not None and spot.slice == name:
+        receivers, senders, weights = attention.spot_edges(result, rows[spot.row], **limits)
+    else:
+        return _nothing(xy)
     ends = np.searchsorted(rows, np.stack([receivers, senders]))
     # Weak edges first: strong ones are drawn over them.
     order = np.argsort(weights, kind="stable")
@@ -99,6 +103,10 @@ def _graph(session: Session, name: str) -> csr_matrix | None:
     if rows is None or session.result is None or K.CONNECTIVITIES not in session.result.obsp:
         return None
     return session.result.obsp[K.CONNECTIVITIES].tocsr()[rows][:, rows]
+
+
+def _nothing(xy: NDArray[np.float64]) -> Edges:
+    return _drawn(xy, np.empty((2, 0), dtype=np.intp), 1.0, np.empty((0, 4), np.float32))
 
 
 def _drawn(

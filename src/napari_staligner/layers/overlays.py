@@ -1,4 +1,4 @@
-"""Layers that lie over the spots or fill a cell: edges, the marker of a spot, blanks."""
+"""Layers beside image and spots: edges, the marker of a spot, spots in 3-D, blanks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.layers.edges import Edges
+    from napari_staligner.layers.links import Lines
 
-_EDGE_WIDTH = {"graph": 0.05, "attention": 0.12}
-"""Width of edges, as a share of the size of a spot."""
+EDGE_WIDTHS = {"graph": 0.05, "attention": 0.12, "spot": 0.3}
+"""Width of edges, as a share of the size of a spot; ``spot``: those of the chosen spot alone."""
 _TITLES = {"graph": "{} neighbours", "attention": "{} attention"}
 
 
@@ -35,22 +36,48 @@ def edges_layer(name: str, kind: str, spot_size: float, *, visible: bool) -> Vec
         np.zeros((0, 2, 2)),
         name=_TITLES[kind].format(name),
         vector_style="line",
-        edge_width=_EDGE_WIDTH[kind] * spot_size,
+        edge_width=EDGE_WIDTHS[kind] * spot_size,
         visible=visible,
     )
     layer.editable = False
     return layer
 
 
-def set_edges(layer: Vectors, edges: Edges) -> None:
-    """Draw other edges."""
+def set_edges(layer: Vectors, edges: Edges, width: float) -> None:
+    """Draw other edges, in another width."""
+    if layer.edge_width != width:
+        layer.edge_width = width
     layer.data = edges.vectors
     if len(edges.rgba):
         layer.edge_color = edges.rgba
 
 
+def links_layer(name: str, width: float) -> Vectors:
+    """Make a layer for links between slices, in the world and empty.
+
+    Parameters
+    ----------
+    name
+        Name of the slice that it goes with.
+    width
+        Width of a line, in the units of the world.
+    """
+    layer = Vectors(
+        np.zeros((0, 2, 3)), name=f"{name} links", vector_style="line", edge_width=width, ndim=3
+    )
+    layer.editable = False
+    return layer
+
+
+def set_links(layer: Vectors, lines: Lines) -> None:
+    """Draw other links."""
+    layer.data = lines.vectors
+    if len(lines.rgba):
+        layer.edge_color = lines.rgba
+
+
 def marker_layer(name: str, spot_size: float) -> Points:
-    """Make a layer that marks a spot by a ring, empty."""
+    """Make a layer that marks spots by rings, empty."""
     layer = Points(
         np.zeros((0, 2)),
         name=f"{name} chosen spot",
@@ -62,16 +89,54 @@ def marker_layer(name: str, spot_size: float) -> Points:
     return layer
 
 
-def set_marker(layer: Points, yx: NDArray[np.float64] | None) -> None:
-    """Put the ring around a point (y, x), or take it away."""
-    if yx is None:
-        layer.data = np.zeros((0, 2))
-        return
+def set_marker(
+    layer: Points, yx: NDArray[np.float64] | None, matches: NDArray[np.float64] | None = None
+) -> None:
+    """Put a ring around a point, and thinner ones around others, or take them away.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    yx
+        The chosen spot (y, x), if it is in this slice.
+    matches
+        Spots that match the chosen one of another slice, shape (n, 2).
+    """
+    rings = np.zeros((0, 2)) if matches is None else matches
     # A black ring and a thinner white one on it are seen on any colour.
-    layer.data = np.array([yx, yx])
+    chosen = np.zeros((0, 2)) if yx is None else np.array([yx, yx])
+    layer.data = np.vstack([rings, chosen])
+    if len(layer.data) == 0:
+        return
+    black, white = (0, 0, 0, 1), (1, 1, 1, 1)
     layer.border_width_is_relative = True
-    layer.border_width = np.array([0.16, 0.08])
-    layer.border_color = np.array([[0, 0, 0, 1], [1, 1, 1, 1]], dtype=np.float32)
+    layer.border_width = np.array([0.05] * len(rings) + [0.16, 0.08][: len(chosen)])
+    colors = [white] * len(rings) + [black, white][: len(chosen)]
+    layer.border_color = np.array(colors, dtype=np.float32)
+
+
+def solid_layer(name: str, xy: NDArray[np.float64], spot_size: float) -> Points:
+    """Make a layer for the spots of a slice in 3-D, unseen: napari cannot lift a flat layer.
+
+    Parameters
+    ----------
+    name
+        Name of the slice.
+    xy
+        Coordinates of its spots, shape (spots, 2).
+    spot_size
+        Diameter of its spots.
+    """
+    layer = Points(
+        np.column_stack([np.zeros(len(xy)), xy[:, ::-1]]),
+        name=f"{name} in 3-D",
+        size=spot_size,
+        border_width=0,
+        visible=False,
+    )
+    layer.editable = False
+    return layer
 
 
 def blank_layer(name: str, xy: NDArray[np.float64]) -> Image:

@@ -70,7 +70,7 @@ class Picking:
             tree, size = self.tree(name)
             y, x = viewer.layers[at].world_to_data(position)[-2:]
             distance, row = tree.query((x, y))
-            if distance <= size:
+            if distance <= size and _is_seen(viewer.layers[at], row):
                 return Spot(name, int(row))
         return None
 
@@ -152,6 +152,11 @@ def describe(session: Session, painting: Painting, spot: Spot) -> str:
         value = values[spot.row]
         parts.append(f"{title} {value if isinstance(value, str) else f'{value:.4g}'}")
     return " · ".join(parts)
+
+
+def _is_seen(layer: Layer, row: int) -> bool:
+    """Whether a spot is neither in the other slice's part of a stack, nor hidden by its colour."""
+    return bool(layer.shown[row] and layer.face_color[row, 3] > 0)
 
 
 def _cell(event: Any) -> tuple[int, int] | None:

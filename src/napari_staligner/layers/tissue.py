@@ -17,16 +17,22 @@ from napari_staligner.io.layer_data import (
     spots_xy,
 )
 from napari_staligner.layers.adoption import Adoption
-from napari_staligner.layers.arrangement import Arrangement
+from napari_staligner.layers.arrangement import Arrangement, is_solid
+from napari_staligner.layers.camera import held
 from napari_staligner.layers.colors import Painting, paint
 from napari_staligner.layers.drawing import Drawing
 from napari_staligner.layers.edges import attention_edges, graph_edges
+from napari_staligner.layers.links import drawn_links, link_lines
 from napari_staligner.layers.overlays import (
+    EDGE_WIDTHS,
     blank_layer,
     edges_layer,
+    links_layer,
     marker_layer,
     set_edges,
+    set_links,
     set_marker,
+    solid_layer,
 )
 from napari_staligner.layers.picking import Picking
 
@@ -35,12 +41,18 @@ if TYPE_CHECKING:
 
     import napari
     from anndata import AnnData
+    from numpy.typing import NDArray
 
+    from napari_staligner.layers.arrangement import Look
+    from napari_staligner.layers.links import Lines
     from napari_staligner.session import Session
 
 MANY_SPOTS = 50_000
 """From so many on, the edges of spots are not smoothed: without a GPU that is most of the time
 that drawing takes, and spots of so many are some pixels wide."""
+
+_LINK_WIDTH = 0.003
+"""Width of a link, as a share of the extent of the first slice."""
 
 
 class Tissue:
@@ -79,10 +91,14 @@ class Tissue:
         session.isolated_changed.connect(self._on_domains_changed)
         session.selection_changed.connect(self._recolor)
         session.layout_changed.connect(self._on_layout_changed)
+        session.stack_changed.connect(self._on_stack_changed)
+        session.trust_changed.connect(self._recolor)
         session.graphs_changed.connect(self._on_graphs_changed)
         session.attention_changed.connect(self._on_attention_changed)
         session.spot_changed.connect(self._on_spot_changed)
         session.annotations_changed.connect(self._on_annotations_changed)
+        session.links_changed.connect(self._on_links_changed)
+        session.selection_changed.connect(self._draw_links)
 
     # -- slices ---------------------------------------------------------------------------
 
@@ -127,11 +143,11 @@ class Tissue:
             self._add_overlays_in_use()
         if not slices:
             # At once, as the viewer may be closing: out of the grid while there is a canvas.
-            self._arrange(refit=False)
+            self._arrange(look="keep")
         if (gone or new) and not self._deleting:
-            self._settle(refit=True)
+            self._settle(look="fit")
 
-    def _settle(self, *, refit: bool = False) -> None:
+    def _settle(self, *, look: Look = "keep") -> None:
         """Remove the layers of slices that are gone; colour and arrange the others."""
         self._due = False
         viewer = self._viewer()
@@ -146,7 +162,7 @@ class Tissue:
         for layers in self.layers.values():
             layers["spots"].antialiasing = 0 if many else 1
         self._recolor()
-        self._arrange(refit=refit or bool(orphans))
+        self._arrange(look="fit" if orphans else look)
 
     def _complete(self, viewer: napari.Viewer, name: str) -> None:
         """Add image and spots of a slice unless they were adopted."""
@@ -171,7 +187,8 @@ class Tissue:
         selected = set(viewer.layers.selection)
         self._making = True
         try:
-            viewer.add_layer(layer)
+            with held(viewer):
+                viewer.add_layer(layer)
         finally:
             self._making = False
         if role != "spots" and selected:
@@ -182,8 +199,10 @@ class Tissue:
     def _recolor(self) -> None:
         self.painting = paint(self.session)
         for name, rgba in self.painting.rgba.items():
-            layer = self.layers.get(name, {}).get("spots")
-            if layer is not None and len(layer.data) == len(rgba):
+            for role in ("spots", "solid"):
+                layer = self.layers.get(name, {}).get(role)
+                if layer is None or len(layer.data) != len(rgba):
+                    continue
                 # Drawing answers both the layer's signal and that of its colours, and sends all
                 # spots to the GPU each time: once is enough.
                 with layer.events.face_color.blocker():
@@ -193,6 +212,7 @@ class Tissue:
         self._recolor()
         self._draw_edges("graph")
         self._draw_edges("attention")
+        self._draw_links()
 
     def _on_annotations_changed(self) -> None:
         if is_annotation(self.session.color_by.key):
@@ -201,14 +221,28 @@ class Tissue:
     def _on_result_changed(self) -> None:
         # Amid a deletion napari's list is not to be touched; all is settled afterwards.
         if not self._deleting and self.session.layout == "stack":
-            self._arrange(refit=True)
+            self._arrange(look="fit")
 
     # -- layout ---------------------------------------------------------------------------
 
     def _on_layout_changed(self) -> None:
-        self._arrange(refit=True)
+        if is_solid(self.session):
+            self._make_overlay("solid", self._new_solid)
+            self._recolor()
+        self._arrange(look="follow")
 
-    def _arrange(self, *, refit: bool) -> None:
+    def _on_stack_changed(self) -> None:
+        if self.session.layout != "stack":
+            return
+        solid = is_solid(self.session)
+        if solid and self._make_overlay("solid", self._new_solid):
+            self._recolor()
+            self._arrange(look="keep")
+        self._arrangement.restack(self.session, self._live())
+        self._show_overlays()
+        self._draw_links()
+
+    def _arrange(self, *, look: Look) -> None:
         """Bring the layers to their places and cells."""
         viewer = self._viewer()
         if viewer is None:
@@ -217,7 +251,19 @@ class Tissue:
             for name, role in self._arrangement.missing(self._live()):
                 middle = spots_xy(self.session.slices[name]).mean(axis=0)
                 self._add(viewer, name, role, blank_layer(name, middle))
-        self._arrangement.arrange(self.session, self._live(), refit=refit)
+        self._arrangement.arrange(self.session, self._live(), look=look)
+        self._show_overlays()
+        self._draw_links()
+
+    def _show_overlays(self) -> None:
+        """Show edges and markers of the slices that are seen."""
+        for name, layers in self._live().items():
+            hidden = self._arrangement.hides(name)
+            for role, layer in layers.items():
+                if role in ("graph", "attention", "marker"):
+                    visible = not hidden and (role == "marker" or self._is_shown(role))
+                    if layer.visible != visible:
+                        layer.visible = visible
 
     def _live(self) -> dict[str, dict[str, Layer]]:
         """Layers of the slices that are in the session still.
@@ -238,11 +284,9 @@ class Tissue:
     def _show_overlay(self, kind: str, shown: bool) -> None:
         if shown:
             if self._make_overlay(kind, self._new_edges):
-                self._arrange(refit=False)
+                self._arrange(look="keep")
             self._draw_edges(kind)
-        for layers in self._live().values():
-            if kind in layers:
-                layers[kind].visible = shown
+        self._show_overlays()
 
     def _add_overlays_in_use(self) -> None:
         """Give new slices the overlays that the others have."""
@@ -253,6 +297,10 @@ class Tissue:
                 self._draw_edges(kind)
         if "marker" in used:
             self._make_overlay("marker", self._new_marker)
+        if "solid" in used:
+            self._make_overlay("solid", self._new_solid)
+        if "links" in used:
+            self._make_overlay("links", self._new_links)
 
     def overlay(self, role: str, make: Callable[[str, float], Layer]) -> dict[str, Layer]:
         """Return the layers of a role, one for each slice, made where they are missing.
@@ -286,6 +334,15 @@ class Tissue:
     def _new_edges(self, name: str, kind: str) -> Layer:
         return edges_layer(name, kind, self._spot_size(name), visible=self._is_shown(kind))
 
+    def _new_solid(self, name: str, role: str) -> Layer:
+        xy = spots_xy(self.session.slices[name])
+        return solid_layer(name, xy, self._spot_size(name))
+
+    def _new_links(self, name: str, role: str) -> Layer:
+        spots = next(iter(self._live().values()))["spots"]
+        extent = float(np.ptp(spots.data, axis=0).max()) * float(spots.scale[-1])
+        return links_layer(name, _LINK_WIDTH * extent)
+
     def _new_marker(self, name: str, role: str) -> Layer:
         return marker_layer(name, self._spot_size(name))
 
@@ -302,15 +359,69 @@ class Tissue:
         find = graph_edges if kind == "graph" else attention_edges
         for name, layers in self._live().items():
             if kind in layers:
-                set_edges(layers[kind], find(self.session, name))
+                of_spot = kind == "attention" and self.session.attention.of_spot
+                width = EDGE_WIDTHS["spot" if of_spot else kind] * self._spot_size(name)
+                set_edges(layers[kind], find(self.session, name), width)
+
+    # -- links and the chosen spot --------------------------------------------------------
+
+    def _on_links_changed(self) -> None:
+        if self.session.links.shown and self._make_overlay("links", self._new_links):
+            self._arrange(look="keep")
+        self._draw_links()
+        self._mark_spot()
+
+    def _draw_links(self) -> None:
+        """Bring the links up to date; all are in the layer of the last slice, above the others."""
+        live = self._live()
+        if not all("links" in layers for layers in live.values()):
+            return
+        # The cells of the grid have a world of their own each.
+        shown = self.session.links.shown and self.session.layout != "grid"
+        for i, layers in enumerate(live.values()):
+            layer = layers["links"]
+            if shown and i == len(live) - 1:
+                lines = link_lines(self.session, self._arrangement.world)
+                if not self._drawn_already(layer, lines):
+                    set_links(layer, lines)
+            elif len(layer.data):
+                layer.data = np.zeros((0, 2, 3))
+            if layer.visible != shown:
+                layer.visible = shown
+
+    @staticmethod
+    def _drawn_already(layer: Layer, lines: Lines) -> bool:
+        """Whether nothing has to be drawn: the stack tells more changes than move its slices."""
+        return np.array_equal(layer.data, lines.vectors) and np.array_equal(
+            layer.edge_color, lines.rgba
+        )
 
     def _on_spot_changed(self) -> None:
         spot = self.session.spot
         if spot is not None and self._make_overlay("marker", self._new_marker):
-            self._arrange(refit=False)
+            self._arrange(look="keep")
+        self._mark_spot()
+        self._draw_links()
+        if self.session.attention.of_spot:
+            self._draw_edges("attention")
+
+    def _mark_spot(self) -> None:
+        """Put rings around the chosen spot and, with links, around its matches."""
+        spot, matched = self.session.spot, self._matched()
         for name, layers in self._live().items():
-            if "marker" in layers:
-                here = None
-                if spot is not None and spot.slice == name:
-                    here = layers["spots"].data[spot.row]
-                set_marker(layers["marker"], here)
+            if "marker" not in layers:
+                continue
+            points, here, rings = layers["spots"].data, None, None
+            if spot is not None and spot.slice == name:
+                here = points[spot.row]
+            rows = self.session.rows(name)
+            if matched is not None and rows is not None:
+                rings = points[np.isin(rows, matched)]
+            set_marker(layers["marker"], here, rings)
+
+    def _matched(self) -> NDArray[np.intp] | None:
+        """Rows of the result that match the chosen spot; ``None`` without links."""
+        drawn = drawn_links(self.session) if self.session.links.shown else None
+        if drawn is None or self.session.spot is None:
+            return None
+        return np.union1d(drawn.links.first[drawn.of_spot], drawn.links.second[drawn.of_spot])

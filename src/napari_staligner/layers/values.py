@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 _COUNTS_PER_SPOT = 1e4
 
+_ATTENTION_TITLES = {
+    "self": "attention to itself",
+    "entropy": "entropy of the attention",
+    "foreign": "attention to other domains",
+}
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -55,7 +61,7 @@ def values_of(session: Session, name: str) -> pd.Categorical | Numbers | None:
 def title_of(by: ColorBy) -> str:
     """Name what is coloured by, as legends and menus say it."""
     if by.kind == "attention":
-        return "attention to itself" if by.key == "self" else "entropy of the attention"
+        return _ATTENTION_TITLES[by.key]
     return f"{by.key} {by.component + 1}" if by.kind == "obsm" else by.key
 
 
@@ -117,12 +123,18 @@ def _component(
 
 
 def _attention(session: Session, figure: str, rows: NDArray[np.intp]) -> Numbers | None:
-    from napari_staligner.core.attention import attention_entropy, self_attention
+    from napari_staligner.core import attention
 
     if session.result is None or K.ATTENTION not in session.result.obsp:
         return None
-    of = self_attention if figure == "self" else attention_entropy
-    return Numbers(of(session.result)[rows].astype(np.float64))
+    if figure == "foreign" and not session.domains:
+        return None
+    of = {
+        "self": attention.self_attention,
+        "entropy": attention.attention_entropy,
+        "foreign": attention.foreign_attention,
+    }
+    return Numbers(of[figure](session.result)[rows].astype(np.float64))
 
 
 def _dense(column: Any) -> NDArray[np.float64]:

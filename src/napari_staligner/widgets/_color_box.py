@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _GENE = "gene: "
-_ATTENTION = {"self": "attention: self", "entropy": "attention: entropy"}
+_ATTENTION = {
+    "self": "attention: self",
+    "entropy": "attention: entropy",
+    "foreign": "attention: other domains",
+}
 
 
 class ColorBox(QComboBox):

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
     QFormLayout,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QRadioButton,
@@ -24,13 +25,16 @@ from superqt.utils import signals_blocked
 from napari_staligner import _keys as K
 from napari_staligner.core.attention import (
     attention_edges,
+    border_attention,
     neighbor_table,
+    spot_edges,
     top_weight,
 )
 from napari_staligner.layers import painting
 from napari_staligner.layers.edges import ATTENTION_COLORMAP
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets._base import Dock
+from napari_staligner.widgets._border_plot import BorderPlot
 from napari_staligner.widgets._histogram import ColoredHistogram
 from napari_staligner.widgets._neighbors import NeighborTable
 
@@ -45,11 +49,13 @@ _COLORINGS = {
     "domain": ("Domain", ColorBy("obs", K.DOMAIN)),
     "self": ("Self-attention", ColorBy("attention", "self")),
     "entropy": ("Entropy", ColorBy("attention", "entropy")),
+    "foreign": ("Other domains", ColorBy("attention", "foreign")),
 }
 _TIPS = {
     "domain": "Colour the spots by their domain",
     "self": "Colour the spots by the weight that each gives to itself",
     "entropy": "Colour the spots by how evenly each listens: 1 if all its weights are the same",
+    "foreign": "Colour the spots by how much each takes from neighbours of another domain",
 }
 _NO_SPOT = "Click a spot on the tissue to see its neighbours."
 _FOREIGN = "Slice {!r} is not part of the result: integrate once more to get its attention."
@@ -70,6 +76,9 @@ class AttentionWidget(Dock):
         self._make_controls()
         self.weights_plot = ColoredHistogram("Weights of neighbours", self)
         self.figure_plot = ColoredHistogram("", self)
+        self.border_plot = BorderPlot(self)
+        self.borders = QLabel()
+        self.borders.setWordWrap(True)
         self.spot_label = QLabel()
         self.spot_label.setTextFormat(Qt.TextFormat.PlainText)
         self.spot_label.setWordWrap(True)
@@ -95,6 +104,11 @@ class AttentionWidget(Dock):
         self.strongest.setRange(0, 99)
         self.strongest.setSpecialValueText("all")
         self.strongest.setToolTip("Draw only so many of each spot’s strongest neighbours")
+        self.of_spot = QCheckBox("Only the chosen spot’s")
+        self.of_spot.setToolTip(
+            "Of each edge of the chosen spot, the near half is what it takes and the far half "
+            "what it gives"
+        )
         self.drawn = QLabel()
         self.coloring = {key: QRadioButton(title) for key, (title, _) in _COLORINGS.items()}
         self._group = QButtonGroup(self)
@@ -114,16 +128,19 @@ class AttentionWidget(Dock):
         row = QHBoxLayout()
         row.addWidget(self.strongest)
         row.addStretch(1)
+        row.addWidget(self.of_spot)
         form.addRow("Strongest per spot", row)
         self.body.addLayout(form)
         self.body.addWidget(self.weights_plot)
-        row = QHBoxLayout()
-        row.addWidget(QLabel("Colour by"))
-        for button in self.coloring.values():
-            row.addWidget(button)
-        row.addStretch(1)
-        self.body.addLayout(row)
+        grid = QGridLayout()
+        grid.addWidget(QLabel("Colour by"), 0, 0)
+        for i, button in enumerate(self.coloring.values()):
+            grid.addWidget(button, i // 2, 1 + i % 2)
+        grid.setColumnStretch(2, 1)
+        self.body.addLayout(grid)
         self.body.addWidget(self.figure_plot)
+        self.body.addWidget(self.borders)
+        self.body.addWidget(self.border_plot)
         self.body.addWidget(self.spot_label)
         self.body.addWidget(self.table, 1)
         self.body.addWidget(self.sums)
@@ -132,6 +149,7 @@ class AttentionWidget(Dock):
         self.shown.toggled.connect(self._on_shown_toggled)
         self.threshold.valueChanged.connect(self._on_threshold_moved)
         self.strongest.valueChanged.connect(self._on_strongest_changed)
+        self.of_spot.toggled.connect(self._on_of_spot_toggled)
         self._throttle.timeout.connect(self._set_threshold)
         self._group.buttonClicked.connect(self._on_coloring_clicked)
         self.table.chosen.connect(self._on_neighbor_chosen)
@@ -140,7 +158,9 @@ class AttentionWidget(Dock):
         self._connect(session.attention_changed, self._show_overlay)
         self._connect(session.color_changed, self._show_coloring)
         self._connect(session.domains_changed, self._show_spot)
+        self._connect(session.domains_changed, self._show_borders)
         self._connect(session.spot_changed, self._show_spot)
+        self._connect(session.spot_changed, self._show_overlay)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Catch up with what changed while the dock was hidden."""
@@ -164,7 +184,8 @@ class AttentionWidget(Dock):
             return
         if result is not None:
             self._weights = _Weights(result)
-        for control in (self.shown, self.threshold, self.strongest, *self.coloring.values()):
+        controls = (self.shown, self.threshold, self.strongest, self.of_spot)
+        for control in (*controls, *self.coloring.values()):
             control.setEnabled(result is not None)
         self.weights_plot.setVisible(self._weights is not None)
         if self._weights is not None:
@@ -179,6 +200,7 @@ class AttentionWidget(Dock):
         self._show_overlay()
         self._show_coloring()
         self._show_spot()
+        self._show_borders()
         self.say(self._missing())
 
     def _missing(self) -> str:
@@ -198,21 +220,40 @@ class AttentionWidget(Dock):
                 self.threshold.setValue(overlay.threshold)
         with signals_blocked(self.strongest):
             self.strongest.setValue(overlay.strongest)
+        with signals_blocked(self.of_spot):
+            self.of_spot.setChecked(overlay.of_spot)
         self.weights_plot.show_cut(overlay.threshold or None)
         self.drawn.setText("")
         if self._weights is not None:
-            n = self._weights.count(overlay.threshold, overlay.strongest)
+            n = self._count()
             self.drawn.setText(f"{n:,} edges")
             self.drawn.setToolTip(f"Of {len(self._weights.all):,} in all slices")
 
+    def _count(self) -> int:
+        """Edges that are drawn."""
+        overlay, spot, result = self.session.attention, self.session.spot, self._result
+        if self._weights is None or result is None:
+            return 0
+        if not overlay.of_spot:
+            return self._weights.count(overlay.threshold, overlay.strongest)
+        rows = None if spot is None else self.session.rows(spot.slice)
+        if spot is None or rows is None:
+            return 0
+        row = int(rows[spot.row])
+        weights = spot_edges(result, row, threshold=overlay.threshold, strongest=overlay.strongest)[
+            2
+        ]
+        return len(weights)
+
     def _show_coloring(self) -> None:
-        """Show what the spots are coloured by, which may be none of the three."""
+        """Show what the spots are coloured by, which may be none of these."""
         color_by = self.session.color_by
         self._group.setExclusive(False)
         for key, button in self.coloring.items():
             button.setChecked(color_by == _COLORINGS[key][1])
         self._group.setExclusive(True)
-        self.coloring["domain"].setEnabled(self._result is not None and bool(self.session.domains))
+        for key in ("domain", "foreign"):
+            self.coloring[key].setEnabled(self._result is not None and bool(self.session.domains))
         shown = painting(self.session)
         scale = shown.legend
         is_figure = color_by.kind == "attention" and self._result is not None
@@ -222,6 +263,19 @@ class AttentionWidget(Dock):
             self.figure_plot.set_title(_COLORINGS[color_by.key][0] + " of the spots")
             values = np.concatenate(list(shown.values.values()))
             self.figure_plot.show_values(values, scale.colormap, scale.limits)
+
+    def _show_borders(self) -> None:
+        """Show the attention across the borders of domains against within."""
+        if not self.isVisible():
+            self._stale = True
+            return
+        known = self._result is not None and bool(self.session.domains)
+        self.borders.setVisible(known)
+        self.border_plot.setVisible(known)
+        if self._result is not None and known:
+            table = border_attention(self._result)
+            self.border_plot.show_table(table, self.session.domain_colors)
+            self.borders.setText(_compared(table))
 
     def _show_spot(self) -> None:
         """List the neighbours of the spot that is looked at."""
@@ -265,6 +319,9 @@ class AttentionWidget(Dock):
     def _on_strongest_changed(self, strongest: int) -> None:
         self.session.attention = replace(self.session.attention, strongest=strongest)
 
+    def _on_of_spot_toggled(self, of_spot: bool) -> None:
+        self.session.attention = replace(self.session.attention, of_spot=of_spot)
+
     def _on_coloring_clicked(self, clicked: QAbstractButton) -> None:
         (key,) = (key for key, button in self.coloring.items() if button is clicked)
         self.session.color_by = _COLORINGS[key][1]
@@ -303,3 +360,15 @@ class _Weights:
 def _sums(neighbors: DataFrame) -> str:
     incoming, outgoing = neighbors["incoming"].sum(), neighbors["outgoing"].sum()
     return f"Sums: {incoming:.3f} taken, {outgoing:.3f} given, itself included."
+
+
+def _compared(table: DataFrame) -> str:
+    """Say what the plot shows in one number."""
+    spots = int(table["spots"].sum())
+    if not spots:
+        return "No spot hears two domains."
+    within, across = ((table[x] * table["spots"]).sum() / spots for x in ("within", "across"))
+    return (
+        f"At borders ({spots:,} spots) a neighbour of another domain weighs {across / within:.2f} "
+        f"× one of the own ({across:.3f} : {within:.3f})."
+    )

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_staligner._errors import InputError
 from napari_staligner.widgets._base import Dock
+from napari_staligner.widgets._choice import LAYOUTS
 from napari_staligner.widgets._color_box import ColorBox
 from napari_staligner.widgets._form import narrow
 from napari_staligner.widgets._graph_choice import GraphChoice
@@ -39,11 +40,6 @@ if TYPE_CHECKING:
     from napari_staligner.core.settings import Settings
     from napari_staligner.session import GraphJob
 
-LAYOUTS = {
-    "grid": ("Grid", "Side by side, moved and zoomed together"),
-    "mosaic": ("Mosaic", "Side by side in one view; links between slices can be drawn"),
-    "stack": ("Stack", "On top of each other, in the aligned frame once there is a result"),
-}
 EMPTY = "Drop .h5ad files here, add them, or open the sample."
 # A column with more values than this does not name slices.
 _MOST_PARTS = 60

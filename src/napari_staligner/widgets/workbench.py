@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 PLUGIN = "napari-staligner"
-DOCKS = ("Slices", "Integrate", "Domains", "Attention", "Explore")
+DOCKS = ("Slices", "Integrate", "Domains", "Attention", "Explore", "Compare", "Links")
 
 
 def open_workbench(viewer: napari.Viewer) -> dict[str, QWidget]:

@@ -1,0 +1,211 @@
+"""Mutual nearest neighbours between slices: as pairs, thinned over the tissue, of one spot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+    from scipy.sparse import csr_matrix
+
+_FINEST = 1e5
+_HALVINGS = 12
+
+
+@dataclass(frozen=True)
+class Links:
+    """Pairs of spots of two slices that are mutual nearest neighbours in z.
+
+    Parameters
+    ----------
+    first, second
+        Rows of the result, shape (links,); each pair once, ``first`` in the slice that stands
+        first.
+    distance
+        Euclidean distance in z, float32, shape (links,).
+    """
+
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    distance: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def take(self, which: NDArray[Any]) -> Links:
+        """Return some of them, by number or by mask."""
+        return Links(self.first[which], self.second[which], self.distance[which])
+
+    def touching(self, spots: NDArray[np.bool_]) -> Links:
+        """Return those with an end among the spots, a mask over the rows of the result."""
+        return self.take(spots[self.first] | spots[self.second])
+
+
+def all_links(adata: AnnData) -> Links:
+    """All mutual nearest neighbours of a result, each pair once.
+
+    Parameters
+    ----------
+    adata
+        Result of an integration, with ``obsp["mutual_neighbors"]``.
+
+    Returns
+    -------
+    Sorted by first and second row.
+
+    Raises
+    ------
+    InputError
+        There are no mutual neighbours.
+    """
+    matrix, slices = _mutual(adata), _slices(adata)
+    first = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    second = matrix.indices.astype(np.intp)
+    once = slices[first] < slices[second]
+    return Links(first[once], second[once], matrix.data[once].astype(np.float32))
+
+
+def thin(links: Links, adata: AnnData, most: int) -> Links:
+    """Few links, evenly spread over the tissue.
+
+    Every pair of slices gets the same number, as far as it has that many. Of a pair, each spot of
+    the first slice offers its nearest match; a square grid is laid over the slice, as fine as the
+    number allows, and the shortest link that begins in each cell is kept. The same links give the
+    same choice.
+
+    Parameters
+    ----------
+    links
+        The links.
+    adata
+        The result that they come from, with ``obsm["spatial"]``.
+    most
+        Number of links that is not to be exceeded.
+
+    Returns
+    -------
+    Some of the links, all if they are few enough.
+    """
+    if len(links) <= most:
+        return links
+    links = _nearest(links, _slices(adata))
+    if len(links) <= most:
+        return links
+    slices = _slices(adata)
+    pairs = slices[links.first] * (slices.max() + 1) + slices[links.second]
+    xy = np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+    kept = []
+    for pair, share in _shares(pairs, most).items():
+        own = np.flatnonzero(pairs == pair)
+        kept.append(own[_spread(xy[links.first[own]], links.distance[own], share)])
+    return links.take(np.sort(np.concatenate(kept)))
+
+
+def matches(adata: AnnData, row: int) -> DataFrame:
+    """Matches of one spot in the other slices.
+
+    Parameters
+    ----------
+    adata
+        Result of an integration, with ``obsp["mutual_neighbors"]``.
+    row
+        Row of the spot in the result.
+
+    Returns
+    -------
+    One row per match, by rising distance. The index is the row in the result; columns are
+    ``name``, ``slice``, ``domain`` (empty if there are none) and ``distance`` (in z).
+
+    Raises
+    ------
+    InputError
+        There are no mutual neighbours.
+    """
+    import pandas as pd
+
+    matrix = _mutual(adata)
+    at = slice(matrix.indptr[row], matrix.indptr[row + 1])
+    order = np.lexsort((matrix.indices[at], matrix.data[at]))
+    rows = matrix.indices[at][order]
+    domain = adata.obs[K.DOMAIN].iloc[rows].astype(str).to_numpy() if K.DOMAIN in adata.obs else ""
+    return pd.DataFrame(
+        {
+            "name": adata.obs_names[rows],
+            "slice": adata.obs[K.SLICE].iloc[rows].astype(str).to_numpy(),
+            "domain": domain,
+            "distance": matrix.data[at][order].astype(np.float64),
+        },
+        index=pd.Index(rows, name="row"),
+    )
+
+
+def _mutual(adata: AnnData) -> csr_matrix:
+    if K.MUTUAL not in adata.obsp:
+        raise InputError(
+            f"The result has no obsp[{K.MUTUAL!r}]: run the integration to get links between "
+            "its slices."
+        )
+    return adata.obsp[K.MUTUAL].tocsr()
+
+
+def _slices(adata: AnnData) -> NDArray[np.intp]:
+    return np.asarray(adata.obs[K.SLICE].cat.codes, dtype=np.intp)
+
+
+def _nearest(links: Links, slices: NDArray[np.intp]) -> Links:
+    """Of each spot of the first slice, the shortest link into each other slice."""
+    key = links.first * (slices.max() + 1) + slices[links.second]
+    if (np.diff(key) < 0).any():
+        order = np.argsort(key, kind="stable")
+        links, key = links.take(order), key[order]
+    starts = np.flatnonzero(np.diff(key, prepend=-1))
+    shortest = np.repeat(
+        np.minimum.reduceat(links.distance, starts), np.diff(starts, append=len(key))
+    )
+    candidates = np.flatnonzero(links.distance == shortest)
+    return links.take(candidates[np.unique(key[candidates], return_index=True)[1]])
+
+
+def _shares(pairs: NDArray[np.intp], most: int) -> dict[int, int]:
+    """How many of each pair of slices: the same, and what one cannot use goes to the others."""
+    found, counts = np.unique(pairs, return_counts=True)
+    shares, left = {}, most
+    for done, i in enumerate(np.argsort(counts, kind="stable")):
+        share = min(int(counts[i]), left // (len(found) - done))
+        shares[int(found[i])] = share
+        left -= share
+    return shares
+
+
+def _spread(xy: NDArray[np.float64], distance: NDArray[np.float32], most: int) -> NDArray[np.intp]:
+    """Numbers of points, at most so many, one in each cell of a grid: the one of least distance."""
+    if most < 1 or len(xy) <= most:
+        return np.arange(len(xy) if most else 0)
+    # The finest grid is sought between one of a single cell and one that is too fine.
+    fits, too_fine = 0.5, 2.0 * np.sqrt(most)
+    while len(np.unique(_cells(xy, too_fine))) <= most and too_fine < _FINEST:
+        fits, too_fine = too_fine, 2 * too_fine
+    for _ in range(_HALVINGS):
+        n_cells = (fits + too_fine) / 2
+        if len(np.unique(_cells(xy, n_cells))) <= most:
+            fits = n_cells
+        else:
+            too_fine = n_cells
+    by_distance = np.argsort(distance, kind="stable")
+    return by_distance[np.unique(_cells(xy, fits)[by_distance], return_index=True)[1]]
+
+
+def _cells(xy: NDArray[np.float64], n_cells: float) -> NDArray[np.intp]:
+    """Number of the cell of each point, in a square grid with so many cells, and a part, a side."""
+    low = xy.min(axis=0)
+    side = float((xy.max(axis=0) - low).max()) or 1.0
+    column, row = ((xy - low) / side * n_cells).astype(np.intp).T
+    return np.asarray(row * (int(n_cells) + 1) + column)

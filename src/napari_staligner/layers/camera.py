@@ -1,0 +1,141 @@
+"""The camera of a viewer: it stays with the tissue when the slices move."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import napari
+    from numpy.typing import NDArray
+
+    Matrix = NDArray[np.float64]
+
+TILT = (0.0, -18.0, 55.0)
+"""Angles (degrees) of the first view in 3-D: from the front, above the slices."""
+
+
+class Camera:
+    """Fits the view to the slices, or keeps it on the tissue that it shows.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, held weakly.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._fitted: tuple[tuple[float, ...], float] | None = None
+        self._flat: tuple[tuple[float, ...], float, tuple[float, ...]] | None = None
+        self._stale = False
+        self._angles = TILT
+
+    def fit(self) -> None:
+        """Show all."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        if viewer.dims.ndisplay == 3:
+            viewer.reset_view(reset_camera_angle=False)
+            self._stale = True
+            return
+        viewer.reset_view()
+        self._fitted = self._view(viewer)
+
+    def follow(
+        self, old: Mapping[str, Matrix], new: Mapping[str, Matrix], boxes: Mapping[str, Matrix]
+    ) -> None:
+        """Show, after the slices moved, the tissue that was shown before.
+
+        A view that was fitted and not touched since is fitted again, and so is one that shows no
+        tissue.
+
+        Parameters
+        ----------
+        old, new
+            Placement of each slice before and now, 3 × 3 matrices of (x, y, 1).
+        boxes
+            Smallest and largest (x, y) of each slice in its own units, shape (2, 2).
+        """
+        viewer = self._viewer()
+        if viewer is None or viewer.dims.ndisplay == 3:
+            return
+        camera = camera_of(viewer)
+        at = np.array([*camera.center[:-3:-1], 1.0])
+        anchor = None if self._view(viewer) == self._fitted else _under(at, old, boxes)
+        if anchor is None or anchor not in new:
+            self.fit()
+            return
+        moved = new[anchor] @ np.linalg.inv(old[anchor]) @ at
+        camera.center = (*camera.center[:-2], moved[1], moved[0])
+        camera.zoom *= _scale(old[anchor]) / _scale(new[anchor])
+
+    def lift(self) -> None:
+        """Look at the slices in 3-D."""
+        viewer = self._viewer()
+        if viewer is None or self._flat is not None:
+            return
+        self._flat = (*self._view(viewer), tuple(viewer.dims.point))
+        viewer.dims.ndisplay = 3
+        camera_of(viewer).angles = self._angles
+        viewer.reset_view(reset_camera_angle=False)
+
+    def flatten(self) -> None:
+        """Look again as before :meth:`lift`, which remembers its angles."""
+        viewer = self._viewer()
+        if viewer is None or self._flat is None:
+            return
+        center, zoom, point = self._flat
+        self._flat = None
+        camera = camera_of(viewer)
+        self._angles = camera.angles
+        viewer.dims.ndisplay = 2
+        missing = (0.0,) * (viewer.dims.ndim - len(point))
+        viewer.dims.point = (*missing, *point)[-viewer.dims.ndim :]
+        camera.center, camera.zoom = center, zoom
+        if self._stale:
+            self._stale = False
+            self.fit()
+
+    def _view(self, viewer: napari.Viewer) -> tuple[tuple[float, ...], float]:
+        camera = camera_of(viewer)
+        return tuple(camera.center), float(camera.zoom)
+
+
+def camera_of(viewer: napari.Viewer) -> Any:
+    """Camera of a viewer, which napari 0.9 moved to the scene."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+@contextmanager
+def held(viewer: napari.Viewer) -> Iterator[None]:
+    """Keep the view while layers are added: napari fits it when the first with a height comes."""
+    camera = camera_of(viewer)
+    center, zoom = camera.center, camera.zoom
+    yield
+    if (camera.center, camera.zoom) != (center, zoom):
+        camera.center, camera.zoom = center, zoom
+
+
+def _under(
+    at: NDArray[np.float64], placements: Mapping[str, Matrix], boxes: Mapping[str, Matrix]
+) -> str | None:
+    """Slice that covers a place (x, y, 1) in the world: the one whose middle is nearest."""
+    found = []
+    for name in placements.keys() & boxes.keys():
+        own = (np.linalg.inv(placements[name]) @ at)[:2]
+        low, high = boxes[name]
+        if ((low <= own) & (own <= high)).all():
+            away = np.abs(own - (low + high) / 2) / np.maximum(high - low, 1e-9)
+            found.append((float(away.max()), list(boxes).index(name), name))
+    return min(found)[-1] if found else None
+
+
+def _scale(placement: Matrix) -> float:
+    return float(np.sqrt(abs(np.linalg.det(placement[:2, :2]))))

@@ -1,0 +1,229 @@
+"""What is shown of each slice of a stack: all through each other, one in turn, or parts of two."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_staligner.view import PAIRWISE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari.layers import Image, Layer, Points
+    from numpy.typing import NDArray
+
+    from napari_staligner.session import Session
+    from napari_staligner.view import StackView
+
+    SliceLayers = Mapping[str, Mapping[str, Layer]]
+
+
+class Stacking:
+    """Shows the slices of a stack as ``session.stack`` says, and puts all back afterwards.
+
+    Only ``visible``, ``opacity``, the ``shown`` of points and the alpha of images change. An image
+    that is shown in parts gets a copy of its pixels with alpha; its own come back untouched.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[Layer, tuple[bool, float]] = {}
+        self._pixels: dict[Layer, tuple[NDArray, NDArray]] = {}
+        self._masked: set[Layer] = set()
+        self.hidden: frozenset[str] = frozenset()
+        """Slices whose edges and markers have no place in the present picture."""
+
+    def show(self, session: Session, layers: SliceLayers) -> None:
+        """Show the layers, which are at their places already, as the session says."""
+        self._forget({layer for roles in layers.values() for layer in roles.values()})
+        if session.layout != "stack":
+            self._leave(layers)
+            return
+        view, pair = session.stack, session.stack_pair
+        seen = _seen(view, pair, layers)
+        self.hidden = frozenset(layers) - seen if view.mode != "3d" else frozenset(layers)
+        for i, (name, roles) in enumerate(layers.items()):
+            self._show_slice(view, name, roles, seen=name in seen, lowest=i == 0)
+        self._show_parts(view, pair, layers)
+
+    # -- whole slices ---------------------------------------------------------------------
+
+    def _show_slice(
+        self,
+        view: StackView,
+        name: str,
+        roles: Mapping[str, Layer],
+        *,
+        seen: bool,
+        lowest: bool,
+    ) -> None:
+        has_image = "image" in roles and not roles["image"].multiscale
+        opacity = view.opacity(name)
+        # Whether it is shown, whether even if it was hidden before, and how strongly.
+        image = (
+            seen and _wants_image(view, lowest=lowest),
+            view.part == "image",
+            opacity if view.mode == "blend" and view.part == "image" else None,
+        )
+        spots = (
+            seen and view.mode != "3d" and (view.part != "image" or not has_image),
+            view.part != "both",
+            opacity if view.mode == "blend" or view.part == "both" else None,
+        )
+        for role, (wanted, in_any_case, fade) in (("image", image), ("spots", spots)):
+            if role in roles:
+                layer = roles[role]
+                before = self._before.setdefault(layer, (layer.visible, layer.opacity))
+                visible = wanted and (before[0] or in_any_case)
+                _look(layer, visible, before[1] if fade is None else fade)
+        if "solid" in roles:
+            _look(roles["solid"], view.mode == "3d", opacity)
+
+    def _leave(self, layers: SliceLayers) -> None:
+        for layer, look in self._before.items():
+            _look(layer, *look)
+        for roles in layers.values():
+            if "solid" in roles:
+                _look(roles["solid"], False, roles["solid"].opacity)
+        for layer in list(self._masked):
+            self._unmask(layer)
+        self._before.clear()
+        self.hidden = frozenset()
+
+    def _forget(self, present: set[Layer]) -> None:
+        """Let go of layers that were removed."""
+        self._before = {x: look for x, look in self._before.items() if x in present}
+        self._pixels = {x: pixels for x, pixels in self._pixels.items() if x in present}
+        self._masked &= present
+
+    # -- parts of two slices --------------------------------------------------------------
+
+    def _show_parts(
+        self, view: StackView, pair: tuple[str, str] | None, layers: SliceLayers
+    ) -> None:
+        masked: set[Layer] = set()
+        if view.mode in ("checkerboard", "swipe") and pair is not None and set(pair) <= set(layers):
+            box = _box([layers[name]["spots"] for name in pair])
+            for number, name in enumerate(pair):
+                for role in ("image", "spots"):
+                    layer = layers[name].get(role)
+                    if layer is None or not layer.visible or getattr(layer, "multiscale", False):
+                        continue
+                    masked.add(layer)
+                    self._mask(layer, view, box, second=number == 1)
+        for layer in self._masked - masked:
+            self._unmask(layer)
+        self._masked = masked
+
+    def _mask(self, layer: Layer, view: StackView, box: NDArray, *, second: bool) -> None:
+        if layer.ndim == 2 and hasattr(layer, "shown"):
+            world = _world(layer.data, _to_world(layer))
+            show_points(layer, first_of_pair(view, box, world[:, 0], world[:, 1]) != second)
+            return
+        if layer not in self._pixels or layer.data is not self._pixels[layer][1]:
+            self._pixels[layer] = layer.data, _with_alpha(np.asarray(layer.data))
+        source, buffer = self._pixels[layer]
+        y, x = _pixels_world(buffer.shape[:2], _to_world(layer))
+        alpha = np.asarray(source)[..., 3] if source.shape[-1] == 4 else _opaque(buffer.dtype)
+        buffer[..., 3] = np.where(first_of_pair(view, box, y, x) != second, alpha, 0)
+        layer.data = buffer
+
+    def _unmask(self, layer: Image | Points) -> None:
+        if hasattr(layer, "shown"):
+            show_points(layer, np.ones(len(layer.data), dtype=bool))
+        elif layer in self._pixels:
+            source, buffer = self._pixels.pop(layer)
+            if layer.data is buffer:
+                layer.data = source
+        self._masked.discard(layer)
+
+
+def first_of_pair(
+    view: StackView, box: NDArray[np.float64], y: NDArray, x: NDArray
+) -> NDArray[np.bool_]:
+    """Whether places in the world show the first of the two slices.
+
+    Parameters
+    ----------
+    view
+        ``"checkerboard"`` or ``"swipe"``.
+    box
+        Smallest and largest (y, x) of both slices, shape (2, 2).
+    y, x
+        The places; shapes that broadcast.
+    """
+    if view.mode == "swipe":
+        edge = box[0, 1] + view.swipe * (box[1, 1] - box[0, 1])
+        return np.broadcast_arrays(x < edge, y)[0]
+    side = np.ptp(box, axis=0).max() / view.cells or 1.0
+    even = np.floor((y - box[0, 0]) / side) + np.floor((x - box[0, 1]) / side)
+    return even % 2 == 0
+
+
+def show_points(layer: Points, shown: NDArray[np.bool_]) -> None:
+    """Show some points of a layer and hide the others."""
+    if not np.array_equal(layer.shown, shown):
+        layer.shown = shown
+        layer.refresh()
+
+
+def _seen(view: StackView, pair: tuple[str, str] | None, layers: SliceLayers) -> frozenset[str]:
+    if view.mode not in PAIRWISE or pair is None:
+        return frozenset(layers)
+    return frozenset([pair[view.front]] if view.mode == "flicker" else pair)
+
+
+def _wants_image(view: StackView, *, lowest: bool) -> bool:
+    """An image over the spots of another slice would hide them, unless images are asked for."""
+    if view.part == "spots":
+        return False
+    if view.mode in PAIRWISE:
+        return True
+    return lowest or (view.mode == "blend" and view.part == "image")
+
+
+def _look(layer: Layer, visible: bool, opacity: float) -> None:
+    if layer.opacity != opacity:
+        layer.opacity = opacity
+    if layer.visible != visible:
+        layer.visible = visible
+
+
+def _to_world(layer: Layer) -> NDArray[np.float64]:
+    """3 × 3 matrix from the data of a layer, (y, x, 1), to the world."""
+    inner = np.diag([*layer.scale[-2:], 1.0])
+    inner[:2, 2] = layer.translate[-2:]
+    return layer.affine.affine_matrix @ inner
+
+
+def _world(yx: NDArray, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    return yx @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def _pixels_world(shape: tuple[int, int], matrix: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+    """Places (y, x) in the world of all pixels, in shapes that broadcast to ``shape``."""
+    rows = np.arange(shape[0], dtype=np.float32)[:, None]
+    columns = np.arange(shape[1], dtype=np.float32)[None]
+    m = matrix.astype(np.float32)
+    return (
+        m[0, 0] * rows + m[0, 1] * columns + m[0, 2],
+        m[1, 0] * rows + m[1, 1] * columns + m[1, 2],
+    )
+
+
+def _box(layers: list[Points]) -> NDArray[np.float64]:
+    """Smallest and largest (y, x) of the points in the world, shape (2, 2)."""
+    world = np.vstack([_world(layer.data, _to_world(layer)) for layer in layers])
+    return np.array([world.min(axis=0), world.max(axis=0)])
+
+
+def _opaque(dtype: np.dtype) -> float:
+    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
+
+
+def _with_alpha(pixels: NDArray) -> NDArray:
+    """Copy of an RGB or RGBA image with an alpha of its own."""
+    out = np.empty((*pixels.shape[:2], 4), dtype=pixels.dtype)
+    out[..., :3], out[..., 3] = pixels[..., :3], _opaque(pixels.dtype)
+    return out
