@@ -152,7 +152,7 @@ def _integrate(
 
 
 def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Camera) -> None:
-    """Domains in the three layouts, one alone, then the attention and, for pictures, the UMAP."""
+    """Domains in the three layouts and attention; for pictures, UMAP, comparing and links too."""
     domains, attention, explore = docks["Domains"], docks["Attention"], docks["Explore"]
     session = domains.session
     _raise(domains)
@@ -172,6 +172,7 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Came
     session.attention = replace(session.attention, shown=False)
     if camera.folder is not None:
         _explore(viewer, explore, camera)
+        _compare(viewer, docks, camera)
     _raise(domains)
 
 
@@ -193,6 +194,21 @@ def _explore(viewer: napari.Viewer, explore: QWidget, camera: _Camera) -> None:
     camera.take("explore-markers", viewer)
     session.legend_shown = False
     session.color_by = ColorBy("obs", K.DOMAIN)
+
+
+def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Camera) -> None:
+    """The stack in its modes, and the links between the slices; then all as before."""
+    session = docks["Compare"].session
+    before = session.layout, session.stack, session.links
+    _raise(docks["Compare"])
+    session.layout = "stack"
+    for mode, part in (("checkerboard", "spots"), ("swipe", "image"), ("3d", "both")):
+        session.stack = replace(session.stack, mode=mode, part=part)
+        camera.take(f"compare-{mode}", viewer)
+    _raise(docks["Links"])
+    session.layout, session.links = "mosaic", replace(session.links, shown=True)
+    camera.take("links", viewer)
+    session.layout, session.stack, session.links = before
 
 
 def _add_layer(viewer: napari.Viewer, data: tuple) -> None:

@@ -313,7 +313,7 @@ class Tissue:
             Makes one, of the slice's name and the size of its spots.
         """
         if self._make_overlay(role, lambda name, _: make(name, self._spot_size(name))):
-            self._arrange(refit=False)
+            self._arrange(look="keep")
         return {name: layers[role] for name, layers in self._live().items() if role in layers}
 
     def _make_overlay(self, role: str, make: Callable[[str, str], Layer]) -> bool:
