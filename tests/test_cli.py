@@ -220,3 +220,24 @@ def test_what_register_cannot_use_is_one_sentence(files, tmp_path):
     refused(run("register", out, "--landmark", "lake"), "'lake'", "'1'")
     refused(run("register", out, "-o", tmp_path / "no" / "out.h5ad"), "does not exist")
     assert out.read_bytes() == before
+
+
+def test_annotations_come_in_and_go_out(tmp_path):
+    from fakes import fake_result
+
+    _, result = fake_result()
+    result.obs_names = result.obs_names.str.replace("-slice", "_slice")
+    file, table = tmp_path / "out.h5ad", tmp_path / "in.csv"
+    result.write_h5ad(file)
+    table.write_text("Barcode,annotation\nspot3,GL\nspot4,EPL\n")
+    run = CliRunner().invoke
+    said = run(app, ["annotations", str(file), "--import", str(table), "--slice", "slice2"])
+    assert said.exit_code == 0, said.output
+    out = tmp_path / "out.geojson"
+    assert run(app, ["annotations", str(file), "--export", str(out)]).exit_code == 0
+    assert out.stat().st_size > 200
+    said = run(app, ["annotations", str(file), "--import", str(out), "--by", "Ann"])
+    assert said.exit_code == 0, said.output
+    said = run(app, ["annotations", str(file)])
+    assert "Cohen's kappa 1.000" in said.output
+    assert run(app, ["annotations", str(file), "--export", "x.txt"]).exit_code == 2

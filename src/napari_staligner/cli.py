@@ -1,4 +1,4 @@
-"""The shell: integrate, evaluate, register, view, demo, info."""
+"""The shell: integrate, evaluate, register, annotations, view, demo, info."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 Preset = StrEnum("Preset", {name.replace("-", "_"): name for name in PRESETS})  # type: ignore[misc]
 Named = StrEnum("Named", {name: name for name in SETTINGS})  # type: ignore[misc]
 Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda")})  # type: ignore[misc]
+Coordinates = StrEnum("Coordinates", {name: name for name in ("spots", "image")})  # type: ignore[misc]
 Positives = StrEnum("Positives", {name: name for name in ("random", "nearest")})  # type: ignore[misc]
 
 _DEFAULT = Settings()
@@ -466,6 +467,100 @@ def _result_table(file: Path, result: AnnData) -> Any:
     for note in kept.get("notes", ()):
         table.add_row("note", _escape(str(note)))
     return table
+
+
+@app.command("annotations")
+def bring_annotations(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.")],
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write the regions: .geojson (QuPath, TissUUmaps), .csv (Loupe), .zarr."),
+    ] = None,
+    read: Annotated[
+        Path | None,
+        typer.Option("--import", help="Take regions from .geojson or .csv into the file."),
+    ] = None,
+    slice_name: Annotated[
+        str | None, typer.Option("--slice", help="Only this slice. [default: all]")
+    ] = None,
+    coordinates: Annotated[
+        Coordinates | None, typer.Option(help="Of GeoJSON. [default: spots]")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="The annotator. [default: the last one]")] = None,
+) -> None:
+    """Say what is annotated; bring annotations in or out."""
+    with _sentences():
+        _annotations(file, export, read, slice_name, coordinates and str(coordinates), by)
+
+
+def _annotations(
+    file: Path,
+    export: Path | None,
+    read: Path | None,
+    slice_name: str | None,
+    coordinates: Any,
+    by: str | None,
+) -> None:
+    from napari_staligner.core.annotation_record import read_annotations, write_annotations
+    from napari_staligner.core.annotations import Annotations
+    from napari_staligner.io.annotation_files import export_annotations, import_annotations
+    from napari_staligner.io.autosave import Autosave
+    from napari_staligner.io.h5ad import read_any, write_result
+
+    kind, adata = read_any(file)
+    if kind != "result":
+        raise InputError(f"{str(file)!r} holds no integrated slices: integrate them first.")
+    made = Annotations()
+    read_annotations(adata, made)
+    if by is not None:
+        made.annotate_as(by)
+    console = Console()
+    if read is not None:
+        kept = Autosave(made)
+        kept.follow(file)
+        if kept.offer is not None:
+            raise InputError(
+                f"{str(file)!r} has annotations that were not saved: open it in napari first, "
+                "and restore or discard them."
+            )
+        n = import_annotations(adata, made, read, slice_name=slice_name, coordinates=coordinates)
+        write_annotations(adata, made)
+        write_result(adata, file)
+        console.print(f"{n:,} spots changed in {_escape(str(file))}", soft_wrap=True)
+    if export is not None:
+        said = export_annotations(
+            adata, made, export, slice_name=slice_name, coordinates=coordinates or "spots"
+        )
+        console.print(f"{said} written to {_escape(str(export))}", soft_wrap=True)
+    if export is None and read is None:
+        _print_annotations(console, adata, made)
+
+
+def _print_annotations(console: Console, adata: AnnData, made: Any) -> None:
+    """Print spots by class and slice, and how far annotators agree."""
+    from itertools import combinations
+
+    import pandas as pd
+    from rich.table import Table
+
+    from napari_staligner import _keys as K
+    from napari_staligner.core.agreement import agreement
+
+    slices = adata.obs[K.SLICE].to_numpy()
+    counts = pd.crosstab(made.column(), slices, dropna=False)
+    table = Table(title=f"Spots by class and slice, by {_escape(made.annotator)}")
+    table.add_column("class")
+    for name in counts.columns:
+        table.add_column(_escape(str(name)), justify="right")
+    for region, row in counts.loc[counts.index.notna()].iterrows():
+        table.add_row(_escape(str(region)), *map(str, row))
+    console.print(table)
+    for first, second in combinations(made.annotators, 2):
+        found = agreement(made, first, second)
+        console.print(
+            f"{_escape(first)} and {_escape(second)}: Cohen's kappa {found.kappa:.3f}, "
+            f"{found.n_same:,} of {found.n_both:,} common spots the same"
+        )
 
 
 @app.command()

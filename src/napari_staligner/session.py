@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.graph import SpatialGraph
     from napari_staligner.core.markers import MarkerJob
     from napari_staligner.core.presence import PresenceTable
+    from napari_staligner.core.region_card import CardJob
     from napari_staligner.core.region_classes import Shape
     from napari_staligner.core.transfer import Proposal, TransferJob
     from napari_staligner.core.umap import Umap, UmapJob
@@ -215,7 +216,8 @@ class Session:
         self._tool: Tool = ""
         self._brush = 2.0
         self._proposal: Proposal | None = None
-        self._taken: tuple[str, tuple[Shape, ...]] = "selection", ()
+        # The selection that a tool made, the tool, and what was drawn.
+        self._taken: tuple[NDArray[np.intp], str, tuple[Shape, ...]] = _no_rows(), "", ()
         self.annotations = Annotations()
         self.autosave = Autosave(self.annotations)
         self.annotations.changed.connect(self._on_annotations_changed)
@@ -476,7 +478,6 @@ class Session:
                     "load the slices again and run once more."
                 )
         self._result, self._rows, self.path = result, rows, path
-        self._taken = "selection", ()
         self.proposal = None
         self.autosave.pause()
         read_annotations(result, self.annotations)
@@ -701,12 +702,12 @@ class Session:
             Annotations that were kept from a crash wait to be restored or discarded.
         """
         self.selection = rows
-        self._taken = how, tuple(shapes)
+        self._taken = self.selection, how, tuple(shapes)
         if self.annotations.chosen:
             self.annotate(self.annotations.chosen)
 
     def annotate(self, name: str) -> int:
-        """Give the selected spots a class; an empty name takes theirs away.
+        """Give the selected spots a class and end the selection; an empty name takes theirs away.
 
         Returns
         -------
@@ -720,8 +721,13 @@ class Session:
         if not len(self.selection):
             raise InputError("No spot is selected: draw on the tissue first.")
         self.check_annotations()
-        how, shapes = self._taken
-        return self.annotations.assign(self.selection, name, how, shapes)
+        rows, how, shapes = self._taken
+        if rows is not self.selection:
+            how, shapes = "selection", ()
+        n = self.annotations.assign(self.selection, name, how, shapes)
+        # It is done: what is selected still would hide what was given to the other spots.
+        self.selection = _no_rows()
+        return n
 
     def check_annotations(self) -> None:
         """Check that annotations may be changed.
@@ -737,6 +743,46 @@ class Session:
             raise InputError(
                 "Annotations from before were not saved: restore or discard them first."
             )
+
+    def annotation_counts(self) -> dict[str, dict[str, int]]:
+        """Spots of each class by slice: ``{class: {slice: spots}}``."""
+        if self._result is None:
+            return {}
+        codes, classes = self.annotations.codes(), self.annotations.classes
+        counts = {
+            name: np.bincount(codes[rows][codes[rows] >= 0], minlength=len(classes))
+            for name, rows in self._rows.items()
+        }
+        return {
+            region.name: {name: int(count[i]) for name, count in counts.items()}
+            for i, region in enumerate(classes)
+        }
+
+    def map_disagreement(self, first: str, second: str) -> bool:
+        """Write where two annotators agree to ``obs``; says whether there is a result."""
+        from napari_staligner.core.agreement import write_disagreement
+
+        if self._result is None:
+            return False
+        write_disagreement(self._result, self.annotations, first, second)
+        self.color_changed.emit()
+        return True
+
+    def card_job(self, name: str) -> CardJob:
+        """Copy what describing a class needs.
+
+        Raises
+        ------
+        InputError
+            There is no result, no such class, or no spot of it.
+        """
+        from napari_staligner.core.region_card import card_job
+
+        if self._result is None:
+            raise InputError("There is no region to describe: integrate the slices first.")
+        region = np.zeros(self._result.n_obs, dtype=bool)
+        region[self.annotations.rows_of(name)] = True
+        return card_job(self._result, region, name, self.annotations.codes() >= 0)
 
     def accept_proposal(self) -> int:
         """Give the proposed spots their class; returns how many changed."""

@@ -20,13 +20,15 @@ _SLICE_WIDTHS = (62, 90)
 
 @dataclass(frozen=True)
 class LegendRow:
-    """What the legend says about one domain; ``specific`` is set where one slice alone has it."""
+    """What the legend says about a domain or class; ``specific`` is set where one slice has it."""
 
     name: str
     color: str
     counts: tuple[int, ...]
     specific: Presence | None
     dimmed: bool
+    note: str = ""
+    """Second line, where ``specific`` is not set."""
 
 
 class LegendModel(QAbstractTableModel):
@@ -35,8 +37,9 @@ class LegendModel(QAbstractTableModel):
     renamed = Signal(str, str)
     """A name was edited: the old and the new one."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QWidget, title: str) -> None:
         super().__init__(parent)
+        self._title = title
         self._slices: tuple[str, ...] = ()
         self._sizes: tuple[int, ...] = ()
         self._rows: tuple[LegendRow, ...] = ()
@@ -82,14 +85,14 @@ class LegendModel(QAbstractTableModel):
             return None
         by_slice = section - FIRST_SLICE
         if role == Qt.ItemDataRole.DisplayRole:
-            return ("", "Domain", "Spots", *self._slices)[section]
+            return ("", self._title, "Spots", *self._slices)[section]
         if role == Qt.ItemDataRole.TextAlignmentRole and section >= SPOTS:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole:
             if by_slice < 0:
-                return ("Sort as the domains are numbered", "Sort by name", "Sort by size")[section]
+                return ("Sort in their own order", "Sort by name", "Sort by size")[section]
             name, size = self._slices[by_slice], self._sizes[by_slice]
-            return f"{name}: {size:,} spots; a bar is the domain’s share of them"
+            return f"{name}: {size:,} spots; a bar is its share of them"
         return None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -134,8 +137,8 @@ class LegendModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             total = sum(row.counts) or 1
             return (
-                f"{row.counts[i]:,} spots of domain {row.name}: {self._share(row, i):.1%} of "
-                f"{self._slices[i]}, {row.counts[i] / total:.1%} of the domain"
+                f"{row.counts[i]:,} spots of {row.name}: {self._share(row, i):.1%} of "
+                f"{self._slices[i]}, {row.counts[i] / total:.1%} of {row.name}"
             )
         return _figure(row.counts[i], role)
 
@@ -147,9 +150,11 @@ def _name(row: LegendRow, role: int) -> Any:
         # "10" after "9": names that are numbers come first, in their order.
         return f"{int(row.name):09d}" if row.name.isdecimal() else row.name.casefold()
     specific = row.specific
-    if role == Role.NOTE and specific is not None:
-        return f"only in {specific.slice}"
+    if role == Role.NOTE and (specific is not None or row.note):
+        return f"only in {specific.slice}" if specific is not None else row.note
     if role == Qt.ItemDataRole.ToolTipRole:
+        if row.note:
+            return f"{row.name}: click to choose it, double-click to rename it. {row.note}."
         lone = ""
         if specific is not None:
             lone = (
@@ -175,10 +180,10 @@ class LegendTable(QTableView):
     color_wanted = Signal(str)
     """A swatch was clicked."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QWidget, title: str = "Domain") -> None:
         super().__init__(parent)
         self._ctrl = False
-        self.legend = LegendModel(self)
+        self.legend = LegendModel(self, title)
         self._sorted = QSortFilterProxyModel(self)
         self._sorted.setSourceModel(self.legend)
         self._sorted.setSortRole(Role.SORT)
