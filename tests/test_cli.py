@@ -234,7 +234,8 @@ def test_annotations_come_in_and_go_out(tmp_path):
     said = run(app, ["annotations", str(file), "--import", str(table), "--slice", "slice2"])
     assert said.exit_code == 0, said.output
     out = tmp_path / "out.geojson"
-    assert run(app, ["annotations", str(file), "--export", str(out)]).exit_code == 0
+    said = run(app, ["annotations", str(file), "--export", str(out)])
+    assert said.exit_code == 0, said.output
     assert out.stat().st_size > 200
     said = run(app, ["annotations", str(file), "--import", str(out), "--by", "Ann"])
     assert said.exit_code == 0, said.output

@@ -222,9 +222,11 @@ def test_csv_of_one_slice_is_what_loupe_imports(annotations, result, tmp_path):
 
 
 def test_csv_of_all_slices_comes_back_as_it_went(annotations, result, tmp_path):
+    names = list(result.obs_names)
     write_barcodes(result, annotations, tmp_path / "all.csv")
     back = blank(result)
     read_barcodes(result, back, tmp_path / "all.csv")
+    assert list(result.obs_names) == names
     assert labels(back) == labels(annotations)
 
 

@@ -141,7 +141,7 @@ def _barcodes(adata: AnnData) -> pd.DataFrame:
     """Barcode, as the slice had it, and slice of each spot."""
     import pandas as pd
 
-    barcodes = adata.obs_names.to_numpy(dtype=object)
+    barcodes = adata.obs_names.to_numpy(dtype=object, copy=True)
     for name in adata.obs[K.SLICE].cat.categories:
         rows = rows_of_slice(adata, str(name))
         barcodes[rows] = [b.removesuffix(f"_{name}") for b in barcodes[rows]]
