@@ -194,10 +194,14 @@ def test_a_chosen_class_and_a_tool_are_the_sessions(dock, qtbot):
     assert dock.session.tool == ""
 
 
-def test_a_hidden_dock_puts_its_tool_away(dock):
+def test_a_hidden_dock_puts_its_tool_away_and_annotates_no_more(dock):
     dock.session.tool = "lasso"
+    dock.session.annotations.choose("GL")
     dock.hide()
     assert dock.session.tool == ""
+    dock.session.take(np.array([1]), "lasso")
+    assert dock.session.selection.tolist() == [1]
+    assert rows_of(dock, "GL") == []
 
 
 # --- carried, described

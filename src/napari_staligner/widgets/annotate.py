@@ -142,10 +142,11 @@ class AnnotateWidget(Dock):
         self._keys.bind()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Give the keys back; a tool would go on unseen."""
+        """Give the keys back; a tool would go on, and annotate, unseen."""
         super().hideEvent(event)
         self._keys.release()
         self.session.tool = ""
+        self.session.annotations.choose("")
 
     def teardown(self) -> None:
         """End all connections; safe to call twice."""
