@@ -68,6 +68,9 @@ class Drawing:
         mode = str(getattr(viewer.layers.selection.active, "mode", "pan_zoom"))
         if not session.tool or event.button != 1 or mode != "pan_zoom" or session.result is None:
             return
+        if viewer.dims.ndisplay != 2:
+            viewer.status = "Leave 3-D to draw."
+            return
         if session.tool in ("lasso", "brush"):
             yield from self._drag(event)
             return
