@@ -10,6 +10,7 @@ from fakes import fake_result
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import finish
+from napari_staligner.core.region_card import card_job, card_steps
 from napari_staligner.core.regions import (
     cells,
     extents,
@@ -90,6 +91,25 @@ def test_visium_knows_its_microns(shared_data):
     assert across == pytest.approx(50, rel=0.05)
     st = read_h5ad(shared_data / "ST2k_MOB1.h5ad")
     assert microns_per_unit(st, st.uns[K.SPATIAL]) is None
+
+
+def test_a_card_names_markers_and_the_slice_that_alone_has_the_region():
+    adata = fake_result((900, 900))[1]
+    slices = adata.obs[K.SLICE].to_numpy()
+    region = (slices == "slice1") & (adata.obs[K.DOMAIN] == "2").to_numpy()
+    x = adata.X.tolil()
+    x[np.flatnonzero(region), 7] = 50
+    adata.X = x.tocsr()
+    card = finish(card_steps(card_job(adata, region, "AOBgr", np.ones(1800, dtype=bool))))
+    assert card.markers[0] == "gene7"
+    assert card.elsewhere == {}, "there is no such region elsewhere"
+    assert {name: row.verdict for name, row in card.presence.items()} == {
+        "slice1": "slice-specific",
+        "slice2": "depleted",
+    }
+    # Of a slice where nothing is annotated nobody knows whether it has the region.
+    card = finish(card_steps(card_job(adata, region, "AOBgr", region)))
+    assert (card.presence, card.annotated) == ({}, {"slice1"})
 
 
 # --- transfer

@@ -258,9 +258,16 @@ def test_the_card_names_size_and_markers_and_goes_when_the_region_changes(dock, 
     text = dock.card.text.text()
     assert "gene3" in text
     assert "33.3%" in text
-    assert "absent" in text
+    assert "not annotated" in text
     session.annotations.assign(np.array([30]), "GL", "spot")
     assert not dock.card.text.isVisible()
+    session.annotations.assign(session.rows("slice2"), "EPL", "spot")
+    qtbot.waitUntil(dock.card.ask.isEnabled)
+    qtbot.mouseClick(dock.card.ask, LEFT)
+    qtbot.waitUntil(dock.card.text.isVisible, timeout=20000)
+    assert "absent" in dock.card.text.text()
+    # Sixty spots are too few to tell absence from chance.
+    assert "slice1: no difference shown" in dock.card.text.text()
 
 
 # --- several annotators

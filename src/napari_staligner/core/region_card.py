@@ -77,6 +77,8 @@ class RegionCard:
     presence: Mapping[str, Presence]
     """Test of the share of the region in each slice against the others; slices where nothing is
     annotated are left out."""
+    annotated: frozenset[str]
+    """Slices where any spot has a class: only there can the region be called absent."""
 
 
 def card_job(
@@ -134,7 +136,8 @@ def card_steps(job: CardJob) -> Steps[RegionCard]:
     for done, (name, compared) in enumerate(job.against_elsewhere.items(), 2):
         yield Progress(f"markers of {name}", done, total)
         elsewhere[name] = yield from _genes(compared)
-    return RegionCard(job.name, job.extents, markers, elsewhere, here)
+    annotated = frozenset(map(str, job.slices.categories))
+    return RegionCard(job.name, job.extents, markers, elsewhere, here, annotated)
 
 
 def _presence(job: CardJob) -> dict[str, Presence]:

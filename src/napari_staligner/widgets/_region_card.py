@@ -91,7 +91,10 @@ class CardPanel(QWidget):
 
 def card_html(card: RegionCard) -> str:
     """Return a card as rich text."""
-    rows = "".join(_row(name, extent) for name, extent in card.extents.items())
+    rows = "".join(
+        _row(name, extent, "absent" if name in card.annotated else "not annotated")
+        for name, extent in card.extents.items()
+    )
     heads = "".join(f"<th align='right'>&nbsp;{head}</th>" for head in _HEADS)
     tested = [f"{escape(row.slice)}: {_verdict(row)}" for row in card.presence.values()]
     lines = [
@@ -112,9 +115,9 @@ _ONE_SLICE = "nothing to compare, as one slice only is annotated"
 _HEADS = ("spots", "share", "pieces", "area", "conf.")
 
 
-def _row(name: str, extent: Extent) -> str:
+def _row(name: str, extent: Extent, without: str) -> str:
     if extent.n_spots == 0:
-        return f"<tr><td>{escape(name)}</td><td colspan='5' align='center'>absent</td></tr>"
+        return f"<tr><td>{escape(name)}</td><td colspan='5' align='center'>{without}</td></tr>"
     cells = (
         f"{extent.n_spots:,}",
         f"{extent.share:.1%}",
@@ -130,7 +133,9 @@ def _row(name: str, extent: Extent) -> str:
 
 
 def _verdict(row: Presence) -> str:
-    return f"{row.verdict} (q = {row.q:.2g})"
+    # A region of a few spots may be absent by chance, and then "shared" would mislead.
+    said = "no difference shown" if row.verdict == "shared" else row.verdict
+    return f"{said} (q = {row.q:.2g})"
 
 
 def _units(card: RegionCard) -> str:
