@@ -23,6 +23,7 @@ from napari_staligner.core.annotation_record import (
     write_annotations,
 )
 from napari_staligner.core.annotations import Annotations
+from napari_staligner.core.registration import Alignment
 from napari_staligner.core.settings import Settings
 from napari_staligner.io.autosave import Autosave
 from napari_staligner.io.h5ad import free_name, write_result
@@ -218,6 +219,8 @@ class Session:
         self._proposal: Proposal | None = None
         # The selection that a tool made, the tool, and what was drawn.
         self._taken: tuple[NDArray[np.intp], str, tuple[Shape, ...]] = _no_rows(), "", ()
+        self.alignment = Alignment()
+        self.alignment.changed.connect(self._on_alignment_changed)
         self.annotations = Annotations()
         self.autosave = Autosave(self.annotations)
         self.annotations.changed.connect(self._on_annotations_changed)
@@ -478,6 +481,7 @@ class Session:
                     "load the slices again and run once more."
                 )
         self._result, self._rows, self.path = result, rows, path
+        self.alignment.follow(result)
         self.proposal = None
         self.autosave.pause()
         read_annotations(result, self.annotations)
@@ -506,6 +510,7 @@ class Session:
         if self._result is None:
             return
         self._result, self._rows, self.saved = None, {}, True
+        self.alignment.follow(None)
         self.path = None
         self.proposal = None
         self._isolated = frozenset()
@@ -648,6 +653,13 @@ class Session:
         self.saved = False
         self._isolated = self._isolated & frozenset(self.domains)
         self.domains_changed.emit()
+
+    # -- alignment ------------------------------------------------------------------------
+
+    def _on_alignment_changed(self) -> None:
+        self.saved = False
+        if self._color_by == ColorBy("obs", K.RESIDUAL):
+            self.color_changed.emit()
 
     # -- annotations ----------------------------------------------------------------------
 

@@ -5,14 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import optimize, sparse
+from scipy.spatial import KDTree
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.graph import spacing
 from napari_staligner.core.progress import finish
 from napari_staligner.core.registration import (
     Model,
     RegistrationJob,
     apply,
+    measure,
     register,
     register_steps,
 )
@@ -39,13 +42,15 @@ def matrix(degrees: float, *, mirror: bool = False, scale: float = 1.0) -> np.nd
 
 
 def matches(z_a: np.ndarray, z_b: np.ndarray, wrong: float = 0.2) -> sparse.csr_matrix:
-    """Nearest in z, a share of them wrong, as one symmetric matrix over both slices."""
+    """Mutual nearest neighbours in z, a share of them wrong, as one matrix over both slices."""
     n, m = len(z_a), len(z_b)
-    nearest = np.linalg.norm(z_a[:, None] - z_b[None], axis=2).argmin(axis=1)
+    there, back = (KDTree(y).query(x, k=5)[1] for x, y in ((z_a, z_b), (z_b, z_a)))
+    first = np.arange(n)[(back[there[:, 0]] == np.arange(n)[:, None]).any(axis=1)]
+    second = there[first, 0]
     rng = np.random.default_rng(1)
-    spoiled = rng.random(n) < wrong
-    nearest[spoiled] = rng.integers(0, m, spoiled.sum())
-    block = sparse.csr_matrix((np.ones(n), (np.arange(n), nearest)), shape=(n, m))
+    spoiled = rng.random(len(first)) < wrong
+    second[spoiled] = rng.integers(0, m, spoiled.sum())
+    block = sparse.csr_matrix((np.ones(len(first)), (first, second)), shape=(n, m))
     return sparse.bmat([[None, block], [block.T, None]], format="csr")
 
 
@@ -81,7 +86,7 @@ def test_a_part_of_a_slice_finds_its_place_and_the_rest_has_no_residual():
     found = finish(register_steps(pair_job(a, z_a, moved, z_b[left])))
     assert off(found.aligned[len(a) :], b[left]) < 0.5
     assert np.isnan(found.residual[: len(a)][a[:, 0] > 700]).all()
-    assert np.isfinite(found.residual[: len(a)][a[:, 0] < 550]).all()
+    assert np.isfinite(found.residual[: len(a)][a[:, 0] < 550]).mean() > 0.95
     assert np.nanmedian(found.residual) < 1
 
 
@@ -104,6 +109,20 @@ def test_a_shift_of_the_whole_embedding_does_not_matter():
         {"A": a, "B": apply(matrix(70), b)}, np.vstack([z_a, z_b + 2]), matches(z_a, z_b)
     )
     assert off(finish(register_steps(job)).aligned[len(a) :], b) < 0.5
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+def test_residuals_lead_back_where_a_slice_was_moved_from(offset):
+    (a, z_a), (b, z_b) = bent_tissue(2500, seed=0), bent_tissue(2500, seed=1)
+    job = RegistrationJob({"A": a, "B": b}, np.vstack([z_a, z_b + offset]), matches(z_a, z_b))
+    unit = spacing(a)
+    for by in ((0.0, 0.0), (2.0, 0.0), (0.0, -4.0)):
+        transforms = {"A": np.eye(3), "B": shifted(unit * np.array(by))}
+        found = measure(job, transforms, [("A", "B")])
+        shift = np.nanmedian(found.shift[len(a) :], axis=0) / unit
+        np.testing.assert_allclose(shift, -np.array(by), atol=1)
+        length = np.linalg.norm(found.shift, axis=1) / unit
+        np.testing.assert_allclose(length, found.residual)
 
 
 def test_there_and_back_again_is_where_it_was():

@@ -88,12 +88,20 @@ class Mouse:
     def click(self, at: QPoint) -> None:
         self._qtbot.mouseClick(self._canvas.native, Qt.MouseButton.LeftButton, pos=at)
 
-    def drag(self, start: QPoint, end: QPoint) -> None:
+    def drag(
+        self,
+        start: QPoint,
+        end: QPoint,
+        held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier,
+    ) -> None:
         left, native = Qt.MouseButton.LeftButton, self._canvas.native
-        self._qtbot.mousePress(native, left, pos=start)
+        self._qtbot.mousePress(native, left, held, start)
         for share in (0.5, 1.0):
-            self._move(start + (end - start) * share, left)
-        self._qtbot.mouseRelease(native, left, pos=end)
+            self._move(start + (end - start) * share, left, held)
+        self._qtbot.mouseRelease(native, left, held, end)
+
+    def type(self, key: Qt.Key) -> None:
+        self._qtbot.keyClick(self._canvas.native, key)
 
     def follow(self, path: list[QPoint]) -> None:
         """Press at the first point, move through all, release at the last."""
@@ -116,7 +124,12 @@ class Mouse:
     def hover(self, at: QPoint) -> None:
         self._move(at, Qt.MouseButton.NoButton)
 
-    def _move(self, at: QPoint, held: Qt.MouseButton) -> None:
+    def _move(
+        self,
+        at: QPoint,
+        held: Qt.MouseButton,
+        keys: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier,
+    ) -> None:
         # qtbot's own moves hold no button.
         native, none = self._canvas.native, Qt.MouseButton.NoButton
         everywhere = QPointF(native.mapToGlobal(at))
@@ -126,7 +139,7 @@ class Mouse:
             everywhere,
             none,
             held,
-            Qt.KeyboardModifier.NoModifier,
+            keys,
         )
         self._qtbot.wait(20)  # vispy drops moves that follow too soon
         QApplication.sendEvent(native, move)

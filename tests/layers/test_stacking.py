@@ -270,6 +270,7 @@ def test_a_view_that_was_not_touched_is_fitted(shown):
 def test_clicks_meet_the_slice_that_is_seen(canvas):
     shown, mouse = canvas
     overlap(shown.result)
+    shown.session.set_result(shown.result)
     shown.session.stack = StackView(mode="swipe", part="spots", swipe=0.5)
     shown.session.layout = "stack"
     for name in ("slice1", "slice2"):

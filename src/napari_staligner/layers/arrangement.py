@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from napari.layers import Points
 
-from napari_staligner import _keys as K
 from napari_staligner.io.layer_data import spots_xy
 from napari_staligner.layers.camera import Camera
 from napari_staligner.layers.layouts import Footprint, placements, to_napari
@@ -29,7 +28,7 @@ BLANK = "blank"
 """Start of the roles of layers that only fill a place in a cell."""
 _ORDER = (
     *(BLANK, "image", "spots", "solid", "graph", "attention"),
-    *("proposal", "links", "marker", "sketch"),
+    *("shift", "proposal", "links", "marker", "sketch"),
 )
 _CELL_SPACING = 6
 
@@ -140,7 +139,7 @@ class Arrangement:
             name: _footprint(spots_xy(session.slices[name]), roles)
             for name, roles in layers.items()
         }
-        self._placements = placements(session.layout, footprints, _transforms(session))
+        self._placements = placements(session.layout, footprints, session.alignment.transforms)
         heights = self._heights(session, layers)
         for name, placement in self._placements.items():
             for role, layer in layers[name].items():
@@ -211,9 +210,3 @@ def _footprint(xy: np.ndarray, roles: Mapping[str, Layer]) -> Footprint:
     corners = np.array([[-0.5, -0.5], rows_columns - 0.5]) * image.scale[-2:]
     both = np.vstack([spots, corners[:, ::-1]])
     return Footprint(spots, np.array([both.min(axis=0), both.max(axis=0)]))
-
-
-def _transforms(session: Session) -> Mapping[str, np.ndarray]:
-    if session.result is None:
-        return {}
-    return session.result.uns.get(K.STALIGNER, {}).get("transforms", {})

@@ -22,6 +22,7 @@ from napari_staligner.layers.camera import held
 from napari_staligner.layers.colors import Painting, paint
 from napari_staligner.layers.drawing import Drawing
 from napari_staligner.layers.edges import attention_edges, graph_edges
+from napari_staligner.layers.handling import Handling
 from napari_staligner.layers.links import drawn_links, link_lines
 from napari_staligner.layers.overlays import (
     EDGE_WIDTHS,
@@ -72,6 +73,7 @@ class Tissue:
         self._adoption = Adoption(session)
         self._picking = Picking(viewer, self)
         self._drawing = Drawing(viewer, self, self._picking)
+        self._handling = Handling(viewer, self)
         self._shown: dict[str, AnnData] = {}
         self._orphans: list[Layer] = []
         self._making = self._deleting = self._due = False
@@ -99,6 +101,8 @@ class Tissue:
         session.annotations_changed.connect(self._on_annotations_changed)
         session.links_changed.connect(self._on_links_changed)
         session.selection_changed.connect(self._draw_links)
+        session.alignment.changed.connect(self._on_alignment_changed)
+        session.alignment.previewed.connect(self._on_alignment_changed)
 
     # -- slices ---------------------------------------------------------------------------
 
@@ -231,6 +235,10 @@ class Tissue:
             self._recolor()
         self._arrange(look="follow")
 
+    def _on_alignment_changed(self) -> None:
+        if self.session.layout == "stack":
+            self._arrange(look="keep")
+
     def _on_stack_changed(self) -> None:
         if self.session.layout != "stack":
             return
@@ -239,7 +247,7 @@ class Tissue:
             self._recolor()
             self._arrange(look="keep")
         self._arrangement.restack(self.session, self._live())
-        self._show_overlays()
+        self.show_overlays()
         self._draw_links()
 
     def _arrange(self, *, look: Look) -> None:
@@ -252,15 +260,15 @@ class Tissue:
                 middle = spots_xy(self.session.slices[name]).mean(axis=0)
                 self._add(viewer, name, role, blank_layer(name, middle))
         self._arrangement.arrange(self.session, self._live(), look=look)
-        self._show_overlays()
+        self.show_overlays()
         self._draw_links()
 
-    def _show_overlays(self) -> None:
-        """Show edges and markers of the slices that are seen."""
+    def show_overlays(self) -> None:
+        """Show edges, arrows and markers of the slices that are seen."""
         for name, layers in self._live().items():
             hidden = self._arrangement.hides(name)
             for role, layer in layers.items():
-                if role in ("graph", "attention", "marker"):
+                if role in ("graph", "attention", "shift", "marker"):
                     visible = not hidden and (role == "marker" or self._is_shown(role))
                     if layer.visible != visible:
                         layer.visible = visible
@@ -286,7 +294,7 @@ class Tissue:
             if self._make_overlay(kind, self._new_edges):
                 self._arrange(look="keep")
             self._draw_edges(kind)
-        self._show_overlays()
+        self.show_overlays()
 
     def _add_overlays_in_use(self) -> None:
         """Give new slices the overlays that the others have."""
@@ -295,6 +303,7 @@ class Tissue:
             if kind in used:
                 self._make_overlay(kind, self._new_edges)
                 self._draw_edges(kind)
+        self._handling.draw_arrows()
         if "marker" in used:
             self._make_overlay("marker", self._new_marker)
         if "solid" in used:
@@ -350,6 +359,8 @@ class Tissue:
         return float(np.median(self.layers[name]["spots"].size))
 
     def _is_shown(self, kind: str) -> bool:
+        if kind == "shift":
+            return self.session.alignment.arrows
         return self.session.graph_shown if kind == "graph" else self.session.attention.shown
 
     def _draw_edges(self, kind: str) -> None:

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 PLUGIN = "napari-staligner"
-DOCKS = ("Slices", "Integrate", "Domains", "Attention", "Explore", "Compare", "Links", "Annotate")
+DOCKS = (
+    *("Slices", "Integrate", "Domains", "Alignment"),
+    *("Attention", "Explore", "Compare", "Links", "Annotate"),
+)
 
 
 def open_workbench(viewer: napari.Viewer) -> dict[str, QWidget]:

@@ -6,6 +6,7 @@ spot still is from its counterparts, ``warp`` is the smooth last step, ``tables`
 integrated slices.
 """
 
+from napari_staligner.core.registration.alignment import Alignment, AlignmentState
 from napari_staligner.core.registration.run import (
     Registered,
     RegistrationJob,
@@ -21,6 +22,8 @@ from napari_staligner.core.registration.tables import (
 from napari_staligner.core.registration.transforms import Model, apply
 
 __all__ = [
+    "Alignment",
+    "AlignmentState",
     "Choice",
     "Model",
     "Registered",

@@ -2,44 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import KDTree
+from sklearn.decomposition import PCA
 
 from napari_staligner.core.graph import find_radius
+from napari_staligner.core.registration.fields import rasterize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_staligner.core.registration.fields import Field
+
 REACH = 6.0
-"""A counterpart lies within so many spacings, if there is one."""
-CANDIDATES = 64
-_CHUNK = 4096
+"""No counterpart is looked for farther than this, in spacings."""
+USUAL = 3.0
+"""Standard deviation of displacements before anything is known, in spacings."""
+SMOOTHING = 2.0
+"""Of the embedding that is looked up, in spacings."""
+COMPONENTS = 10
+NEIGHBORS = 19
+"""Spots, its own included, that find their displacement together: two rings of a hexagonal grid."""
+ROUNDS = 6
+TISSUE = 0.5
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """Points in spacings of the frame, features, their field, noise, and neighbours."""
+
+    points: NDArray[np.float64]
+    features: NDArray[np.float64]
+    field: Field
+    noise: float
+    near: NDArray[np.intp]
 
 
 def counterparts(
     aligned: Sequence[NDArray[np.float64]],
-    features: Sequence[NDArray[np.floating]],
-    pairs: Sequence[tuple[int, int]],
+    embedding: NDArray[np.floating],
+    matches: Mapping[tuple[int, int], tuple[NDArray[np.intp], NDArray[np.intp]]],
     unit: float,
 ) -> list[NDArray[np.float64]]:
-    """Find where the counterpart of each spot lies, as seen from the spot.
+    r"""Find where the counterpart of each spot lies, as seen from the spot.
 
-    Within reach, the spots of the other slice are weighted by how near they are in space (a
-    Gaussian of a third of the reach) and in the embedding (a Gaussian as wide as the best matches
-    are apart); the counterpart is the mean of their places. Over several other slices it is the
-    mean.
+    The displacement u of a spot minimises, over the spots q around it,
+
+    .. math:: \frac{d}{s^2} \overline{\lVert F(q + u) - z_q \rVert^2} + \lVert u \rVert^2 / 3^2
+
+    with F the smoothed embedding of the other slice and :math:`s^2/d` the variance of a component
+    of z about that of the own slice. It is found by Gauss-Newton steps (Lucas and Kanade 1981).
+    Where the embedding does not change, along a layer for one, it is 0. Over several other slices
+    it is the mean.
 
     Parameters
     ----------
     aligned
         Places in the common frame of the spots of each slice, shape (spots, 2).
-    features
-        Embedding of each, shape (spots, d).
-    pairs
-        Pairs of slices that are compared.
+    embedding
+        Shape (spots of all slices, d).
+    matches
+        Pairs of slices that are compared, with the rows of their matching spots. What these differ
+        by in the median, the two slices differ by everywhere; it is no displacement.
     unit
         A spacing in the frame.
 
@@ -47,46 +75,62 @@ def counterparts(
     -------
     Shape (spots, 2) for each slice, in spacings; NaN where no other slice has tissue.
     """
-    trees = [KDTree(points / unit) for points in aligned]
     sums = [np.zeros_like(points, dtype=np.float64) for points in aligned]
     counts = [np.zeros(len(points)) for points in aligned]
-    for pair in pairs:
-        for i, j in (pair, pair[::-1]):
-            shift = _shift(trees[i].data, trees[j], features[i], features[j])
-            known = np.isfinite(shift[:, 0])
-            sums[i][known] += shift[known]
-            counts[i] += known
+    if matches:
+        slices = _prepared(aligned, embedding, unit)
+        for (a, b), (first, second) in matches.items():
+            apart = slices[a].features[first] - slices[b].features[second]
+            offset = np.median(apart, axis=0) if len(apart) else np.zeros(apart.shape[1])
+            for i, j, sign in ((a, b, 1.0), (b, a, -1.0)):
+                shift, known = _shift(slices[i], slices[j], sign * offset)
+                sums[i][known] += shift[known]
+                counts[i] += known
     return [
         np.where(n[:, None] > 0, s / np.maximum(n, 1)[:, None], np.nan)
         for s, n in zip(sums, counts, strict=True)
     ]
 
 
+def _prepared(
+    aligned: Sequence[NDArray[np.float64]], embedding: NDArray[np.floating], unit: float
+) -> list[_Slice]:
+    z = np.asarray(embedding, dtype=np.float64)
+    components = PCA(min(COMPONENTS, *z.shape), svd_solver="full").fit_transform(z)
+    slices = []
+    rows = np.split(components, np.cumsum([len(points) for points in aligned])[:-1])
+    for points, features in zip(aligned, rows, strict=True):
+        scaled = points / unit
+        sigma = SMOOTHING * max(1.0, find_radius(scaled) / 1.1)
+        field = rasterize(scaled, features, sigma, sigma / 4)
+        noise = float(np.square(field.look(scaled).values - features).sum(axis=1).mean())
+        k = min(NEIGHBORS, len(scaled))
+        near = KDTree(scaled).query(scaled, k=k)[1].reshape(len(scaled), k)
+        slices.append(_Slice(scaled, features, field, noise / features.shape[1] or 1.0, near))
+    return slices
+
+
 def _shift(
-    points: NDArray[np.float64],
-    tree: KDTree,
-    own: NDArray[np.floating],
-    other: NDArray[np.floating],
-) -> NDArray[np.float64]:
-    k = min(CANDIDATES, tree.n)
-    distance, near = tree.query(points, k=k, distance_upper_bound=REACH)
-    distance, near = distance.reshape(len(points), k), near.reshape(len(points), k)
-    # Farther than this from the next spot there is no tissue, neither in a grid nor scattered.
-    outside = distance[:, 0] > 1.5 * find_radius(np.asarray(tree.data))
-    found = np.isfinite(distance)
-    near = np.where(found, near, 0)
-    apart = np.concatenate(
-        [
-            np.square(other[near[a : a + _CHUNK]] - own[a : a + _CHUNK, None]).sum(axis=2)
-            for a in range(0, len(points), _CHUNK)
-        ]
-    ).astype(np.float64)
-    apart[~found] = np.inf
-    best = apart.min(axis=1, initial=np.inf)
-    width = float(np.median(best[np.isfinite(best)])) if np.isfinite(best).any() else 1.0
-    best = np.where(np.isfinite(best), best, 0.0)
-    logs = -np.square(distance) * 4.5 / REACH**2 - (apart - best[:, None]) / (2 * (width or 1.0))
-    weights = np.where(found, np.exp(np.where(found, logs, 0.0)), 0.0)
-    total = np.maximum(weights.sum(axis=1), 1e-300)
-    places = (weights[..., None] * np.asarray(tree.data)[near]).sum(axis=1) / total[:, None]
-    return np.where(outside[:, None], np.nan, places - points)
+    own: _Slice, other: _Slice, offset: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Displacement of each spot towards another slice, and whether that has tissue there."""
+    known = other.field.look(own.points).tissue > TISSUE
+    shift = np.zeros_like(own.points)
+    if not known.any():
+        return shift, known
+    noise = max(own.noise, other.noise)
+    for _ in range(ROUNDS):
+        look = other.field.look(own.points + shift)
+        seen = (look.tissue > TISSUE).astype(np.float64)
+        apart = own.features - offset - look.values
+        squares = np.einsum("nak,nbk,n->nab", look.slopes, look.slopes, seen)
+        slopes = np.einsum("nak,nk,n->na", look.slopes, apart, seen)
+        share = np.maximum(seen[own.near].mean(axis=1), 1e-9)
+        squares = squares[own.near].mean(axis=1) / share[:, None, None] / noise
+        slopes = slopes[own.near].mean(axis=1) / share[:, None] / noise
+        precision = squares + np.eye(2) / USUAL**2
+        step = np.linalg.solve(precision, (slopes - shift / USUAL**2)[..., None])[..., 0]
+        shift = (shift + step)[own.near].mean(axis=1)
+        length = np.linalg.norm(shift, axis=1, keepdims=True)
+        shift *= np.minimum(1.0, REACH / np.maximum(length, 1e-9))
+    return shift, known

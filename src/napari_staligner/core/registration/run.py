@@ -191,9 +191,12 @@ def measure(
     for name, by in (moved or {}).items():
         aligned[names.index(name)] = aligned[names.index(name)] + by
     unit = _frame_unit(job)
-    features = [np.asarray(job.embedding[rows]) for rows in job.rows.values()]
-    indices = [(names.index(a), names.index(b)) for a, b in pairs]
-    shift = np.concatenate(counterparts(aligned, features, indices, unit))
+    whole = replace(job, counted=None)
+    matches = {
+        pair: _matches(whole, names, pair)
+        for pair in ((names.index(a), names.index(b)) for a, b in pairs)
+    }
+    shift = np.concatenate(counterparts(aligned, job.embedding, matches, unit))
     return Registered(
         {name: np.array(transforms[name], dtype=np.float64) for name in names},
         np.concatenate(aligned),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,17 @@ class Choice:
     reference: str | None = None
     nonrigid: bool = False
     seed: int = 0
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Choice:
+        """Read what :func:`record_registration` wrote; the defaults where there is nothing."""
+        return cls(
+            Model(str(kept.get("model", Model.RIGID))),
+            tuple(str(name) for name in kept.get("landmarks", ())),
+            str(kept["reference"]) if "reference" in kept else None,
+            bool(kept.get("nonrigid", False)),
+            int(kept.get("seed", 0)),
+        )
 
 
 def register(
