@@ -30,7 +30,7 @@ class StackView:
         What is shown of a slice; one without an image shows its spots in any case.
     opacities
         Opacity of the spots of each slice, 0..1 (of its image, where images alone are blended);
-        slices not named have :data:`OPACITY`.
+        slices not named have :data:`OPACITY`, and in 3-D 1.
     front
         Which of the pair the flicker shows now, 0 or 1.
     rate

@@ -154,6 +154,8 @@ def test_matches_get_rings(linked):
     linked.session.spot = Spot("slice1", 12)
     ring = linked.layer("slice2", "marker")
     np.testing.assert_array_equal(ring.data, linked.layer("slice2").data[[12]])
+    # Two for the chosen spot itself, and none for it as a match.
+    assert len(linked.layer("slice1", "marker").data) == 2
     linked.session.links = LinkView()
     assert len(ring.data) == 0
 

@@ -209,6 +209,11 @@ def test_3d_lifts_each_slice_above_the_one_before(stack):
     assert world(stack.layer("slice2", "solid"))[:, 0] == pytest.approx(0.25 * extent)
 
 
+def test_in_3d_slices_are_opaque_unless_their_opacity_was_set(stack):
+    show(stack, "3d", opacities={"slice2": 0.3})
+    assert [stack.layer(name, "solid").opacity for name in ("slice1", "slice2")] == [1.0, 0.3]
+
+
 def test_3d_follows_colours_and_new_slices(stack):
     show(stack, "3d")
     stack.session.isolated = ["2"]

@@ -78,7 +78,8 @@ class Stacking:
                 visible = wanted and (before[0] or in_any_case)
                 _look(layer, visible, before[1] if fade is None else fade)
         if "solid" in roles:
-            _look(roles["solid"], view.mode == "3d", opacity)
+            # Apart from each other, slices need not be seen through unless that is asked for.
+            _look(roles["solid"], view.mode == "3d", view.opacities.get(name, 1.0))
 
     def _leave(self, layers: SliceLayers) -> None:
         for layer, look in self._before.items():

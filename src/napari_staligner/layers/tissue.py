@@ -433,6 +433,9 @@ class Tissue:
     def _matched(self) -> NDArray[np.intp] | None:
         """Rows of the result that match the chosen spot; ``None`` without links."""
         drawn = drawn_links(self.session) if self.session.links.shown else None
-        if drawn is None or self.session.spot is None:
+        spot = self.session.spot
+        rows = None if spot is None else self.session.rows(spot.slice)
+        if drawn is None or spot is None or rows is None:
             return None
-        return np.union1d(drawn.links.first[drawn.of_spot], drawn.links.second[drawn.of_spot])
+        ends = np.union1d(drawn.links.first[drawn.of_spot], drawn.links.second[drawn.of_spot])
+        return ends[ends != rows[spot.row]]

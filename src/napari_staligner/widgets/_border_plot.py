@@ -18,7 +18,7 @@ _HEIGHT = 112
 _WIDTH = 0.36
 # Room over the bars for the caption, as a share of the tallest.
 _ABOVE = 1.35
-_CAPTION = "Mean weight of a neighbour at borders: full within, hollow across"
+_CAPTION = "Weights at borders: full within, hollow across"
 
 
 class BorderPlot(pg.GraphicsLayoutWidget):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
@@ -65,7 +65,8 @@ class MatchTable(QTableWidget):
             name = self._cell(at, NAME, line.name)
             name.setToolTip(line.name)
             name.setData(Qt.ItemDataRole.UserRole, int(line.Index))
-            self._cell(at, SLICE, line.slice)
+            of_slice = self._cell(at, SLICE, line.slice)
+            of_slice.setSizeHint(QSize(self.fontMetrics().horizontalAdvance(line.slice) + 16, 26))
             domain = self._cell(at, DOMAIN, line.domain)
             if line.domain in colors:
                 domain.setData(Role.COLOR, QColor(colors[line.domain]))
