@@ -57,12 +57,16 @@ IN_SLICE: Final = "in_slice"
 STALIGNER: Final = "staligner"
 """``uns``, dict: ``params``, ``version``, ``loss``, ``transforms``, ``registration``, ``slices``,
 ``pairs``, ``domains``, ``notes``, ``annotations`` (every edit: who, when, how, which spots, what
-was drawn), and the two below."""
+was drawn), and the three below."""
 RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
 """In ``uns["staligner"]``, dict: of each slice, the mean squared error of what the model sees after
 the last step: log-normalised expression, or its components, scaled to a mean square of 1."""
 PRESENCE: Final = "presence"
 """In ``uns["staligner"]``, data frame: domain × slice with counts, test and verdict."""
+VERDICTS: Final = "verdicts"
+"""In ``uns["staligner"]``, data frame, a row a verdict, the oldest first: ``first`` and ``second``
+slice (empty: all), ``domain`` (empty: all), ``level`` (``aligned``, ``partly``, ``not``), ``note``,
+``who``, ``when`` (UTC, ISO 8601) and ``spots`` (how many it was about)."""
 
 # -- metadata of napari layers ----------------------------------------------------------------
 LAYER_ROLE: Final = "staligner_role"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from napari_staligner.core.evaluation import Evaluation, EvaluationJob
     from napari_staligner.core.graph import SpatialGraph
     from napari_staligner.core.markers import MarkerJob
     from napari_staligner.core.presence import PresenceTable
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.region_classes import Shape
     from napari_staligner.core.transfer import Proposal, TransferJob
     from napari_staligner.core.umap import Umap, UmapJob
+    from napari_staligner.core.verdicts import Level, Verdict
 
 Layout = Literal["grid", "mosaic", "stack"]
 Tool = Literal["", "lasso", "polygon", "brush", "spot", "piece", "domain"]
@@ -195,6 +197,10 @@ class Session:
     """``proposal`` was set."""
     tool_changed = Signal()
     """``tool`` or ``brush`` was set."""
+    verdicts_changed = Signal()
+    """A verdict was given, taken back, or renamed with its domain."""
+    evaluation_changed = Signal()
+    """There are new figures, or none any more."""
 
     def __init__(self) -> None:
         self._slices: dict[str, AnnData] = {}
@@ -221,6 +227,7 @@ class Session:
         self._taken: tuple[NDArray[np.intp], str, tuple[Shape, ...]] = _no_rows(), "", ()
         self.alignment = Alignment()
         self.alignment.changed.connect(self._on_alignment_changed)
+        self._evaluation: Evaluation | None = None
         self.annotations = Annotations()
         self.autosave = Autosave(self.annotations)
         self.annotations.changed.connect(self._on_annotations_changed)
@@ -483,6 +490,7 @@ class Session:
         self._result, self._rows, self.path = result, rows, path
         self.alignment.follow(result)
         self.proposal = None
+        self._evaluation = None
         self.autosave.pause()
         read_annotations(result, self.annotations)
         self.saved = saved
@@ -513,6 +521,7 @@ class Session:
         self.alignment.follow(None)
         self.path = None
         self.proposal = None
+        self._evaluation = None
         self._isolated = frozenset()
         self.selection, self.tool = _no_rows(), ""
         computed = self._color_by.key == K.DOMAIN or is_annotation(self._color_by.key)
@@ -599,6 +608,7 @@ class Session:
         column = self._result.obs[K.DOMAIN]
         self._result.obs[K.DOMAIN] = column.cat.rename_categories({old: new})
         self._isolated = frozenset(new if d == old else d for d in self._isolated)
+        self._rename_in_verdicts({old: new})
         self._domains_edited()
 
     def set_domain_color(self, domain: str, color: str) -> None:
@@ -637,6 +647,9 @@ class Session:
 
         if self._result is None:
             return
+        present = self.domain_state()
+        if present is not None and state.same_labels(present):
+            self._rename_in_verdicts(dict(zip(present.names, state.names, strict=True)))
         self._result.obs[K.DOMAIN] = pd.Categorical.from_codes(state.codes, list(state.names))
         self._result.uns[K.DOMAIN_COLORS] = list(state.colors)
         self._result.uns.setdefault(K.STALIGNER, {})["params"] = dict(state.params)
@@ -652,6 +665,9 @@ class Session:
     def _domains_edited(self) -> None:
         self.saved = False
         self._isolated = self._isolated & frozenset(self.domains)
+        if self._evaluation is not None and not self._of_these_domains(self._evaluation):
+            self._evaluation = None
+            self.evaluation_changed.emit()
         self.domains_changed.emit()
 
     # -- alignment ------------------------------------------------------------------------
@@ -660,6 +676,95 @@ class Session:
         self.saved = False
         if self._color_by == ColorBy("obs", K.RESIDUAL):
             self.color_changed.emit()
+
+    # -- judging --------------------------------------------------------------------------
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """Figures of embeddings; ``None`` until they are computed for the present domains."""
+        return self._evaluation
+
+    def evaluation_job(self, labels: str | None, embeddings: Iterable[str]) -> EvaluationJob:
+        """Copy what figures of embeddings need; see :func:`core.evaluation.evaluation_job`.
+
+        Raises
+        ------
+        InputError
+            There is no result, or a column or an embedding cannot be used.
+        """
+        from napari_staligner.core.evaluation import evaluation_job
+
+        if self._result is None:
+            raise InputError("There are no integrated slices to judge: integrate first.")
+        return evaluation_job(self._result, labels, tuple(embeddings))
+
+    def set_evaluation(self, evaluation: Evaluation) -> None:
+        """Take figures, and write embeddings that were computed for them to ``obsm``."""
+        if self._result is None or not self._of_these_domains(evaluation):
+            return
+        for key, embedding in evaluation.computed.items():
+            self._result.obsm[key] = embedding
+            self.saved = False
+        self._evaluation = evaluation
+        self.evaluation_changed.emit()
+
+    def _of_these_domains(self, evaluation: Evaluation) -> bool:
+        import pandas as pd
+
+        figures = evaluation.figures.get(K.EMBEDDING)
+        if figures is None or self._result is None or K.DOMAIN not in self._result.obs:
+            return True
+        return np.array_equal(figures.domains, pd.factorize(self._result.obs[K.DOMAIN])[0])
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What people said of the alignment, the oldest first."""
+        from napari_staligner.core.verdicts import read_verdicts
+
+        return () if self._result is None else read_verdicts(self._result)
+
+    def judge(
+        self,
+        level: Level,
+        pair: tuple[str, str] | None = None,
+        domain: str | None = None,
+        note: str = "",
+        who: str | None = None,
+    ) -> Verdict:
+        """Give a verdict; see :func:`core.verdicts.add_verdict`.
+
+        Raises
+        ------
+        InputError
+            There is no result, or no such slice or domain.
+        """
+        from napari_staligner.core.verdicts import add_verdict
+
+        if self._result is None:
+            raise InputError("There are no integrated slices to judge: integrate first.")
+        verdict = add_verdict(self._result, level, pair=pair, domain=domain, note=note, who=who)
+        self.saved = False
+        self.verdicts_changed.emit()
+        return verdict
+
+    def undo_verdict(self) -> Verdict | None:
+        """Take the last verdict back and return it; ``None`` if there is none."""
+        from napari_staligner.core.verdicts import write_verdicts
+
+        if self._result is None or not self.verdicts:
+            return None
+        *rest, last = self.verdicts
+        write_verdicts(self._result, rest)
+        self.saved = False
+        self.verdicts_changed.emit()
+        return last
+
+    def _rename_in_verdicts(self, names: Mapping[str, str]) -> None:
+        from napari_staligner.core.verdicts import rename_judged_domains
+
+        if self._result is not None:
+            rename_judged_domains(self._result, names)
+            self.verdicts_changed.emit()
 
     # -- annotations ----------------------------------------------------------------------
 
