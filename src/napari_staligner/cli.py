@@ -1,4 +1,4 @@
-"""The shell: integrate, evaluate, register, annotations, view, demo, info."""
+"""The shell: integrate, evaluate, report, register, annotations, view, demo, info."""
 
 from __future__ import annotations
 
@@ -334,6 +334,38 @@ def _figure_tables(found: Evaluation) -> Iterator[Any]:
 
 def _figure(value: float) -> str:
     return "–" if value != value else f"{value:.3f}"
+
+
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes, .html.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Column of obs to compare with.", metavar="COL")
+    ] = None,
+    embedding: Annotated[
+        list[str] | None,
+        typer.Option(help="Key of obsm, as for evaluate; may be given again.", metavar="KEY"),
+    ] = None,
+) -> None:
+    """Write verdicts, pictures and figures as one HTML file that opens without napari."""
+    with _sentences():
+        _report(file, output, labels, embedding)
+
+
+def _report(source: Path, target: Path, labels: str | None, embeddings: list[str] | None) -> None:
+    from napari_staligner.core.evaluation import BEFORE_AND_AFTER, evaluation_job
+    from napari_staligner.io.h5ad import check_target, read_any
+    from napari_staligner.io.report import report_job, report_steps
+    from napari_staligner.io.text import write_text
+
+    check_target(target)
+    kind, content = read_any(source)
+    if kind != "result":
+        raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")
+    figures = evaluation_job(content, labels, embeddings or BEFORE_AND_AFTER)
+    write_text(_with_bar(report_steps(report_job(content, source.name, figures))), target)
+    Console().print(f"Written to {_escape(str(target))}", soft_wrap=True)
 
 
 @app.command()

@@ -47,6 +47,16 @@ class Metric:
     higher_is_better: bool = True
     needs_labels: bool = False
 
+    def compare(self, value: float, other: float) -> int:
+        """1 where a value is better than the other, -1 where it is worse, else 0.
+
+        Values that agree to three decimals, as tables show them, are equal, and so is NaN.
+        """
+        if np.isnan(value) or np.isnan(other):
+            return 0
+        gain = round(value, 3) - round(other, 3)
+        return int(np.sign(gain if self.higher_is_better else -gain))
+
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
