@@ -229,6 +229,12 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             at = [spots[row["size"]] for row in mine]
             for axis, key in zip(axes[:, column], ("seconds", "peak"), strict=True):
                 axis.loglog(at, [row[key] for row in mine], "o-", label=side)
+        for axis in axes[:, column]:
+            seen = sorted({row["size"] for row in rows}, key=spots.__getitem__)
+            axis.set_xticks([spots[size] for size in seen], [size[:-1] + " k" for size in seen])
+            axis.xaxis.set_minor_locator(plt.NullLocator())
+            axis.yaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.yaxis.set_minor_formatter(plt.NullFormatter())
         axes[0, column].set_title(stage)
         axes[1, column].set_xlabel("spots")
     axes[0, 0].set_ylabel("seconds")
