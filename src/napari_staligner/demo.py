@@ -152,7 +152,7 @@ def _integrate(
 
 
 def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Camera) -> None:
-    """Domains in the three layouts and attention; for pictures, UMAP, comparing and links too."""
+    """Domains in the three layouts, and attention; for pictures, the other docks too."""
     domains, attention, explore = docks["Domains"], docks["Attention"], docks["Explore"]
     session = domains.session
     _raise(domains)
@@ -173,6 +173,7 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Came
     if camera.folder is not None:
         _explore(viewer, explore, camera)
         _compare(viewer, docks, camera)
+        _judge(viewer, docks["Judge"], camera)
     _raise(domains)
 
 
@@ -209,6 +210,17 @@ def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Camera) 
     session.layout, session.links = "mosaic", replace(session.links, shown=True)
     camera.take("links", viewer)
     session.layout, session.stack, session.links = before
+
+
+def _judge(viewer: napari.Viewer, judge: QWidget, camera: _Camera) -> None:
+    """Which slice has which domain, and figures before and after integration."""
+    figures = judge.figures
+    _raise(judge)
+    camera.take("judge-domains", viewer)
+    judge.tabs.setCurrentWidget(figures)
+    figures.run.button.click()
+    _wait(figures.run.button.isEnabled)
+    camera.take("judge-figures", viewer)
 
 
 def _add_layer(viewer: napari.Viewer, data: tuple) -> None:

@@ -36,6 +36,8 @@ class CellDelegate(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         """Paint one cell."""
+        # Views take one option for all cells of a row: a colour must not go on to the next.
+        option = QStyleOptionViewItem(option)
         self.initStyleOption(option, index)
         text, option.text = option.text, ""
         style = option.widget.style()

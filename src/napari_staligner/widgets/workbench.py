@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 PLUGIN = "napari-staligner"
 DOCKS = (
     *("Slices", "Integrate", "Domains", "Alignment"),
-    *("Attention", "Explore", "Compare", "Links", "Annotate"),
+    *("Attention", "Explore", "Compare", "Links", "Judge", "Annotate"),
 )
 
 

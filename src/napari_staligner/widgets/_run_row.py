@@ -1,0 +1,106 @@
+"""A button that starts a computation; while it runs, a bar and Cancel stand in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QStackedWidget,
+    QWidget,
+)
+
+from napari_staligner.worker import Runner
+
+if TYPE_CHECKING:
+    from napari_staligner.core.progress import Progress, Steps
+
+
+class RunRow(QStackedWidget):
+    """One computation, its button and its progress.
+
+    Parameters
+    ----------
+    text, tip
+        Of the button.
+    parent
+        Owner.
+    """
+
+    clicked = Signal()
+    """The button was clicked: :meth:`start` what is wanted."""
+    returned = Signal(object)
+    """The result."""
+    failed = Signal(str)
+    """Why there is none."""
+    cancelled = Signal()
+    """Cancel was clicked."""
+    ended = Signal()
+    """The next may start."""
+
+    def __init__(self, text: str, tip: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._runner = Runner(self)
+        self._ready = False
+        self.button, self.cancel = QPushButton(text), QPushButton("Cancel")
+        self.button.setToolTip(tip)
+        self.bar = QProgressBar()
+        self.bar.setMinimumWidth(60)
+        running = QWidget()
+        row = QHBoxLayout(running)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel)
+        self.addWidget(self.button)
+        self.addWidget(running)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.button.clicked.connect(self.clicked)
+        self.cancel.clicked.connect(self._on_cancel_clicked)
+        self._runner.progressed.connect(self._on_runner_progressed)
+        self._runner.returned.connect(self.returned)
+        self._runner.failed.connect(self.failed)
+        self._runner.ended.connect(self._on_runner_ended)
+
+    @property
+    def running(self) -> bool:
+        """Whether the computation is under way."""
+        return self._runner.running
+
+    def allow(self, ready: bool) -> None:
+        """Say whether there is something to compute from."""
+        self._ready = ready
+        self.button.setEnabled(ready and not self.running)
+
+    def start(self, make_steps: Callable[[], Steps[Any]], title: str) -> None:
+        """Start; see :meth:`napari_staligner.worker.Runner.start`."""
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("%p%")
+        self.cancel.setEnabled(True)
+        self._runner.start(make_steps, title)
+        self.button.setEnabled(False)
+        self.setCurrentIndex(1)
+
+    def stop(self) -> None:
+        """End without an answer."""
+        self._runner.cancel()
+
+    def _on_cancel_clicked(self) -> None:
+        # What is under way ends at its next step.
+        self.cancel.setEnabled(False)
+        self.stop()
+        self.cancelled.emit()
+
+    def _on_runner_progressed(self, step: Progress) -> None:
+        self.bar.setRange(0, step.total)
+        self.bar.setValue(step.done)
+        self.bar.setFormat(f"{step.stage} %p%")
+
+    def _on_runner_ended(self) -> None:
+        self.setCurrentIndex(0)
+        self.allow(self._ready)
+        self.ended.emit()
