@@ -23,7 +23,7 @@ _HEADS = {
     "Conf.": "Mean confidence of these spots: how well other slices share their neighbourhood",
     "Verdict": "Shared, in this slice only, or depleted in it: a permutation of blocks of tissue",
 }
-_WIDTHS = {DOMAIN: 58, SPOTS: 48, SHARE: 50, CONFIDENCE: 46, VERDICT: 84}
+_WIDTHS = {DOMAIN: 58, SPOTS: 46, SHARE: 48, CONFIDENCE: 44, VERDICT: 94}
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _VERDICTS = ("slice-specific", "depleted", "shared")
 _SPECIFIC, _DEPLETED = QColor("#e8871e"), QColor("#3d9df5")
