@@ -59,6 +59,8 @@ class VerdictsPanel(QWidget):
         super().__init__(parent)
         self._session = session
         self.slices, self.domain = narrow(QComboBox()), narrow(QComboBox())
+        for box in (self.slices, self.domain):
+            box.setMinimumContentsLength(5)  # side by side in a narrow dock
         self.slices.setToolTip("The slice pair that is judged; a click on a pair's figures sets it")
         self.domain.setToolTip("The domain that is judged; the one shown alone on the tissue")
         self.note, self.who = QLineEdit(), QLineEdit(login_name())
