@@ -237,6 +237,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             axis.yaxis.set_minor_formatter(plt.NullFormatter())
         axes[0, column].set_title(stage)
         axes[1, column].set_xlabel("spots")
+    for axis in axes[1]:
+        axis.set_yscale("linear")
+        axis.set_ylim(bottom=0)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory, MB")
     axes[0, 0].legend()
