@@ -207,8 +207,9 @@ def test_only_spots_of_landmarks_are_compared():
 # --- parts
 
 
+@pytest.mark.parametrize("floor", [0.0, 1.2])
 @pytest.mark.parametrize("model", list(Model))
-def test_the_slope_of_the_cost_is_right(model):
+def test_the_slope_of_the_cost_is_right(model, floor):
     rng = np.random.default_rng(0)
 
     def section(n: int) -> Section:
@@ -225,6 +226,8 @@ def test_the_slope_of_the_cost_is_right(model):
         dict.fromkeys(range(3), model),
         3.0,
     )
+    # Above the overlap that there is, so that parting costs; or never.
+    stage.floors = dict.fromkeys(stage.floors, floor)
     values = rng.normal(scale=0.3, size=stage.size)
     _, slope = stage.cost(values)
     numeric = optimize.approx_fprime(values, lambda v: stage.cost(v)[0], 1e-6)

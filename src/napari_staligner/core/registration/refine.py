@@ -5,13 +5,11 @@ With :math:`F_j` the smoothed embedding of slice j, :math:`z_p` that of a spot p
 
 .. math::
 
-    C_{ij} = \frac{\kappa v
-    + \sum_p w_p \lVert F_j(T_j^{-1} T_i\, p) - z_p - \mu_{ij} \rVert^2}{\kappa + \sum_p w_p}
+    C_{ij} = \frac{\sum_p w_p \lVert F_j(T_j^{-1} T_i\, p) - z_p - \mu_{ij} \rVert^2}{\sum_p w_p}
 
 summed over the spots of both slices, each looked up in the other. The weights are 0 where there
 is no tissue of the other slice, and for the worst tenth of the spots, which are chosen anew at
-each smoothing; a few spots :math:`\kappa`
-that cost :math:`v` each keep slices together; :math:`\mu_{ij}`, the mean of
+each smoothing; :math:`\mu_{ij}`, the mean of
 what it is subtracted from, is what the two slices differ by everywhere. The cost is the same from
 either side, so that the way there and the way back are inverse.
 """
@@ -27,6 +25,7 @@ import numpy as np
 from scipy import optimize
 
 from napari_staligner.core.registration.fields import Field, Look, rasterize
+from napari_staligner.core.registration.search import UNRELATED
 from napari_staligner.core.registration.transforms import (
     Model,
     apply,
@@ -46,9 +45,11 @@ KEPT = 0.9
 """Share of the spots in the overlap that count: the worst may lie in a structure of their own."""
 STIFFNESS = 0.05
 """Cost of scaling and shearing, against the variance of the embedding."""
-PRIOR = 0.001, 2.0
-"""Share of the spots that count as if looked up in vain, and what each costs: twice the variance,
-as any two spots are apart. Without these, sections that part would cost nothing."""
+LEAST_OVERLAP = 0.9
+"""Share of the overlap at the start below which parting costs: over less tissue, sections agree
+better by chance."""
+PARTING = 10.0
+"""Cost of no overlap at all, against the variance of the embedding."""
 PIXEL = 0.5
 """Width of a pixel, as a share of the smoothing or of the spacing, whichever is larger."""
 
@@ -116,14 +117,29 @@ def refine(
     Transforms, and the cost of each pair, in variances of the embedding.
     """
     transforms, costs = dict(start), dict.fromkeys(pairs, 0.0)
+    floors: dict[Pair, float] = {}
     for sigma in sigmas:
         stage = _Stage(sections, pairs, transforms, fixed, models, sigma)
+        floors = floors or {p: LEAST_OVERLAP * stage.overlap(p, transforms) for p in pairs}
+        stage.floors = floors
         found = optimize.minimize(
             stage.cost, np.zeros(stage.size), jac=True, method="L-BFGS-B", options={"maxiter": 60}
         )
         transforms, _ = stage.transforms(found.x)
         costs = {pair: stage.compare(pair, transforms)[0] for pair in pairs}
     return transforms, costs
+
+
+def gain(
+    sections: Mapping[int, Section], pair: Pair, transforms: Mapping[int, Matrix], sigma: float
+) -> float:
+    """What a pair gains over unrelated tissue: overlap times how much less than that it differs.
+
+    Unlike the cost, it can compare starts of different overlap.
+    """
+    stage = _Stage(sections, [pair], transforms, pair[1], {pair[0]: Model.RIGID}, sigma)
+    cost, _ = stage.compare(pair, transforms)
+    return stage.overlap(pair, transforms) * (UNRELATED - cost)
 
 
 class _Stage:
@@ -155,6 +171,7 @@ class _Stage:
             k: float(np.linalg.norm(apply(start[k], sections[k].points) - c, axis=1).mean()) or 1.0
             for k, c in self._centers.items()
         }
+        self.floors: Mapping[Pair, float] = dict.fromkeys(pairs, 0.0)
         self._weights = {
             direction: self._trimmed(direction) for i, j in pairs for direction in ((i, j), (j, i))
         }
@@ -193,6 +210,11 @@ class _Stage:
             slopes[k] = after @ (by * per[:, None, None]) @ before
         return matrices, slopes
 
+    def overlap(self, pair: Pair, transforms: Mapping[int, Matrix]) -> float:
+        """Share of the one section that lies on the other, the larger of the two."""
+        looks = (self._look(d, transforms)[0] for d in (pair, pair[::-1]))
+        return max(float(look.tissue.mean()) for look in looks)
+
     def compare(
         self, pair: Pair, transforms: Mapping[int, Matrix]
     ) -> tuple[float, dict[Pair, tuple[NDArray[np.float64], NDArray[np.float64]]]]:
@@ -204,20 +226,24 @@ class _Stage:
         for d, (look, _) in looks.items():
             apart[d] = look.values - self._sections[d[0]].moving[1]
             weights[d] = self._weights[d] * look.tissue
-        vain = PRIOR[0] * sum(len(w) for w in weights.values())
-        seen = sum(w.sum() for w in weights.values())
-        total = seen + vain
-        mean = sum(signs[d] * (weights[d] @ apart[d]) for d in directions) / max(seen, 1e-9)
+        total = max(sum(w.sum() for w in weights.values()), 1e-9)
+        mean = sum(signs[d] * (weights[d] @ apart[d]) for d in directions) / total
         apart = {d: a - signs[d] * mean for d, a in apart.items()}
         squares = {d: np.square(a).sum(axis=1) for d, a in apart.items()}
-        squared = sum(weights[d] @ squares[d] for d in directions)
-        cost = float((squared + vain * PRIOR[1]) / total)
+        cost = float(sum(weights[d] @ squares[d] for d in directions) / total)
+        larger = max(directions, key=lambda d: float(looks[d][0].tissue.mean()))
+        seen, floor = float(looks[larger][0].tissue.mean()), self.floors[pair]
+        lack = max(0.0, 1 - seen / floor) if floor > 0 else 0.0
         slopes = {}
         for d, (look, places) in looks.items():
             by_value = 2 * (look.slopes @ apart[d][:, :, None])[:, :, 0] * weights[d][:, None]
             by_tissue = look.tissue_slopes * (self._weights[d] * (squares[d] - cost))[:, None]
             slopes[d] = (by_value + by_tissue) / total, places
-        return cost, slopes
+        if lack:
+            by_place, places = slopes[larger]
+            parting = -2 * PARTING * lack / floor / len(places)
+            slopes[larger] = by_place + parting * looks[larger][0].tissue_slopes, places
+        return cost + PARTING * lack**2, slopes
 
     def cost(self, values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Mean cost of the pairs and stiffness, with the slope by the values."""

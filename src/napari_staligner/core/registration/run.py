@@ -13,7 +13,7 @@ from scipy import sparse
 from napari_staligner._errors import InputError
 from napari_staligner.core.graph import SAME_UNIT, find_radius, spacing
 from napari_staligner.core.progress import Progress, Steps
-from napari_staligner.core.registration.refine import Section, refine
+from napari_staligner.core.registration.refine import Section, gain, refine
 from napari_staligner.core.registration.residuals import counterparts
 from napari_staligner.core.registration.search import PIXELS, starts
 from napari_staligner.core.registration.transforms import Model, apply, shifted
@@ -262,7 +262,6 @@ def _sections(
     features = PCA(min(COMPONENTS, *z.shape), svd_solver="full").fit_transform(z)
     features /= np.sqrt(np.square(features).sum(axis=1).mean()) or 1.0
     matched = _matched(job, names, pairs)
-    rng = np.random.default_rng(job.seed)
     finest = min(step / ratio for step, ratio in zip(steps, ratios, strict=True))
     bases, sections = [], []
     for i, rows in enumerate(job.rows.values()):
@@ -272,11 +271,16 @@ def _sections(
         counted = np.arange(len(there))
         if job.counted is not None:
             counted = np.flatnonzero(job.counted[rows][there])
-        some = rng.permutation(counted)[:MOST] if len(counted) > MOST else counted
+        if len(counted) > MOST:
+            # A generator for each slice: what is drawn must not depend on the order of the slices.
+            counted = np.random.default_rng(job.seed).permutation(counted)[:MOST]
         bases.append(base)
         sections.append(
             Section(
-                apply(base, points[i][there]), features[rows][there], np.sort(some), steps[i] / unit
+                apply(base, points[i][there]),
+                features[rows][there],
+                np.sort(counted),
+                steps[i] / unit,
             )
         )
     other_unit = {i for i, ratio in enumerate(ratios) if ratio != 1.0}
@@ -338,9 +342,9 @@ def _register_pair(first: Section, second: Section, model: Model) -> tuple[float
     options = []
     for matrix in starts(first.moving, (second.points, second.features), TRIED):
         begun = {0: matrix, 1: np.eye(3)}
-        rough, costs = refine(sections, pair, begun, 1, models, (coarse,))
-        options.append((costs[0, 1], rough[0]))
-    _, best = min(options, key=lambda option: option[0])
+        rough, _ = refine(sections, pair, begun, 1, models, (coarse,))
+        options.append((gain(sections, (0, 1), rough, coarse), rough[0]))
+    _, best = max(options, key=lambda option: option[0])
     halvings = int(np.ceil(np.log2(coarse / FINEST)))
     sigmas = [max(FINEST, coarse / 2**k) for k in range(1, halvings + 1)]
     fine, costs = refine(sections, pair, {0: best, 1: np.eye(3)}, 1, models, sigmas)

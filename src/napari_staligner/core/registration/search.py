@@ -20,6 +20,8 @@ PIXELS = 32
 """Pixels along the longer side of the larger slice."""
 STEP = 10.0
 """Degrees between the angles that are tried."""
+UNRELATED = 2.0
+"""Mean squared difference of features of variance 1 at unrelated places."""
 LEAST_OVERLAP = 0.4
 """Share of the smaller slice that lies on the other in every start."""
 
@@ -29,10 +31,11 @@ def starts(
     fixed: tuple[NDArray[np.float64], NDArray[np.float64]],
     count: int,
 ) -> list[Matrix]:
-    """Find the transforms under which the features of two slices differ least.
+    """Find the transforms under which two slices agree over most of their tissue.
 
-    For each angle and handedness, the mean squared difference over the overlap, less what the
-    slices differ by everywhere, is computed for all moves at once by Fourier transforms.
+    For each angle and handedness, what the slices gain over unrelated tissue (see
+    :func:`~napari_staligner.core.registration.refine.gain`) is computed for all moves at once by
+    Fourier transforms.
 
     Parameters
     ----------
@@ -57,9 +60,9 @@ def starts(
         for degrees in np.arange(0.0, 360.0, STEP):
             turn = turned(degrees, mirrored=mirrored) @ shifted(-center)
             field = rasterize(apply(turn, moving[0]), moving[1], sigma=pixel, pixel=pixel)
-            cost, move = _best_move(field, still, spectra, shape)
-            found.append((cost, shifted(move) @ turn))
-    found.sort(key=lambda pair: pair[0])
+            gained, move = _best_move(field, still, spectra, shape)
+            found.append((gained, shifted(move) @ turn))
+    found.sort(key=lambda pair: -pair[0])
     return _distinct([matrix for _, matrix in found], count)
 
 
@@ -85,7 +88,7 @@ def _spectra(field: Field, shape: tuple[int, ...]) -> NDArray[np.complex128]:
 def _best_move(
     moving: Field, still: Field, spectra: NDArray[np.complex128], shape: tuple[int, ...]
 ) -> tuple[float, NDArray[np.float64]]:
-    """Cost and (x, y) of the best move of one field over another."""
+    """Gain and (x, y) of the best move of one field over another."""
     a = np.conj(_spectra(moving, shape))
     b = spectra
     products = [
@@ -101,9 +104,9 @@ def _best_move(
     if not enough.any():
         enough = overlap >= overlap.max()
     over = np.maximum(overlap, 1e-9)
-    cost = maps[..., 1] / over - np.square(maps[..., 2:] / over[..., None]).sum(axis=2)
-    cost = np.where(enough, cost, np.inf)
-    best = np.array(np.unravel_index(int(cost.argmin()), cost.shape))
+    apart = maps[..., 1] / over - np.square(maps[..., 2:] / over[..., None]).sum(axis=2)
+    gain = np.where(enough, overlap * (UNRELATED - apart), -np.inf)
+    best = np.array(np.unravel_index(int(gain.argmax()), gain.shape))
     # A move beyond the still raster has come round from below zero.
     lag = np.where(best < still.tissue.shape, best, best - np.array(shape))
-    return float(cost[tuple(best)]), still.origin - moving.origin + lag * moving.pixel
+    return float(gain[tuple(best)]), still.origin - moving.origin + lag * moving.pixel
