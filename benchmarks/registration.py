@@ -4,8 +4,8 @@
 mirrored and cropped to 70 %; the error is the distance to the true place in spot spacings.
 `layers`: neighbouring DLPFC slices of a file of results, each turned at random and every second one
 mirrored; the share of spots whose nearest spot in the neighbour bears the same layer.
-`breast`: four sections of a breast tumour; median residuals in spot spacings, and the correlation of
-the most variable genes, centred by section, between spots and the nearest of the next section.
+`breast`: four sections of a breast tumour; median residuals in spot spacings, and how well the most
+variable genes, centred by section, correlate between spots and the nearest of the next section.
 
 One Procrustes fit on fixed matches, as the authors' release does, is shown beside. Slices without a
 result get a quick embedding: principal components of neighbour-averaged log expression, centred by

@@ -171,10 +171,25 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Came
     camera.take("attention", viewer)
     session.attention = replace(session.attention, shown=False)
     if camera.folder is not None:
+        _align(viewer, docks["Alignment"], camera)
         _explore(viewer, explore, camera)
         _compare(viewer, docks, camera)
         _judge(viewer, docks["Judge"], camera)
     _raise(domains)
+
+
+def _align(viewer: napari.Viewer, alignment: QWidget, camera: _Camera) -> None:
+    """Register once more, and show the residuals."""
+    session, before = alignment.session, (alignment.session.layout, alignment.session.color_by)
+    _raise(alignment)
+    alignment.register.click()
+    _wait(alignment.register.isEnabled)
+    alignment.accept.click()
+    alignment.map.click()
+    session.alignment.arrows = True
+    camera.take("alignment", viewer)
+    session.alignment.arrows = False
+    session.layout, session.color_by = before
 
 
 def _explore(viewer: napari.Viewer, explore: QWidget, camera: _Camera) -> None:
