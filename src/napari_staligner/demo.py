@@ -225,6 +225,7 @@ def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Camera) 
     session.layout, session.links = "mosaic", replace(session.links, shown=True)
     camera.take("links", viewer)
     session.layout, session.stack, session.links = before
+    viewer.reset_view()
 
 
 def _judge(viewer: napari.Viewer, judge: QWidget, camera: _Camera) -> None:

@@ -8,7 +8,7 @@ import pytest
 from fakes import fake_result, fake_slice
 from psygnal import SignalInstance
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QApplication, QDockWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QTabBar
 
 from napari_staligner.layers import open_session
 from napari_staligner.session import Session
@@ -47,6 +47,17 @@ def test_docks_are_tabs_with_slices_in_front(viewer, qtbot):
     }
     assert tabs == set(DOCKS[1:])
     assert len({id(widget.session) for widget in opened.values()}) == 1
+
+
+def test_the_names_of_all_docks_can_be_read(viewer, qtbot):
+    opened = open_workbench(viewer)
+    window = frame(opened["Slices"]).parent()
+    (bar,) = (b for b in window.findChildren(QTabBar) if b.count() == len(DOCKS))
+    qtbot.waitUntil(bar.isVisible)
+    for i, name in enumerate(DOCKS):
+        assert bar.tabText(i) == name
+        assert bar.tabRect(i).height() >= bar.fontMetrics().horizontalAdvance(name)
+        assert bar.rect().contains(bar.tabRect(i))
 
 
 def test_second_call_brings_back_what_was_hidden_and_adds_nothing(viewer):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QTabWidget
+
 if TYPE_CHECKING:
     import napari
     from qtpy.QtWidgets import QWidget
@@ -30,5 +33,10 @@ def open_workbench(viewer: napari.Viewer) -> dict[str, QWidget]:
         dock.setWindowTitle(name)
         # A dock that was hidden is there already, and comes back.
         dock.show()
-    opened[DOCKS[0]][0].raise_()
+    first = opened[DOCKS[0]][0]
+    # Ten names do not fit side by side under a dock; at its edge, from top to bottom, they do.
+    first.parent().setTabPosition(
+        Qt.DockWidgetArea.RightDockWidgetArea, QTabWidget.TabPosition.East
+    )
+    first.raise_()
     return {name: widget for name, (_, widget) in opened.items()}
