@@ -105,7 +105,7 @@ def test_the_table_says_what_the_test_says(dock):
     shown = [[model.index(r, c).data() for c in range(6)] for r in range(8)]
     for row, said in zip(table.rows, shown, strict=True):
         assert said[:3] == [row.label, row.slice, f"{row.spots:,}"]
-        assert said[3:] == [f"{row.share:.1%}", f"{row.confidence:.2f}", row.verdict]
+        assert said[3:] == [f"{row.share:.0%}", f"{row.confidence:.2f}", row.verdict]
     assert dock.status.text() == "No domain lies in one slice only."
 
 

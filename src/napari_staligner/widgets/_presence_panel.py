@@ -120,7 +120,7 @@ class PresenceModel(QAbstractTableModel):
 
 def _text(row: Presence, column: int) -> str:
     confidence = "–" if row.confidence != row.confidence else f"{row.confidence:.2f}"
-    texts = (row.label, row.slice, f"{row.spots:,}", f"{row.share:.1%}", confidence, row.verdict)
+    texts = (row.label, row.slice, f"{row.spots:,}", f"{row.share:.0%}", confidence, row.verdict)
     return texts[column]
 
 
