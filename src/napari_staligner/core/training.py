@@ -103,11 +103,11 @@ def train(data: Prepared, settings: Settings) -> Steps[Trained]:
     aligning = MatchSettling(settings.tolerance)
     while done < end:
         matches = yield from trainer.match(done, total)
+        if aligning.settled(matches):
+            break
         triplets = trainer.matcher.draw(matches)
         if triplets is None and len(data.names) > 1:
             yield Progress("align", done, total, note=NO_MATCH)
-        if aligning.settled(matches):
-            break
         for _ in range(min(settings.refresh, end - done)):
             history.append(trainer.step(len(history), triplets))
             done += 1
