@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QComboBox,
     QFormLayout,
     QHBoxLayout,
@@ -17,7 +16,6 @@ from qtpy.QtWidgets import (
     QPushButton,
     QSizePolicy,
     QStackedWidget,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
@@ -25,8 +23,9 @@ from qtpy.QtWidgets import (
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.session import ColorBy
-from napari_staligner.widgets._cells import CellDelegate, Role
+from napari_staligner.widgets._cells import Role
 from napari_staligner.widgets._form import narrow
+from napari_staligner.widgets._sorted_table import SortedTable
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
@@ -270,7 +269,7 @@ def _text(column: int, value: Any) -> str:
     return f"{value:.1f}" if column == SCORE else f"{value:.2f}"
 
 
-class MarkerTable(QTableView):
+class MarkerTable(SortedTable):
     """The genes; a click, Space or Enter says which."""
 
     chosen = Signal(str)
@@ -279,22 +278,9 @@ class MarkerTable(QTableView):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.genes = MarkerModel(self)
-        self._sorted = QSortFilterProxyModel(self)
-        self._sorted.setSourceModel(self.genes)
-        self._sorted.setSortRole(Role.SORT)
-        self.setModel(self._sorted)
-        self.setItemDelegate(CellDelegate(self))
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setSortingEnabled(True)
-        self.sortByColumn(SCORE, Qt.SortOrder.DescendingOrder)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
+        self.show_sorted(self.genes, SCORE, Qt.SortOrder.DescendingOrder)
         self.setMinimumHeight(120)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(24)
         header = self.horizontalHeader()
-        header.setMinimumSectionSize(40)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(GENE, QHeaderView.ResizeMode.Stretch)
         for column in range(1, len(_HEADS)):

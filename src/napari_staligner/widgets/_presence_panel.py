@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QHeaderView, QWidget
 
-from napari_staligner.widgets._cells import CellDelegate, Role
+from napari_staligner.widgets._cells import Role
+from napari_staligner.widgets._sorted_table import SortedTable
 
 if TYPE_CHECKING:
     from napari_staligner.core.presence import Presence
@@ -132,29 +133,16 @@ def _tip(row: Presence) -> str:
     )
 
 
-class PresencePanel(QTableView):
+class PresencePanel(SortedTable):
     """The table; a click on a row isolates its domain on the tissue, a second one shows all."""
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
         self._session = session
         self.table = PresenceModel(session, self)
-        self._sorted = QSortFilterProxyModel(self)
-        self._sorted.setSourceModel(self.table)
-        self._sorted.setSortRole(Role.SORT)
-        self.setModel(self._sorted)
-        self.setItemDelegate(CellDelegate(self))
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setSortingEnabled(True)
-        self.sortByColumn(DOMAIN, Qt.SortOrder.AscendingOrder)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
+        self.show_sorted(self.table, DOMAIN, Qt.SortOrder.AscendingOrder)
         self.setMinimumHeight(110)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(24)
         header = self.horizontalHeader()
-        header.setMinimumSectionSize(40)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setSectionResizeMode(SLICE, QHeaderView.ResizeMode.Stretch)
         for column, width in _WIDTHS.items():
