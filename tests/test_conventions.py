@@ -66,7 +66,6 @@ RANKS = {
     "layers": 2,
     "session": 3,
     "io": 4,
-    "view": 4,
     "samples": 5,
     "core": 6,
     "_keys": 7,

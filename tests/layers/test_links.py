@@ -11,8 +11,7 @@ from fakes import fake_result, fake_session
 from napari_staligner import _keys as K
 from napari_staligner.core.palette import to_rgba
 from napari_staligner.layers.links import PARTED, drawn_links, link_lines
-from napari_staligner.session import Spot
-from napari_staligner.view import LinkView, StackView
+from napari_staligner.session import LinkView, Spot, StackView
 
 
 def flat(name, xy):

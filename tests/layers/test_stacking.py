@@ -10,8 +10,7 @@ from fakes import fake_slice
 
 from napari_staligner import _keys as K
 from napari_staligner.layers.stacking import first_of_pair
-from napari_staligner.session import Spot
-from napari_staligner.view import StackView
+from napari_staligner.session import Spot, StackView
 
 BOX = np.array([[0.0, 0.0], [40.0, 80.0]])
 

@@ -15,8 +15,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_staligner import _keys as K
 from napari_staligner.layers import open_session
-from napari_staligner.session import ColorBy
-from napari_staligner.view import StackView, Trust
+from napari_staligner.session import ColorBy, StackView, Trust
 from napari_staligner.widgets.compare import MODES, CompareWidget
 
 LEFT = Qt.MouseButton.LeftButton

@@ -15,8 +15,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_staligner import _keys as K
 from napari_staligner.layers import open_session
-from napari_staligner.session import Spot
-from napari_staligner.view import LinkView
+from napari_staligner.session import LinkView, Spot
 from napari_staligner.widgets._cells import Role
 from napari_staligner.widgets._match_table import DISTANCE, DOMAIN, NAME, SLICE
 from napari_staligner.widgets.links import LinksWidget

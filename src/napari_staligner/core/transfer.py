@@ -61,7 +61,7 @@ class TransferJob:
     free: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proposal:
     """Spots that may belong to a class.
 

@@ -12,7 +12,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.core.links import Links, all_links, thin
 from napari_staligner.core.palette import to_rgba
-from napari_staligner.view import PAIRWISE
+from napari_staligner.session import PAIRWISE
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_staligner.view import PAIRWISE
+from napari_staligner.session import PAIRWISE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer, Points
     from numpy.typing import NDArray
 
-    from napari_staligner.session import Session
-    from napari_staligner.view import StackView
+    from napari_staligner.session import Session, StackView
 
     SliceLayers = Mapping[str, Mapping[str, Layer]]
 

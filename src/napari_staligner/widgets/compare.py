@@ -19,8 +19,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_staligner import _keys as K
-from napari_staligner.session import ColorBy
-from napari_staligner.view import PAIRWISE
+from napari_staligner.session import PAIRWISE, ColorBy
 from napari_staligner.widgets._base import Dock
 from napari_staligner.widgets._choice import LAYOUTS, Choice
 from napari_staligner.widgets._form import FittingScroll, form, narrow
@@ -30,8 +29,7 @@ from napari_staligner.widgets._slider import Slider
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_staligner.session import Layout
-    from napari_staligner.view import Part, StackMode
+    from napari_staligner.session import Layout, Part, StackMode
 
 MODES = {
     "blend": ("Blend", "All slices through each other"),

@@ -1,4 +1,4 @@
-"""What is looked at, as values: the stack, links, and the spots that are trusted."""
+"""What is looked at, as values: colours, edges, links, the stack, the spots that are trusted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,85 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from napari_staligner import _keys as K
+
+Layout = Literal["grid", "mosaic", "stack"]
+Tool = Literal["", "lasso", "polygon", "brush", "spot", "piece", "domain"]
 StackMode = Literal["blend", "flicker", "checkerboard", "swipe", "3d"]
 Part = Literal["both", "image", "spots"]
 
 PAIRWISE: tuple[StackMode, ...] = ("flicker", "checkerboard", "swipe")
 """Modes of the stack that show two slices, and hide the others."""
+
+
+@dataclass(frozen=True)
+class ColorBy:
+    """What the spots are coloured by.
+
+    Parameters
+    ----------
+    kind
+        ``"obs"`` (a column), ``"gene"`` (of ``X``), ``"obsm"`` (a component of an array of
+        ``obsm``) or ``"attention"`` (``"self"``, ``"entropy"`` or
+        ``"foreign"``).
+    key
+        The column, the gene, the array, or which figure of the attention.
+    component
+        Column of the array, from 0; 0 for the other kinds.
+    """
+
+    kind: Literal["obs", "gene", "obsm", "attention"] = "obs"
+    key: str = K.SLICE
+    component: int = 0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers become colours, whatever the spots are coloured by.
+
+    Parameters
+    ----------
+    percentiles
+        Percentiles of the values, 0..100, that are the two ends of the colour map.
+    log
+        Whether log(1 + value) is shown; ``None`` takes it for counts of genes only.
+    colormap
+        Name of a colour map that napari knows.
+    """
+
+    percentiles: tuple[float, float] = (1.0, 99.0)
+    log: bool | None = None
+    colormap: str = "viridis"
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Which edges are drawn on the tissue.
+
+    Parameters
+    ----------
+    shown
+        Whether they are drawn.
+    threshold
+        Attention weights below this are left out, 0..1.
+    strongest
+        Only the strongest so many neighbours of each spot; 0 draws all.
+    of_spot
+        Only what the chosen spot takes and gives.
+    """
+
+    shown: bool = False
+    threshold: float = 0.0
+    strongest: int = 0
+    of_spot: bool = False
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One spot: its slice and its row within the slice."""
+
+    slice: str
+    row: int
 
 
 @dataclass(frozen=True)
