@@ -3,10 +3,11 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from inspect import getmembers_static
 
 import pytest
 from fakes import fake_result, fake_slice
-from psygnal import SignalInstance
+from psygnal import Signal, SignalInstance
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QDockWidget, QTabBar
 
@@ -106,7 +107,7 @@ def close_all(viewer):
 
 def what_there_is(viewer, session):
     """Count what a dock could leave behind."""
-    signals = [name for name, value in vars(Session).items() if hasattr(value, "signature")]
+    signals = [name for name, value in getmembers_static(Session) if isinstance(value, Signal)]
     connected = [getattr(session, name) for name in signals]
     assert len(connected) > 10
     assert all(isinstance(signal, SignalInstance) for signal in connected)
