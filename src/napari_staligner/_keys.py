@@ -57,7 +57,13 @@ IN_SLICE: Final = "in_slice"
 STALIGNER: Final = "staligner"
 """``uns``, dict: ``params``, ``version``, ``loss``, ``transforms``, ``registration``, ``slices``,
 ``pairs``, ``domains``, ``notes``, ``annotations`` (every edit: who, when, how, which spots, what
-was drawn), and the three below."""
+was drawn), and those below."""
+PROVENANCE: Final = "provenance"
+"""In ``uns["staligner"]``, dict: ``sources`` (of each slice: file, SHA-256, and where it is one of
+several in the file, the column of ``obs`` and its value), ``when``, ``python``, ``machine``,
+``threads``, ``versions``."""
+SOURCE: Final = "staligner_source"
+"""``uns`` of a slice, dict: the file that it was read from, as in ``sources``."""
 RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
 """In ``uns["staligner"]``, dict: of each slice, the mean squared error of what the model sees after
 the last step: log-normalised expression, or its components, scaled to a mean square of 1."""

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.registration import Choice, Model
-from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
+from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -70,7 +70,12 @@ def _help(text: str, default: Any) -> str:
 @app.command()
 def integrate(
     slices: Annotated[
-        list[Path], typer.Argument(help="Slices, as .h5ad files.", metavar="SLICE...")
+        list[str],
+        typer.Argument(
+            help="Slices: .h5ad files, FILE\\[COLUMN=VALUE] for one of several in a file, or "
+            "sample:Slide-seqV2 and sample:Stereo-seq, which are simulated.",
+            metavar="SLICE...",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the result goes, .h5ad.")],
     slice_key: Annotated[
@@ -104,6 +109,12 @@ def integrate(
     chain: Annotated[
         bool, typer.Option("--chain", help="Align each slice with the next only (serial sections).")
     ] = False,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Align these two; may be given again. [default: every pair]", metavar="SLICE:SLICE"
+        ),
+    ] = None,
     pretrain_epochs: Annotated[
         int | None,
         typer.Option(help=_help("Epochs of reconstruction alone.", _DEFAULT.pretrain_epochs)),
@@ -143,6 +154,12 @@ def integrate(
     device: Annotated[
         Device | None, typer.Option(help=_help("Where to compute.", _DEFAULT.device))
     ] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Any other of the settings; may be given again.", metavar="NAME=VALUE"
+        ),
+    ] = None,
 ) -> None:
     """Integrate slices and write one .h5ad with embedding, domains and attention."""
     options = {
@@ -166,8 +183,9 @@ def integrate(
         "device": device and str(device),
     }
     with _sentences():
+        options |= dict(map(parse_setting, others or ()))
         chosen = _settings(str(settings or "default"), preset and str(preset), options)
-        _integrate(slices, output, slice_key, chosen, chain)
+        _integrate(slices, output, slice_key, chosen, chain, pair)
 
 
 def _settings(named: str, preset: str | None, options: dict[str, Any]) -> Settings:
@@ -181,7 +199,12 @@ def _settings(named: str, preset: str | None, options: dict[str, Any]) -> Settin
 
 
 def _integrate(
-    paths: list[Path], output: Path, slice_key: str | None, settings: Settings, chain: bool
+    paths: list[str],
+    output: Path,
+    slice_key: str | None,
+    settings: Settings,
+    chain: bool,
+    pairs: list[str] | None,
 ) -> None:
     from dataclasses import replace
     from itertools import pairwise
@@ -191,8 +214,11 @@ def _integrate(
 
     check_target(output)
     slices = read_slices(paths, slice_key=slice_key)
+    names = [name for name, _ in slices]
     if chain:
-        settings = replace(settings, pairs=tuple(pairwise(name for name, _ in slices)))
+        settings = replace(settings, pairs=tuple(pairwise(names)))
+    elif pairs:
+        settings = replace(settings, pairs=tuple(parse_pair(pair, names) for pair in pairs))
     result = _with_bar(integrate_steps(slices, settings))
     write_result(result, output)
     console = Console()
@@ -485,6 +511,7 @@ def _result_table(file: Path, result: AnnData) -> Any:
     from rich.table import Table
 
     from napari_staligner import _keys as K
+    from napari_staligner.core.provenance import shell_command, sources_of
 
     kept = result.uns[K.STALIGNER]
     table = Table(title=f"Integrated slices in {_escape(file.name)}", show_header=False)
@@ -498,6 +525,9 @@ def _result_table(file: Path, result: AnnData) -> Any:
         table.add_row(_escape(str(key)), _escape(str(value)))
     for note in kept.get("notes", ()):
         table.add_row("note", _escape(str(note)))
+    for name, source in sources_of(result).items():
+        table.add_row(_escape(f"slice {name}"), _escape(source.spec()))
+    table.add_row("made again by", _escape(shell_command(result) or "no command: made in memory"))
     return table
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_staligner._errors import InputError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -355,6 +357,29 @@ def _simulate(
     library = SLICE_NAMES[platform.stream - 1]
     adata.uns["spatial"] = {library: {"images": {"lowres": image}, "scalefactors": scales}}
     return adata
+
+
+def sample_slices(name: str | None = None) -> list[tuple[str, AnnData]]:
+    """Name and AnnData of the simulated slices, marked as such.
+
+    Parameters
+    ----------
+    name
+        Only this slice.
+
+    Raises
+    ------
+    InputError
+        There is none of that name.
+    """
+    from napari_staligner.core.provenance import SAMPLE, Source, mark_source
+
+    if name is not None and name not in SLICE_NAMES:
+        raise InputError(f"There is no sample slice {name!r}: choose {' or '.join(SLICE_NAMES)}.")
+    slices = list(zip(SLICE_NAMES, simulated_olfactory_bulb(), strict=True))
+    for each, adata in slices:
+        mark_source(adata, Source(SAMPLE + each))
+    return [part for part in slices if name in (None, part[0])]
 
 
 def simulated_olfactory_bulb(

@@ -14,6 +14,7 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress, Steps, T, finish
+from napari_staligner.core.provenance import record_provenance
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.slices import (
     check_slice,
@@ -179,6 +180,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     adata = concatenate(slices, genes)
     adata.obs[K.CONFIDENCE] = confidence
     _record(adata, graphs, trained, registered, settings, ledger.notes)
+    record_provenance(adata, slices)
     record_domains(adata, labels, settings)
     yield Progress("done", ledger.total, ledger.total)
     return adata
@@ -225,7 +227,10 @@ def prepare_steps(
         normalize(name, adata, settings.counts_layer)[:, adata.var_names.get_indexer(shared)]
         for name, adata in ready
     ]
-    return ready, shared, sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
+    expression = sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
+    # Sums are taken in this order, which must not hang on the order of genes in a slice's file.
+    expression.sort_indices()
+    return ready, shared, expression
 
 
 def concatenate(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> AnnData:

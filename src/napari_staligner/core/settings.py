@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -188,6 +188,47 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
     }
 )
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read ``NAME=VALUE``, the value as the type of the setting.
+
+    Raises
+    ------
+    InputError
+        There is no such setting that a value can be given to, or the value is not of its type.
+    """
+    name, _, value = text.partition("=")
+    defaults = {key: value for key, value in asdict(Settings()).items() if value is not None}
+    kinds: dict[str, type] = {key: type(value) for key, value in defaults.items()}
+    if name not in kinds:
+        raise InputError(
+            f"There is no setting {name!r} to give as NAME=VALUE: choose {', '.join(kinds)}."
+        )
+    truths = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    try:
+        parsed = truths[value.lower()] if kinds[name] is bool else kinds[name](value)
+    except (KeyError, ValueError):
+        kind = {bool: "yes or no", int: "a whole number", float: "a number"}[kinds[name]]
+        raise InputError(f"Setting {name!r} is {value!r}: give {kind}.") from None
+    return name, parsed
+
+
+def parse_pair(text: str, names: Sequence[str]) -> tuple[str, str]:
+    """Read ``SLICE:SLICE``; a name may hold a colon.
+
+    Raises
+    ------
+    InputError
+        These are not two of the slices.
+    """
+    words = text.split(":")
+    for at in range(1, len(words)):
+        pair = ":".join(words[:at]), ":".join(words[at:])
+        if set(pair) <= set(names):
+            return pair
+    there = ", ".join(map(repr, names))
+    raise InputError(f"{text!r} is no pair of slices: give two of {there} as FIRST:SECOND.")
 
 
 def _check(s: Settings) -> None:

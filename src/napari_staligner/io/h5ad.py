@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,9 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotation_record import is_annotation
+from napari_staligner.core.provenance import SAMPLE, Source, mark_source, source_of, sources_of
+from napari_staligner.io.sources import file_source, parse_source
+from napari_staligner.samples import sample_slices
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,7 +31,8 @@ def read_slices(paths: Iterable[str | os.PathLike[str]], *, slice_key: str | Non
     ----------
     paths
         Files, each holding one slice, or several told apart by ``slice_key``. A file of results
-        gives its slices.
+        gives its slices. ``FILE[COLUMN=VALUE]`` takes one slice out of several, ``sample:SLICE``
+        a slice of the simulated olfactory bulb.
     slice_key
         Column of ``obs`` that names the slices within a file.
 
@@ -42,15 +47,49 @@ def read_slices(paths: Iterable[str | os.PathLike[str]], *, slice_key: str | Non
         A file cannot be read, or lacks the column.
     """
     slices: Named = []
-    for path in map(Path, paths):
+    for source in (parse_source(os.fspath(path)) for path in paths):
+        if source.path.startswith(SAMPLE):
+            slices += sample_slices(source.path.removeprefix(SAMPLE))
+            continue
+        path = Path(source.path)
         adata = _read(path)
-        if slice_key is not None:
+        if source.key:
+            slices.append(_part_of(path.stem, adata, source))
+        elif slice_key is not None:
             slices += split_by(path.stem, adata, slice_key)
         elif is_result(adata):
             slices += slices_of_result(adata)
         else:
             slices += split_by_library(path.stem, adata)
     return numbered(slices)
+
+
+def read_source(source: Source) -> AnnData:
+    """Read the slice of a source.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or has no such slice.
+    """
+    ((_, adata),) = read_slices([source.spec()])
+    return adata
+
+
+def _part_of(name: str, adata: AnnData, source: Source) -> tuple[str, AnnData]:
+    """The slice of a file that a source names."""
+    if is_result(adata) and source.key == K.SLICE:
+        parts = slices_of_result(adata)
+    else:
+        parts = split_by(name, adata, source.key)
+    wanted = _clean(source.value)
+    for part in parts:
+        if part[0] == wanted:
+            return part
+    there = ", ".join(repr(name) for name, _ in parts)
+    raise InputError(
+        f"{name!r} has no slice {source.value!r} in obs[{source.key!r}]: choose one of {there}."
+    )
 
 
 def read_any(
@@ -100,11 +139,16 @@ def split_by(name: str, adata: AnnData, key: str) -> Named:
     column = adata.obs[key]
     values = list(column.cat.categories) if hasattr(column, "cat") else sorted(set(column.dropna()))
     slices: Named = []
+    source = source_of(adata)
     for value in values:
         mask = (column == value).to_numpy()
         if mask.any():
             part = adata[mask].copy()
             part.uns[K.SPATIAL] = _library_of(part.uns.get(K.SPATIAL, {}), str(value))
+            # A part of a part has no source that the shell could name.
+            part.uns.pop(K.SOURCE, None)
+            if source is not None and not source.key:
+                mark_source(part, replace(source, key=key, value=str(value)))
             slices.append((_clean(str(value)), part))
     if not slices:
         raise InputError(f"{name!r}: obs[{key!r}] is empty: choose another column.")
@@ -138,6 +182,7 @@ def slices_of_result(result: AnnData) -> Named:
     from anndata import AnnData
 
     slices: Named = []
+    sources = sources_of(result)
     present = np.asarray(result.varm[K.IN_SLICE]) if K.IN_SLICE in result.varm else None
     computed = {K.SLICE, K.DOMAIN, K.CONFIDENCE, K.RESIDUAL, K.DISAGREEMENT}
     computed |= {str(column) for column in result.obs if is_annotation(column)}
@@ -160,6 +205,8 @@ def slices_of_result(result: AnnData) -> Named:
                 ),
             )
         )
+        if str(name) in sources:
+            mark_source(slices[-1][1], sources[str(name)])
     return slices
 
 
@@ -253,6 +300,8 @@ def _read(path: Path) -> AnnData:
             f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "
             "it may be cut off or of another format; copy or export it again."
         ) from error
+    if not is_result(adata):
+        mark_source(adata, file_source(path))
     return adata
 
 

@@ -59,6 +59,6 @@ def legend(session: Session) -> Legend:
 def sample_olfactory_bulb() -> list[LayerData]:
     """Layer data of the simulated olfactory bulb, for File ▸ Open Sample."""
     from napari_staligner.io.layer_data import slice_layers
-    from napari_staligner.samples import SLICE_NAMES, simulated_olfactory_bulb
+    from napari_staligner.samples import sample_slices
 
-    return slice_layers(list(zip(SLICE_NAMES, simulated_olfactory_bulb(), strict=True)))
+    return slice_layers(sample_slices())

@@ -62,10 +62,10 @@ def file_steps(paths: list[Path]) -> Steps[Opened]:
 
 def sample_steps() -> Steps[Opened]:
     """Simulate the sample slices."""
-    from napari_staligner.samples import SLICE_NAMES, simulated_olfactory_bulb
+    from napari_staligner.samples import sample_slices
 
     yield Progress("simulating the olfactory bulb", 0, 1)
-    return Opened(list(zip(SLICE_NAMES, simulated_olfactory_bulb(), strict=True)))
+    return Opened(sample_slices())
 
 
 def split_steps(name: str, adata: AnnData, key: str) -> Steps[Opened]:

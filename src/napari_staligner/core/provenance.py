@@ -1,0 +1,223 @@
+"""Where slices came from, and the command that makes a result again."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner.core.settings import Settings
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+SAMPLE = "sample:"
+"""Start of the path of a slice that was simulated; its name follows."""
+
+PACKAGES = ("numpy", "scipy", "torch", "torch-geometric", "anndata", "scanpy", "squidpy")
+"""Packages whose versions are recorded: figures hang on them."""
+
+OPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "counts_layer": "--counts-layer",
+        "domains": "--domains",
+        "resolution": "--resolution",
+        "radius": "--radius",
+        "n_neighbors": "--neighbors",
+        "pretrain_epochs": "--pretrain-epochs",
+        "epochs": "--epochs",
+        "refresh": "--refresh",
+        "alpha": "--alpha",
+        "margin": "--margin",
+        "mnn_k": "--mnn-k",
+        "positives": "--positives",
+        "n_top_genes": "--genes",
+        "hidden": "--hidden",
+        "learning_rate": "--learning-rate",
+        "seed": "--seed",
+        "device": "--device",
+    }
+)
+"""Options of ``napari-staligner integrate`` that set a field of the settings; ``--set`` sets the
+others."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a slice came from.
+
+    Parameters
+    ----------
+    path
+        The file, absolute; ``sample:<slice>`` for a simulated one.
+    sha256
+        Of the file's content when it was read, hexadecimal; empty for a simulated one.
+    key, value
+        Column of ``obs`` and its value, of a slice that is one of several in the file.
+    """
+
+    path: str
+    sha256: str = ""
+    key: str = ""
+    value: str = ""
+
+    def spec(self) -> str:
+        """Return how the shell is told of it: ``FILE`` or ``FILE[COLUMN=VALUE]``."""
+        return f"{self.path}[{self.key}={self.value}]" if self.key else self.path
+
+
+def mark_source(adata: AnnData, source: Source) -> None:
+    """Write where a slice came from to ``uns["staligner_source"]``."""
+    adata.uns[K.SOURCE] = asdict(source)
+
+
+def source_of(adata: AnnData) -> Source | None:
+    """Where a slice came from; ``None`` if it was made in memory."""
+    return read_source(adata.uns.get(K.SOURCE))
+
+
+def read_source(kept: object) -> Source | None:
+    """Read what was written of a source; ``None`` if it says nothing."""
+    if not isinstance(kept, Mapping) or not kept.get("path"):
+        return None
+    return Source(**{each.name: str(kept.get(each.name, "")) for each in fields(Source)})
+
+
+def record_provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> None:
+    """Write where the slices of a result came from, when and with what it was made.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices; sets ``uns["staligner"]["provenance"]``.
+    slices
+        Name and AnnData of each.
+    """
+    import torch
+
+    sources = {name: source_of(each) for name, each in slices}
+    adata.uns[K.STALIGNER][K.PROVENANCE] = {
+        "sources": {name: asdict(source) for name, source in sources.items() if source},
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "versions": dict(_versions()),
+    }
+
+
+def sources_of(adata: AnnData) -> dict[str, Source]:
+    """Where the slices of a result came from, as far as it is known."""
+    kept = adata.uns.get(K.STALIGNER, {}).get(K.PROVENANCE, {}).get("sources", {})
+    found = {str(name): read_source(source) for name, source in kept.items()}
+    return {name: source for name, source in found.items() if source is not None}
+
+
+def settings_of(adata: AnnData) -> Settings:
+    """Settings that a result was made with, as it records them."""
+    kept = dict(adata.uns.get(K.STALIGNER, {}).get("params", {}))
+    values: dict[str, Any] = {}
+    for each in fields(Settings):
+        if each.name not in kept:
+            # What is None is not recorded.
+            values[each.name] = None if each.default is None else each.default
+            continue
+        values[each.name] = _as_default(kept[each.name], each.default)
+    if "pairs" in kept:
+        rows = np.asarray(kept["pairs"], dtype=object).reshape(-1, 2)
+        values["pairs"] = tuple((str(a), str(b)) for a, b in rows)
+    for name, kind in _OPTIONAL.items():
+        if values[name] is not None:
+            values[name] = kind(values[name])
+    return Settings(**values)
+
+
+_OPTIONAL: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {"radius": float, "n_neighbors": int, "counts_layer": str, "domains": int}
+)
+"""Fields of the settings that may be ``None``, and what they are else."""
+
+
+def _as_default(value: Any, default: Any) -> Any:
+    """Give a value that was read from a file the type of the field's default."""
+    return value if default is None else type(default)(value)
+
+
+def shell_command(adata: AnnData, output: str = "integrated.h5ad") -> str:
+    """Return the command that makes a result again.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices.
+    output
+        The file that the command writes.
+
+    Returns
+    -------
+    One line for a POSIX shell; on the same machine it gives bitwise the same embedding. Empty if a
+    slice came from memory.
+    """
+    names = [str(name) for name in adata.obs[K.SLICE].cat.categories]
+    sources = sources_of(adata)
+    if set(names) - set(sources):
+        return ""
+    words = ["napari-staligner", "integrate", *(sources[name].spec() for name in names)]
+    return shlex.join([*words, "-o", output, *options_of(settings_of(adata), names)])
+
+
+def options_of(settings: Settings, names: Sequence[str]) -> list[str]:
+    """Return the options of the shell that give these settings.
+
+    Parameters
+    ----------
+    settings
+        The settings.
+    names
+        Of the slices, in their order.
+    """
+    base = settings.name() or "default"
+    named = Settings().as_named(base)
+    words = ["--settings", base, "--seed", str(settings.seed)]
+    for each in fields(Settings):
+        value = getattr(settings, each.name)
+        if each.name in ("pairs", "seed") or value == getattr(named, each.name):
+            continue
+        if each.name == "smooth":
+            words.append("--smooth")
+        elif each.name in OPTIONS:
+            words += [OPTIONS[each.name], str(value)]
+        else:
+            words += ["--set", f"{each.name}={value}"]
+    if settings.domains is not None and "--resolution" in words:
+        # Leiden's alone, and not looked at.
+        at = words.index("--resolution")
+        del words[at : at + 2]
+    if settings.pairs is not None:
+        words += _pair_options(settings.pairs, names)
+    return words
+
+
+def _pair_options(pairs: Sequence[tuple[str, str]], names: Sequence[str]) -> list[str]:
+    if list(pairs) == list(pairwise(names)):
+        return ["--chain"]
+    return [word for first, second in pairs for word in ("--pair", f"{first}:{second}")]
+
+
+def _versions() -> list[tuple[str, str]]:
+    found = []
+    for package in ("napari-staligner", *PACKAGES):
+        try:
+            found.append((package, version(package)))
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,59 @@
+"""Slices as the shell names them, and the files that they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.provenance import SAMPLE, Source
+
+_SPEC = re.compile(r"(?P<path>.+)\[(?P<key>[^\[\]=]+)=(?P<value>[^\[\]]*)\]")
+
+
+def parse_source(text: str) -> Source:
+    """Read ``FILE``, ``FILE[COLUMN=VALUE]`` or ``sample:SLICE``.
+
+    Returns
+    -------
+    The source, without a checksum. A file whose name looks like the second form is taken as it is.
+    """
+    match = None if Path(text).exists() else _SPEC.fullmatch(text)
+    if match is None:
+        return Source(text)
+    return Source(match["path"], key=match["key"], value=match["value"])
+
+
+def file_source(path: Path) -> Source:
+    """Return a file as a source: its absolute path, and what it holds now."""
+    return Source(str(path.resolve()), checksum(path))
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_unchanged(name: str, source: Source) -> None:
+    """Check that a slice's file is there and holds what it held.
+
+    Raises
+    ------
+    InputError
+        The file is gone, or its checksum is another.
+    """
+    if source.path.startswith(SAMPLE):
+        return
+    path = Path(source.path)
+    if not path.is_file():
+        raise InputError(
+            f"The file of slice {name!r} is gone ({source.path!r}): put it back, or add the slice "
+            "from where it is now."
+        )
+    if source.sha256 and checksum(path) != source.sha256:
+        raise InputError(
+            f"The file of slice {name!r} has changed since ({source.path!r}): it is another slice "
+            "now; add it if that is what you want."
+        )
