@@ -1,7 +1,8 @@
-"""The model as plain PyG, gathered and scattered edge by edge, written from the equations."""
+"""The model as plain PyG, gathered and scattered edge by edge, and the search for matches."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,3 +51,14 @@ def plain_triplet_loss(
     near = (z[anchor] - z[positive]).norm(dim=1)
     far = (z[anchor] - z[negative]).norm(dim=1)
     return (near - far + margin).clamp(min=0).mean()
+
+
+def naive_mutual(
+    z: Tensor, first: Tensor, second: Tensor, k: int, k_back: int | None = None
+) -> set[tuple[int, int]]:
+    """Rows of spots of two slices that are among each other's nearest, from all distances."""
+    a, b = z[first].double().numpy(), z[second].double().numpy()
+    distance = np.linalg.norm(a[:, None] - b[None], axis=2)
+    there = {(i, j) for i in range(len(a)) for j in np.argsort(distance[i])[:k]}
+    back = {(i, j) for j in range(len(b)) for i in np.argsort(distance[:, j])[: k_back or k]}
+    return {(int(first[i]), int(second[j])) for i, j in there & back}

@@ -115,12 +115,12 @@ def test_an_interrupt_leaves_no_file(files, tmp_path):
     """Ctrl+C amid the training, in a process of its own."""
     code = (
         "import os, signal, sys\n"
-        "from napari_staligner.core import triplets\n"
-        "draw = triplets.Matcher.draw\n"
+        "from napari_staligner.core import matching\n"
+        "draw = matching.Matcher.draw\n"
         "def interrupt(self, matches):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    return draw(self, matches)\n"
-        "triplets.Matcher.draw = interrupt\n"
+        "matching.Matcher.draw = interrupt\n"
         "from napari_staligner.cli import app\n"
         "app(sys.argv[1:])\n"
     )

@@ -135,11 +135,24 @@ def test_matches_settle_when_their_overlap_no_longer_rises():
         rows = torch.tensor(pairs)
         return [Matches(rows, rows + 100, torch.zeros(len(rows)))]
 
+    found = [matches(1, 2, 3, 4), matches(3, 4, 5, 6), matches(4, 5, 6, 7), matches(5, 6, 7, 8)]
     rule = MatchSettling(0.01)
-    assert not rule.settled(matches(1, 2, 3, 4))
-    assert not rule.settled(matches(3, 4, 5, 6))  # 2 of 6
-    assert not rule.settled(matches(4, 5, 6, 7))  # 3 of 5
-    assert rule.settled(matches(5, 6, 7, 8))  # 3 of 5 again
+    assert not rule.settled(found[0], None)
+    assert not rule.settled(found[1], found[0])  # 2 of 6
+    assert not rule.settled(found[2], found[1])  # 3 of 5
+    assert rule.settled(found[3], found[2])  # 3 of 5 again
+
+
+def test_drawn_spots_are_compared_with_what_the_same_spots_matched_before(data):
+    trainer = Trainer(data, replace(QUICK, components=12, offsets=False, search_spots=40))
+    first, none = finish(trainer.match(0, 1))
+    second, before = finish(trainer.match(0, 1))
+    assert none is None
+    # Nothing was trained in between, so the other spots, drawn anew, have the very same matches.
+    for now, then, others in zip(second, before, first, strict=True):
+        assert torch.equal(now.first, then.first)
+        assert torch.equal(now.second, then.second)
+        assert not torch.equal(now.first.unique(), others.first.unique())
 
 
 @pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)

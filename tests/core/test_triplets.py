@@ -1,22 +1,14 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
+from plain import naive_mutual
 
 from napari_staligner.core.triplets import Matches, draw_triplets, mutual_nearest, nearest
 
 
 def points(n: int, seed: int, d: int = 5) -> torch.Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
-
-
-def naive_mutual(z: torch.Tensor, first: torch.Tensor, second: torch.Tensor, k: int) -> set:
-    a, b = z[first].double().numpy(), z[second].double().numpy()
-    distance = np.linalg.norm(a[:, None] - b[None], axis=2)
-    there = {(i, j) for i in range(len(a)) for j in np.argsort(distance[i])[:k]}
-    back = {(i, j) for j in range(len(b)) for i in np.argsort(distance[:, j])[:k]}
-    return {(int(first[i]), int(second[j])) for i, j in there & back}
 
 
 @pytest.mark.parametrize(("n", "m", "k"), [(40, 60, 5), (30, 10, 1), (8, 9, 50)])

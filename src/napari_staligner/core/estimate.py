@@ -10,9 +10,10 @@ import psutil
 import torch
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.matching import pairs_compared, pairs_of
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.trainer import KEEP_BYTES, OFFSET_ROUNDS, TILE_SPOTS, find_device
-from napari_staligner.core.triplets import BLOCK_ELEMENTS, pairs_of
+from napari_staligner.core.triplets import BLOCK_ELEMENTS
 
 if TYPE_CHECKING:
     from napari_staligner.core.training import Prepared
@@ -54,7 +55,10 @@ def estimate(data: Prepared, settings: Settings) -> Estimate:
     narrow = width <= h
     epoch = n * h * (12 * (width + d) if narrow else 4 * width + 6 * h + 12 * d)
     epochs = settings.pretrain_epochs + settings.epochs
-    compared = sum(2 * data.sizes[i] * data.sizes[j] for i, j in pairs_of(data.names, settings))
+    drawn = [min(size, settings.search_spots or size) for size in data.sizes]
+    pairs = pairs_of(data.names, settings)
+    compared = sum(2 * drawn[i] * drawn[j] for i, j in pairs)
+    compared = compared * pairs_compared(data.names, settings) // max(len(pairs), 1)
     moves = settings.offsets and settings.components > 0
     searches = 1 + -(-settings.epochs // settings.refresh) + (2 * OFFSET_ROUNDS if moves else 0)
     operations = epoch * epochs / EFFICIENCY + compared * searches * OPERATIONS_A_PAIR

@@ -142,7 +142,6 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     from napari_staligner.core.graph import graph_steps
     from napari_staligner.core.registration import RegistrationJob, register_steps
     from napari_staligner.core.training import Prepared, train
-    from napari_staligner.core.triplets import pairs_of
 
     epochs = settings.pretrain_epochs + settings.epochs
     part = max(len(slices), epochs // 40)
@@ -172,7 +171,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         places,
         trained.embedding,
         trained.mutual,
-        pairs=tuple((names[i], names[j]) for i, j in pairs_of(names, settings)),
+        pairs=tuple((names[i], names[j]) for i, j in trained.pairs),
         seed=settings.seed,
     )
     registered = yield from ledger.follow(register_steps(job), part)
@@ -201,7 +200,7 @@ def prepare_steps(
     InputError
         A slice cannot be used.
     """
-    from napari_staligner.core.triplets import pairs_of
+    from napari_staligner.core.matching import pairs_of
 
     if not slices:
         raise InputError("There is no slice to integrate: give one or several .h5ad files.")
@@ -319,7 +318,6 @@ def _record(
 ) -> None:
     """Write all slots but the domains."""
     from napari_staligner.core.registration import Choice, record_registration
-    from napari_staligner.core.triplets import pairs_of
 
     names = list(graphs)
     adata.obsm[K.EMBEDDING] = trained.embedding
@@ -327,7 +325,7 @@ def _record(
     adata.obsp[K.DISTANCES] = _stack(graphs, "distances")
     adata.obsp[K.ATTENTION] = trained.attention
     adata.obsp[K.MUTUAL] = trained.mutual
-    pairs = [(names[i], names[j]) for i, j in pairs_of(names, settings)]
+    pairs = [(names[i], names[j]) for i, j in trained.pairs]
     adata.uns[K.STALIGNER] = {
         "params": _plain(settings),
         "version": version("napari-staligner"),

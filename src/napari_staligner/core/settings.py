@@ -59,6 +59,9 @@ class Settings:
         Margin of the triplet loss, in units of the embedding.
     mnn_k
         Nearest neighbours looked at in both directions.
+    search_spots
+        A search for matches compares at most so many spots of a slice, drawn anew each time, and
+        of more than 13 slices not every pair; 0 compares all.
     positives
         Which mutual nearest neighbour of an anchor is drawn as its positive.
     pairs
@@ -96,6 +99,7 @@ class Settings:
     alpha: float = 0.2
     margin: float = 2.0
     mnn_k: int = 100
+    search_spots: int = 5000
     positives: Positives = "random"
     pairs: tuple[tuple[str, str], ...] | None = None
     learning_rate: float = 3e-3
@@ -265,6 +269,7 @@ def _check(s: Settings) -> None:
         (0 <= s.alpha <= 1, "alpha", s.alpha, "give a weight from 0 to 1"),
         (s.margin >= 0, "margin", s.margin, "give 0 or more"),
         (s.mnn_k >= 1, "mnn_k", s.mnn_k, "give at least 1"),
+        (s.search_spots >= 0, "search_spots", s.search_spots, "give 0 or more"),
         (
             s.positives in ("random", "nearest"),
             "positives",
@@ -302,6 +307,7 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
             refresh=100,
             alpha=0.5,
             margin=1.0,
+            search_spots=0,
             learning_rate=1e-3,
             precision="float32",
         ),

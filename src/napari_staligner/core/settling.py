@@ -47,17 +47,23 @@ class MatchSettling:
 
     def __init__(self, tolerance: float) -> None:
         self._tolerance = tolerance
-        self._keys: Tensor | None = None
         self._overlap = 0.0
 
-    def settled(self, matches: Sequence[Matches]) -> bool:
-        """Take the matches of a new search; tells whether they have settled."""
-        keys = _keys(matches)
-        before, self._keys = self._keys, keys
+    def settled(self, matches: Sequence[Matches], before: Sequence[Matches] | None) -> bool:
+        """Take the matches of a search; tells whether they have settled.
+
+        Parameters
+        ----------
+        matches
+            Of this search.
+        before
+            Of the same spots in the search before, ``None`` in the first.
+        """
         if not self._tolerance or before is None:
             return False
-        both = int(torch.isin(keys, before, assume_unique=True).sum())
-        overlap = both / max(1, len(keys) + len(before) - both)
+        keys, keys_before = _keys(matches), _keys(before)
+        both = int(torch.isin(keys, keys_before, assume_unique=True).sum())
+        overlap = both / max(1, len(keys) + len(keys_before) - both)
         risen, self._overlap = overlap - self._overlap, overlap
         return risen < self._tolerance
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.matching import Matcher
 from napari_staligner.core.model import Output, STAligner
 from napari_staligner.core.progress import Loss, Steps
 from napari_staligner.core.reduction import (
@@ -21,7 +22,7 @@ from napari_staligner.core.reduction import (
 )
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.tiles import Tile, split
-from napari_staligner.core.triplets import Matcher, Matches, Triplets
+from napari_staligner.core.triplets import Matches, Triplets
 
 if TYPE_CHECKING:
     from napari_staligner.core.training import Prepared
@@ -65,6 +66,13 @@ class Embedded(NamedTuple):
     receivers: Tensor
     senders: Tensor
     attention: Tensor
+
+
+class _Searched(NamedTuple):
+    """A search for matches: z of all spots, and what was found."""
+
+    embedding: Tensor
+    matches: list[Matches]
 
 
 class Trainer:
@@ -114,6 +122,7 @@ class Trainer:
         n = sum(data.sizes)
         self.keeps = 4 * n * (self.input.width + 4 * settings.hidden) <= keep_bytes
         self._kept: list[Tensor] = []
+        self._searched: _Searched | None = None
         self._norms: dict[int, Tensor] = {}
 
     @property
@@ -185,18 +194,32 @@ class Trainer:
         found_by_slice: list[float] = (sums / (sizes * self.input.width)).tolist()
         return found_by_slice
 
-    def match(self, done: int, total: int) -> Steps[list[Matches]]:
-        """Find the matches of the next epochs; with a low-rank input, move slices by them first."""
-        matches = yield from self.matcher.find(self.embed().embedding, done, total)
-        if not (self.settings.offsets and self.input.scores is not None):
-            return matches
-        for _ in range(OFFSET_ROUNDS):
-            moved = self.input.move(slice_offsets(self.input.scores, matches, self.sizes))
-            self._kept.clear()
-            if moved < OFFSET_SMALL:
-                break
-            matches = yield from self.matcher.find(self.embed().embedding, done, total)
-        return matches
+    def match(self, done: int, total: int) -> Steps[tuple[list[Matches], Sequence[Matches] | None]]:
+        """Find the matches of the next epochs; with a low-rank input, move slices by them first.
+
+        Returns
+        -------
+        The matches, and those that the same spots had at the search before, if there was one.
+        """
+        before, embedding = self._searched, self.embed().embedding
+        self.matcher.thin()
+        old: Sequence[Matches] | None = None
+        if before is not None:
+            # Of drawn spots, others were compared then.
+            old = before.matches
+            if self.matcher.thins:
+                old = yield from self.matcher.find(before.embedding, done, total)
+        matches = yield from self.matcher.find(embedding, done, total)
+        if self.settings.offsets and self.input.scores is not None:
+            for _ in range(OFFSET_ROUNDS):
+                moved = self.input.move(slice_offsets(self.input.scores, matches, self.sizes))
+                self._kept.clear()
+                if moved < OFFSET_SMALL:
+                    break
+                embedding = self.embed().embedding
+                matches = yield from self.matcher.find(embedding, done, total)
+        self._searched = _Searched(embedding, matches)
+        return matches, old
 
     def _first_pass(self) -> tuple[Sequence[Output | None], Tensor]:
         """Embed all spots; where outputs are kept, returns them with what their gradients need."""

@@ -61,6 +61,8 @@ class Trained:
         Shape (N, N), CSR float32: α, row = receiving spot, rows sum to 1.
     mutual
         Shape (N, N), CSR float32, symmetric: distance in z of mutual nearest neighbours.
+    pairs
+        Numbers of the slices between which they were looked for.
     reconstruction, triplet
         Shape (epochs,), float64: losses by epoch; the triplets' is NaN where there were none.
     reconstruction_by_slice
@@ -70,6 +72,7 @@ class Trained:
     embedding: NDArray[np.float32]
     attention: sparse.csr_matrix
     mutual: sparse.csr_matrix
+    pairs: tuple[tuple[int, int], ...]
     reconstruction: NDArray[np.float64]
     triplet: NDArray[np.float64]
     reconstruction_by_slice: NDArray[np.float64]
@@ -102,8 +105,8 @@ def train(data: Prepared, settings: Settings) -> Steps[Trained]:
     done, end = settings.pretrain_epochs, total
     aligning = MatchSettling(settings.tolerance)
     while done < end:
-        matches = yield from trainer.match(done, total)
-        if aligning.settled(matches):
+        matches, before = yield from trainer.match(done, total)
+        if aligning.settled(matches, before):
             break
         triplets = trainer.matcher.draw(matches)
         if triplets is None and len(data.names) > 1:
@@ -114,8 +117,9 @@ def train(data: Prepared, settings: Settings) -> Steps[Trained]:
             yield Progress("align", done, total, loss=history[-1])
 
     output = trainer.embed()
-    matches = yield from trainer.matcher.find(output.embedding, total, total)
-    return _trained(output, matches, history, trainer.residuals())
+    matches = yield from trainer.matcher.find_all(output.embedding, total, total)
+    pairs = tuple(trainer.matcher.pairs)
+    return _trained(output, matches, pairs, history, trainer.residuals())
 
 
 NO_MATCH = (
@@ -127,6 +131,7 @@ NO_MATCH = (
 def _trained(
     embedded: Embedded,
     matches: Sequence[Matches],
+    pairs: tuple[tuple[int, int], ...],
     history: Sequence[Loss],
     residuals: Sequence[float],
 ) -> Trained:
@@ -149,6 +154,7 @@ def _trained(
         z,
         attention,
         mutual,
+        pairs,
         np.array([said.reconstruction for said in history]),
         np.array([nan if said.triplet is None else said.triplet for said in history]),
         np.array(residuals),

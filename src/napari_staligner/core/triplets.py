@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_staligner._errors import InputError
-from napari_staligner.core.progress import Progress, Steps
-from napari_staligner.core.settings import Positives, Settings
+from napari_staligner.core.settings import Positives
 
 BLOCK_ELEMENTS = 1 << 23
 
@@ -77,7 +74,9 @@ def nearest(query: Tensor, reference: Tensor, k: int) -> Tensor:
     return torch.cat(found)
 
 
-def mutual_nearest(embedding: Tensor, first: Tensor, second: Tensor, k: int) -> Matches:
+def mutual_nearest(
+    embedding: Tensor, first: Tensor, second: Tensor, k: int, k_back: int | None = None
+) -> Matches:
     """Pairs of spots of two slices that are among each other's k nearest in z.
 
     Parameters
@@ -87,11 +86,13 @@ def mutual_nearest(embedding: Tensor, first: Tensor, second: Tensor, k: int) -> 
     first, second
         Rows of the two slices, int64.
     k
-        Neighbours looked at in both directions, cut to the size of the slice.
+        Neighbours looked at, cut to the size of the slice.
+    k_back
+        Those that spots of the second slice look at in the first, if not as many.
     """
     z_first, z_second = embedding[first], embedding[second]
     there = nearest(z_first, z_second, k)
-    back = nearest(z_second, z_first, k)
+    back = nearest(z_second, z_first, k if k_back is None else k_back)
     m = len(second)
     keys = (torch.arange(len(first), device=embedding.device)[:, None] * m + there).flatten()
     keys_back = (back * m + torch.arange(m, device=embedding.device)[:, None]).flatten()
@@ -158,57 +159,3 @@ def _one_per_anchor(
         return unique, order[start]
     drawn = torch.rand(len(unique), generator=generator, dtype=torch.float64).to(anchor.device)
     return unique, order[start + torch.minimum((drawn * counts).long(), counts - 1)]
-
-
-def pairs_of(names: Sequence[str], settings: Settings) -> list[tuple[int, int]]:
-    """Pairs of slices to align, as indices; every pair unless the settings name some."""
-    if settings.pairs is None:
-        return list(combinations(range(len(names)), 2))
-    at = {name: i for i, name in enumerate(names)}
-    found = set()
-    for first, second in settings.pairs:
-        for name in (first, second):
-            if name not in at:
-                raise InputError(
-                    f"Setting 'pairs' names slice {name!r}, which is not loaded: "
-                    f"choose among {', '.join(map(repr, names))}."
-                )
-        if first != second:
-            found.add((min(at[first], at[second]), max(at[first], at[second])))
-    return sorted(found)
-
-
-class Matcher:
-    """Finds mutual nearest neighbours between slices and draws triplets from them."""
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        sizes: Sequence[int],
-        settings: Settings,
-        device: torch.device,
-    ) -> None:
-        self.settings = settings
-        self.names = names
-        self.rows = torch.arange(sum(sizes), device=device).split(list(sizes))
-        self.pairs = pairs_of(names, settings)
-        self.slice_of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(
-            device
-        )
-        self.generator = torch.Generator().manual_seed(settings.seed)
-
-    def find(self, embedding: Tensor, done: int, total: int) -> Steps[list[Matches]]:
-        """Matches of every pair of slices, a pair a step."""
-        matches = []
-        for i, j in self.pairs:
-            yield Progress(f"match {self.names[i]} and {self.names[j]}", done, total)
-            matches.append(
-                mutual_nearest(embedding, self.rows[i], self.rows[j], self.settings.mnn_k)
-            )
-        return matches
-
-    def draw(self, matches: Sequence[Matches]) -> Triplets | None:
-        """Draw the triplets of the next epochs."""
-        return draw_triplets(
-            matches, self.rows, self.slice_of, self.settings.positives, self.generator
-        )
