@@ -1,4 +1,4 @@
-"""The published trainer written plainly: dense X, dense block matrix, matches in Python sets."""
+"""The published trainer written plainly: dense X, dense block matrix, sets and graphs of spots."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import torch
 from scipy import sparse
@@ -60,10 +61,15 @@ def epoch(
     adam.step()
 
 
-def matches(z: np.ndarray, sizes: Sequence[int], k: int) -> set[tuple[int, int]]:
-    """Mutual nearest neighbours of every pair of slices, as tuples in sets."""
+def matches(z: np.ndarray, sizes: Sequence[int], k: int) -> dict[int, list[int]]:
+    """Mutual nearest neighbours of every pair of slices, as tuples in sets, then as a graph.
+
+    Returns
+    -------
+    The matches of each spot that has any, in all other slices.
+    """
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    found: set[tuple[int, int]] = set()
+    found: dict[int, list[int]] = {}
     for i, j in combinations(range(len(sizes)), 2):
         first, second = z[starts[i] : starts[i + 1]], z[starts[j] : starts[j + 1]]
         there = NearestNeighbors(n_neighbors=k).fit(second).kneighbors(first)[1]
@@ -74,7 +80,10 @@ def matches(z: np.ndarray, sizes: Sequence[int], k: int) -> set[tuple[int, int]]
         again = {
             (int(starts[i] + a), int(starts[j] + b)) for b, row in enumerate(back) for a in row
         }
-        found |= forth & again
+        graph = nx.Graph()
+        graph.add_edges_from(forth & again)
+        for spot in graph.nodes:
+            found.setdefault(spot, []).extend(graph.neighbors(spot))
     return found
 
 
