@@ -32,12 +32,12 @@ def _pinned_threads() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _unsaved_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
-    """Keep what tests annotate away from the user's own, and from other tests."""
-    from napari_staligner.io import autosave
+def _user_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    """Keep what tests do away from the user's own, and from other tests."""
+    from napari_staligner.io import user_folder
 
-    folder = tmp_path_factory.mktemp("unsaved")
-    monkeypatch.setattr(autosave, "unsaved_folder", lambda: folder)
+    folder = tmp_path_factory.mktemp("user")
+    monkeypatch.setattr(user_folder, "user_folder", lambda: folder)
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,12 @@ PROVENANCE: Final = "provenance"
 """In ``uns["staligner"]``, dict: ``sources`` (of each slice: file, SHA-256, and where it is one of
 several in the file, the column of ``obs`` and its value), ``when``, ``python``, ``machine``,
 ``threads``, ``versions``."""
+SESSION: Final = "session"
+"""In ``uns["staligner"]``, JSON: the slices of the session with their sources, and what was looked
+at, so that opening the file brings the same picture back."""
+KEPT_SLICES: Final = "kept_slices"
+"""In ``uns["staligner"]``, dict of AnnData: slices of the session that are neither in a file nor in
+the result."""
 SOURCE: Final = "staligner_source"
 """``uns`` of a slice, dict: the file that it was read from, as in ``sources``."""
 RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
@@ -85,5 +91,7 @@ LAYER_RESULT: Final = "staligner_result"
 """The concatenated AnnData, on spots layers that were read from a file of results."""
 LAYER_PATH: Final = "staligner_path"
 """File of that result."""
+LAYER_VIEW: Final = "staligner_view"
+"""What was looked at when that file was saved, JSON."""
 LAYER_ADATA: Final = "adata"
 """The slice's own AnnData (napari-spatialdata's name)."""

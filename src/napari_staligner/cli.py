@@ -566,8 +566,8 @@ def _annotations(
     from napari_staligner.core.annotation_record import read_annotations, write_annotations
     from napari_staligner.core.annotations import Annotations
     from napari_staligner.io.annotation_files import export_annotations, import_annotations
-    from napari_staligner.io.autosave import Autosave
     from napari_staligner.io.h5ad import read_any, write_result
+    from napari_staligner.io.recovery import find
 
     kind, adata = read_any(file)
     if kind != "result":
@@ -578,11 +578,9 @@ def _annotations(
         made.annotate_as(by)
     console = Console()
     if read is not None:
-        kept = Autosave(made)
-        kept.follow(file)
-        if kept.offer is not None:
+        if find(file) is not None:
             raise InputError(
-                f"{str(file)!r} has annotations that were not saved: open it in napari first, "
+                f"{str(file)!r} has edits that were not saved: open it in napari first, "
                 "and restore or discard them."
             )
         n = import_annotations(adata, made, read, slice_name=slice_name, coordinates=coordinates)

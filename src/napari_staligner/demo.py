@@ -21,13 +21,15 @@ DEMO = Settings(domains=9, seed=0)
 """The default settings, with as many domains as the bulb has regions."""
 
 
-def view_files(files: Sequence[Path]) -> None:
-    """Open slices or a result in napari with the docks, and stay until it is closed.
+def view_files(files: Sequence[Path], stay: Callable[[], object] | None = None) -> None:
+    """Open slices or a session in napari with the docks, and stay until it is closed.
 
     Parameters
     ----------
     files
         ``.h5ad`` files.
+    stay
+        What to do once they are open, instead of staying.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def view_files(files: Sequence[Path]) -> None:
     viewer, _ = _open_workbench()
     for data in layers:
         _add_layer(viewer, data)
-    _stay()
+    (stay or _stay)()
 
 
 def run_demo(

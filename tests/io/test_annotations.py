@@ -8,7 +8,6 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import read_h5ad
 from fakes import FACTOR, fake_result
 
 from napari_staligner import _keys as K
@@ -16,11 +15,9 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.annotations import Annotations
 from napari_staligner.core.region_classes import Shape
 from napari_staligner.core.regions import inside
-from napari_staligner.io.autosave import autosave_path
 from napari_staligner.io.barcodes import read_barcodes, write_barcodes
 from napari_staligner.io.geojson import read_geojson, write_geojson
 from napari_staligner.io.spatialdata import write_spatialdata
-from napari_staligner.session import Session
 
 
 @pytest.fixture
@@ -271,111 +268,3 @@ def test_spatialdata_holds_shapes_and_table(annotations, result, tmp_path):
     assert table.obs[K.ANNOTATION if K.ANNOTATION in table.obs else K.DOMAIN].notna().any()
     assert table.obs["region"].astype(str).iloc[0] == "slice1_spots"
     assert "slice1_image" in store.images
-
-
-# --- autosave
-
-
-def open_session(path):
-    result = read_h5ad(path)
-    session = Session()
-    session.add([(n, s) for n, s in fake_result()[0]])
-    session.set_result(result, saved=True, path=path)
-    return session
-
-
-@pytest.fixture
-def file(result, tmp_path):
-    path = tmp_path / "out.h5ad"
-    result.write_h5ad(path)
-    return path
-
-
-def test_every_edit_is_on_the_disk_at_once_and_offered_again(file):
-    session = open_session(file)
-    session.annotations.use_template("Olfactory bulb")
-    session.annotations.assign(np.array([1, 2]), "GL", "spot")
-    # The process ends here; a new one opens the file.
-    again = open_session(file)
-    assert again.autosave.offer is not None
-    assert again.annotations.edits == []
-    with pytest.raises(InputError, match="restore or discard"):
-        again.check_annotations()
-    again.autosave.take()
-    assert again.annotations.rows_of("GL").tolist() == [1, 2]
-    assert again.result.obs[K.ANNOTATION].notna().sum() == 2
-    assert not again.saved
-    again.check_annotations()
-
-
-def test_what_is_discarded_is_gone(file):
-    before = open_session(file)
-    before.annotations.use_template("Cortex")
-    again = open_session(file)
-    assert again.autosave.offer is not None
-    again.autosave.forget()
-    again.check_annotations()
-    assert open_session(file).autosave.offer is None
-
-
-def test_saving_leaves_nothing_to_offer(file):
-    session = open_session(file)
-    session.annotations.use_template("Cortex")
-    session.save(file)
-    assert [p.name for p in file.parent.iterdir()] == ["out.h5ad"]
-    again = open_session(file)
-    assert again.autosave.offer is None
-    assert len(again.annotations.classes) == 7
-
-
-def test_saving_does_not_remove_what_waits_to_be_taken(file):
-    before = open_session(file)
-    before.annotations.use_template("Cortex")
-    again = open_session(file)
-    again.save(file)
-    assert open_session(file).autosave.offer is not None
-
-
-def test_annotations_of_a_result_without_a_file_are_kept_too(result):
-    session = Session()
-    session.add(fake_result()[0])
-    session.set_result(result)
-    session.annotations.use_template("Cortex")
-    assert autosave_path(None, result.obs_names).is_file()
-    later = Session()
-    later.add(fake_result()[0])
-    later.set_result(fake_result()[1][:, :3].copy())
-    assert later.autosave.offer is None, "other names of spots"
-    result.uns[K.STALIGNER].pop("annotations")
-    for key in [c for c in result.obs if c.startswith(K.ANNOTATION)]:
-        del result.obs[key]
-    later.set_result(result)
-    assert later.autosave.offer is not None
-
-
-def test_annotations_outlive_a_new_run(result):
-    session = Session()
-    session.add(fake_result()[0])
-    session.set_result(result.copy())
-    session.annotations.use_template("Cortex")
-    session.annotations.assign(np.array([7]), "WM", "spot")
-    session.set_result(result)
-    assert result.obs[K.ANNOTATION].iloc[7] == "WM"
-    assert session.autosave.offer is None
-
-
-def test_a_file_that_is_not_ours_is_not_offered(file):
-    autosave_path(file, read_h5ad(file).obs_names).write_text("something")
-    assert open_session(file).autosave.offer is None
-
-
-def test_a_folder_that_cannot_be_written_is_said_and_annotating_goes_on(file, monkeypatch):
-    session = open_session(file)
-
-    def refuse(*_, **__):
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr("napari_staligner.io.beside.tempfile.mkdtemp", refuse)
-    session.annotations.use_template("Cortex")
-    assert len(session.annotations.classes) == 7
-    assert "Read-only file system" in session.autosave.problem

@@ -12,7 +12,8 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 
 from napari_staligner import _keys as K
-from napari_staligner.io.layer_data import result_layers, slice_layers
+from napari_staligner.io.layer_data import content_layers, slice_layers
+from napari_staligner.io.session_file import Content
 from napari_staligner.layers import open_session, sample_olfactory_bulb
 from napari_staligner.session import Overlay, Spot
 
@@ -117,7 +118,7 @@ def test_a_slice_opened_twice_gets_another_name(shown):
 def test_a_result_opened_in_the_viewer_becomes_the_result(viewer):
     session = open_session(viewer)
     slices, result = fake_result()
-    add(viewer, result_layers(slices, result))
+    add(viewer, content_layers(Content(slices, result)))
     assert session.result is result
     assert session.saved
     assert session.domains == ("1", "2", "3", "4")
@@ -127,7 +128,7 @@ def test_a_result_opened_in_the_viewer_becomes_the_result(viewer):
 
 def test_a_result_whose_names_are_taken_is_renamed_throughout(shown):
     slices, result = fake_result(seed=1)
-    add(shown.viewer, result_layers(slices, result))
+    add(shown.viewer, content_layers(Content(slices, result)))
     expected = ["slice1 (2)", "slice2 (2)"]
     assert shown.session.result is result
     assert list(result.obs[K.SLICE].cat.categories) == expected

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication, QInputDialog, QLineEdit
 
 from napari_staligner import _keys as K
 from napari_staligner.layers import open_session
-from napari_staligner.session import ColorBy, Session
+from napari_staligner.session import ColorBy
 from napari_staligner.widgets._legend import NAME, SWATCH
 from napari_staligner.widgets.annotate import AnnotateWidget
 
@@ -303,23 +303,6 @@ def test_export_and_import_through_the_dock(dock, tmp_path):
     assert rows_of(dock, "GL") == list(range(10))
     dock.files.bring(tmp_path / "none.csv", None)
     assert "cannot be read" in dock.status.text()
-
-
-def test_what_was_not_saved_is_offered_and_restored(empty_dock, qtbot):
-    slices, result = fake_result()
-    before = Session()
-    before.add(slices)
-    before.set_result(result.copy())
-    before.annotations.use_template("Cortex")
-    before.annotations.assign(np.array([2]), "WM", "spot")
-    empty_dock.session.add(slices)
-    empty_dock.session.set_result(result)
-    assert empty_dock.restore.isVisible()
-    assert not empty_dock.tools.isEnabled()
-    qtbot.mouseClick(empty_dock.restore, LEFT)
-    assert rows_of(empty_dock, "WM") == [2]
-    assert not empty_dock.restore.isVisible()
-    assert empty_dock.tools.isEnabled()
 
 
 # --- in a window

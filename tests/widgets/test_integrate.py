@@ -29,7 +29,6 @@ def dock(make_napari_viewer_proxy, qtbot):
     viewer.window.add_dock_widget(dock, name="Integrate")
     yield dock
     dock._runner.cancel()
-    dock._saver.cancel()
     ended(qtbot, dock)
 
 

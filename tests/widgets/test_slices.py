@@ -8,6 +8,7 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_staligner import samples
+from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets import slices as module
 from napari_staligner.widgets._slice_table import GENES, IMAGE, NAME, NEIGHBORS, SPOTS
@@ -312,11 +313,13 @@ def test_colour_by_takes_text_that_names_one_choice(dock, qtbot, typed, color_by
 
 def test_connections_end_with_the_dock(make_napari_viewer_proxy, qtbot):
     viewer = make_napari_viewer_proxy()
+    session = open_session(viewer)
+    before = len(session.settings_changed)
     dock = module.SlicesWidget(viewer)
-    session = dock.session
+    assert len(session.settings_changed) > before
     dock.teardown()
     dock.teardown()
-    assert len(session.settings_changed) == 0
+    assert len(session.settings_changed) == before
     session.add([("a", fake_slice(20))])
     assert dock.table.rowCount() == 0
     assert not dock._grapher.running

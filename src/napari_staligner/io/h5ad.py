@@ -52,7 +52,7 @@ def read_slices(paths: Iterable[str | os.PathLike[str]], *, slice_key: str | Non
             slices += sample_slices(source.path.removeprefix(SAMPLE))
             continue
         path = Path(source.path)
-        adata = _read(path)
+        adata = read_file(path)
         if source.key:
             slices.append(_part_of(path.stem, adata, source))
         elif slice_key is not None:
@@ -103,7 +103,7 @@ def read_any(
         The file cannot be read.
     """
     path = Path(path)
-    adata = _read(path)
+    adata = read_file(path)
     if is_result(adata):
         return "result", adata
     return "slices", split_by_library(path.stem, adata)
@@ -288,7 +288,14 @@ def free_name(name: str, taken: Container[str]) -> str:
     return free
 
 
-def _read(path: Path) -> AnnData:
+def read_file(path: Path) -> AnnData:
+    """Read an ``.h5ad`` file as it is; slices get where they came from.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
     import anndata as ad
 
     if not path.is_file():

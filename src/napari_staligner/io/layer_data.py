@@ -9,6 +9,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.io.images import tissue_image
+from napari_staligner.io.session_file import Content
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +75,7 @@ def spots_layer(
     *,
     result: AnnData | None = None,
     path: Path | None = None,
+    view: str = "",
 ) -> LayerData:
     """Layer data of the spots of a slice.
 
@@ -89,6 +91,8 @@ def spots_layer(
         The result that the slice comes from, if it was read from one.
     path
         The file of that result.
+    view
+        What was looked at when the session of the slice was saved, JSON.
     """
     xy = spots_xy(adata)
     metadata = {
@@ -99,6 +103,8 @@ def spots_layer(
     }
     if result is not None:
         metadata |= {K.LAYER_RESULT: result, K.LAYER_PATH: path}
+    if view:
+        metadata[K.LAYER_VIEW] = view
     options = {
         "name": name,
         "size": spot_size(xy),
@@ -111,33 +117,37 @@ def spots_layer(
 
 def slice_layers(slices: Sequence[tuple[str, AnnData]]) -> list[LayerData]:
     """Layer data of several slices, each in a colour of its own, image below spots."""
-    layers = []
-    for (name, adata), color in zip(slices, to_rgba(categorical_colors(len(slices))), strict=True):
-        image = image_layer(name, adata)
-        layers += [image] if image is not None else []
-        layers.append(spots_layer(name, adata, color))
-    return layers
+    return content_layers(Content(list(slices)))
 
 
-def result_layers(
-    slices: Sequence[tuple[str, AnnData]], result: AnnData, path: Path | None = None
-) -> list[LayerData]:
-    """Layer data of the slices of a result, coloured by domain, carrying the result.
+def content_layers(content: Content) -> list[LayerData]:
+    """Layer data of what was read from a file.
 
     Parameters
     ----------
-    slices, result
-        The slices, and their integration.
-    path
-        File of the result.
+    content
+        Slices; with a result they are coloured by domain and carry it, and so they do the view.
     """
     layers = []
-    for name, adata in slices:
+    result = content.result
+    slice_colors = to_rgba(categorical_colors(len(content.slices)))
+    domain_colors = None if result is None else _domain_rgba(result)
+    for (name, adata), color in zip(content.slices, slice_colors, strict=True):
         image = image_layer(name, adata)
         layers += [image] if image is not None else []
-        rows = (result.obs[K.SLICE] == name).to_numpy()
+        rows = None if result is None else (result.obs[K.SLICE] == name).to_numpy()
+        if result is None or domain_colors is None or rows is None or not rows.any():
+            layers.append(spots_layer(name, adata, color, view=content.view))
+            continue
         layers.append(
-            spots_layer(name, adata, _domain_rgba(result)[rows], result=result, path=path)
+            spots_layer(
+                name,
+                adata,
+                domain_colors[rows],
+                result=result,
+                path=content.path,
+                view=content.view,
+            )
         )
     return layers
 

@@ -27,20 +27,23 @@ def read_layers(path: Paths) -> list[LayerData]:
     InputError
         A file cannot be read, or lacks what a slice needs.
     """
+    from warnings import warn
+
     from napari_staligner.core.slices import check_coordinates
-    from napari_staligner.io.h5ad import read_any, slices_of_result
-    from napari_staligner.io.layer_data import result_layers, slice_layers
+    from napari_staligner.io.layer_data import content_layers, slice_layers
+    from napari_staligner.io.session_file import open_file
 
     layers: list[LayerData] = []
     slices: list[tuple[str, AnnData]] = []
-    for file in _listed(path):
-        kind, content = read_any(file)
-        if kind == "result":
-            layers += result_layers(slices_of_result(content), content, file)
+    for content in map(open_file, _listed(path)):
+        for name, adata in content.slices:
+            check_coordinates(name, adata)
+        if content.result is None and not content.view:
+            slices += content.slices
         else:
-            for name, adata in content:
-                check_coordinates(name, adata)
-            slices += content
+            layers += content_layers(content)
+        for problem in content.problems:
+            warn(problem, stacklevel=2)
     return slice_layers(slices) + layers
 
 

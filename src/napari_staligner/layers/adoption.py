@@ -49,7 +49,10 @@ class Adoption:
         (name,) = self._session.add([(old, adata)])
         result = layer.metadata.pop(K.LAYER_RESULT, None)
         path = layer.metadata.pop(K.LAYER_PATH, None)
+        view = layer.metadata.pop(K.LAYER_VIEW, "")
         if result is None:
+            if view:
+                self._session.restore_view(view)
             return
         names = self._partial.setdefault(id(result), {})
         names[old] = name
@@ -57,6 +60,8 @@ class Adoption:
             del self._partial[id(result)]
             _rename_slices(result, names)
             self._session.set_result(result, saved=True, path=path)
+            if view:
+                self._session.restore_view(view)
 
     def layers_of(self, name: str, layers: Iterable[Layer]) -> dict[str, Layer]:
         """Find the layers that show a slice already, by role, and call them by its name.

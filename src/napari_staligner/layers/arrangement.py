@@ -48,13 +48,13 @@ class Arrangement:
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = weakref.ref(viewer)
         self._camera = Camera(viewer)
-        self._stacking = Stacking()
+        self.stacking = Stacking()
         self._placements: dict[str, np.ndarray] = {}
         self._height: dict[str, float] = {}
 
     def hides(self, name: str) -> bool:
         """Whether the edges and markers of a slice have no place in the present picture."""
-        return name in self._stacking.hidden
+        return name in self.stacking.hidden
 
     def missing(self, layers: SliceLayers) -> list[tuple[str, str]]:
         """Slice and role of the blanks without which the grid's cells would not hold as many each.
@@ -93,7 +93,7 @@ class Arrangement:
             self._camera.flatten()
         before = self._placements
         footprints = self._place(session, layers)
-        self._stacking.show(session, layers)
+        self.stacking.show(session, layers)
         if session.layout == "grid" and len(layers) > 1:
             grid.stride = max(map(len, layers.values()))
             grid.shape = (-1, -1)
@@ -116,7 +116,7 @@ class Arrangement:
         for name, roles in layers.items():
             if "solid" in roles and name in self._placements:
                 _put(roles["solid"], to_napari(self._placements[name]), heights[name])
-        self._stacking.show(session, layers)
+        self.stacking.show(session, layers)
         if solid and layers:
             self._camera.lift()
 

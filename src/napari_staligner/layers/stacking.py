@@ -46,6 +46,17 @@ class Stacking:
             self._show_slice(view, name, roles, seen=name in seen, lowest=i == 0)
         self._show_parts(view, pair, layers)
 
+    def look(self, layer: Layer) -> tuple[bool, float]:
+        """Whether a layer is visible and how opaque, where no stack shows it otherwise."""
+        return self._before.get(layer, (layer.visible, layer.opacity))
+
+    def set_look(self, layer: Layer, visible: bool, opacity: float) -> None:
+        """Give a layer a look; in the stack it has it once another layout is chosen."""
+        if layer in self._before:
+            self._before[layer] = visible, opacity
+        else:
+            _look(layer, visible, opacity)
+
     # -- whole slices ---------------------------------------------------------------------
 
     def _show_slice(

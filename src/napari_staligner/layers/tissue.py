@@ -19,6 +19,7 @@ from napari_staligner.io.layer_data import (
 from napari_staligner.layers.adoption import Adoption
 from napari_staligner.layers.arrangement import Arrangement, is_solid
 from napari_staligner.layers.camera import held
+from napari_staligner.layers.canvas import Canvas
 from napari_staligner.layers.colors import Painting, paint
 from napari_staligner.layers.drawing import Drawing
 from napari_staligner.layers.edges import attention_edges, graph_edges
@@ -74,6 +75,7 @@ class Tissue:
         self._picking = Picking(viewer, self)
         self._drawing = Drawing(viewer, self, self._picking)
         self._handling = Handling(viewer, self)
+        self._canvas = Canvas(viewer, session, self.layers, self._arrangement.stacking)
         self._shown: dict[str, AnnData] = {}
         self._orphans: list[Layer] = []
         self._making = self._deleting = self._due = False

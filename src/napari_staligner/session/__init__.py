@@ -10,9 +10,11 @@ from napari_staligner.session.jobs import DomainJob, GraphJob, IntegrationJob, S
 from napari_staligner.session.values import (
     OPACITY,
     PAIRWISE,
+    CanvasView,
     ColorBy,
     Layout,
     LinkView,
+    Look,
     Overlay,
     Part,
     Scale,
@@ -26,6 +28,7 @@ from napari_staligner.session.values import (
 __all__ = [
     "OPACITY",
     "PAIRWISE",
+    "CanvasView",
     "ColorBy",
     "DomainJob",
     "DomainState",
@@ -33,6 +36,7 @@ __all__ = [
     "IntegrationJob",
     "Layout",
     "LinkView",
+    "Look",
     "Overlay",
     "Part",
     "Scale",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,6 @@ from psygnal import Signal
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotation_record import read_annotations, write_annotations
 from napari_staligner.core.annotations import Annotations
-from napari_staligner.io.autosave import Autosave
 from napari_staligner.session.holdings import no_rows
 from napari_staligner.session.judging import Judging
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Annotating(Judging):
-    """Annotations of the result's spots, kept on the disk at every edit."""
+    """Annotations of the result's spots."""
 
     annotations_changed = Signal()
     """``annotations`` changed, or what of them is chosen; the result has them already."""
@@ -35,21 +33,13 @@ class Annotating(Judging):
         # The selection that a tool made, the tool, and what was drawn.
         self._taken: tuple[NDArray[np.intp], str, tuple[Shape, ...]] = no_rows(), "", ()
         self.annotations = Annotations()
-        self.autosave = Autosave(self.annotations)
         self.annotations.changed.connect(self._on_annotations_changed)
         self.annotations.view_changed.connect(self.annotations_changed.emit)
 
     def _follow_result(self) -> None:
         super()._follow_result()
-        self.autosave.pause()
         if self._result is not None:
             read_annotations(self._result, self.annotations)
-            self.autosave.follow(self.path)
-
-    def save(self, path: Path) -> None:
-        """Write the result, as :meth:`Holdings.save` does; what was kept beside it goes."""
-        super().save(path)
-        self.autosave.saved_to(path)
 
     def take(self, rows: NDArray[np.intp], how: str, shapes: Iterable[Shape] = ()) -> None:
         """Select what a tool took, and give it the chosen class, if one is chosen.
@@ -66,7 +56,7 @@ class Annotating(Judging):
         Raises
         ------
         InputError
-            Annotations that were kept from a crash wait to be restored or discarded.
+            There is no result.
         """
         self.selection = rows
         self._taken = self.selection, how, tuple(shapes)
@@ -83,7 +73,7 @@ class Annotating(Judging):
         Raises
         ------
         InputError
-            No spot is selected, or annotations that were kept wait to be restored or discarded.
+            No spot is selected.
         """
         if not len(self.selection):
             raise InputError("No spot is selected: draw on the tissue first.")
@@ -102,14 +92,10 @@ class Annotating(Judging):
         Raises
         ------
         InputError
-            There is no result, or annotations that were kept wait to be restored or discarded.
+            There is no result.
         """
         if self._result is None:
             raise InputError("There are no spots to annotate: integrate the slices first.")
-        if self.autosave.offer is not None:
-            raise InputError(
-                "Annotations from before were not saved: restore or discard them first."
-            )
 
     def annotation_counts(self) -> dict[str, dict[str, int]]:
         """Spots of each class by slice: ``{class: {slice: spots}}``."""
@@ -180,5 +166,4 @@ class Annotating(Judging):
         if self._result is not None and self.annotations.n_spots == self._result.n_obs:
             write_annotations(self._result, self.annotations)
             self.saved = False
-            self.autosave.keep()
         self.annotations_changed.emit()

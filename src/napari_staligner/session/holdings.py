@@ -14,7 +14,8 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotation_record import is_annotation
 from napari_staligner.core.settings import Settings
-from napari_staligner.io.h5ad import free_name, write_result
+from napari_staligner.io.h5ad import free_name
+from napari_staligner.session.shown import Shown
 from napari_staligner.session.values import ColorBy, Spot
 from napari_staligner.session.view import View
 
@@ -36,8 +37,17 @@ class Holdings(View):
     """There is a new result, or none any more."""
     domains_changed = Signal()
     """Labels, names or colours of the domains changed."""
+    umap_changed = Signal()
+    """The result got a UMAP."""
     selection_changed = Signal()
     """``selection`` was set."""
+    saved_changed = Signal()
+    """``saved`` or ``path`` was set."""
+
+    path: Shown[Path | None] = Shown(None, "saved_changed")
+    """File of the session; ``None`` if it was never saved."""
+    saved = Shown(True, "saved_changed")
+    """Whether that file has all of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,9 +57,6 @@ class Holdings(View):
         self._result: AnnData | None = None
         self._settings = Settings()
         self._selection: NDArray[np.intp] = no_rows()
-        self.path: Path | None = None
-        """File of the result; ``None`` if it was never saved."""
-        self.saved = True
 
     # -- slices ---------------------------------------------------------------------------
 
@@ -226,20 +233,6 @@ class Holdings(View):
     def _follow_result(self) -> None:
         """Let go of what belongs to the result of before; each part of the session adds its own."""
         self.proposal = None
-
-    def save(self, path: Path) -> None:
-        """Write the result to an ``.h5ad`` file, beside it first and then moved into place.
-
-        Raises
-        ------
-        InputError
-            There is no result, or the file cannot be written.
-        """
-        if self._result is None:
-            raise InputError("There is no result to save: integrate first.")
-        write_result(self._result, path)
-        self.saved = True
-        self.path = path
 
 
 def no_rows() -> NDArray[np.intp]:

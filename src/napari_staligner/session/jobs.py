@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.settings import Settings
-from napari_staligner.session.annotating import Annotating
+from napari_staligner.session.keeping import Keeping
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,6 +27,8 @@ class IntegrationJob:
 
     slices: tuple[tuple[str, AnnData], ...]
     settings: Settings
+    kept: Path | None = None
+    """Where the result is written at once, so that a crash does not lose it."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,8 @@ class DomainJob:
     settings: Settings
 
 
-class Session(Annotating):
+class Session(Keeping):
     """All that one viewer holds and shows, and the jobs that work on it."""
-
-    umap_changed = Signal()
-    """The result got a UMAP."""
 
     def umap_job(self) -> UmapJob:
         """Copy what computing a UMAP needs.
@@ -124,7 +123,8 @@ class Session(Annotating):
         if not self._slices:
             raise InputError("There is no slice to integrate: open one or several .h5ad files.")
         copies = tuple((name, adata.copy()) for name, adata in self._slices.items())
-        return IntegrationJob(copies, self._settings)
+        kept = self.recovery.new_result() if self._keeping else None
+        return IntegrationJob(copies, self._settings, kept)
 
     def graph_job(self) -> GraphJob:
         """Copy what building the missing spatial graphs needs."""

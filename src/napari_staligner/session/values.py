@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from napari_staligner import _keys as K
@@ -120,7 +119,7 @@ class StackView:
     mode: StackMode = "blend"
     pair: tuple[str, str] | None = None
     part: Part = "both"
-    opacities: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    opacities: Mapping[str, float] = field(default_factory=dict)
     front: int = 0
     rate: float = 2.0
     cells: int = 8
@@ -172,3 +171,38 @@ class LinkView:
     of_spot: bool = False
     color: Literal["domain", "distance"] = "domain"
     most: int = 500
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a layer is shown.
+
+    Parameters
+    ----------
+    visible
+        Whether it is.
+    opacity
+        0..1.
+    """
+
+    visible: bool = True
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True)
+class CanvasView:
+    """Where the camera looks, and the layers that the user shows and hides.
+
+    Parameters
+    ----------
+    center, zoom, angles
+        Of napari's camera.
+    images, spots
+        Look of the image and of the spots of each slice, by name.
+    """
+
+    center: tuple[float, ...] = (0.0, 0.0, 0.0)
+    zoom: float = 1.0
+    angles: tuple[float, ...] = (0.0, 0.0, 90.0)
+    images: Mapping[str, Look] = field(default_factory=dict)
+    spots: Mapping[str, Look] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from napari_staligner.session.shown import Shown
 from napari_staligner.session.values import (
+    CanvasView,
     ColorBy,
     Layout,
     LinkView,
@@ -51,6 +52,10 @@ class View:
     """``tool`` or ``brush`` was set."""
     proposal_changed = Signal()
     """``proposal`` was set."""
+    canvas_changed = Signal()
+    """The canvas is to look like ``canvas``."""
+    canvas_asked = Signal()
+    """Whoever draws is to put how the canvas looks now into :meth:`see_canvas`."""
 
     color_by = Shown(ColorBy(), "color_changed")
     """What the spots are coloured by."""
@@ -80,6 +85,7 @@ class View:
     """Spots that may belong to a class, for the user to accept, trim or reject."""
 
     def __init__(self) -> None:
+        self._canvas: CanvasView | None = None
         self._color_by = ColorBy()
         self._isolated: frozenset[str] = frozenset()
 
@@ -94,3 +100,17 @@ class View:
         if value != self._isolated:
             self._isolated = value
             self.isolated_changed.emit()
+
+    @property
+    def canvas(self) -> CanvasView | None:
+        """How the canvas looked when it was asked last, or is to look; ``None`` before."""
+        return self._canvas
+
+    def see_canvas(self, seen: CanvasView) -> None:
+        """Take how the canvas looks now."""
+        self._canvas = seen
+
+    def show_canvas(self, wanted: CanvasView) -> None:
+        """Let the canvas look like this."""
+        self._canvas = wanted
+        self.canvas_changed.emit()

@@ -9,6 +9,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_staligner.layers import open_session
+from napari_staligner.widgets._keeping import guard
 
 if TYPE_CHECKING:
     import napari
@@ -25,6 +26,7 @@ class Dock(QWidget):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.session = open_session(viewer)
+        self.session.start_keeping()
         # Without this napari fills the dock from below with empty space.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.body = QVBoxLayout()
@@ -61,4 +63,6 @@ class Dock(QWidget):
             # napari deletes the frame only, and would leave the dock alive and unseen.
             self.teardown()
             self.deleteLater()
+        elif event.type() == QEvent.Type.Show:
+            guard(self, self.session)
         return bool(super().event(event))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_staligner.core.progress import Steps
+    from napari_staligner.io.session_file import Content
 
 
 @dataclass
@@ -23,16 +24,16 @@ class Opened:
     ----------
     slices
         Name and data of each slice.
-    result
-        A saved result; ``slices`` are then the ones inside it.
+    session
+        A saved session or result, which takes the place of what is there.
     problems
-        A sentence for each file that could not be used.
+        A sentence for each file or slice that could not be used.
     replaces
         Name of the slice that was split into these.
     """
 
     slices: list[tuple[str, AnnData]] = field(default_factory=list)
-    result: AnnData | None = None
+    session: Content | None = None
     problems: list[str] = field(default_factory=list)
     replaces: str | None = None
 
@@ -40,21 +41,22 @@ class Opened:
 def file_steps(paths: list[Path]) -> Steps[Opened]:
     """Read files; those that cannot be used are named, the others are kept."""
     from napari_staligner.core.slices import check_coordinates
-    from napari_staligner.io.h5ad import read_any, slices_of_result
+    from napari_staligner.io.session_file import open_file
 
     opened = Opened()
     for done, path in enumerate(paths):
         yield Progress(f"reading {path.name}", done, len(paths))
         try:
-            kind, content = read_any(path)
-            if kind == "slices":
-                for name, adata in content:
-                    check_coordinates(name, adata)
-                opened.slices += content
+            content = open_file(path)
+            for name, adata in content.slices:
+                check_coordinates(name, adata)
+            if content.path is None:
+                opened.slices += content.slices
             elif len(paths) == 1:
-                opened.result, opened.slices = content, slices_of_result(content)
+                opened.session = content
+                opened.problems += content.problems
             else:
-                raise InputError(f"{path.name} holds a result: open it alone.")
+                raise InputError(f"{path.name} holds a session: open it alone.")
         except InputError as error:
             opened.problems.append(str(error))
     return opened

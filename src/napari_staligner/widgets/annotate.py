@@ -10,11 +10,9 @@ from qtpy.QtWidgets import (
     QColorDialog,
     QHBoxLayout,
     QInputDialog,
-    QLabel,
     QMenu,
     QPushButton,
     QScrollArea,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -27,6 +25,7 @@ from napari_staligner.widgets._annotation_files import FileButtons
 from napari_staligner.widgets._annotation_tools import ToolBar
 from napari_staligner.widgets._annotators import Annotators
 from napari_staligner.widgets._base import Dock
+from napari_staligner.widgets._keeping import RecoveryBar
 from napari_staligner.widgets._legend import LegendRow, LegendTable
 from napari_staligner.widgets._proposal_bar import ProposalBar
 from napari_staligner.widgets._region_card import CardPanel
@@ -59,9 +58,7 @@ class AnnotateWidget(Dock):
 
     def _make_controls(self) -> None:
         session, complain = self.session, self._complain
-        self.offer = QLabel()
-        self.offer.setWordWrap(True)
-        self.restore, self.discard = QPushButton("Restore"), QPushButton("Discard")
+        self.recovery = RecoveryBar(session, lambda text, bad: self.say(text, problem=bad))
         self.annotators = Annotators(session, complain)
         self.tools = ToolBar(session)
         self.table = LegendTable(self, "Class")
@@ -82,17 +79,12 @@ class AnnotateWidget(Dock):
         self.card = CardPanel(session, complain, self)
 
     def _lay_out(self) -> None:
-        self._banner = QWidget()
-        banner = QVBoxLayout(self._banner)
-        banner.setContentsMargins(0, 0, 0, 0)
-        banner.addWidget(self.offer)
-        banner.addWidget(_row(self.restore, self.discard, None))
         scroll = QScrollArea()
         scroll.setWidget(self.card)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
         for part in (
-            self._banner,
+            self.recovery,
             self.annotators,
             self.tools,
             _row(self.template, self.add, self.change, None, self.clear),
@@ -105,8 +97,6 @@ class AnnotateWidget(Dock):
 
     def _connect_all(self) -> None:
         annotations = self.session.annotations
-        self.restore.clicked.connect(self._on_restore_clicked)
-        self.discard.clicked.connect(self._on_discard_clicked)
         self.add.clicked.connect(self._on_add_clicked)
         self.change.menu().aboutToShow.connect(self._fill_class_menu)
         self.clear.clicked.connect(lambda: self._assign(""))
@@ -120,6 +110,7 @@ class AnnotateWidget(Dock):
         self._connect(self.session.selection_changed, self._on_session_selection_changed)
         self._connect(self.session.tool_changed, self._on_session_tool_changed)
         self._connect(self.session.proposal_changed, self.proposal.refresh)
+        self._connect(self.session.offer_changed, self.recovery.show_offer)
 
     def _actions(self) -> dict[str, Callable[[], object]]:
         """What keys do in the dock and on the canvas."""
@@ -153,6 +144,7 @@ class AnnotateWidget(Dock):
         super().teardown()
         self._keys.release()
         self.proposal.stop()
+        self.recovery.teardown()
 
     # -- what is shown ----------------------------------------------------------------------
 
@@ -182,20 +174,12 @@ class AnnotateWidget(Dock):
 
     def _enable(self) -> None:
         annotations, ready = self.session.annotations, self.session.result is not None
-        offer = self.session.autosave.offer
-        self._banner.setVisible(offer is not None)
-        if offer is not None:
-            last = str(offer["edits"]["when"][-1]) if len(offer["edits"]["when"]) else "before"
-            self.offer.setText(
-                f"Annotations by {offer['annotator']} (last edit {last}) were not saved."
-            )
-        free = ready and offer is None
         for part in (self.annotators, self.tools, self.template, self.add, self.table, self.files):
-            part.setEnabled(free)
-        self.change.setEnabled(free and bool(annotations.chosen))
-        self.clear.setEnabled(free and len(self.session.selection) > 0)
-        self.undo.setEnabled(free and bool(annotations.undo_text))
-        self.redo.setEnabled(free and bool(annotations.redo_text))
+            part.setEnabled(ready)
+        self.change.setEnabled(ready and bool(annotations.chosen))
+        self.clear.setEnabled(ready and len(self.session.selection) > 0)
+        self.undo.setEnabled(ready and bool(annotations.undo_text))
+        self.redo.setEnabled(ready and bool(annotations.redo_text))
         self.undo.setToolTip(f"Undo: {annotations.undo_text} (Ctrl+Z)")
         self.redo.setToolTip(f"Redo: {annotations.redo_text} (Ctrl+Shift+Z)")
 
@@ -204,10 +188,8 @@ class AnnotateWidget(Dock):
         chosen, n = annotations.chosen, len(session.selection)
         if session.result is None:
             self.say("There are no spots to annotate yet: integrate the slices first.")
-        elif session.autosave.offer is not None:
-            self.say("Restore or discard the annotations that were not saved.")
-        elif session.autosave.problem:
-            self.say(session.autosave.problem, problem=True)
+        elif session.recovery.problem:
+            self.say(session.recovery.problem, problem=True)
         elif not annotations.classes:
             self.say("There are no classes yet: take a template or add one.")
         elif session.tool and chosen:
@@ -312,14 +294,6 @@ class AnnotateWidget(Dock):
             self.session.selection = self.session.selection[:0]
 
     # -- the session ------------------------------------------------------------------------
-
-    def _on_restore_clicked(self) -> None:
-        self.session.autosave.take()
-        self._color_tissue()
-
-    def _on_discard_clicked(self) -> None:
-        self.session.autosave.forget()
-        self._refresh()
 
     def _on_session_selection_changed(self) -> None:
         self._enable()

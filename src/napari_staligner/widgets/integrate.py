@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -20,6 +19,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.widgets._base import Dock
 from napari_staligner.widgets._clock import Clock, spoken
 from napari_staligner.widgets._form import FittingScroll
+from napari_staligner.widgets._keeping import saver_of
 from napari_staligner.widgets._loss_plot import LossPlot
 from napari_staligner.widgets._settings_panel import SettingsPanel
 from napari_staligner.worker import Runner
@@ -44,10 +44,9 @@ class IntegrateWidget(Dock):
         super().__init__(viewer)
         self._viewer = viewer
         self._runner = Runner(self)
-        self._saver = Runner(self)
+        self._saver = saver_of(self.session)
         self._running_on: dict[str, AnnData] = {}
-        self._saving: AnnData | None = None
-        self._target = Path()
+        self._kept: Path | None = None
         self._step: Progress | None = None
         self._losses: list[Loss] = []
         self._notes: list[str] = []
@@ -68,8 +67,8 @@ class IntegrateWidget(Dock):
         self.run.setToolTip("Integrate the slices; napari stays usable meanwhile")
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Stop at the next step; everything stays as it was")
-        self.save = QPushButton("Save result…")
-        self.save.setToolTip("Write the integrated slices to one .h5ad file")
+        self.save = QPushButton("Save…")
+        self.save.setToolTip("Write the session, with its result, to one .h5ad file")
         self.bar = QProgressBar()
         self.stage = QLabel()
         self.plot = LossPlot(self._viewer)
@@ -88,27 +87,24 @@ class IntegrateWidget(Dock):
     def _connect_all(self) -> None:
         self.run.clicked.connect(self._on_run_clicked)
         self.cancel.clicked.connect(self._on_cancel_clicked)
-        self.save.clicked.connect(self._on_save_clicked)
+        self.save.clicked.connect(lambda: self._saver.save_as(self))
         self._timer.timeout.connect(self._show_run)
         self._runner.progressed.connect(self._on_runner_progressed)
         self._runner.returned.connect(self._on_runner_returned)
         self._runner.failed.connect(self._on_runner_failed)
         self._runner.ended.connect(self._on_runner_ended)
-        self._saver.returned.connect(self._on_saver_returned)
-        self._saver.failed.connect(self._on_saver_failed)
-        self._saver.ended.connect(self._show_enabled)
+        self._saver.said.connect(self._on_saver_said)
         session = self.session
         self._connect(session.slices_changed, self._on_session_slices_changed)
         self._connect(session.settings_changed, self._on_session_settings_changed)
-        self._connect(session.domains_changed, self._on_session_domains_changed)
+        self._connect(session.domains_changed, self.settings.show_set)
         self._connect(session.result_changed, self._show_result)
         self._viewer.events.theme.connect(self._on_viewer_theme)
 
     def teardown(self) -> None:
         """End connections and runs."""
-        for runner in (self._runner, self._saver):
-            runner.blockSignals(True)
-            runner.cancel()
+        self._runner.blockSignals(True)
+        self._runner.cancel()
         self._timer.stop()
         self._viewer.events.theme.disconnect(self._on_viewer_theme)
         super().teardown()
@@ -120,7 +116,7 @@ class IntegrateWidget(Dock):
         self.run.setEnabled(ready and not running and self.session.settings.pairs != ())
         self.cancel.setEnabled(running)
         self.settings.setEnabled(not running)
-        self.save.setEnabled(self.session.result is not None and not self._saver.running)
+        self.save.setEnabled(self.session.result is not None)
         self.bar.setVisible(running)
         self.stage.setVisible(running)
         self.plot.setVisible(running or not self.plot.empty)
@@ -171,7 +167,7 @@ class IntegrateWidget(Dock):
         except InputError as error:
             self.say(str(error), problem=True)
             return
-        self._running_on = dict(self.session.slices)
+        self._running_on, self._kept = dict(self.session.slices), job.kept
         self._step, self._losses, self._notes = None, [], []
         self._clock.start()
         self._timer.start()
@@ -203,14 +199,16 @@ class IntegrateWidget(Dock):
             now[name] is adata for name, adata in self._running_on.items()
         )
         if not same:
+            self._drop_kept()
             self.say(
                 "The slices changed during the run, so its result fits no more: run again.",
                 problem=True,
             )
             return
         try:
-            self.session.set_result(result)
+            self.session.set_result(result, kept=self._kept)
         except InputError as error:
+            self._drop_kept()
             self.say(str(error), problem=True)
             return
         n, slices = len(self.session.domains), len(now)
@@ -219,6 +217,14 @@ class IntegrateWidget(Dock):
             f"{slices} slice{'s' * (slices != 1)}."
         )
         self.say("\n".join([done, *self._notes]))
+
+    def _drop_kept(self) -> None:
+        """Remove the copy of a result that fits no more."""
+        if self._kept is not None:
+            self._kept.unlink(missing_ok=True)
+
+    def _on_saver_said(self, text: str, problem: bool) -> None:
+        self.say(text, problem=problem)
 
     def _on_runner_failed(self, reason: str) -> None:
         self.say(reason, problem=True)
@@ -229,30 +235,6 @@ class IntegrateWidget(Dock):
         # After a cancel or an error the curves of the result that is still there come back.
         self._show_result()
 
-    # -- saving -----------------------------------------------------------------------------
-
-    def _on_save_clicked(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(
-            self, "Save result", "integrated.h5ad", "AnnData (*.h5ad)"
-        )
-        if not name or self.session.result is None:
-            return
-        target = Path(name).with_suffix(".h5ad")
-        copied = self.session.result.copy()
-        self._saving, self._target = self.session.result, target
-        self._saver.start(lambda: _write(copied, target), "Save result")
-        self.say(f"Saving {target.name} …")
-        self._show_enabled()
-
-    def _on_saver_returned(self) -> None:
-        # Domains that were edited meanwhile are not in the file.
-        if self._saving is not None and self._saving is self.session.result:
-            self.session.saved = True
-        self.say(f"Saved as {self._target}.")
-
-    def _on_saver_failed(self, reason: str) -> None:
-        self.say(reason, problem=True)
-
     # -- the session and the viewer ---------------------------------------------------------
 
     def _on_session_slices_changed(self) -> None:
@@ -262,10 +244,6 @@ class IntegrateWidget(Dock):
     def _on_session_settings_changed(self) -> None:
         self.settings.show_set()
         self._show_readiness()
-
-    def _on_session_domains_changed(self) -> None:
-        self._saving = None
-        self.settings.show_set()
 
     def _on_viewer_theme(self) -> None:
         self.plot.follow_theme()
@@ -278,13 +256,10 @@ def _title(job: IntegrationJob) -> str:
 
 def _integrate(job: IntegrationJob) -> Steps[AnnData]:
     from napari_staligner.core.integrate import integrate_steps
-
-    return integrate_steps(job.slices, job.settings)
-
-
-def _write(result: AnnData, target: Path) -> Steps[Any]:
     from napari_staligner.core.progress import Progress
-    from napari_staligner.io.h5ad import write_result
+    from napari_staligner.io.recovery import keep_result
 
-    yield Progress(f"writing {target.name}", 0, 1)
-    return write_result(result, target)
+    result = yield from integrate_steps(job.slices, job.settings)
+    if job.kept is not None:
+        yield Progress("keeping a copy", 1, 1, note=keep_result(result, job.kept))
+    return result

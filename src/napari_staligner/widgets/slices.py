@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
-    QMessageBox,
     QPushButton,
     QWidget,
 )
@@ -28,6 +27,7 @@ from napari_staligner.widgets._choice import LAYOUTS
 from napari_staligner.widgets._color_box import ColorBox
 from napari_staligner.widgets._form import narrow
 from napari_staligner.widgets._graph_choice import GraphChoice
+from napari_staligner.widgets._keeping import RecoveryBar, SessionBar, may_lose, saver_of
 from napari_staligner.widgets._opening import Opened, file_steps, sample_steps, split_steps
 from napari_staligner.widgets._slice_table import SliceTable
 from napari_staligner.worker import Runner
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.graph import SpatialGraph
     from napari_staligner.core.progress import Progress, Steps
     from napari_staligner.core.settings import Settings
+    from napari_staligner.io.session_file import Content
     from napari_staligner.session import GraphJob
 
 EMPTY = "Drop .h5ad files here, add them, or open the sample."
@@ -64,6 +65,8 @@ class SlicesWidget(Dock):
     # -- building ---------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
+        self.keeping = SessionBar(self.session, self._open)
+        self.recovery = RecoveryBar(self.session, self._tell)
         self.add = QPushButton("Add…")
         self.add.setToolTip("Open one or several .h5ad files: slices, or a saved result")
         self.sample = QPushButton("Open sample")
@@ -95,6 +98,8 @@ class SlicesWidget(Dock):
             self.layouts.addButton(button)
 
     def _lay_out(self) -> None:
+        self.body.addWidget(self.keeping)
+        self.body.addWidget(self.recovery)
         self.body.addLayout(_row(self.add, self.sample, self.remove))
         self.body.addWidget(self.table, 1)
         self.body.addWidget(self.warning)
@@ -135,6 +140,10 @@ class SlicesWidget(Dock):
         self._connect(session.color_changed, self.color_by.show_set)
         self._connect(session.result_changed, self.color_by.fill)
         self._connect(session.domains_changed, self.color_by.fill)
+        for changed in (session.saved_changed, session.slices_changed):
+            self._connect(changed, self.keeping.show_session)
+        self._connect(session.offer_changed, self.recovery.show_offer)
+        saver_of(session).said.connect(self._tell)
 
     def teardown(self) -> None:
         """End connections and runs."""
@@ -142,9 +151,13 @@ class SlicesWidget(Dock):
             # What ends now must not start the next build.
             runner.blockSignals(True)
             runner.cancel()
+        self.recovery.teardown()
         super().teardown()
 
     # -- what is shown ----------------------------------------------------------------------
+
+    def _tell(self, text: str, problem: bool) -> None:
+        self.say(text, problem=problem)
 
     def _refresh(self) -> None:
         self._show_graphs()
@@ -245,43 +258,29 @@ class SlicesWidget(Dock):
         problems = list(opened.problems)
         if opened.replaces is not None:
             self.session.remove(opened.replaces)
-        if opened.result is not None:
-            problems += self._take_result(opened)
+        if opened.session is not None:
+            problems += self._take_session(opened.session)
         else:
             self.session.add(opened.slices)
         if problems:
             self.say(" ".join(problems), problem=True)
 
-    def _take_result(self, opened: Opened) -> list[str]:
-        """Show a result that was read from a file; it takes the place of what is there."""
-        if self.session.slices and not self._may_lose("Opening this result"):
+    def _take_session(self, content: Content) -> list[str]:
+        """Show a session that was read from a file; it takes the place of what is there."""
+        if not may_lose(self, self.session, "Opening this session"):
             return []
-        if opened.result is None:
-            return []
-        self.session.clear()
-        self.session.add(opened.slices)
         try:
-            self.session.set_result(opened.result, saved=True)
+            self.session.open(content)
         except InputError as error:
             return [str(error)]
         return []
 
     # -- removing and splitting -------------------------------------------------------------
 
-    def _may_lose(self, doing: str, names: Iterable[str] | None = None) -> bool:
-        """Ask before an unsaved result is lost."""
-        session = self.session
-        touched = names is None or any(session.rows(name) is not None for name in names)
-        if session.result is None or session.saved or not touched:
-            return True
-        answer = QMessageBox.question(
-            self,
-            "Unsaved result",
-            f"{doing} drops the result of the integration, which is not saved. Go on?",
-            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
-            QMessageBox.StandardButton.Cancel,
-        )
-        return answer == QMessageBox.StandardButton.Yes
+    def _may_lose(self, doing: str, names: Iterable[str]) -> bool:
+        """Ask before an unsaved result is lost with its slices."""
+        touched = any(self.session.rows(name) is not None for name in names)
+        return not touched or may_lose(self, self.session, doing)
 
     def _on_remove_clicked(self) -> None:
         names = self.table.chosen

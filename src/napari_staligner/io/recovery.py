@@ -1,0 +1,310 @@
+"""What people did, on the disk at every edit, for the case that the program ends unasked.
+
+Two files: the edits, which are small and written anew each time, beside the file that the result
+came from or in a folder of the user's; and the result itself where it has no file yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.annotation_record import is_annotation
+from napari_staligner.io import user_folder
+from napari_staligner.io.beside import written_beside
+from napari_staligner.io.h5ad import is_result, read_file
+from napari_staligner.io.session_file import Content, SessionRecord, read_record, session_content
+
+if TYPE_CHECKING:
+    import h5py
+    import pandas as pd
+    from anndata import AnnData
+
+SUFFIX = ".unsaved"
+
+_OBS = (K.DOMAIN, K.RESIDUAL, K.DISAGREEMENT)
+_OBSM = (K.SPATIAL_ALIGNED, K.SHIFT, K.UMAP, K.UMAP_BEFORE)
+_UNS = (K.DOMAIN_COLORS, f"{K.DISAGREEMENT}_colors", K.UMAP, K.UMAP_BEFORE, K.STALIGNER)
+
+
+def unsaved_folder() -> Path:
+    """Where sessions are kept that have no file yet."""
+    return user_folder.user_folder() / "unsaved"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A session that was not saved.
+
+    Parameters
+    ----------
+    path
+        File of its edits.
+    when
+        Of the last edit: UTC, ISO 8601.
+    record
+        Its slices, and what was looked at.
+    result
+        File of its result, ``None`` if there was none.
+    file
+        The file that it was opened from or last saved to, if any.
+    """
+
+    path: Path
+    when: str
+    record: SessionRecord
+    result: Path | None
+    file: Path | None
+
+    def describe(self) -> str:
+        """Say in a sentence what it is."""
+        names = [entry.name for entry in self.record.slices]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        local = datetime.fromisoformat(self.when).astimezone()
+        of = f"{self.file.name}: edits" if self.file is not None else f"A session of {shown}"
+        return f"{of} of {local:%d %b %Y, %H:%M} were not saved."
+
+
+class Recovery:
+    """Keeps one session on the disk."""
+
+    def __init__(self) -> None:
+        self._id = uuid4().hex[:12]
+        self._runs = 0
+        self._digest: tuple[object, str] = (None, "")
+        self.path: Path | None = None
+        """File of the edits, as long as something is kept."""
+        self.result: Path | None = None
+        """File of the result, where that is in no file of the user's."""
+        self.problem = ""
+        """Why nothing is kept, in a sentence; empty while all is well."""
+
+    def new_result(self) -> Path:
+        """Return a place for the result of a run that starts."""
+        self._runs += 1
+        return unsaved_folder() / f"{self._id}-{self._runs}.h5ad"
+
+    def take_result(self, path: Path | None) -> None:
+        """Follow the result of a run, which is kept in a file; the one before goes."""
+        if self.result is not None and self.result != path:
+            self.result.unlink(missing_ok=True)
+        self.result = path
+
+    def keep(self, result: AnnData | None, record: SessionRecord, file: Path | None) -> None:
+        """Write all edits; what was there is replaced when all is written.
+
+        Parameters
+        ----------
+        result
+            Integrated slices, if there are any.
+        record
+            The slices of the session, and what is looked at.
+        file
+            The file that the result came from or was saved to, if any.
+        """
+        place = self._place(file)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._write(place, result, record, file)
+        except (InputError, OSError) as error:
+            self.problem = f"Edits are not kept from a crash: {error}"
+            return
+        if self.path is not None and self.path != place:
+            self.path.unlink(missing_ok=True)
+        self.path, self.problem = place, ""
+
+    def forget(self) -> None:
+        """Remove what is kept: all is saved, or not wanted."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+        self.take_result(None)
+        self.path = None
+
+    def _place(self, file: Path | None) -> Path:
+        if file is not None:
+            return file.with_name(f".{file.name}.{self._id}{SUFFIX}")
+        return unsaved_folder() / f"{self._id}{SUFFIX}"
+
+    def _write(
+        self, place: Path, result: AnnData | None, record: SessionRecord, file: Path | None
+    ) -> None:
+        import h5py
+        import psutil
+        from anndata.io import write_elem
+
+        with written_beside(place) as draft, h5py.File(draft, "w") as target:
+            target.attrs["pid"] = os.getpid()
+            target.attrs["started"] = psutil.Process().create_time()
+            target.attrs["when"] = datetime.now(UTC).isoformat(timespec="seconds")
+            target.attrs["file"] = str(file or "")
+            target.attrs["result"] = str(self.result or "")
+            target.attrs["record"] = record.to_json()
+            if result is not None:
+                target.attrs["spots"] = self._digest_of(result)
+                for slot, elements in _edits(result).items():
+                    write_elem(target, slot, elements)
+
+    def _digest_of(self, result: AnnData) -> str:
+        if self._digest[0] is not result.obs_names:
+            self._digest = result.obs_names, digest(result.obs_names)
+        return self._digest[1]
+
+
+def keep_result(result: AnnData, path: Path) -> str:
+    """Write a result that has no file yet; returns a sentence where that cannot be."""
+    from shutil import disk_usage
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if disk_usage(path.parent).free < 2 * _bytes(result):
+            return "The disk is nearly full: the result is not kept from a crash until it is saved."
+        with written_beside(path) as draft:
+            result.write_h5ad(draft)
+    except (InputError, OSError) as error:
+        return f"The result is not kept from a crash until it is saved: {error}"
+    return ""
+
+
+def find(file: Path | None = None) -> Kept | None:
+    """Return the newest session that was not saved, or ``None``.
+
+    Parameters
+    ----------
+    file
+        Only edits of this file; ``None`` looks for sessions without a file.
+    """
+    if file is None:
+        places = unsaved_folder().glob(f"*{SUFFIX}")
+    else:
+        places = file.parent.glob(f".{_escaped(file.name)}.*{SUFFIX}")
+    found = [kept for kept in map(_read_kept, places) if kept is not None]
+    return max(found, key=lambda kept: kept.when, default=None)
+
+
+def read_kept(kept: Kept) -> Content:
+    """Bring back a session that was not saved.
+
+    Raises
+    ------
+    InputError
+        The file of its result is gone, or holds other spots than the edits are of.
+    """
+    base = kept.result or kept.file
+    if base is None:
+        return session_content(None, kept.record)
+    result = read_file(base)
+    if not is_result(result):
+        raise InputError(f"{str(base)!r} holds no integrated slices any more: discard the edits.")
+    _apply(kept.path, result)
+    content = session_content(result, kept.record, result, kept.file)
+    return content
+
+
+def discard(kept: Kept) -> None:
+    """Remove a session that was not saved."""
+    kept.path.unlink(missing_ok=True)
+    if kept.result is not None:
+        kept.result.unlink(missing_ok=True)
+
+
+def alive(pid: int, started: float) -> bool:
+    """Whether the process that keeps a session is still running."""
+    import psutil
+
+    try:
+        return bool(abs(psutil.Process(pid).create_time() - started) < 1)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def digest(spots: pd.Index[str]) -> str:
+    """Return a checksum of the names of the spots."""
+    return hashlib.sha256("\n".join(map(str, spots)).encode()).hexdigest()
+
+
+def _edits(result: AnnData) -> dict[str, dict[str, Any]]:
+    """What people and late computations change of a result, by slot."""
+    columns = [key for key in result.obs if key in _OBS or is_annotation(key)]
+    recorded = {k: v for k, v in result.uns.items() if k in _UNS or is_annotation(_base(k))}
+    return {
+        "obs": {key: _column(result.obs[key]) for key in columns},
+        "obsm": {key: result.obsm[key] for key in _OBSM if key in result.obsm},
+        "uns": recorded,
+    }
+
+
+def _column(column: pd.Series) -> Any:
+    return column.array if column.dtype == "category" else column.to_numpy()
+
+
+def _base(key: str) -> str:
+    return key.removesuffix("_colors")
+
+
+def _apply(path: Path, result: AnnData) -> None:
+    """Put edits that were kept in the place of what the result has."""
+    import h5py
+    from anndata.io import read_elem
+
+    try:
+        with h5py.File(path, "r") as file:
+            same = _said(file, "spots") == digest(result.obs_names)
+            edits = {slot: read_elem(file[slot]) for slot in ("obs", "obsm", "uns")} if same else {}
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"The edits in {str(path)!r} cannot be read ({error}).") from error
+    if not same:
+        raise InputError(
+            f"The edits in {str(path)!r} are of other spots than the result has: discard them."
+        )
+    for slot, now in _edits(result).items():
+        for key in now:
+            del getattr(result, slot)[key]
+    for slot, kept in edits.items():
+        for key, value in kept.items():
+            getattr(result, slot)[key] = value
+
+
+def _read_kept(path: Path) -> Kept | None:
+    """Read the head of a kept file; ``None`` if it is not ours, or its session is still open."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            if alive(int(file.attrs["pid"]), float(file.attrs["started"])):
+                return None
+            record = read_record(_said(file, "record"))
+            when, result, of = (_said(file, key) for key in ("when", "result", "file"))
+    except (OSError, KeyError, ValueError, TypeError):
+        return None
+    if record is None:
+        return None
+    return Kept(path, when, record, Path(result) if result else None, Path(of) if of else None)
+
+
+def _said(file: h5py.File, key: str) -> str:
+    return str(file.attrs.get(key, ""))
+
+
+def _escaped(name: str) -> str:
+    from glob import escape
+
+    return escape(name)
+
+
+def _bytes(adata: AnnData) -> int:
+    """Bytes of the matrices of an AnnData, roughly."""
+    matrices = [adata.X, *adata.layers.values(), *adata.obsp.values(), *adata.obsm.values()]
+    return sum(
+        sum(part.nbytes for part in (m.data, m.indices, m.indptr))
+        if hasattr(m, "indptr")
+        else int(getattr(m, "nbytes", 0))
+        for m in matrices
+        if m is not None
+    )

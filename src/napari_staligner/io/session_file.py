@@ -1,0 +1,224 @@
+"""A session as one file: the result, where its slices came from, and what was looked at.
+
+The file is the result's ``.h5ad``, which every tool of the field reads; the session is JSON in
+``uns["staligner"]["session"]``. Without a result the file holds no spots, only the session.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.provenance import Source, source_of
+from napari_staligner.io.h5ad import (
+    Named,
+    is_result,
+    read_file,
+    read_source,
+    slices_of_result,
+    split_by_library,
+)
+from napari_staligner.io.sources import check_unchanged
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from pydantic import TypeAdapter
+
+
+@dataclass(frozen=True)
+class SliceEntry:
+    """A slice of a session: its name, and where it came from if that is known."""
+
+    name: str
+    source: Source | None = None
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """What a file tells of a session.
+
+    Parameters
+    ----------
+    slices
+        In their order.
+    view
+        What was looked at, JSON.
+    """
+
+    slices: tuple[SliceEntry, ...]
+    view: str = ""
+
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        return _adapter().dump_json(self).decode()
+
+
+@dataclass
+class Content:
+    """What was read from a file.
+
+    Parameters
+    ----------
+    slices
+        Name and data of each slice.
+    result
+        Integrated slices, if the file holds them.
+    path
+        The file, where it is one of a session.
+    view
+        What was looked at, JSON; empty if it does not tell.
+    problems
+        A sentence for each slice that could not be brought back.
+    """
+
+    slices: Named = field(default_factory=list)
+    result: AnnData | None = None
+    path: Path | None = None
+    view: str = ""
+    problems: list[str] = field(default_factory=list)
+
+
+def entries(slices: Mapping[str, AnnData]) -> tuple[SliceEntry, ...]:
+    """Return the slices of a session as its record names them."""
+    return tuple(SliceEntry(name, source_of(adata)) for name, adata in slices.items())
+
+
+def session_anndata(
+    record: SessionRecord, result: AnnData | None, slices: Mapping[str, AnnData]
+) -> AnnData:
+    """Return what is to be written of a session; it shares its arrays with what it is given.
+
+    Parameters
+    ----------
+    record
+        What the file is to tell.
+    result
+        Integrated slices, or ``None``.
+    slices
+        All slices of the session; of those that are neither in a file nor in the result, the data
+        are written.
+    """
+    from anndata import AnnData
+
+    shown = AnnData() if result is None else _shared(result)
+    known = set() if result is None else set(map(str, result.obs[K.SLICE].cat.categories))
+    kept = shown.uns.setdefault(K.STALIGNER, {})
+    kept[K.SESSION] = record.to_json()
+    loose = {
+        entry.name: slices[entry.name]
+        for entry in record.slices
+        if entry.source is None and entry.name not in known
+    }
+    if loose:
+        kept[K.KEPT_SLICES] = loose
+    return shown
+
+
+def open_file(path: Path) -> Content:
+    """Read slices, a result, or a session.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    adata = read_file(path)
+    record = record_of(adata)
+    if record is None and not is_result(adata):
+        return Content(split_by_library(path.stem, adata))
+    return session_content(adata if is_result(adata) else None, record, adata, path)
+
+
+def record_of(adata: AnnData) -> SessionRecord | None:
+    """Return what a file tells of its session; ``None`` if it is of none."""
+    text = adata.uns.get(K.STALIGNER, {}).get(K.SESSION)
+    if text is None:
+        return None
+    return read_record(str(text))
+
+
+def read_record(text: str) -> SessionRecord | None:
+    """Read what :meth:`SessionRecord.to_json` gave; ``None`` if it is of another version."""
+    try:
+        return _adapter().validate_json(text)
+    except ValueError:
+        return None
+
+
+def session_content(
+    result: AnnData | None,
+    record: SessionRecord | None,
+    adata: AnnData | None = None,
+    path: Path | None = None,
+) -> Content:
+    """Bring the slices of a session back: out of its result, its file, or their own files.
+
+    Parameters
+    ----------
+    result
+        Integrated slices.
+    record
+        What is known of the session.
+    adata
+        What its file holds.
+    path
+        The file.
+    """
+    found = {} if result is None else dict(slices_of_result(result))
+    problems = []
+    kept = {} if adata is None else adata.uns.get(K.STALIGNER, {})
+    loose = kept.pop(K.KEPT_SLICES, {})
+    kept.pop(K.SESSION, None)
+    for entry in () if record is None else record.slices:
+        if entry.name in found:
+            continue
+        if entry.name in loose:
+            found[entry.name] = loose[entry.name]
+            continue
+        try:
+            found[entry.name] = _read_entry(entry)
+        except InputError as error:
+            problems.append(str(error))
+    order = [entry.name for entry in record.slices] if record is not None else []
+    names = [name for name in order if name in found] + [n for n in found if n not in order]
+    view = "" if record is None else record.view
+    return Content([(name, found[name]) for name in names], result, path, view, problems)
+
+
+def _read_entry(entry: SliceEntry) -> AnnData:
+    if entry.source is None:
+        raise InputError(f"Slice {entry.name!r} came from memory and was not kept: add it again.")
+    check_unchanged(entry.name, entry.source)
+    return read_source(entry.source)
+
+
+def _shared(adata: AnnData) -> AnnData:
+    """Return an AnnData of the same arrays, whose tables and dictionaries are its own."""
+    from anndata import AnnData
+
+    return AnnData(
+        adata.X,
+        obs=adata.obs.copy(),
+        var=adata.var.copy(),
+        obsm=dict(adata.obsm),
+        varm=dict(adata.varm),
+        obsp=dict(adata.obsp),
+        layers=dict(adata.layers),
+        uns={
+            key: value if key == K.SPATIAL else copy.deepcopy(value)
+            for key, value in adata.uns.items()
+        },
+    )
+
+
+@cache
+def _adapter() -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(SessionRecord)

@@ -1,0 +1,348 @@
+"""Saving the session, coming back to one, and the question before unsaved work is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import QEvent, QObject, QThread, Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QMessageBox,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.progress import Progress
+from napari_staligner.io.user_folder import recent_files
+from napari_staligner.layers import open_session
+from napari_staligner.worker import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari.viewer
+    from anndata import AnnData
+
+    from napari_staligner.core.progress import Steps
+    from napari_staligner.io.recovery import Kept
+    from napari_staligner.io.session_file import Content
+    from napari_staligner.session import Session
+
+FILTER = "AnnData (*.h5ad)"
+Buttons = QMessageBox.StandardButton
+
+
+class Saver(QObject):
+    """Writes one session in the background.
+
+    Parameters
+    ----------
+    session
+        Which.
+    """
+
+    said = Signal(str, bool)
+    """A sentence, and whether it tells of a problem."""
+    ended = Signal(bool)
+    """The file is written, or it could not be."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._target, self._edits = Path(), 0
+        self._runner = Runner(self)
+        self._runner.returned.connect(self._on_returned)
+        self._runner.failed.connect(self._on_failed)
+
+    @property
+    def running(self) -> bool:
+        """Whether a file is being written."""
+        return self._runner.running
+
+    def save(self, asking: QWidget | None) -> bool:
+        """Write to the session's file, or ask for one; says whether writing began."""
+        path = self._session.path
+        return self.save_as(asking) if path is None else self.write(path)
+
+    def save_as(self, asking: QWidget | None) -> bool:
+        """Ask for a file and write to it; says whether writing began."""
+        start = str(self._session.path or "integrated.h5ad")
+        name, _ = QFileDialog.getSaveFileName(asking, "Save session", start, FILTER)
+        return bool(name) and self.write(Path(name).with_suffix(".h5ad"))
+
+    def write(self, path: Path) -> bool:
+        """Write to a file; says whether writing began."""
+        session = self._session
+        content = session.to_write()
+        try:
+            self._runner.start(lambda: _write(content, path), "Save session")
+        except InputError as error:
+            self.said.emit(str(error), True)
+            return False
+        self._target, self._edits = path, session.edits
+        self.said.emit(f"Saving {path.name} …", False)
+        return True
+
+    def _on_returned(self) -> None:
+        if self._session.edits == self._edits:
+            self._session.saved_to(self._target)
+        else:
+            # What was edited meanwhile is not in the file.
+            self._session.path = self._target
+        self.said.emit(f"Saved as {self._target}.", False)
+        self.ended.emit(True)
+
+    def _on_failed(self, reason: str) -> None:
+        self.said.emit(reason, True)
+        self.ended.emit(False)
+
+
+_savers: WeakKeyDictionary[Session, Saver] = WeakKeyDictionary()
+
+
+def saver_of(session: Session) -> Saver:
+    """Return the one that saves a session, made on the first call."""
+    if session not in _savers:
+        _savers[session] = Saver(session)
+    return _savers[session]
+
+
+def save_session(viewer: napari.viewer.Viewer) -> None:
+    """Save the session of a viewer to its file; for the menu."""
+    saver_of(open_session(viewer)).save(None)
+
+
+def save_session_as(viewer: napari.viewer.Viewer) -> None:
+    """Save the session of a viewer to another file; for the menu."""
+    saver_of(open_session(viewer)).save_as(None)
+
+
+class SessionBar(QWidget):
+    """The file of the session, with Save, Save as and the files used last.
+
+    Parameters
+    ----------
+    session
+        Which.
+    open_files
+        Called with a file that is to be opened.
+    """
+
+    def __init__(self, session: Session, open_files: Callable[[list[Path]], object]) -> None:
+        super().__init__()
+        self._session, self._open = session, open_files
+        self.name = QLabel()
+        self.save, self.save_as = QPushButton("Save"), QPushButton("Save as…")
+        self.save.setToolTip(
+            "Write the session to one .h5ad file: result, colours, annotations, verdicts, view"
+        )
+        self.save_as.setToolTip("Write the session to another file")
+        self.recent = QToolButton()
+        self.recent.setText("Recent")
+        self.recent.setToolTip("Sessions that were opened or saved last")
+        self.recent.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.recent)
+        menu.aboutToShow.connect(self._fill)
+        self.recent.setMenu(menu)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.name, 1)
+        for button in (self.save, self.save_as, self.recent):
+            row.addWidget(button)
+        saver = saver_of(session)
+        self.save.clicked.connect(lambda: saver.save(self))
+        self.save_as.clicked.connect(lambda: saver.save_as(self))
+        saver.ended.connect(self.show_session)
+        self.show_session()
+
+    def show_session(self) -> None:
+        """Show the file, and whether it has all."""
+        session = self._session
+        name = "not saved yet" if session.path is None else session.path.name
+        self.name.setText(name if session.saved else f"● {name}")
+        self.name.setToolTip(
+            str(session.path or "")
+            + ("" if session.saved else "\nThere are changes that are not saved.")
+        )
+        there = bool(session.slices)
+        self.save.setEnabled(there and not (session.saved and session.path is not None))
+        self.save_as.setEnabled(there)
+
+    def _fill(self) -> None:
+        menu = self.recent.menu()
+        menu.clear()
+        files = recent_files()
+        for path in files:
+            action = menu.addAction(path.name, lambda path=path: self._open([path]))
+            action.setToolTip(str(path))
+        if not files:
+            menu.addAction("none yet").setEnabled(False)
+
+
+class RecoveryBar(QWidget):
+    """Offers a session that was not saved; hidden while there is none.
+
+    Parameters
+    ----------
+    session
+        Where it goes.
+    tell
+        Called with a sentence, and whether it is a problem.
+    """
+
+    def __init__(self, session: Session, tell: Callable[[str, bool], object]) -> None:
+        super().__init__()
+        self._session, self._tell = session, tell
+        self._runner = Runner(self)
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.restore, self.discard = QPushButton("Restore"), QPushButton("Discard")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.text)
+        row = QHBoxLayout()
+        row.addWidget(self.restore)
+        row.addWidget(self.discard)
+        row.addStretch()
+        column.addLayout(row)
+        self.restore.clicked.connect(self._on_restore_clicked)
+        self.discard.clicked.connect(session.discard_offer)
+        self._runner.returned.connect(self._on_returned)
+        self._runner.failed.connect(lambda reason: tell(reason, True))
+        self._runner.ended.connect(self.show_offer)
+        self.show_offer()
+
+    def show_offer(self) -> None:
+        """Show what is offered."""
+        offer = self._session.offer
+        self.setVisible(offer is not None)
+        self.text.setText("" if offer is None else offer.describe())
+        for button in (self.restore, self.discard):
+            button.setEnabled(not self._runner.running)
+
+    def teardown(self) -> None:
+        """End a run."""
+        self._runner.blockSignals(True)
+        self._runner.cancel()
+
+    def _on_restore_clicked(self) -> None:
+        offer = self._session.offer
+        if offer is None or not may_lose(self, self._session, "Restoring"):
+            return
+        self._runner.start(lambda: _restore(offer), "Restore session")
+        self.show_offer()
+
+    def _on_returned(self, content: Content) -> None:
+        try:
+            self._session.take_offer(content)
+        except InputError as error:
+            self._tell(str(error), True)
+            return
+        if content.problems:
+            self._tell(" ".join(content.problems), True)
+
+
+def may_lose(asking: QWidget, session: Session, doing: str) -> bool:
+    """Ask before an unsaved result is lost; true where nothing is."""
+    if session.result is None or session.saved:
+        return True
+    answer = QMessageBox.question(
+        asking,
+        "Unsaved session",
+        f"{doing} drops the result and what was done with it, which is not saved. Go on?",
+        Buttons.Yes | Buttons.Cancel,
+        Buttons.Cancel,
+    )
+    return bool(answer == Buttons.Yes)
+
+
+class ClosingGuard(QObject):
+    """Asks before a window with unsaved work is closed.
+
+    A script that closes its viewer is not asked: what it did is then offered at the next start.
+
+    Parameters
+    ----------
+    window
+        The window, which owns the guard.
+    session
+        Its session.
+    """
+
+    def __init__(self, window: QMainWindow, session: Session) -> None:
+        super().__init__(window)
+        self.setObjectName("staligner closing guard")
+        self._session = session
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Stand between the window and its closing."""
+        if event.type() != QEvent.Type.Close:
+            return False
+        session = self._session
+        unsaved = session.result is not None and not session.saved
+        # A click on × comes from the window system; one in the menu, from within a loop of events.
+        by_hand = event.spontaneous() or QThread.currentThread().loopLevel() > 0
+        answer = self._ask() if unsaved and by_hand else Buttons.NoButton
+        if answer in (Buttons.Cancel, Buttons.Save):
+            if answer == Buttons.Save:
+                self._save()
+            event.ignore()
+            return True
+        # The window's own answer: it may ask on, and stay.
+        watched.event(event)
+        if event.isAccepted() and (answer == Buttons.Discard or not unsaved):
+            session.leave()
+        return True
+
+    def _ask(self) -> QMessageBox.StandardButton:
+        return QMessageBox.question(
+            self.parent(),
+            "Unsaved session",
+            "The result and what was done with it are not saved.",
+            Buttons.Save | Buttons.Discard | Buttons.Cancel,
+            Buttons.Save,
+        )
+
+    def _save(self) -> None:
+        """Save, and close when that is done."""
+        saver = saver_of(self._session)
+        if saver.save(self.parent()):
+            saver.ended.connect(self._on_saver_ended)
+
+    def _on_saver_ended(self, written: bool) -> None:
+        saver_of(self._session).ended.disconnect(self._on_saver_ended)
+        if written:
+            self.parent().close()
+
+
+def guard(dock: QWidget, session: Session) -> None:
+    """Guard the window that a dock is in, once."""
+    window = dock.parentWidget()
+    while window is not None and not isinstance(window, QMainWindow):
+        window = window.parentWidget()
+    if window is not None and not window.findChild(ClosingGuard):
+        ClosingGuard(window, session)
+
+
+def _write(content: AnnData, path: Path) -> Steps[Path]:
+    from napari_staligner.io.h5ad import write_result
+
+    yield Progress(f"writing {path.name}", 0, 1)
+    return write_result(content, path)
+
+
+def _restore(kept: Kept) -> Steps[Content]:
+    from napari_staligner.io.recovery import read_kept
+
+    yield Progress("reading what was kept", 0, 1)
+    return read_kept(kept)
