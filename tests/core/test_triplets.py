@@ -29,6 +29,18 @@ def test_nearest_does_not_depend_on_the_blocks(monkeypatch):
     assert torch.equal(whole, nearest(query, reference, 7))
 
 
+@pytest.mark.parametrize("every", [1, 8, 7])
+def test_nearest_among_many_is_exact_however_they_are_ordered(every):
+    """Also where the columns that bound the search are nearer, or farther, than all others."""
+    query, reference = points(40, 0), points(3000, 1)
+    reference[::every] *= 0.1
+    exact = torch.cdist(query.double(), reference.double()).argsort(dim=1)[:, :20]
+    assert torch.equal(nearest(query, reference, 20), exact)
+    reference[::every] *= 1000
+    exact = torch.cdist(query.double(), reference.double()).argsort(dim=1)[:, :20]
+    assert torch.equal(nearest(query, reference, 20), exact)
+
+
 def test_nearest_is_exact_far_from_the_origin():
     query, reference = points(30, 0) * 0.01 + 100, points(40, 1) * 0.01 + 100
     exact = torch.cdist(query.double(), reference.double()).argsort(dim=1)[:, :3]
