@@ -42,6 +42,27 @@ def test_a_group_that_is_missing_scores_low_and_one_that_is_rare_does_not():
     assert np.median(low[~lone]) > 0.9
 
 
+def test_walks_over_drawn_spots_tell_the_same_of_every_spot(monkeypatch):
+    z, group = groups([(600, 400), (1000, 0)])
+    whole = confidence_of(z, [1000, 1000])
+    monkeypatch.setattr("napari_staligner.core.confidence.MOST", 500)
+    drawn = confidence_of(z, [1000, 1000])
+    lone = group[:1000] == 1
+    assert np.median(drawn[:1000][lone]) < 0.1
+    assert np.median(drawn[:1000][~lone]) > 0.9
+    assert not np.array_equal(drawn, whole)
+    assert np.array_equal(drawn, confidence_of(z, [1000, 1000]))
+
+
+def test_of_many_slices_each_is_compared_with_some():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(20, 60, 5)).astype(np.float32)
+    z[-1, :30] += 20
+    found = finish(confidence_steps(z.reshape(-1, 5), [60] * 20, 20)).reshape(20, 60)
+    assert (found[:-1].mean(axis=1) > 0.7).all()
+    assert found[-1, :30].max() < 0.05
+
+
 def test_missing_in_one_of_two_others_is_about_a_half():
     z, group = groups([(300, 300), (300, 300), (600, 0)])
     confidence = confidence_of(z, [600] * 3)

@@ -44,3 +44,12 @@ def test_is_the_same_for_a_seed(long_groups):
     z, _ = long_groups
     one, again = (finish(mixture(z, 3, 5)).shares for _ in range(2))
     np.testing.assert_array_equal(one, again)
+
+
+def test_starts_tried_on_some_spots_lead_to_the_same_optimum(long_groups, monkeypatch):
+    z, _ = long_groups
+    whole = finish(mixture(z, 3, 0))
+    monkeypatch.setattr("napari_staligner.core.mixture.TRIAL_SPOTS", 400)
+    tried = finish(mixture(z, 3, 0))
+    assert tried.likelihood == pytest.approx(whole.likelihood, abs=1e-5)
+    assert len(tried.labels) == 900

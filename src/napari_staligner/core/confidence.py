@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scipy import sparse
 
+from napari_staligner.core.matching import PARTNERS, draw_pairs
 from napari_staligner.core.progress import Progress, Steps
 
 if TYPE_CHECKING:
@@ -15,10 +18,12 @@ if TYPE_CHECKING:
 
 NEIGHBORS, STEP = 90, 10
 BLOCK = 4096
+MOST = 5000
+"""Spots of a slice that walks lead over."""
 
 
 def confidence_steps(
-    embedding: NDArray[np.floating[Any]], sizes: Sequence[int], k: int = NEIGHBORS
+    embedding: NDArray[np.floating[Any]], sizes: Sequence[int], k: int = NEIGHBORS, *, seed: int = 0
 ) -> Steps[NDArray[np.float32]]:
     r"""Confidence of each spot: how often walks to the other slices and back come home.
 
@@ -34,6 +39,9 @@ def confidence_steps(
     Only the way counts, not how many spots of a kind a slice has: a structure that is rarer in the
     other slices loses little, as long as they have some 10 spots of it.
 
+    In a slice of more than 5,000 spots, walks lead over so many that are drawn; every spot is
+    judged. Of more than 13 slices, each is compared with 12 others on average.
+
     Parameters
     ----------
     embedding
@@ -42,38 +50,56 @@ def confidence_steps(
         Spots of each slice.
     k
         Spots that are home to each spot, cut to what there is.
+    seed
+        Of the draw.
 
     Returns
     -------
     Shape (spots,), float32, 0..1; all zero for a single slice.
     """
     parts = np.split(np.asarray(embedding, dtype=np.float64), np.cumsum(sizes)[:-1])
-    n_slices, done = len(parts), 0
-    total = n_slices * n_slices
-    walks, homes, stay = [], [], []
-    for z in parts:
+    drawn = _drawn(sizes, seed)
+    pairs = _pairs(len(parts), seed)
+    total, done = len(parts) + 2 * len(pairs), 0
+    homes, stay = [], []
+    for z, some in zip(parts, drawn, strict=True):
         yield Progress("confidence", done, total)
-        near = _nearest(z, z, min(k + 1, len(z)))
-        near = _without_self(near)
-        home = _incidence(near, len(z))
-        walk = _incidence(near[:, :STEP], len(z))
-        homes.append(home)
-        walks.append(walk)
-        stay.append(_come_home(walk, walk, home))
+        home = _without_self(_nearest(z, z[some], min(k + 1, len(some))), some)
+        homes.append(home.astype(np.int32))
+        walk = _incidence(home[:, :STEP], len(some))
+        stay.append(_come_home(walk, walk[some], homes[-1]))
         done += 1
     confidence = [np.zeros(len(z)) for z in parts]
-    for s in range(n_slices):
-        for t in range(s + 1, n_slices):
-            yield Progress("confidence", done, total)
-            there = _incidence(_nearest(parts[s], parts[t], STEP), len(parts[t]))
-            back = _incidence(_nearest(parts[t], parts[s], STEP), len(parts[s]))
-            for own, out, home in ((s, there, back), (t, back, there)):
-                found = _come_home(out, home, homes[own])
-                ratio = np.divide(found, stay[own], out=np.zeros(len(found)), where=stay[own] > 0)
-                confidence[own] += np.minimum(1.0, ratio) / (n_slices - 1)
-            done += 2
+    others = np.bincount(np.ravel(pairs).astype(np.int64), minlength=len(parts))
+    for s, t in pairs:
+        yield Progress("confidence", done, total)
+        there, back = (
+            _incidence(_nearest(parts[a], parts[b][drawn[b]], STEP), len(drawn[b]))
+            for a, b in ((s, t), (t, s))
+        )
+        for own, out, home in ((s, there, back[drawn[t]]), (t, back, there[drawn[s]])):
+            found = _come_home(out, home, homes[own])
+            ratio = np.divide(found, stay[own], out=np.zeros(len(found)), where=stay[own] > 0)
+            confidence[own] += np.minimum(1.0, ratio) / others[own]
+        done += 2
     yield Progress("confidence", total, total)
     return np.concatenate(confidence).astype(np.float32)
+
+
+def _drawn(sizes: Sequence[int], seed: int) -> list[NDArray[np.int64]]:
+    """Rows of each slice that walks lead over."""
+    rng = np.random.default_rng(seed)
+    return [
+        np.arange(size) if size <= MOST else np.sort(rng.choice(size, MOST, replace=False))
+        for size in sizes
+    ]
+
+
+def _pairs(n_slices: int, seed: int) -> list[tuple[int, int]]:
+    """Pairs of slices that are compared."""
+    if n_slices <= PARTNERS + 1:
+        return list(combinations(range(n_slices), 2))
+    return draw_pairs(n_slices, n_slices * PARTNERS // 2, torch.Generator().manual_seed(seed))
 
 
 def _nearest(
@@ -85,15 +111,15 @@ def _nearest(
     return np.asarray(finder.kneighbors(query, return_distance=False), dtype=np.int64)
 
 
-def _without_self(near: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Drop each spot from its own list, or the last where duplicates crowd it out."""
+def _without_self(near: NDArray[np.int64], drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Drop each spot from its own list, or the last where it is not among those found."""
     n, k = near.shape
-    keep = near != np.arange(n)[:, None]
+    keep = drawn[near] != np.arange(n)[:, None]
     keep[keep.all(axis=1), k - 1] = False
     return np.asarray(near[keep].reshape(n, k - 1))
 
 
-def _incidence(near: NDArray[np.int64], n_columns: int) -> sparse.csr_matrix:
+def _incidence(near: NDArray[np.integer[Any]], n_columns: int) -> sparse.csr_matrix:
     """Where a step can go: 1 in row i for each of its nearest."""
     n, k = near.shape
     ones = np.ones(n * k, dtype=np.float32)
@@ -101,13 +127,15 @@ def _incidence(near: NDArray[np.int64], n_columns: int) -> sparse.csr_matrix:
 
 
 def _come_home(
-    out: sparse.csr_matrix, back: sparse.csr_matrix, home: sparse.csr_matrix
+    out: sparse.csr_matrix, back: sparse.csr_matrix, home: NDArray[np.int32]
 ) -> NDArray[np.float64]:
     """Share of the walks of each spot that end at home."""
     n = out.shape[0]
     steps = max(out[:1].nnz * back[:1].nnz, 1)
     found = [
-        (out[start : start + BLOCK] @ back).multiply(home[start : start + BLOCK]).sum(axis=1)
+        (out[start : start + BLOCK] @ back)
+        .multiply(_incidence(home[start : start + BLOCK], back.shape[1]))
+        .sum(axis=1)
         for start in range(0, n, BLOCK)
     ]
     return np.asarray(np.concatenate(found) / steps, dtype=np.float64).ravel()

@@ -175,7 +175,9 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         seed=settings.seed,
     )
     registered = yield from ledger.follow(register_steps(job), part)
-    confidence = yield from ledger.follow(confidence_steps(trained.embedding, data.sizes), part)
+    confidence = yield from ledger.follow(
+        confidence_steps(trained.embedding, data.sizes, seed=settings.seed), part
+    )
     adata = concatenate(slices, genes)
     adata.obs[K.CONFIDENCE] = confidence
     _record(adata, graphs, trained, registered, settings, ledger.notes)

@@ -46,6 +46,15 @@ def pairs_compared(names: Sequence[str], settings: Settings) -> int:
     return min(n, len(names) * PARTNERS // 2) if thinned else n
 
 
+def draw_pairs(n_slices: int, n_pairs: int, generator: torch.Generator) -> list[Pair]:
+    """Draw pairs of slices, a random chain through all slices among them; sorted."""
+    order = torch.randperm(n_slices, generator=generator).tolist()
+    chain = {(min(pair), max(pair)) for pair in pairwise(order)}
+    rest = [pair for pair in combinations(range(n_slices), 2) if pair not in chain]
+    others = torch.randperm(len(rest), generator=generator).tolist()
+    return sorted(chain | {rest[k] for k in others[: max(0, n_pairs - len(chain))]})
+
+
 class Matcher:
     """Finds mutual nearest neighbours between slices and draws triplets from them.
 
@@ -157,8 +166,4 @@ class Matcher:
     def _draw_pairs(self) -> list[Pair]:
         if self._n_pairs == len(self._all_pairs):
             return self._all_pairs
-        order = torch.randperm(len(self.names), generator=self._thinning).tolist()
-        chain = {(min(pair), max(pair)) for pair in pairwise(order)}
-        rest = [pair for pair in self._all_pairs if pair not in chain]
-        others = torch.randperm(len(rest), generator=self._thinning).tolist()
-        return sorted(chain | {rest[k] for k in others[: self._n_pairs - len(chain)]})
+        return draw_pairs(len(self.names), self._n_pairs, self._thinning)

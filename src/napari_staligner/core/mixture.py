@@ -23,6 +23,8 @@ STARTS, FEWEST_STARTS = 24, 12
 REGULARISATION = 1e-5
 ROUNDS = 2000
 TRIAL_TOLERANCE, TOLERANCE = 1e-5, 1e-8
+TRIAL_SPOTS = 50_000
+"""Starts are tried on so many spots, drawn where there are more; the best then climbs on all."""
 SAME = 2e-3
 """Two optima are the same when their mean log-likelihoods differ by less than this."""
 
@@ -65,16 +67,53 @@ def mixture(z: NDArray[np.float64], k: int, seed: int) -> Steps[Fit]:
     The likeliest optimum; the search ends early when it was reached three times.
     """
     z = (z - z.mean(axis=0)) / (z.std() or 1.0)
-    scatter = z.T @ z
+    some = z
+    if len(z) > TRIAL_SPOTS:
+        drawn = np.random.default_rng(seed).choice(len(z), TRIAL_SPOTS, replace=False)
+        some = z[np.sort(drawn)]
+    scatter = some.T @ some
     fits: list[Fit] = []
-    for done, start in enumerate(_starts(z, k, seed)):
+    for done, start in enumerate(_starts(some, k, seed)):
         yield Progress("domains", done, STARTS + 1)
-        fits.append(climb(z, scatter, start, TRIAL_TOLERANCE))
+        fits.append(climb(some, scatter, start, TRIAL_TOLERANCE))
         reached = np.array([fit.likelihood for fit in fits])
         if done + 1 >= FEWEST_STARTS and (reached > reached.max() - SAME).sum() >= 3:
             break
     yield Progress("domains", STARTS, STARTS + 1)
-    return climb(z, scatter, fits[int(reached.argmax())].labels, TOLERANCE)
+    best = fits[int(reached.argmax())]
+    if some is z:
+        return climb(z, scatter, best.labels, TOLERANCE)
+    rule = _Rule.of(some, scatter, best.shares)
+    return climb(z, z.T @ z, rule.score(z).argmax(axis=1), TOLERANCE)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What tells components apart is linear in z; ``common`` is the same for all of them."""
+
+    towards: NDArray[np.float64]
+    constant: NDArray[np.float64]
+    common: float
+
+    @classmethod
+    def of(
+        cls, z: NDArray[np.float64], scatter: NDArray[np.float64], shares: NDArray[np.float64]
+    ) -> _Rule:
+        """Maximise the likelihood for given shares."""
+        n, d = z.shape
+        sizes = shares.sum(axis=0) + 1e-9
+        means = (shares.T @ z) / sizes[:, None]
+        within = (scatter - (means.T * sizes) @ means) / n + REGULARISATION * np.eye(d)
+        precision = np.linalg.inv(within)
+        towards = means @ precision
+        constant = np.log(sizes / n) - 0.5 * (towards * means).sum(axis=1)
+        # What is the same for all components: the quadratic term and the determinant.
+        common = (scatter * precision).sum() / n + np.linalg.slogdet(within)[1]
+        return cls(towards, constant, float(common))
+
+    def score(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Shape (spots, k)."""
+        return np.asarray(z @ self.towards.T + self.constant)
 
 
 def climb(
@@ -96,25 +135,17 @@ def climb(
     tolerance
         Ends when a round raises the mean log-likelihood by less.
     """
-    n, d = z.shape
     found, codes = np.unique(labels, return_inverse=True)
     shares = np.eye(len(found))[codes]
     likelihood = -np.inf
     for _ in range(ROUNDS):
-        sizes = shares.sum(axis=0) + 1e-9
-        means = (shares.T @ z) / sizes[:, None]
-        within = (scatter - (means.T * sizes) @ means) / n + REGULARISATION * np.eye(d)
-        precision = np.linalg.inv(within)
-        towards = means @ precision
-        constant = np.log(sizes / n) - 0.5 * (towards * means).sum(axis=1)
-        score = z @ towards.T + constant
+        rule = _Rule.of(z, scatter, shares)
+        score = rule.score(z)
         top = score.max(axis=1, keepdims=True)
         shares = np.exp(score - top)
         total = shares.sum(axis=1, keepdims=True)
         shares /= total
-        # What is the same for all components: the quadratic term and the determinant.
-        common = (scatter * precision).sum() / n + np.linalg.slogdet(within)[1]
-        before, likelihood = likelihood, float((top + np.log(total)).mean() - 0.5 * common)
+        before, likelihood = likelihood, float((top + np.log(total)).mean() - 0.5 * rule.common)
         if likelihood - before < tolerance:
             break
     return Fit(likelihood, shares)
