@@ -208,11 +208,13 @@ class Walk:
     def save(self, path: Path) -> None:
         from qtpy.QtWidgets import QFileDialog
 
+        from napari_staligner.widgets._keeping import saver_of
+
         # The one dialog that is the system's own.
         QFileDialog.getSaveFileName = staticmethod(lambda *_: (str(path), ""))
         dock = self.front("Slices")
         self.click(dock.keeping.save_as)
-        self.wait(lambda: self.session.saved)
+        self.wait(lambda: self.session.saved and not saver_of(self.session).running)
 
     # -- what there is ----------------------------------------------------------------------
 
@@ -227,7 +229,8 @@ class Walk:
         }
         if picture is not None:
             self.pause(500)
-            self.viewer.screenshot(str(picture), canvas_only=True, flash=False)
+            # The canvas is as wide as the docks leave it; the picture is not.
+            self.viewer.screenshot(str(picture), size=(700, 900), flash=False)
         return found
 
     def close(self) -> None:

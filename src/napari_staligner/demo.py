@@ -177,6 +177,9 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Came
         _explore(viewer, explore, camera)
         _compare(viewer, docks, camera)
         _judge(viewer, docks["Judge"], camera)
+        _annotate(viewer, docks["Annotate"], camera)
+        _raise(docks["Slices"])
+        camera.take("keeping", viewer)
     _raise(domains)
 
 
@@ -239,6 +242,28 @@ def _judge(viewer: napari.Viewer, judge: QWidget, camera: _Camera) -> None:
     figures.run.button.click()
     _wait(figures.run.button.isEnabled)
     camera.take("judge-figures", viewer)
+
+
+def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: _Camera) -> None:
+    """Name a connected piece of a domain, by a click on the tissue, as one slice alone has it."""
+    from napari_staligner.core.regions import largest_piece
+    from napari_staligner.session import ColorBy
+
+    session = annotate.session
+    presence = session.presence()
+    alone = {} if presence is None else presence.specific()
+    domain = [*session.domains, *alone][-1]
+    _raise(annotate)
+    session.layout = "mosaic"
+    session.annotations.use_template("Olfactory bulb")
+    session.annotations.choose("AOBgr")
+    annotate.tools.buttons["piece"].click()
+    session.take(largest_piece(session.result, domain), "piece")
+    annotate.tools.buttons["piece"].click()
+    session.color_by = ColorBy("obs", K.ANNOTATION)
+    annotate.card.ask.click()
+    _wait(annotate.card.ask.isEnabled)
+    camera.take("annotate", viewer)
 
 
 def _add_layer(viewer: napari.Viewer, data: tuple) -> None:

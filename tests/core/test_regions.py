@@ -15,6 +15,7 @@ from napari_staligner.core.regions import (
     cells,
     extents,
     inside,
+    largest_piece,
     microns_per_unit,
     outlines,
     piece_of,
@@ -167,3 +168,10 @@ def test_what_cannot_be_carried_is_said(result, source):
         transfer_job(result, codes, "GL", code=0, source=source)
     with pytest.raises(InputError, match="no slice beside"):
         transfer_job(result, codes, "GL", code=0, source=source, targets=[source])
+
+
+def test_the_largest_piece_of_a_domain(result):
+    piece = largest_piece(result, "1")
+    sizes = {tuple(piece_of(result, row)) for row in np.flatnonzero(result.obs[K.DOMAIN] == "1")}
+    assert len(sizes) > 1, "one piece in each slice at least"
+    assert tuple(piece) == max(sizes, key=len)

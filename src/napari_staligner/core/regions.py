@@ -109,15 +109,35 @@ def piece_of(adata: AnnData, row: int, key: str = K.DOMAIN) -> Rows:
     -------
     Sorted rows, the spot's own among them; only that where it has no domain.
     """
-    from scipy.sparse.csgraph import connected_components
-
     codes = adata.obs[key].cat.codes.to_numpy()
     if codes[row] < 0:
         return np.array([row], dtype=np.intp)
     same = np.flatnonzero(codes == codes[row])
-    graph = sparse.csr_matrix(adata.obsp[K.CONNECTIVITIES])[same][:, same]
-    labels = connected_components(graph, directed=False)[1]
-    return np.asarray(same[labels == labels[np.searchsorted(same, row)]])
+    pieces = _pieces(adata, same)
+    return np.asarray(same[pieces == pieces[np.searchsorted(same, row)]])
+
+
+def largest_piece(adata: AnnData, domain: str, key: str = K.DOMAIN) -> Rows:
+    """Rows of the largest connected piece of a domain.
+
+    Parameters
+    ----------
+    adata, key
+        As for :func:`piece_of`.
+    domain
+        Which.
+    """
+    same = np.flatnonzero((adata.obs[key] == domain).to_numpy())
+    pieces = _pieces(adata, same)
+    return np.asarray(same[pieces == np.bincount(pieces).argmax()])
+
+
+def _pieces(adata: AnnData, rows: Rows) -> NDArray[np.integer[Any]]:
+    """Number of the connected piece that each of some spots lies in, among these spots alone."""
+    from scipy.sparse.csgraph import connected_components
+
+    graph = sparse.csr_matrix(adata.obsp[K.CONNECTIVITIES])[rows][:, rows]
+    return np.asarray(connected_components(graph, directed=False)[1])
 
 
 def microns_per_unit(adata: AnnData, libraries: Mapping[str, Any]) -> tuple[float, str] | None:

@@ -53,15 +53,16 @@ class Saver(QObject):
     said = Signal(str, bool)
     """A sentence, and whether it tells of a problem."""
     ended = Signal(bool)
-    """The file is written, or it could not be."""
+    """The file is written, or it could not be; the thread is free again."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self._target, self._edits = Path(), 0
+        self._target, self._edits, self._written = Path(), 0, False
         self._runner = Runner(self)
         self._runner.returned.connect(self._on_returned)
-        self._runner.failed.connect(self._on_failed)
+        self._runner.failed.connect(lambda reason: self.said.emit(reason, True))
+        self._runner.ended.connect(lambda: self.ended.emit(self._written))
 
     @property
     def running(self) -> bool:
@@ -88,7 +89,7 @@ class Saver(QObject):
         except InputError as error:
             self.said.emit(str(error), True)
             return False
-        self._target, self._edits = path, session.edits
+        self._target, self._edits, self._written = path, session.edits, False
         self.said.emit(f"Saving {path.name} …", False)
         return True
 
@@ -98,12 +99,8 @@ class Saver(QObject):
         else:
             # What was edited meanwhile is not in the file.
             self._session.path = self._target
+        self._written = True
         self.said.emit(f"Saved as {self._target}.", False)
-        self.ended.emit(True)
-
-    def _on_failed(self, reason: str) -> None:
-        self.said.emit(reason, True)
-        self.ended.emit(False)
 
 
 _savers: WeakKeyDictionary[Session, Saver] = WeakKeyDictionary()
