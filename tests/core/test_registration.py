@@ -79,6 +79,15 @@ def test_a_moved_slice_is_brought_back(degrees, scale, mirror):
         np.testing.assert_allclose(linear @ linear.T, np.eye(2), atol=1e-9)
 
 
+def test_a_spot_far_astray_costs_neither_memory_nor_the_alignment():
+    (a, z_a), (b, z_b) = bent_tissue(seed=0), bent_tissue(600, seed=1)
+    moved = apply(matrix(137), b)
+    moved[5] = 1e9
+    found = finish(register_steps(pair_job(a, z_a, moved, z_b)))
+    assert off(found.aligned[len(a) :], b) < 0.5
+    assert np.isnan(found.residual[len(a) + 5])
+
+
 def test_a_part_of_a_slice_finds_its_place_and_the_rest_has_no_residual():
     (a, z_a), (b, z_b) = bent_tissue(1400, seed=0), bent_tissue(1400, seed=1)
     left = b[:, 0] < 600

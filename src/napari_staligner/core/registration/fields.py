@@ -16,6 +16,10 @@ TRUNCATE = 3.0
 """Gaussians are cut off at so many standard deviations."""
 RIDGE = 0.05
 """Second moment that is added to that of the spots, in smoothings, for each usual density."""
+ASTRAY = 2.0
+"""A spot is astray where it lies further from the middle than so many widths of its slice."""
+FEW_PIXELS, PIXELS_A_SPOT = 1 << 14, 256
+"""Most pixels of a raster: the former, or the latter for each spot if that is more."""
 OUTSIDE, INSIDE = 0.25, 0.75
 """Densities, as a share of that inside the tissue, between which the tissue fades out."""
 
@@ -82,6 +86,20 @@ def _bilinear(
     return near + x * (far - near), np.stack([far - near, by_y], axis=1)
 
 
+def together(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which spots lie with the others.
+
+    One spot with a coordinate far off must not stretch the raster of a slice, nor its search.
+
+    Parameters
+    ----------
+    points
+        Shape (spots, 2).
+    """
+    low, middle, high = np.quantile(points, (0.05, 0.5, 0.95), axis=0)
+    return np.asarray((np.abs(points - middle) <= ASTRAY * (high - low).max()).all(axis=1))
+
+
 def rasterize(
     points: NDArray[np.float64], features: NDArray[np.float64], sigma: float, pixel: float
 ) -> Field:
@@ -99,10 +117,12 @@ def rasterize(
     sigma
         Standard deviation of the Gaussian, in the units of the points.
     pixel
-        Width of a pixel.
+        Width of a pixel; more where spots are so scattered that the raster would be mostly empty.
     """
     margin = TRUNCATE * sigma
     origin = points.min(axis=0) - margin
+    n_pixels = np.prod((np.ptp(points, axis=0) + 2 * margin) / pixel)
+    pixel *= max(1.0, float(n_pixels / max(FEW_PIXELS, PIXELS_A_SPOT * len(points))) ** 0.5)
     shape = np.ceil((np.ptp(points, axis=0) + 2 * margin) / pixel).astype(int) + 2
     at = np.round((points - origin) / pixel).astype(np.intp)
     flat = at[:, 0] * shape[1] + at[:, 1]

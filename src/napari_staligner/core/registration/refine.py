@@ -62,7 +62,7 @@ class Section:
     ----------
     points
         Shape (spots, 2), in a unit that all sections share: about a spacing. Spots without a match
-        in any other slice are left out.
+        in any other slice are left out, and spots far astray.
     features
         Shape (spots, d), scaled to a variance of 1 in all.
     some

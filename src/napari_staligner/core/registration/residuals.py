@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 from sklearn.decomposition import PCA
 
 from napari_staligner.core.graph import find_radius
-from napari_staligner.core.registration.fields import rasterize
+from napari_staligner.core.registration.fields import rasterize, together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,7 +102,8 @@ def _prepared(
     for points, features in zip(aligned, rows, strict=True):
         scaled = points / unit
         sigma = SMOOTHING * max(1.0, find_radius(scaled) / 1.1)
-        field = rasterize(scaled, features, sigma, sigma / 4)
+        whole = together(scaled)
+        field = rasterize(scaled[whole], features[whole], sigma, sigma / 4)
         noise = float(np.square(field.look(scaled).values - features).sum(axis=1).mean())
         k = min(NEIGHBORS, len(scaled))
         near = KDTree(scaled).query(scaled, k=k)[1].reshape(len(scaled), k)

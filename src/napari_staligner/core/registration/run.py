@@ -13,6 +13,7 @@ from scipy import sparse
 from napari_staligner._errors import InputError
 from napari_staligner.core.graph import SAME_UNIT, find_radius, spacing
 from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.registration.fields import together
 from napari_staligner.core.registration.refine import Section, gain, refine
 from napari_staligner.core.registration.residuals import counterparts
 from napari_staligner.core.registration.search import PIXELS, starts
@@ -266,8 +267,9 @@ def _sections(
     bases, sections = [], []
     for i, rows in enumerate(job.rows.values()):
         unit = finest * ratios[i]
-        base = np.diag([1 / unit, 1 / unit, 1.0]) @ shifted(-points[i].mean(axis=0))
-        there = matched[i]
+        middle = points[i][together(points[i])].mean(axis=0)
+        base = np.diag([1 / unit, 1 / unit, 1.0]) @ shifted(-middle)
+        there = matched[i][together(points[i][matched[i]])]
         counted = np.arange(len(there))
         if job.counted is not None:
             counted = np.flatnonzero(job.counted[rows][there])
