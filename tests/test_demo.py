@@ -22,6 +22,30 @@ for path in run_demo(folder / "pictures", files=files, settings=QUICK):
     print(path.name)
 """
 
+DEMO_ENDS = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from napari_staligner import demo
+from napari_staligner._errors import ComputeError
+from napari_staligner.samples import write_sample
+from qtpy.QtCore import QTimer
+from tiny import QUICK
+files = write_sample(Path(sys.argv[1]), n_slide_seq=300, n_stereo_seq=250, n_genes=300)
+try:
+    demo.run_demo(files=files, settings=replace(QUICK, radius=1e-6))
+except ComputeError as error:
+    print(error)
+take = demo._Camera.take
+def closed_amid(self, name, viewer):
+    if name == "running":
+        QTimer.singleShot(0, viewer.close)
+    take(self, name, viewer)
+demo._Camera.take = closed_amid
+taken = demo.run_demo(Path(sys.argv[1]), files=files, settings=QUICK)
+print([path.name for path in taken])
+"""
+
 VIEW = """
 import sys
 from napari_staligner import demo
@@ -60,6 +84,15 @@ def test_the_demo_runs_through_the_docks_and_leaves_pictures(project, tmp_path):
         assert any(name.endswith(f"-{step}.png") for name in names), names
     sizes = [(tmp_path / "pictures" / name).stat().st_size for name in names]
     assert min(sizes) > 20_000
+
+
+def test_the_demo_ends_if_it_cannot_go_on_or_is_closed(project, tmp_path):
+    done = run(project, DEMO_ENDS, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    sentence, taken = done.stdout.splitlines()[-2:]
+    assert "no spot has a neighbour within radius 1e-06" in sentence
+    assert taken == "['01-slices.png']"
 
 
 @pytest.fixture

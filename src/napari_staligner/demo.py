@@ -13,7 +13,7 @@ from napari_staligner.core.settings import Settings
 
 if TYPE_CHECKING:
     import napari
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtWidgets import QAbstractButton, QWidget
 
 WINDOW = (1600, 1000)
 POLL_MS = 100
@@ -65,14 +65,14 @@ def run_demo(
 
     Returns
     -------
-    The pictures.
+    The pictures; fewer if napari is closed on the way.
 
     Raises
     ------
     InputError
         A file cannot be read, or the folder cannot be made.
     ComputeError
-        The run failed.
+        The spatial graphs cannot be built, or the run failed.
     """
     camera = _Camera(screenshots)
     viewer, docks = _open_workbench()
@@ -80,6 +80,8 @@ def run_demo(
         _load(viewer, files)
         _integrate(viewer, docks, settings, camera)
         _look_around(viewer, docks, camera)
+    except _ClosedError:
+        return camera.taken
     except BaseException:
         viewer.close()
         raise
@@ -88,6 +90,10 @@ def run_demo(
     else:
         viewer.close()
     return camera.taken
+
+
+class _ClosedError(Exception):
+    """The user has closed napari."""
 
 
 class _Camera:
@@ -139,7 +145,9 @@ def _integrate(
     session = integrate.session
     _raise(slices)
     session.settings = settings
-    _wait(lambda: len(session.graphs) == len(session.slices))
+    _wait(lambda: not slices.building)
+    if len(session.graphs) < len(session.slices):
+        raise ComputeError(slices.warning.text())
     camera.take("slices", viewer)
     _raise(integrate)
     integrate.run.click()
@@ -186,9 +194,10 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: _Came
 def _align(viewer: napari.Viewer, alignment: QWidget, camera: _Camera) -> None:
     """Register once more, and show the residuals."""
     session, before = alignment.session, (alignment.session.layout, alignment.session.color_by)
+    if len(session.slices) < 2:
+        return
     _raise(alignment)
-    alignment.register.click()
-    _wait(alignment.register.isEnabled)
+    _press(alignment.register)
     alignment.accept.click()
     alignment.map.click()
     session.alignment.arrows = True
@@ -204,13 +213,11 @@ def _explore(viewer: napari.Viewer, explore: QWidget, camera: _Camera) -> None:
     session, umap, markers = explore.session, explore.umap, explore.markers
     _raise(explore)
     session.legend_shown = True
-    umap.compute.click()
-    _wait(umap.compute.isEnabled)
+    _press(umap.compute)
     session.color_by = ColorBy("obs", K.SLICE)
     camera.take("explore-slices", viewer)
     markers.region.setCurrentIndex(markers.region.findData(session.domains[-1]))
-    markers.find.click()
-    _wait(markers.find.isEnabled)
+    _press(markers.find)
     markers.table.selectRow(0)
     camera.take("explore-markers", viewer)
     session.legend_shown = False
@@ -239,8 +246,7 @@ def _judge(viewer: napari.Viewer, judge: QWidget, camera: _Camera) -> None:
     _raise(judge)
     camera.take("judge-domains", viewer)
     judge.tabs.setCurrentWidget(figures)
-    figures.run.button.click()
-    _wait(figures.run.button.isEnabled)
+    _press(figures.run.button)
     camera.take("judge-figures", viewer)
 
 
@@ -281,6 +287,13 @@ def _raise(widget: QWidget) -> None:
         dock.raise_()
 
 
+def _press(button: QAbstractButton) -> None:
+    """Press a button that starts a computation, and wait for its end."""
+    if button.isEnabled():
+        button.click()
+        _wait(button.isEnabled)
+
+
 def _wait(until: Callable[[], bool]) -> None:
     """Let the window live until something is true."""
     while not until():
@@ -288,11 +301,14 @@ def _wait(until: Callable[[], bool]) -> None:
 
 
 def _pause(milliseconds: int) -> None:
+    import napari
     from qtpy.QtCore import QEventLoop, QTimer
 
     loop = QEventLoop()
     QTimer.singleShot(milliseconds, loop.quit)
     loop.exec()
+    if napari.current_viewer() is None:
+        raise _ClosedError
 
 
 def _stay() -> None:

@@ -304,6 +304,11 @@ class SlicesWidget(Dock):
 
     # -- graph ------------------------------------------------------------------------------
 
+    @property
+    def building(self) -> bool:
+        """Whether spatial graphs are being built."""
+        return self._grapher.running
+
     def _rebuild_graphs(self) -> None:
         """Stop a build for other slices or settings; its end starts the next one."""
         self._graph_problem = ""
