@@ -245,6 +245,8 @@ def _with_bar(steps: Steps[T]) -> T:
         def say(step: Progress) -> None:
             what = step.stage if step.loss is None else f"{step.stage}, epoch {step.loss.epoch}"
             bar.update(task, description=what, completed=step.done, total=step.total)
+            if step.outlook:
+                bar.console.print(_escape(step.outlook), soft_wrap=True)
             if step.note:
                 bar.console.print(f"[yellow]Note:[/] {_escape(step.note)}", soft_wrap=True)
 

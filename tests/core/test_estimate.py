@@ -46,10 +46,11 @@ def test_memory_stops_growing_with_the_activations():
 def test_what_it_takes_is_said_before_training_and_not_kept():
     said = []
     result = integrate(tiny_pair(), settings=QUICK, on_progress=said.append)
-    spoken = [i for i, step in enumerate(said) if step.note and "GB of memory" in step.note]
+    spoken = [i for i, step in enumerate(said) if step.outlook]
     first_epoch = next(i for i, step in enumerate(said) if step.loss is not None)
     assert len(spoken) == 1
     assert spoken[0] < first_epoch
+    assert "GB of memory" in said[spoken[0]].outlook
     assert not any("GB" in note for note in result.uns["staligner"]["notes"])
 
 

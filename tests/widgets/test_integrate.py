@@ -23,10 +23,8 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def dock(make_napari_viewer_proxy, qtbot):
-    viewer = make_napari_viewer_proxy()
-    dock = module.IntegrateWidget(viewer)
-    viewer.window.add_dock_widget(dock, name="Integrate")
+def dock(open_dock, qtbot):
+    dock = open_dock(module.IntegrateWidget)
     yield dock
     dock._runner.cancel()
     ended(qtbot, dock)
@@ -255,6 +253,18 @@ def test_time_and_curves_are_shown_during_the_run(loaded, engine, qtbot):
     assert list(epochs) == [1]
     engine.go.set()
     ended(qtbot, dock)
+
+
+def test_what_a_run_takes_is_said_and_is_no_warning(dock):
+    outlook = Progress("estimate", 0, 6, outlook="This takes up to about 3 s.")
+    dock._runner.progressed.emit(outlook)
+    assert dock.status.text() == "This takes up to about 3 s."
+    assert dock.status.styleSheet() == ""
+    dock._runner.progressed.emit(Progress("check", 0, 6, note="Slice 'a' has few spots."))
+    assert dock.status.styleSheet() != ""
+    dock._runner.progressed.emit(outlook)
+    assert dock.status.text() == "Slice 'a' has few spots.\nThis takes up to about 3 s."
+    assert dock.status.styleSheet() != ""
 
 
 def test_only_one_run_at_a_time(loaded, engine, qtbot):

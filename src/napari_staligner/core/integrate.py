@@ -162,7 +162,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     need = estimate(data, settings)
     check_memory(need)
     # Said, but not kept with the result: it tells of this machine at this moment.
-    yield Progress("estimate", ledger.done, ledger.total, note=str(need))
+    yield Progress("estimate", ledger.done, ledger.total, outlook=str(need))
     trained = yield from ledger.follow(train(data, settings), epochs)
     labels = yield from ledger.follow(
         domain_steps(trained.embedding, connectivities, settings), part

@@ -31,7 +31,9 @@ class Progress:
     loss
         Losses of the epoch, if the step was one.
     note
-        A sentence for the user (a warning, a count), if there is one.
+        A sentence for the user that warns, if there is one.
+    outlook
+        A sentence on what the run will take, if it is known now.
     """
 
     stage: str
@@ -39,6 +41,7 @@ class Progress:
     total: int
     loss: Loss | None = None
     note: str | None = None
+    outlook: str | None = None
 
 
 Steps = Generator[Progress, None, T]

@@ -192,6 +192,8 @@ class IntegrateWidget(Dock):
         if step.note and step.note not in self._notes:
             self._notes.append(step.note)
             self.say("\n".join(self._notes), problem=True)
+        if step.outlook:
+            self.say("\n".join([*self._notes, step.outlook]), problem=bool(self._notes))
 
     def _on_runner_returned(self, result: AnnData) -> None:
         now = self.session.slices
