@@ -8,10 +8,10 @@ import weakref
 
 import numpy as np
 import pytest
+from docks import LEFT, delete, press
 from fakes import fake_result
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPoint, Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QPoint, Qt
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
@@ -22,18 +22,11 @@ from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy, Spot
 from napari_staligner.widgets.alignment import AlignmentWidget
 
-LEFT = Qt.MouseButton.LeftButton
-
 
 @pytest.fixture
-def empty_dock(qtbot):
-    """A dock without slices, on the screen. Its viewer has no window, which is quicker."""
-    dock = AlignmentWidget(ViewerModel())
-    dock.resize(380, 900)
-    with qtbot.waitExposed(dock):
-        dock.show()
-    yield dock
-    delete(dock)
+def empty_dock(open_dock):
+    """Return a dock without slices, on the screen."""
+    return open_dock(AlignmentWidget, 380, 900)
 
 
 @pytest.fixture
@@ -48,18 +41,6 @@ def dock(empty_dock, qtbot):
     empty_dock.session.set_result(result, saved=True)
     qtbot.waitUntil(lambda: not empty_dock._measurer.running)
     return empty_dock
-
-
-def delete(dock):
-    """Delete a dock now: an event loop would do it later, after the viewer's end."""
-    dock.close()
-    dock.deleteLater()
-    QApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
-
-
-def press(qtbot, button):
-    at = QPoint(8, button.height() // 2)
-    qtbot.mouseClick(button, LEFT, pos=at)
 
 
 def run(qtbot, dock):

@@ -8,9 +8,9 @@ import weakref
 
 import numpy as np
 import pytest
+from docks import LEFT
 from fakes import fake_result
-from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QInputDialog, QLineEdit
 
 from napari_staligner import _keys as K
@@ -19,37 +19,21 @@ from napari_staligner.session import ColorBy
 from napari_staligner.widgets._legend import NAME, SWATCH
 from napari_staligner.widgets.annotate import AnnotateWidget
 
-LEFT = Qt.MouseButton.LeftButton
 
-
-def delete(dock):
-    dock.close()
-    dock.deleteLater()
-    QApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
+@pytest.fixture
+def empty_dock(open_dock):
+    """Return a dock without slices, on the screen."""
+    return open_dock(AnnotateWidget, 400, 900)
 
 
 @pytest.fixture
-def empty_dock(qtbot):
-    """A dock without slices; its viewer has no window, which is quicker."""
-    dock = AnnotateWidget(ViewerModel())
-    dock.resize(400, 900)
-    with qtbot.waitExposed(dock):
-        dock.show()
-    yield dock
-    delete(dock)
-
-
-@pytest.fixture
-def dock(empty_dock, qtbot):
-    """A dock with two integrated slices and the classes of the bulb."""
-    slices, result = fake_result()
-    empty_dock.session.add(slices)
-    empty_dock.session.set_result(result, saved=True)
-    trigger(empty_dock.template.menu(), "Olfactory bulb")
-    empty_dock.activateWindow()
-    empty_dock.table.setFocus()
-    qtbot.waitUntil(lambda: QApplication.focusWidget() is empty_dock.table)
-    return empty_dock
+def dock(dock, qtbot):
+    """Return a dock with a result, the classes of the bulb, and the focus in its table."""
+    trigger(dock.template.menu(), "Olfactory bulb")
+    dock.activateWindow()
+    dock.table.setFocus()
+    qtbot.waitUntil(lambda: QApplication.focusWidget() is dock.table)
+    return dock
 
 
 def trigger(menu, *titles):

@@ -7,12 +7,13 @@ import weakref
 
 import numpy as np
 import pytest
+from docks import LEFT, delete, press
 from fakes import fake_result
 from napari.components import ViewerModel
 from napari.utils.colormaps import ensure_colormap
-from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QApplication, QLineEdit
+from qtpy.QtWidgets import QLineEdit
 
 from napari_staligner import _keys as K
 from napari_staligner.core.attention import (
@@ -27,39 +28,11 @@ from napari_staligner.widgets._cells import Role
 from napari_staligner.widgets._neighbors import DISTANCE, DOMAIN, GIVES, NAME, TAKES
 from napari_staligner.widgets.attention import AttentionWidget
 
-LEFT = Qt.MouseButton.LeftButton
-
 
 @pytest.fixture
-def empty_dock(qtbot):
-    """A dock without slices, on the screen. Its viewer has no window, which is quicker."""
-    dock = AttentionWidget(ViewerModel())
-    dock.resize(380, 800)
-    with qtbot.waitExposed(dock):
-        dock.show()
-    yield dock
-    delete(dock)
-
-
-@pytest.fixture
-def dock(empty_dock):
-    """A dock with a result of two slices and four domains."""
-    slices, result = fake_result()
-    empty_dock.session.add(slices)
-    empty_dock.session.set_result(result, saved=True)
-    return empty_dock
-
-
-def delete(dock):
-    """Delete a dock now: an event loop would do it later, after the viewer's end."""
-    dock.close()
-    dock.deleteLater()
-    QApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
-
-
-def press(qtbot, button):
-    """Click a check box or a radio button where its mark is."""
-    qtbot.mouseClick(button, LEFT, pos=QPoint(8, button.height() // 2))
+def empty_dock(open_dock):
+    """Return a dock without slices, on the screen."""
+    return open_dock(AttentionWidget)
 
 
 def cell(dock, row, column):

@@ -8,47 +8,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from docks import LEFT, delete
 from fakes import fake_result, fake_slice
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPoint, Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QPoint, Qt
 
 from napari_staligner import _keys as K
 from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy, StackView, Trust
 from napari_staligner.widgets.compare import MODES, CompareWidget
 
-LEFT = Qt.MouseButton.LeftButton
+
+@pytest.fixture
+def empty_dock(open_dock):
+    """Return a dock without slices, on the screen."""
+    return open_dock(CompareWidget)
 
 
 @pytest.fixture
-def empty_dock(qtbot):
-    """A dock without slices, on the screen. Its viewer has no window, which is quicker."""
-    viewer = ViewerModel()
-    dock = CompareWidget(viewer)
-    dock.viewer = viewer  # kept: dock and session hold it weakly
-    dock.resize(380, 800)
-    with qtbot.waitExposed(dock):
-        dock.show()
-    yield dock
-    delete(dock)
-
-
-@pytest.fixture
-def dock(empty_dock):
-    """A dock with a result of two slices, and one more slice."""
-    slices, result = fake_result()
-    empty_dock.session.add(slices)
-    empty_dock.session.set_result(result, saved=True)
-    empty_dock.session.add([("bare", fake_slice(40, image=False))])
-    return empty_dock
-
-
-def delete(dock):
-    """Delete a dock now: an event loop would do it later, after the viewer's end."""
-    dock.close()
-    dock.deleteLater()
-    QApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
+def dock(dock):
+    """Return a dock with a result of two slices, and one more slice."""
+    dock.session.add([("bare", fake_slice(40, image=False))])
+    return dock
 
 
 def click(qtbot, button):

@@ -8,9 +8,9 @@ import weakref
 
 import numpy as np
 import pytest
+from docks import LEFT, delete, press
 from fakes import fake_result
-from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QDialogButtonBox, QLineEdit
 
@@ -24,21 +24,16 @@ from napari_staligner.widgets._cells import Role
 from napari_staligner.widgets._legend import NAME, SPOTS, SWATCH
 from napari_staligner.widgets.domains import DomainsWidget
 
-LEFT, CTRL = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier
+CTRL = Qt.KeyboardModifier.ControlModifier
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 TOOL_TIP = Qt.ItemDataRole.ToolTipRole
 
 
 @pytest.fixture
-def empty_dock(qtbot):
-    """A dock without slices, on the screen. Its viewer has no window, which is quicker."""
-    dock = DomainsWidget(ViewerModel())
-    dock.resize(380, 700)
-    with qtbot.waitExposed(dock):
-        dock.show()
-    yield dock
-    delete(dock)
+def empty_dock(open_dock):
+    """Return a dock without slices, on the screen."""
+    return open_dock(DomainsWidget, 380, 700)
 
 
 @pytest.fixture
@@ -78,13 +73,6 @@ class FakeClustering:
             raise self.failure
         k = settings.domains or 3
         return np.arange(len(embedding)) % k
-
-
-def delete(dock):
-    """Delete a dock now: an event loop would do it later, after the viewer's end."""
-    dock.close()
-    dock.deleteLater()
-    QApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
 
 
 def click(qtbot, dock, domain, column=NAME, modifier=Qt.KeyboardModifier.NoModifier):
@@ -369,10 +357,10 @@ def test_keys_held_down_find_once(clustering, dock, qtbot):
 def test_leiden_and_smoothing_are_asked_for(clustering, dock, qtbot):
     dock._debounce.setInterval(200)
     with qtbot.waitSignal(dock._runner.ended):
-        qtbot.mouseClick(dock.leiden, LEFT, pos=QPoint(8, dock.leiden.height() // 2))
+        press(qtbot, dock.leiden)
         dock.resolution.setFocus()
         qtbot.keyClick(dock.resolution, Qt.Key.Key_Up)
-        qtbot.mouseClick(dock.smooth, LEFT, pos=QPoint(8, dock.smooth.height() // 2))
+        press(qtbot, dock.smooth)
     (call,) = clustering.calls
     assert (call.domains, call.resolution, call.smooth) == (None, 1.05, True)
     assert not dock.k.isEnabled()
@@ -462,7 +450,7 @@ def test_the_real_mixture_finds_the_planted_domains(dock, qtbot):
     with qtbot.waitSignal(dock._runner.ended, timeout=60_000):
         step_k(qtbot, dock)
         qtbot.keyClick(dock.k, Qt.Key.Key_Down)
-        qtbot.mouseClick(dock.smooth, LEFT, pos=QPoint(8, dock.smooth.height() // 2))
+        press(qtbot, dock.smooth)
     found = dock.session.result.obs[K.DOMAIN].astype(str).to_numpy()
     assert len(set(zip(planted, found, strict=True))) == 4
 

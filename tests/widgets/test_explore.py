@@ -7,9 +7,10 @@ import weakref
 
 import numpy as np
 import pytest
+from docks import LEFT, delete, press
 from fakes import fake_result
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 from scipy.sparse import csr_matrix
@@ -21,19 +22,13 @@ from napari_staligner.session import ColorBy, Scale, Spot
 from napari_staligner.widgets._markers_panel import GENE
 from napari_staligner.widgets.explore import ExploreWidget
 
-LEFT, NO_KEY = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+NO_KEY = Qt.KeyboardModifier.NoModifier
 
 
 @pytest.fixture
-def empty_dock(qtbot):
-    """A dock without slices, on the screen. Its viewer has no window, which is quicker."""
-    viewer = ViewerModel()
-    dock = ExploreWidget(viewer)
-    dock.resize(420, 900)
-    with qtbot.waitExposed(dock):
-        dock.show()
-    yield dock
-    delete(dock)
+def empty_dock(open_dock):
+    """Return a dock without slices, on the screen."""
+    return open_dock(ExploreWidget, 420, 900)
 
 
 @pytest.fixture
@@ -53,13 +48,6 @@ def dock(empty_dock):
     empty_dock.session.set_umap(Umap({K.UMAP: after, K.UMAP_BEFORE: before}, {}))
     empty_dock.umap.views[K.UMAP].draw()
     return empty_dock
-
-
-def delete(dock):
-    """Delete a dock now: an event loop would do it later, after the viewer's end."""
-    dock.close()
-    dock.deleteLater()
-    QApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
 
 
 def move(view, at, held):
@@ -137,7 +125,7 @@ def test_percentiles_log_and_colormap_are_the_sessions(dock, qtbot):
     qtbot.keyClick(high, Qt.Key.Key_Return)
     assert dock.session.scale.percentiles == (1.0, 80.0)
     log = dock.colors.log
-    qtbot.mouseClick(log, LEFT, pos=QPoint(8, log.height() // 2))
+    press(qtbot, log)
     assert dock.session.scale.log is False
     qtbot.keyClick(dock.colors.colormap, Qt.Key.Key_Down)
     assert dock.session.scale == Scale((1.0, 80.0), False, "cividis")
@@ -153,7 +141,7 @@ def test_percentiles_log_and_colormap_are_the_sessions(dock, qtbot):
 def test_a_logarithm_that_there_is_not_is_not_checked(dock, qtbot):
     dock.session.color_by = ColorBy("obsm", K.UMAP, 0)
     log = dock.colors.log
-    qtbot.mouseClick(log, LEFT, pos=QPoint(8, log.height() // 2))
+    press(qtbot, log)
     assert not log.isChecked()
 
 
@@ -349,11 +337,11 @@ def test_the_legend_lies_over_the_canvas_and_goes_with_the_dock(make_napari_view
     viewer.window.add_dock_widget(dock, name="Explore")
     qtbot.waitUntil(dock.colors.on_canvas.isVisible)
     box = dock.colors.on_canvas
-    qtbot.mouseClick(box, LEFT, pos=QPoint(8, box.height() // 2))
+    press(qtbot, box)
     key, canvas = dock.canvas_key, dock.canvas_key.parentWidget()
     assert key.isVisible()
     assert key.geometry().right() == pytest.approx(canvas.width(), abs=10)
-    qtbot.mouseClick(box, LEFT, pos=QPoint(8, box.height() // 2))
+    press(qtbot, box)
     assert not key.isVisible()
     gone = weakref.ref(key)
     del key

@@ -7,10 +7,11 @@ import weakref
 
 import numpy as np
 import pytest
+from docks import LEFT, delete
 from fakes import fake_result
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPoint, Qt
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QFileDialog
 
 from napari_staligner import _keys as K
 from napari_staligner.core.evaluation import evaluate
@@ -19,7 +20,6 @@ from napari_staligner.core.settings import Settings
 from napari_staligner.widgets._presence_panel import CONFIDENCE, DOMAIN, VERDICT
 from napari_staligner.widgets.judge import JudgeWidget
 
-LEFT = Qt.MouseButton.LeftButton
 NO_KEY = Qt.KeyboardModifier.NoModifier
 PAIR = ("slice1", "slice2")
 
@@ -31,31 +31,9 @@ def figures():
 
 
 @pytest.fixture
-def empty_dock(qtbot):
-    """A dock without slices, on the screen. Its viewer has no window, which is quicker."""
-    viewer = ViewerModel()
-    dock = JudgeWidget(viewer)
-    dock.resize(420, 900)
-    with qtbot.waitExposed(dock):
-        dock.show()
-    yield dock
-    delete(dock)
-
-
-@pytest.fixture
-def dock(empty_dock):
-    """A dock with a result of two slices and four domains."""
-    slices, result = fake_result()
-    empty_dock.session.add(slices)
-    empty_dock.session.set_result(result, saved=True)
-    return empty_dock
-
-
-def delete(dock):
-    """Delete a dock now: an event loop would do it later, after the viewer's end."""
-    dock.close()
-    dock.deleteLater()
-    QApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
+def empty_dock(open_dock):
+    """Return a dock without slices, on the screen."""
+    return open_dock(JudgeWidget, 420, 900)
 
 
 def click_row(table, row, qtbot):

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from docks import LEFT, delete, press
 from fakes import fake_result, fake_slice
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPoint, Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import Qt
 
 from napari_staligner import _keys as K
 from napari_staligner.layers import open_session
@@ -20,41 +20,18 @@ from napari_staligner.widgets._cells import Role
 from napari_staligner.widgets._match_table import DISTANCE, DOMAIN, NAME, SLICE
 from napari_staligner.widgets.links import LinksWidget
 
-LEFT = Qt.MouseButton.LeftButton
+
+@pytest.fixture
+def empty_dock(open_dock):
+    """Return a dock without slices, on the screen."""
+    return open_dock(LinksWidget)
 
 
 @pytest.fixture
-def empty_dock(qtbot):
-    """A dock without slices, on the screen. Its viewer has no window, which is quicker."""
-    viewer = ViewerModel()
-    dock = LinksWidget(viewer)
-    dock.viewer = viewer  # kept: dock and session hold it weakly
-    dock.resize(380, 800)
-    with qtbot.waitExposed(dock):
-        dock.show()
-    yield dock
-    delete(dock)
-
-
-@pytest.fixture
-def dock(empty_dock):
-    """A dock with a result of two slices whose first 50 spots are linked."""
-    slices, result = fake_result()
-    empty_dock.session.add(slices)
-    empty_dock.session.set_result(result, saved=True)
-    empty_dock.session.layout = "mosaic"
-    return empty_dock
-
-
-def delete(dock):
-    """Delete a dock now: an event loop would do it later, after the viewer's end."""
-    dock.close()
-    dock.deleteLater()
-    QApplication.sendPostedEvents(dock, QEvent.Type.DeferredDelete)
-
-
-def press(qtbot, box):
-    qtbot.mouseClick(box, LEFT, pos=QPoint(8, box.height() // 2))
+def dock(dock):
+    """Return a dock with a result, in the layout that shows its 50 links."""
+    dock.session.layout = "mosaic"
+    return dock
 
 
 def lines(dock):

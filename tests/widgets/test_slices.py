@@ -17,10 +17,8 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def dock(make_napari_viewer_proxy, qtbot):
-    viewer = make_napari_viewer_proxy()
-    dock = module.SlicesWidget(viewer)
-    viewer.window.add_dock_widget(dock, name="Slices")
+def dock(open_dock, qtbot):
+    dock = open_dock(module.SlicesWidget)
     yield dock
     dock._reader.cancel()
     dock._grapher.cancel()
