@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +19,45 @@ if TYPE_CHECKING:
 os.environ.setdefault("NAPARI_STRICT_QT", "1")
 
 PROJECT = Path(__file__).resolve().parents[1]
-N_THREADS = 2
+N_THREADS = 1
+"""More would slow down tiny tensors, and stand in the way of the other tests' process."""
+
+# Of the workers of pytest-xdist. On a shared one, the windows of one would take another's focus.
+_screens: list[subprocess.Popen[bytes]] = []
+
+
+def _open_screen() -> str:
+    """Start a virtual screen and return its name, as ``DISPLAY`` has it."""
+    told, telling = os.pipe()
+    command = ["Xvfb", "-displayfd", str(telling), "-screen", "0", "1600x1200x24"]
+    _screens.append(
+        subprocess.Popen(
+            [*command, "-nolisten", "tcp"], pass_fds=[telling], stderr=subprocess.DEVNULL
+        )
+    )
+    os.close(telling)
+    with os.fdopen(told) as number:
+        return f":{number.readline().strip()}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a worker a screen of its own where there are virtual ones."""
+    if shutil.which("Xvfb"):
+        node.workerinput["display"] = _open_screen()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Use the worker's screen."""
+    if display := getattr(config, "workerinput", {}).get("display"):
+        os.environ["DISPLAY"] = display
+
+
+def pytest_unconfigure() -> None:
+    """Close the screens, when the workers have ended."""
+    for screen in _screens:
+        screen.terminate()
+        screen.wait()
 
 
 @pytest.fixture(scope="session", autouse=True)
