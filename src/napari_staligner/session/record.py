@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_staligner.core.settings import Settings
 from napari_staligner.session.values import (
@@ -56,7 +56,7 @@ def read_view(text: str) -> ViewRecord | None:
 
 
 @cache
-def _adapter() -> TypeAdapter[Any]:
+def _adapter() -> TypeAdapter[ViewRecord]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(ViewRecord)
