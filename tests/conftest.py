@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pytestqt.qtbot import QtBot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +23,9 @@ os.environ.setdefault("NAPARI_STRICT_QT", "1")
 PROJECT = Path(__file__).resolve().parents[1]
 N_THREADS = 1
 """More would slow down tiny tensors, and stand in the way of the other tests' process."""
+
+PATIENCE_MS = 120_000
+"""How long a test waits for what must come: a loaded machine takes long to import scanpy."""
 
 # Of the workers of pytest-xdist. On a shared one, the windows of one would take another's focus.
 _screens: list[subprocess.Popen[bytes]] = []
@@ -69,6 +74,21 @@ def _pinned_threads() -> Iterator[None]:
     torch.set_num_threads(N_THREADS)
     yield
     torch.set_num_threads(before)
+
+
+class PatientBot(QtBot):
+    """Waits longer for what must come, before it gives up."""
+
+    waitUntil = partialmethod(QtBot.waitUntil, timeout=PATIENCE_MS)
+    waitSignal = partialmethod(QtBot.waitSignal, timeout=PATIENCE_MS)
+    waitSignals = partialmethod(QtBot.waitSignals, timeout=PATIENCE_MS)
+    waitExposed = partialmethod(QtBot.waitExposed, timeout=PATIENCE_MS)
+
+
+@pytest.fixture
+def qtbot(qapp: Any, request: pytest.FixtureRequest) -> QtBot:
+    """Return pytest-qt's robot, with more patience."""
+    return PatientBot(request)
 
 
 @pytest.fixture(autouse=True)

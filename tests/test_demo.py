@@ -10,6 +10,9 @@ from tiny import QUICK, tiny_pair
 
 from napari_staligner import integrate, write_result
 
+# All docks, one after the other: long on a loaded machine.
+pytestmark = pytest.mark.timeout(900)
+
 DEMO = """
 import sys
 from pathlib import Path
@@ -69,7 +72,7 @@ def run(project, code: str, *arguments: object) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         cwd=project / "tests",
-        timeout=280,
+        timeout=800,
         check=False,
     )
 

@@ -13,6 +13,9 @@ from tiny import tiny_pair
 
 KILLS = 10
 
+# All that a person does takes long on a loaded machine.
+pytestmark = pytest.mark.timeout(900)
+
 
 def run(project, home, *words):
     done = subprocess.run(
@@ -21,7 +24,7 @@ def run(project, home, *words):
         text=True,
         cwd=project / "tests",
         env=os.environ | {"XDG_DATA_HOME": str(home)},
-        timeout=550,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stderr

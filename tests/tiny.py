@@ -9,8 +9,17 @@ from scipy import sparse
 
 from napari_staligner.core.settings import Settings
 
+# float32, so that what tests compare is the same on every processor.
 QUICK = Settings(
-    pretrain_epochs=4, epochs=4, refresh=2, hidden=16, latent=6, mnn_k=10, seed=0, domains=2
+    pretrain_epochs=4,
+    epochs=4,
+    refresh=2,
+    hidden=16,
+    latent=6,
+    mnn_k=10,
+    seed=0,
+    domains=2,
+    precision="float32",
 )
 
 

@@ -234,7 +234,10 @@ class Walk:
         return found
 
     def close(self) -> None:
+        from napari.qt.threading import WorkerBase
+
         self.viewer.close()
+        WorkerBase.await_workers()
 
 
 def state(session: Any) -> dict[str, Any]:

@@ -83,12 +83,12 @@ def run_demo(
     except _ClosedError:
         return camera.taken
     except BaseException:
-        viewer.close()
+        _close(viewer)
         raise
     if screenshots is None:
         _stay()
     else:
-        viewer.close()
+        _close(viewer)
     return camera.taken
 
 
@@ -309,6 +309,14 @@ def _pause(milliseconds: int) -> None:
     loop.exec()
     if napari.current_viewer() is None:
         raise _ClosedError
+
+
+def _close(viewer: napari.Viewer) -> None:
+    """Close napari and wait for its threads, which ``napari.run`` would wait for at its end."""
+    from napari.qt.threading import WorkerBase
+
+    viewer.close()
+    WorkerBase.await_workers()
 
 
 def _stay() -> None:

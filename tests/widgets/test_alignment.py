@@ -44,14 +44,14 @@ def dock(empty_dock, qtbot):
 
 
 def run(qtbot, dock):
-    with qtbot.waitSignal(dock._runner.ended, timeout=60_000):
+    with qtbot.waitSignal(dock._runner.ended):
         press(qtbot, dock.register)
     settle(qtbot, dock)
 
 
 def settle(qtbot, dock):
     """Wait until no residual is waited for."""
-    qtbot.waitUntil(lambda: not dock._measurer.running and not dock._moved, timeout=20_000)
+    qtbot.waitUntil(lambda: not dock._measurer.running and not dock._moved)
 
 
 def choose_hand(qtbot, dock, name):

@@ -200,7 +200,7 @@ def test_a_region_is_carried_trimmed_and_accepted(dock, qtbot):
     click_row(qtbot, dock, "GL")
     assert dock.proposal.carry.text() == "Carry GL to other slices"
     qtbot.mouseClick(dock.proposal.carry, LEFT)
-    qtbot.waitUntil(lambda: session.proposal is not None, timeout=30000)
+    qtbot.waitUntil(lambda: session.proposal is not None)
     assert dock.proposal.currentIndex() == 1
     n = len(session.proposal.kept)
     sure = session.proposal.confidence[session.proposal.confidence >= 0.5]
@@ -222,7 +222,7 @@ def test_a_rejected_proposal_changes_nothing(dock, qtbot):
     session.annotations.assign(session.rows("slice1")[:20], "GL", "spot")
     click_row(qtbot, dock, "GL")
     qtbot.mouseClick(dock.proposal.carry, LEFT)
-    qtbot.waitUntil(lambda: session.proposal is not None, timeout=30000)
+    qtbot.waitUntil(lambda: session.proposal is not None)
     n = len(session.annotations.edits)
     qtbot.mouseClick(dock.proposal.reject, LEFT)
     assert session.proposal is None
@@ -238,7 +238,7 @@ def test_the_card_names_size_and_markers_and_goes_when_the_region_changes(dock, 
     session.result.X = x.tocsr()
     click_row(qtbot, dock, "GL")
     qtbot.mouseClick(dock.card.ask, LEFT)
-    qtbot.waitUntil(dock.card.text.isVisible, timeout=20000)
+    qtbot.waitUntil(dock.card.text.isVisible)
     text = dock.card.text.text()
     assert "gene3" in text
     assert "33.3%" in text
@@ -248,7 +248,7 @@ def test_the_card_names_size_and_markers_and_goes_when_the_region_changes(dock, 
     session.annotations.assign(session.rows("slice2"), "EPL", "spot")
     qtbot.waitUntil(dock.card.ask.isEnabled)
     qtbot.mouseClick(dock.card.ask, LEFT)
-    qtbot.waitUntil(dock.card.text.isVisible, timeout=20000)
+    qtbot.waitUntil(dock.card.text.isVisible)
     assert "absent" in dock.card.text.text()
     # Sixty spots are too few to tell absence from chance.
     assert "slice1: no difference shown" in dock.card.text.text()

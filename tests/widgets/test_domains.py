@@ -447,7 +447,7 @@ def test_the_real_mixture_finds_the_planted_domains(dock, qtbot):
     planted = dock.session.result.obs[K.DOMAIN].astype(str).to_numpy()
     labels = np.arange(len(planted)) % 2
     dock.session.set_domains(labels, dock.session.domain_settings)
-    with qtbot.waitSignal(dock._runner.ended, timeout=60_000):
+    with qtbot.waitSignal(dock._runner.ended):
         step_k(qtbot, dock)
         qtbot.keyClick(dock.k, Qt.Key.Key_Down)
         press(qtbot, dock.smooth)

@@ -237,14 +237,14 @@ def test_the_umap_is_computed_and_may_be_cancelled(dock, qtbot):
     dock.umap.refresh()
     assert dock.umap.compute.text() == "Compute UMAP"
     qtbot.mouseClick(dock.umap.compute, LEFT)
-    with qtbot.waitSignal(runner.progressed, timeout=60_000):
+    with qtbot.waitSignal(runner.progressed):
         assert dock.umap.cancel.isVisible()
-    with qtbot.waitSignal(runner.ended, timeout=60_000):
+    with qtbot.waitSignal(runner.ended):
         qtbot.mouseClick(dock.umap.cancel, LEFT)
     assert K.UMAP not in session.result.obsm
     assert dock.status.text() == "Cancelled: the UMAP is as it was."
     qtbot.mouseClick(dock.umap.compute, LEFT)
-    with qtbot.waitSignal(runner.ended, timeout=280_000):
+    with qtbot.waitSignal(runner.ended):
         pass
     assert session.result.obsm[K.UMAP].shape == (110, 2)
     assert dock.umap.compute.text() == "Compute UMAP again"
@@ -266,7 +266,7 @@ def choose(box, data):
 
 def test_markers_of_a_domain_and_a_click_on_one(dock, qtbot):
     choose(dock.markers.region, "2")
-    with qtbot.waitSignal(dock.markers._runner.ended, timeout=60_000):
+    with qtbot.waitSignal(dock.markers._runner.ended):
         qtbot.mouseClick(dock.markers.find, LEFT)
     table = dock.markers.table
     assert table.gene(0) == "gene4"

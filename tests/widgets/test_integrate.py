@@ -69,7 +69,7 @@ def engine(loaded, monkeypatch):
 
 
 def ended(qtbot, dock):
-    qtbot.waitUntil(lambda: not (dock._runner.running or dock._saver.running), timeout=20_000)
+    qtbot.waitUntil(lambda: not (dock._runner.running or dock._saver.running))
 
 
 def choose(qtbot, box, text):
@@ -462,7 +462,7 @@ def test_real_engine_from_click_to_domains(dock, qtbot, bulb):
     )
     before = {name: adata.copy() for name, adata in dock.session.slices.items()}
     qtbot.mouseClick(dock.run, LEFT)
-    qtbot.waitUntil(lambda: not dock._runner.running, timeout=200_000)
+    qtbot.waitUntil(lambda: not dock._runner.running)
     result = dock.session.result
     assert result is not None, dock.status.text()
     assert result.obsm[K.EMBEDDING].shape == (1100, 30)

@@ -134,7 +134,7 @@ def test_figures_are_computed_in_the_background_and_shown(dock, qtbot):
     dock.tabs.setCurrentWidget(dock.figures)
     choose(dock.figures.labels, "obs: region", qtbot)
     assert dock.figures.chosen() == (K.PCA, K.EMBEDDING)
-    with qtbot.waitSignal(dock.figures.run.ended, timeout=120_000):
+    with qtbot.waitSignal(dock.figures.run.ended):
         qtbot.mouseClick(dock.figures.run.button, LEFT)
         assert not dock.figures.run.button.isEnabled()
     found = dock.session.evaluation
@@ -201,7 +201,7 @@ def test_any_other_embedding_can_be_compared_and_none_disables_the_button(empty_
 
 def test_cancel_leaves_everything_as_it_was(dock, qtbot):
     dock.tabs.setCurrentWidget(dock.figures)
-    with qtbot.waitSignal(dock.figures.run.ended, timeout=120_000):
+    with qtbot.waitSignal(dock.figures.run.ended):
         qtbot.mouseClick(dock.figures.run.button, LEFT)
         qtbot.mouseClick(dock.figures.run.cancel, LEFT)
     assert dock.session.evaluation is None
@@ -281,7 +281,7 @@ def test_the_report_is_written_from_the_figures_shown(dock, figures, qtbot, tmp_
     dock.session.set_evaluation(figures)
     dock.session.judge("not", PAIR, note="why & where", who="Ada")
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
-    with qtbot.waitSignal(dock.report.ended, timeout=60_000):
+    with qtbot.waitSignal(dock.report.ended):
         qtbot.mouseClick(dock.report.button, LEFT)
     text = target.read_text(encoding="utf-8")
     assert "why &amp; where" in text

@@ -45,7 +45,7 @@ def worked(dock, qtbot):
 def settle(qtbot, dock):
     saver = keeping.saver_of(dock.session)
     runners = (dock._reader, dock._grapher, dock.recovery._runner, saver)
-    qtbot.waitUntil(lambda: not any(r.running for r in runners), timeout=60_000)
+    qtbot.waitUntil(lambda: not any(r.running for r in runners))
 
 
 def choose_file(monkeypatch, path):
@@ -60,14 +60,14 @@ def test_save_as_then_save(worked, qtbot, monkeypatch, tmp_path):
     assert bar.name.text() == "● not saved yet"
     choose_file(monkeypatch, tmp_path / "mine.h5ad")
     qtbot.mouseClick(bar.save, LEFT)
-    qtbot.waitUntil(lambda: worked.session.saved, timeout=20_000)
+    qtbot.waitUntil(lambda: worked.session.saved)
     assert bar.name.text() == "mine.h5ad"
     assert not bar.save.isEnabled()
     worked.session.rename_domain("1", "first")
     assert bar.name.text() == "● mine.h5ad"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", None)
     qtbot.mouseClick(bar.save, LEFT)
-    qtbot.waitUntil(lambda: worked.session.saved, timeout=20_000)
+    qtbot.waitUntil(lambda: worked.session.saved)
     assert "first" in ad.read_h5ad(tmp_path / "mine.h5ad").obs["domain"].cat.categories
     assert [p.name for p in tmp_path.iterdir()] == ["mine.h5ad"]
 
@@ -88,7 +88,7 @@ def test_recent_files_are_opened(worked, qtbot, tmp_path):
     menu.aboutToShow.emit()
     assert [action.text() for action in menu.actions()] == ["one.h5ad"]
     menu.actions()[0].trigger()
-    qtbot.waitUntil(lambda: session.result is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.result is not None)
     settle(qtbot, worked)
     assert session.domain_colors["1"] == "#123456"
     assert session.path == tmp_path / "one.h5ad"
@@ -104,7 +104,7 @@ def test_the_camera_and_hidden_layers_come_back(worked, viewer, qtbot, tmp_path)
     session.clear()
     camera_of(viewer).zoom = 1.0
     worked._open([tmp_path / "one.h5ad"])
-    qtbot.waitUntil(lambda: camera_of(viewer).zoom == pytest.approx(7.0), timeout=20_000)
+    qtbot.waitUntil(lambda: camera_of(viewer).zoom == pytest.approx(7.0))
     settle(qtbot, worked)
     assert tuple(camera_of(viewer).center)[-2:] == pytest.approx((50, 60))
     assert not viewer.layers["slice1 image"].visible
@@ -121,13 +121,13 @@ def test_a_file_dropped_on_the_canvas_brings_the_view_too(worked, viewer, qtbot,
     session.clear()
     viewer.open(str(tmp_path / "one.h5ad"), plugin="napari-staligner")
     assert session.layout == "stack"
-    qtbot.waitUntil(lambda: camera_of(viewer).zoom == pytest.approx(7.0), timeout=20_000)
+    qtbot.waitUntil(lambda: camera_of(viewer).zoom == pytest.approx(7.0))
 
 
 def test_the_menu_saves(worked, viewer, qtbot, monkeypatch, tmp_path):
     choose_file(monkeypatch, tmp_path / "menu.h5ad")
     keeping.save_session(viewer)
-    qtbot.waitUntil(lambda: worked.session.saved, timeout=20_000)
+    qtbot.waitUntil(lambda: worked.session.saved)
     assert (tmp_path / "menu.h5ad").is_file()
 
 
@@ -161,7 +161,7 @@ def test_what_a_crash_left_is_restored_by_a_click(crashed, viewer, qtbot):
     assert dock.recovery.isVisibleTo(dock)
     assert "A session of slice1, slice2" in dock.recovery.text.text()
     qtbot.mouseClick(dock.recovery.restore, LEFT)
-    qtbot.waitUntil(lambda: dock.session.result is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.session.result is not None)
     settle(qtbot, dock)
     assert not dock.recovery.isVisibleTo(dock)
     assert "first" in dock.session.domains
@@ -236,7 +236,7 @@ def test_save_writes_and_then_closes(guarded, monkeypatch, qtbot, tmp_path):
     choose_file(monkeypatch, tmp_path / "closing.h5ad")
     asked = Asked(monkeypatch, Buttons.Save)
     close_by_hand(window)
-    qtbot.waitUntil(lambda: not window.isVisible(), timeout=20_000)
+    qtbot.waitUntil(lambda: not window.isVisible())
     assert asked.times == 1
     assert (tmp_path / "closing.h5ad").is_file()
     assert session.saved

@@ -22,7 +22,7 @@ def dock(open_dock, qtbot):
     yield dock
     dock._reader.cancel()
     dock._grapher.cancel()
-    qtbot.waitUntil(lambda: not (dock._reader.running or dock._grapher.running), timeout=20_000)
+    qtbot.waitUntil(lambda: not (dock._reader.running or dock._grapher.running))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def has_graphs(dock):
 
 
 def settled(qtbot, dock):
-    qtbot.waitUntil(lambda: not (dock._reader.running or dock._grapher.running), timeout=60_000)
+    qtbot.waitUntil(lambda: not (dock._reader.running or dock._grapher.running))
 
 
 def cell(dock, row, column):
@@ -74,7 +74,7 @@ def test_add_reads_files_off_the_gui_thread_and_shows_them(dock, qtbot, files, m
     qtbot.mouseClick(dock.add, LEFT)
     assert not dock.session.slices
     assert not dock.add.isEnabled()
-    qtbot.waitUntil(has_graphs(dock), timeout=60_000)
+    qtbot.waitUntil(has_graphs(dock))
     assert list(dock.session.slices) == ["part0", "part1"]
     assert [cell(dock, 0, column) for column in (NAME, SPOTS, GENES, IMAGE)] == [
         *("part0", "60", "20", "✓")
@@ -98,7 +98,7 @@ def test_dropped_files_are_opened_and_others_not(dock, qtbot, files, tmp_path):
         Qt.KeyboardModifier.NoModifier,
     )
     dock.dropEvent(event)
-    qtbot.waitUntil(lambda: len(dock.session.slices) == 2, timeout=60_000)
+    qtbot.waitUntil(lambda: len(dock.session.slices) == 2)
     settled(qtbot, dock)
 
 
@@ -121,7 +121,7 @@ def test_result_file_takes_the_place_of_the_slices(dock, qtbot, tmp_path):
     _, result = fake_result((30, 25))
     result.write_h5ad(tmp_path / "result.h5ad")
     dock._open([tmp_path / "result.h5ad"])
-    qtbot.waitUntil(lambda: dock.session.result is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.session.result is not None)
     settled(qtbot, dock)
     assert list(dock.session.slices) == ["slice1", "slice2"]
     assert dock.session.saved
@@ -131,7 +131,7 @@ def test_result_file_takes_the_place_of_the_slices(dock, qtbot, tmp_path):
 def test_sample(dock, qtbot, monkeypatch, bulb):
     monkeypatch.setattr(samples, "simulated_olfactory_bulb", lambda: bulb)
     qtbot.mouseClick(dock.sample, LEFT)
-    qtbot.waitUntil(has_graphs(dock), timeout=60_000)
+    qtbot.waitUntil(has_graphs(dock))
     settled(qtbot, dock)
     assert list(dock.session.slices) == list(samples.SLICE_NAMES)
 
@@ -191,14 +191,14 @@ def test_split_by_a_column(dock, qtbot):
     assert "section (2 slices)" in offered
     assert not any(text.startswith("depth") for text in offered)
     choose(qtbot, dock.split, "section")
-    qtbot.waitUntil(lambda: len(dock.session.slices) == 2, timeout=60_000)
+    qtbot.waitUntil(lambda: len(dock.session.slices) == 2)
     settled(qtbot, dock)
     assert {n: a.n_obs for n, a in dock.session.slices.items()} == {"left": 30, "right": 20}
 
 
 def test_graph_choices_are_the_sessions(dock, qtbot):
     dock.session.add([("a", fake_slice(100))])
-    qtbot.waitUntil(has_graphs(dock), timeout=60_000)
+    qtbot.waitUntil(has_graphs(dock))
     assert not dock.graph.radius.isVisibleTo(dock)
     choose(qtbot, dock.graph.how, "Nearest")
     assert dock.session.settings.n_neighbors == 6
@@ -214,7 +214,7 @@ def test_graph_choices_are_the_sessions(dock, qtbot):
 
 def test_radius_in_the_wrong_unit_is_said(dock, qtbot):
     dock.session.add([("a", fake_slice(100))])
-    qtbot.waitUntil(has_graphs(dock), timeout=60_000)
+    qtbot.waitUntil(has_graphs(dock))
     choose(qtbot, dock.graph.how, "Radius")
     dock.graph.radius.selectAll()
     qtbot.keyClicks(dock.graph.radius, "1")
@@ -226,7 +226,7 @@ def test_radius_in_the_wrong_unit_is_said(dock, qtbot):
     assert dock.warning.isVisibleTo(dock)
     assert cell(dock, 0, NEIGHBORS) == "–"
     choose(qtbot, dock.graph.how, "Find")
-    qtbot.waitUntil(has_graphs(dock), timeout=60_000)
+    qtbot.waitUntil(has_graphs(dock))
     settled(qtbot, dock)
     assert not dock.warning.isVisibleTo(dock)
 
@@ -236,7 +236,7 @@ def test_too_many_neighbours_are_marked(dock, qtbot):
 
     dock.session.settings = replace(dock.session.settings, radius=60.0)
     dock.session.add([("a", fake_slice(100))])
-    qtbot.waitUntil(has_graphs(dock), timeout=60_000)
+    qtbot.waitUntil(has_graphs(dock))
     settled(qtbot, dock)
     assert cell(dock, 0, NEIGHBORS).startswith("⚠ ")
     assert "blurs the domains" in dock.warning.text()
@@ -249,7 +249,7 @@ def test_settings_that_change_during_a_build_win(dock, qtbot):
     assert dock._grapher.running
     assert cell(dock, 0, NEIGHBORS) == "…"
     dock.session.settings = replace(dock.session.settings, radius=25.0)
-    qtbot.waitUntil(has_graphs(dock), timeout=60_000)
+    qtbot.waitUntil(has_graphs(dock))
     assert dock.session.graphs["a"].radius == 25.0
     settled(qtbot, dock)
 

@@ -135,7 +135,7 @@ def test_opening_and_closing_again_and_again_leaves_nothing(viewer, qtbot):
         assert tuple(opened) == DOCKS
         del opened
         qtbot.waitUntil(
-            lambda: len(session.graphs) == 2, timeout=30000
+            lambda: len(session.graphs) == 2
         )  # the Slices dock counts neighbours in a thread
         close_all(viewer)
         rounds.append(what_there_is(viewer, session))

@@ -56,7 +56,7 @@ def notifications():
 
 
 def run(qtbot, runner, make_steps, title="Test"):
-    with qtbot.waitSignal(runner.ended, timeout=10_000):
+    with qtbot.waitSignal(runner.ended):
         runner.start(make_steps, title)
 
 
