@@ -79,6 +79,39 @@ def test_a_moved_slice_is_brought_back(degrees, scale, mirror):
         np.testing.assert_allclose(linear @ linear.T, np.eye(2), atol=1e-9)
 
 
+def told(job: RegistrationJob) -> tuple[np.ndarray, list[str]]:
+    """Where the slices lie, and the notes on the way."""
+    steps, notes = register_steps(job), []
+    try:
+        while True:
+            notes += filter(None, [next(steps).note])
+    except StopIteration as end:
+        return end.value.aligned, notes
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_two_halves_alike_are_not_mirrored_and_the_doubt_is_said(mirror):
+    def halves_alike(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        points, _ = bent_tissue(n, seed)
+        x, y = np.abs(points[:, 0] - 500) / 300, points[:, 1] / 300
+        z = np.stack([x, y, np.sin(x + y), x * y / 3], axis=1)
+        noise = np.random.default_rng(seed).normal(scale=0.05, size=z.shape)
+        return points, (z + noise).astype(np.float32)
+
+    (a, z_a), (b, z_b) = halves_alike(700, 0), halves_alike(600, 1)
+    aligned, notes = told(pair_job(a, z_a, apply(matrix(40, mirror=mirror), b), z_b))
+    assert [note for note in notes if "'A' and 'B'" in note and "mirrored" in note] == notes != []
+    other = np.column_stack([1000 - b[:, 0], b[:, 1]])
+    assert off(aligned[len(a) :], other if mirror else b) < 0.5
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_there_is_no_doubt_about_tissue_without_symmetry(mirror):
+    (a, z_a), (b, z_b) = bent_tissue(seed=0), bent_tissue(600, seed=1)
+    _, notes = told(pair_job(a, z_a, apply(matrix(40, mirror=mirror), b), z_b))
+    assert notes == []
+
+
 def test_a_spot_far_astray_costs_neither_memory_nor_the_alignment():
     (a, z_a), (b, z_b) = bent_tissue(seed=0), bent_tissue(600, seed=1)
     moved = apply(matrix(137), b)

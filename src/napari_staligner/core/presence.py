@@ -186,20 +186,22 @@ def recorded_presence(adata: AnnData) -> PresenceTable | None:
     return table if there == counts.stack().to_dict() else None
 
 
-def blocks_of(points: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+def blocks_of(points: NDArray[np.floating[Any]], spots: int = BLOCK_SPOTS) -> NDArray[np.int64]:
     """Cut one slice into compact blocks of equal numbers of spots, by halving the longer side.
 
     Parameters
     ----------
     points
         Shape (spots, 2).
+    spots
+        About how many spots a block has; more where there would be too many blocks.
 
     Returns
     -------
     Shape (spots,): number of the block.
     """
     n = len(points)
-    wanted = min(MOST_BLOCKS, n / BLOCK_SPOTS)
+    wanted = min(MOST_BLOCKS, n / spots)
     parts = [np.arange(n)]
     for _ in range(max(0, int(np.round(np.log2(max(wanted, 1)))))):
         halves = []

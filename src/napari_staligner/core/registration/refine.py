@@ -142,6 +142,18 @@ def gain(
     return stage.overlap(pair, transforms) * (UNRELATED - cost)
 
 
+def gains(
+    sections: Mapping[int, Section], pair: Pair, transforms: Mapping[int, Matrix], sigma: float
+) -> NDArray[np.float64]:
+    """What each spot that is looked up gains, of the first section and then of the second.
+
+    Shape (spots,): how much less its embedding differs from that of the other section, where it
+    lies on it, than that of unrelated tissue; at worst as much more.
+    """
+    stage = _Stage(sections, [pair], transforms, pair[1], {pair[0]: Model.RIGID}, sigma)
+    return stage.gains(pair, transforms)
+
+
 class _Stage:
     """The cost at one smoothing, as a function of small moves of the sections.
 
@@ -214,6 +226,18 @@ class _Stage:
         """Share of the one section that lies on the other, the larger of the two."""
         looks = (self._look(d, transforms)[0] for d in (pair, pair[::-1]))
         return max(float(look.tissue.mean()) for look in looks)
+
+    def gains(self, pair: Pair, transforms: Mapping[int, Matrix]) -> NDArray[np.float64]:
+        """See :func:`gains`."""
+        found = []
+        for d in (pair, pair[::-1]):
+            look, _ = self._look(d, transforms)
+            apart = look.values - self._sections[d[0]].moving[1]
+            over = look.tissue > 0
+            apart -= np.median(apart[over], axis=0) if over.any() else 0.0
+            less = UNRELATED - np.square(apart).sum(axis=1)
+            found.append(look.tissue * np.maximum(less, -UNRELATED))
+        return np.concatenate(found)
 
     def compare(
         self, pair: Pair, transforms: Mapping[int, Matrix]

@@ -13,10 +13,11 @@ from scipy import sparse
 from napari_staligner._errors import InputError
 from napari_staligner.core.graph import SAME_UNIT, find_radius, spacing
 from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.registration.doubt import Way, decide
 from napari_staligner.core.registration.fields import together
 from napari_staligner.core.registration.refine import Section, gain, refine
 from napari_staligner.core.registration.residuals import counterparts
-from napari_staligner.core.registration.search import PIXELS, starts
+from napari_staligner.core.registration.search import PIXELS, distinct, starts
 from napari_staligner.core.registration.transforms import Model, apply, shifted
 from napari_staligner.core.registration.warp import warp
 
@@ -136,11 +137,17 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
     step_models = {
         i: Model.SIMILARITY if i in other_unit else Model.RIGID for i in range(len(names))
     }
-    found: dict[Pair, tuple[float, Matrix]] = {}
+    found: dict[Pair, tuple[float, Way]] = {}
     for done, (i, j) in enumerate(known):
         yield Progress(f"register {names[i]} to {names[j]}", done, total)
         model = Model.SIMILARITY if {i, j} & other_unit else Model.RIGID
-        found[i, j] = _register_pair(sections[i], sections[j], model)
+        found[i, j] = _, way = _register_pair(sections[i], sections[j], model)
+        if way.other:
+            note = (
+                f"Slices {names[i]!r} and {names[j]!r} agree about as well with one of them "
+                f"{way.other}: look at them in the stack, and correct by hand if they lie wrong."
+            )
+            yield Progress("register", done + 1, total, note=note)
     yield Progress("register all together", len(known), total)
     edges, lost = _spread(found, reference, len(names))
     frame = _compose(edges, found, reference)
@@ -332,25 +339,31 @@ def _ratios(
     return ratios
 
 
-def _register_pair(first: Section, second: Section, model: Model) -> tuple[float, Matrix]:
-    """Cost, and transform from the first section to the second: the best of several starts."""
+def _register_pair(first: Section, second: Section, model: Model) -> tuple[float, Way]:
+    """Cost, and the way from the first section to the second: the best of several starts."""
     if _order(first) > _order(second):
         # The same way whichever comes first, so that the two transforms are inverse.
-        cost, back = _register_pair(second, first, model)
-        return cost, np.asarray(np.linalg.inv(back), dtype=np.float64)
+        cost, way = _register_pair(second, first, model)
+        return cost, Way(np.asarray(np.linalg.inv(way.matrix), dtype=np.float64), way.other)
     sections, pair, models = {0: first, 1: second}, [(0, 1)], {0: model}
     largest = max(np.ptp(s.points, axis=0).max() for s in (first, second))
     coarse = max(2 * FINEST, float(largest) / PIXELS)
-    options = []
-    for matrix in starts(first.moving, (second.points, second.features), TRIED):
+
+    def refined(matrix: Matrix, sigmas: Sequence[float]) -> tuple[float, Matrix]:
         begun = {0: matrix, 1: np.eye(3)}
-        rough, _ = refine(sections, pair, begun, 1, models, (coarse,))
-        options.append((gain(sections, (0, 1), rough, coarse), rough[0]))
-    _, best = max(options, key=lambda option: option[0])
+        found, costs = refine(sections, pair, begun, 1, models, sigmas)
+        return costs[0, 1], found[0]
+
+    def gained(matrix: Matrix) -> float:
+        return gain(sections, (0, 1), {0: matrix, 1: np.eye(3)}, coarse)
+
+    found = starts(first.moving, (second.points, second.features), TRIED)
+    rough = sorted((refined(m, (coarse,))[1] for m in found), key=gained, reverse=True)
     halvings = int(np.ceil(np.log2(coarse / FINEST)))
     sigmas = [max(FINEST, coarse / 2**k) for k in range(1, halvings + 1)]
-    fine, costs = refine(sections, pair, {0: best, 1: np.eye(3)}, 1, models, sigmas)
-    return costs[0, 1], fine[0]
+    fine = [refined(m, sigmas) for m in distinct(rough)[:2]]
+    way = decide(sections, [matrix for _, matrix in fine], FINEST)
+    return next(cost for cost, matrix in fine if matrix is way.matrix), way
 
 
 def _order(section: Section) -> tuple[float, ...]:
@@ -378,11 +391,11 @@ def _spread(
 
 
 def _compose(
-    edges: Sequence[Pair], found: Mapping[Pair, tuple[float, Matrix]], reference: int
+    edges: Sequence[Pair], found: Mapping[Pair, tuple[float, Way]], reference: int
 ) -> dict[int, Matrix]:
     frame = {reference: np.eye(3)}
     for i, j in edges:
-        step = found[i, j][1] if (i, j) in found else np.linalg.inv(found[j, i][1])
+        step = found[i, j][1].matrix if (i, j) in found else np.linalg.inv(found[j, i][1].matrix)
         frame[i] = frame[j] @ step
     return frame
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import fft
 
 from napari_staligner.core.registration.fields import rasterize
-from napari_staligner.core.registration.transforms import apply, shifted, turned
+from napari_staligner.core.registration.transforms import apply, shifted, turn_between, turned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +46,8 @@ def starts(
 
     Returns
     -------
-    The best first, each of another angle or handedness.
+    The best first, each of another angle or handedness; one more where these would all be of one
+    handedness.
     """
     pixel = max(np.ptp(moving[0], axis=0).max(), np.ptp(fixed[0], axis=0).max()) / PIXELS
     still = rasterize(*fixed, sigma=pixel, pixel=pixel)
@@ -63,18 +64,31 @@ def starts(
             gained, move = _best_move(field, still, spectra, shape)
             found.append((gained, shifted(move) @ turn))
     found.sort(key=lambda pair: -pair[0])
-    return _distinct([matrix for _, matrix in found], count)
+    return _both_hands([matrix for _, matrix in found], count)
 
 
-def _distinct(matrices: list[Matrix], count: int) -> list[Matrix]:
-    """The first ones that turn by more than two steps against each other, or are mirrored."""
+def _both_hands(matrices: list[Matrix], count: int) -> list[Matrix]:
+    """The first distinct ones, and the first of the other handedness."""
+    kept = distinct(matrices)
+    mirrored = [turn_between(kept[0], matrix)[1] for matrix in kept]
+    if True in mirrored[count:] and True not in mirrored[:count]:
+        return [*kept[:count], kept[mirrored.index(True)]]
+    return kept[:count]
+
+
+def distinct(matrices: list[Matrix]) -> list[Matrix]:
+    """Those that turn by another angle, or are of another handedness, than all before them."""
     kept: list[Matrix] = []
     for matrix in matrices:
-        between = [matrix[:2, :2] @ other[:2, :2].T for other in kept]
-        same = [np.linalg.det(b) > 0 and b[0, 0] > np.cos(np.deg2rad(2.5 * STEP)) for b in between]
-        if not any(same):
+        if not any(_alike(matrix, other) for other in kept):
             kept.append(matrix)
-    return kept[:count]
+    return kept
+
+
+def _alike(first: Matrix, second: Matrix) -> bool:
+    """Whether two transforms turn by about the same angle and are of one handedness."""
+    degrees, mirrored = turn_between(first, second)
+    return not mirrored and degrees < 2.5 * STEP
 
 
 def _spectra(field: Field, shape: tuple[int, ...]) -> NDArray[np.complex128]:

@@ -55,6 +55,17 @@ def turned(degrees: float, *, mirrored: bool = False) -> Matrix:
     return matrix
 
 
+def turn_between(first: Matrix, second: Matrix) -> tuple[float, bool]:
+    """Angle from one transform to another, 0 to 180 degrees, and whether that mirrors.
+
+    A mirror image has no angle of its own; that of mirroring x first is given.
+    """
+    between = second[:2, :2] @ np.linalg.inv(first[:2, :2])
+    mirrored = bool(np.linalg.det(between) < 0)
+    x = between[:, 0] * (-1 if mirrored else 1)
+    return float(np.rad2deg(np.abs(np.arctan2(x[1], x[0])))), mirrored
+
+
 def about(center: NDArray[np.floating], matrix: Matrix) -> Matrix:
     """The same matrix, with a point (x, y) as its origin."""
     return shifted(center) @ matrix @ shifted(-np.asarray(center))
