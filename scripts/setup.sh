@@ -12,7 +12,8 @@ PYTHON=${PYTHON:-python3}
 PIP_ARGS=${PIP_ARGS:-}
 window_packages=(
     xvfb xauth libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1
-    libxcb-image0 libxcb-render-util0 libxcb-xinerama0 libdbus-1-3
+    libxcb-image0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libdbus-1-3
+    libglib2.0-0 libfontconfig1 fonts-dejavu-core
 )
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -30,13 +31,15 @@ as_root() {
 
 may_install() { [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null; }
 
-# Prints those of the named Debian packages that are not installed.
+# Prints those of the named Debian packages that are not installed, under this name or another that
+# provides it (libglib2.0-0t64, for one).
 missing_packages() {
     local package
     local -A installed=()
-    while read -r package; do
-        installed[$package]=1
-    done < <(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p')
+    while read -r package _; do
+        [ -z "$package" ] || installed[$package]=1
+    done < <(dpkg-query -W -f '${db:Status-Status} ${Package}, ${Provides}\n' |
+        sed -n 's/^installed //p' | tr ',' '\n')
     for package in "$@"; do
         [ -n "${installed[$package]:-}" ] || printf '%s ' "$package"
     done
