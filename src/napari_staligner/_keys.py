@@ -80,6 +80,12 @@ VERDICTS: Final = "verdicts"
 slice (empty: all), ``domain`` (empty: all), ``level`` (``aligned``, ``partly``, ``not``), ``note``,
 ``who``, ``when`` (UTC, ISO 8601) and ``spots`` (how many it was about)."""
 
+# -- a table of SpatialData ---------------------------------------------------------------------
+ELEMENT: Final = "spots_element"
+"""In ``obs``, categorical: the element that holds the spot."""
+INSTANCE: Final = "spots_instance"
+"""In ``obs``, int: number of the spot in it."""
+
 # -- metadata of napari layers ----------------------------------------------------------------
 LAYER_ROLE: Final = "staligner_role"
 """``image``, ``spots``, ``solid`` (the spots in 3-D), ``graph``, ``attention``, ``proposal``,
@@ -93,5 +99,7 @@ LAYER_PATH: Final = "staligner_path"
 """File of that result."""
 LAYER_VIEW: Final = "staligner_view"
 """What was looked at when that file was saved, JSON."""
-LAYER_ADATA: Final = "adata"
-"""The slice's own AnnData (napari-spatialdata's name)."""
+LAYER_ADATA: Final = "staligner_adata"
+"""The slice's own AnnData."""
+LAYER_TABLE: Final = "adata"
+"""The slice as a table of SpatialData, which shares its arrays (napari-spatialdata's name)."""

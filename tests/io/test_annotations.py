@@ -266,5 +266,6 @@ def test_spatialdata_holds_shapes_and_table(annotations, result, tmp_path):
     assert set(store.coordinate_systems) == {"slice1", "slice2", "aligned"}
     table = store.tables["table"]
     assert table.obs[K.ANNOTATION if K.ANNOTATION in table.obs else K.DOMAIN].notna().any()
-    assert table.obs["region"].astype(str).iloc[0] == "slice1_spots"
+    assert table.obs["spots_element"].astype(str).iloc[0] == "slice1_spots"
+    assert table.obs["region"].tolist() == result.obs["region"].tolist()
     assert "slice1_image" in store.images

@@ -10,6 +10,7 @@ import pytest
 from fakes import FACTOR, fake_result, fake_slice
 from napari.components import ViewerModel
 from napari.layers import Layer
+from spatialdata.models import get_table_keys
 
 from napari_staligner import _keys as K
 from napari_staligner.io.layer_data import content_layers, slice_layers
@@ -76,13 +77,16 @@ def test_spots_nearly_touch_and_cannot_be_moved(shown):
 def test_slices_without_spatialdata_are_known_to_its_widgets(shown):
     name, adata = shown.slices[0]
     metadata = shown.layer(name).metadata
-    assert metadata["adata"] is adata
-    assert metadata["name"] == name
+    table = metadata["adata"]
+    assert table.X is adata.X
+    region, _, instance = get_table_keys(table)
+    assert metadata["name"] == region == name
     assert metadata["_n_indices"] == adata.n_obs
-    assert metadata["indices"] == adata.obs_names.to_list()
+    assert metadata["indices"] == table.obs[instance].to_list() == list(range(adata.n_obs))
+    assert adata.obs.columns.to_list() == ["region", "depth"]
     # Given a name of a table, the widgets would look for a SpatialData object.
     assert [metadata[k] for k in ("region_key", "instance_key", "table_names")] == [None] * 3
-    assert "region" not in adata.uns.get("spatialdata_attrs", {})
+    assert "spatialdata_attrs" not in adata.uns
 
 
 def test_a_slice_without_image_has_spots_only(viewer):

@@ -163,18 +163,42 @@ def _domain_rgba(result: AnnData) -> NDArray[np.float32]:
 
 
 def _spatialdata_keys(name: str, adata: AnnData) -> dict[str, Any]:
-    """Metadata by which the widgets of napari-spatialdata know a table.
+    """Metadata by which the widgets of napari-spatialdata list a table and colour by it.
 
-    They list and colour by what ``adata`` holds. The keys of a table that annotates an element
-    of a SpatialData object are ``None``: with a name in ``table_names`` they would look for the
-    object, and there is none.
+    The keys of a table that annotates an element of a SpatialData object are ``None``: with a name
+    in ``table_names`` they would look for the object, and there is none.
     """
     return {
+        K.LAYER_TABLE: _table(name, adata),
         "name": name,
         "region_key": None,
         "instance_key": None,
         "table_names": None,
         "_n_indices": adata.n_obs,
-        "indices": adata.obs_names.to_list(),
+        "indices": list(range(adata.n_obs)),
         "_columns_df": None,
     }
+
+
+def _table(name: str, adata: AnnData) -> AnnData:
+    """A slice as a table of SpatialData: each spot is an instance in the region of its slice.
+
+    What that needs in ``obs`` and ``uns`` stays out of the slice itself.
+    """
+    from anndata import AnnData
+    from pandas import Categorical
+
+    obs = adata.obs.copy(deep=False)
+    obs[K.ELEMENT] = Categorical([name] * adata.n_obs)
+    obs[K.INSTANCE] = np.arange(adata.n_obs)
+    # As they come from a file; scanpy keeps lists.
+    uns = {k: np.asarray(v) if k.endswith("_colors") else v for k, v in adata.uns.items()}
+    attributes = {"region": name, "region_key": K.ELEMENT, "instance_key": K.INSTANCE}
+    return AnnData(
+        adata.X,
+        obs=obs,
+        var=adata.var,
+        obsm=dict(adata.obsm),
+        layers=dict(adata.layers),
+        uns=uns | {"spatialdata_attrs": attributes},
+    )

@@ -66,10 +66,10 @@ def to_spatialdata(adata: AnnData, annotations: Annotations) -> SpatialData:
         elements |= _elements(adata, annotations, name, keys[name])
     table = adata.copy()
     spots = [f"{keys[name]}_spots" for name in names]
-    table.obs["region"] = adata.obs[K.SLICE].cat.rename_categories(spots)
-    table.obs["instance"] = _instances(adata)
+    table.obs[K.ELEMENT] = adata.obs[K.SLICE].cat.rename_categories(spots)
+    table.obs[K.INSTANCE] = _instances(adata)
     table.uns.pop(K.SPATIAL, None)  # the images are elements of their own
-    table = TableModel.parse(table, region=spots, region_key="region", instance_key="instance")
+    table = TableModel.parse(table, region=spots, region_key=K.ELEMENT, instance_key=K.INSTANCE)
     return SpatialData.init_from_elements({**elements, "table": table})
 
 
