@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from napari_staligner._errors import InputError
@@ -19,12 +19,15 @@ from napari_staligner.core.reduction import (
     principal_components,
     scores,
     slice_offsets,
+    scaled,
 )
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.tiles import Tile, split
 from napari_staligner.core.triplets import Matches, Triplets
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_staligner.core.training import Prepared
 
 TILE_SPOTS = 16_384
@@ -133,7 +136,7 @@ class Trainer:
     @property
     def variance(self) -> float:
         """Mean square of the input: the reconstruction loss of a model that says nothing."""
-        return self.input.square_sum() / self.n_values
+        return self.input.square_sum / self.n_values
 
     def step(self, epoch: int, triplets: Triplets | None) -> Loss:
         """Train for one epoch: with triplets, or on reconstruction alone."""
@@ -153,7 +156,7 @@ class Trainer:
         if triplets is not None:
             weight = self.settings.alpha
             outputs, embedding = self._first_pass()
-            triplet, pull = _pull(embedding, triplets, self.settings.margin)
+            triplet, pull = triplets.pull(embedding, self.settings.margin)
             pull *= 1 - weight
         total = torch.zeros((), device=self.device)
         for number, (tile, output) in enumerate(zip(self.tiles, outputs, strict=True)):
@@ -253,48 +256,41 @@ class Trainer:
         return self._kept[number]
 
 
-def _pull(embedding: Tensor, triplets: Triplets, margin: float) -> tuple[Tensor, Tensor]:
-    """Triplet loss, and its gradient in z."""
-    z = embedding.detach().requires_grad_()
-    loss = triplets.loss(z, margin)
-    (gradient,) = torch.autograd.grad(loss, z)
-    return loss.detach(), gradient
-
-
 class Input:
     """What the model sees of all spots; dense only a tile at a time.
 
     Log-normalised expression as it is, or, with ``settings.components``, its scores on the axes of
     largest variance, without what depth does to them: ``scores``, shape (N, components), scaled to
-    a mean square of 1.
+    a mean square of 1. ``square_sum`` is ‖X‖².
     """
 
     def __init__(self, data: Prepared, settings: Settings, device: torch.device) -> None:
         self.device = device
-        self._sizes = torch.tensor(data.sizes, device=device)
-        self._expression = data.expression
+        self._sizes = data.sizes
         self.scores: Tensor | None = None
-        if settings.components:
-            bounds = pairwise(np.cumsum([0, *data.sizes]))
-            blocks = (data.expression[a:b] for a, b in bounds)
-            found = scores(data.expression, *principal_components(blocks, settings.components))
-            if settings.depth and data.log_depth is not None:
-                slope = depth_slope(found, data.log_depth, data.connectivities)
-                found -= np.outer(data.log_depth - data.log_depth.mean(), slope).astype(np.float32)
-            scale = float(np.sqrt(np.square(found, dtype=np.float64).mean())) or 1.0
-            self.scores = torch.from_numpy(found / np.float32(scale)).to(device)
+        self._expression: sparse.csr_matrix | None = None
+        if not settings.components:
+            self._expression = data.expression.stacked()
+            self.square_sum = _squares(self._expression.data)
+            return
+        found = scores(
+            data.expression,
+            sum(data.sizes),
+            *principal_components(data.expression, settings.components),
+        )
+        depth = data.log_depth if settings.depth else None
+        slope = np.zeros(found.shape[1], dtype=np.float32)
+        if depth is not None:
+            slope = depth_slope(found, depth, data.connectivities)
+        self.scores = torch.from_numpy(scaled(found, depth, slope)).to(device)
+        self.square_sum = _squares(found)
 
     @property
     def width(self) -> int:
         """Columns of the input."""
         whole = self._expression if self.scores is None else self.scores
+        assert whole is not None
         return int(whole.shape[1])
-
-    def square_sum(self) -> float:
-        """‖X‖²."""
-        if self.scores is not None:
-            return float(self.scores.double().square().sum())
-        return float(np.square(self._expression.data, dtype=np.float64).sum())
 
     def move(self, offsets: Tensor) -> float:
         """Take an offset, a row for each slice, out of the scores.
@@ -302,12 +298,22 @@ class Input:
         Returns the largest, as a part of the root mean square length of a spot's scores.
         """
         assert self.scores is not None
-        self.scores -= offsets.repeat_interleave(self._sizes, 0)
+        for rows, offset in zip(self.scores.split(list(self._sizes)), offsets, strict=True):
+            rows -= offset
+        self.square_sum = _squares(self.scores.cpu().numpy())
         return float(offsets.norm(dim=1).max().item() / self.width**0.5)
 
     def rows(self, tile: Tile) -> Tensor:
         """Rows of a tile's nodes, shape (nodes, width)."""
         if self.scores is not None:
             return self.scores.index_select(0, tile.nodes)
+        assert self._expression is not None
         rows = self._expression[tile.nodes.cpu().numpy()]
         return torch.from_numpy(rows.toarray()).to(self.device)
+
+
+def _squares(values: NDArray[np.float32]) -> float:
+    """Sum of squares, by pieces, since the sum itself is taken with more digits."""
+    flat = values.reshape(-1)
+    pieces = np.split(flat, range(1 << 20, flat.size, 1 << 20))
+    return float(sum(np.square(piece, dtype=np.float64).sum() for piece in pieces))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from napari_staligner.core.settings import Positives
 BLOCK_ELEMENTS = 1 << 19
 """Distances that are looked at at once: so many stay in the processor's cache."""
 STRIDE = 8
+AT_ONCE = 1 << 19
+"""Triplets that are differentiated at once."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Matches:
     second: Tensor
     distance: Tensor
 
+    @classmethod
+    def joined(cls, parts: Sequence[Matches]) -> Matches:
+        """Put matches behind each other."""
+        return cls(*(torch.cat(values) for values in zip(*map(_parts, parts), strict=True)))
+
 
 @dataclass(frozen=True)
 class Triplets:
@@ -48,6 +55,20 @@ class Triplets:
             embedding.index_select(0, rows) for rows in (self.anchor, self.positive, self.negative)
         )
         return F.triplet_margin_loss(anchor, positive, negative, margin=margin)
+
+    def pull(self, embedding: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+        """The loss and its gradient in z, from pieces, so that memory does not grow with them."""
+        total, gradient = embedding.new_zeros(()), torch.zeros_like(embedding)
+        for part in zip(*(rows.split(AT_ONCE) for rows in _parts(self)), strict=True):
+            z = embedding.detach().requires_grad_()
+            loss = Triplets(*part).loss(z, margin) * (len(part[0]) / len(self.anchor))
+            gradient += torch.autograd.grad(loss, z)[0]
+            total += loss.detach()
+        return total, gradient
+
+
+def _parts(held: Matches | Triplets) -> list[Tensor]:
+    return [getattr(held, each.name) for each in fields(held)]
 
 
 def nearest(query: Tensor, reference: Tensor, k: int) -> Tensor:
