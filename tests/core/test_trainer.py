@@ -9,6 +9,7 @@ import torch
 from scipy import sparse
 from tiny import QUICK, tiny_slice
 
+from napari_staligner.core.expression import Expression
 from napari_staligner.core.graph import graph_steps
 from napari_staligner.core.integrate import prepare_steps
 from napari_staligner.core.progress import finish
@@ -27,12 +28,14 @@ KINDS = {"gram": WIDE, "plain": PLAIN, "components": replace(QUICK, components=1
 @pytest.fixture(scope="module")
 def data() -> Prepared:
     slices = [("A", tiny_slice(side=12, seed=1)), ("B", tiny_slice(side=10, seed=2))]
-    ready, _, expression = finish(prepare_steps(slices, QUICK))
+    ready, _, expression, _ = finish(prepare_steps(slices, QUICK))
     places = [(name, adata.obsm["spatial"]) for name, adata in ready]
     graphs = finish(graph_steps(places, QUICK))
     connectivities = sparse.block_diag([g.connectivities for g in graphs.values()], format="csr")
     coordinates = np.concatenate([points for _, points in places])
-    return Prepared(("A", "B"), (144, 100), expression, connectivities, coordinates)
+    # Made once, as they are the same each time.
+    held = Expression.held(list(expression))
+    return Prepared(("A", "B"), (144, 100), held, connectivities, coordinates)
 
 
 def some_triplets() -> Triplets:
@@ -98,9 +101,9 @@ def test_bfloat16_embeds_the_same_to_a_percent(data):
 
 
 def test_offsets_are_taken_out_of_the_input(data):
-    shifted = data.expression.toarray()
-    shifted[144:, :10] += 2.0
-    moved = replace(data, expression=sparse.csr_matrix(shifted))
+    here, there = (block.toarray() for block in data.expression)
+    there[:, :10] += 2.0
+    moved = replace(data, expression=Expression.held(list(map(sparse.csr_matrix, (here, there)))))
     with_offsets = Trainer(moved, replace(QUICK, components=12, offsets=True))
     without = Trainer(moved, replace(QUICK, components=12, offsets=False))
     gaps = []
