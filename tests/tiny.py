@@ -10,7 +10,16 @@ from scipy import sparse
 from napari_staligner.core.settings import Settings
 
 QUICK = Settings(
-    pretrain_epochs=4, epochs=4, refresh=2, hidden=16, latent=6, mnn_k=10, seed=0, domains=2
+    pretrain_epochs=4,
+    epochs=4,
+    refresh=2,
+    hidden=16,
+    latent=6,
+    mnn_k=10,
+    seed=0,
+    domains=2,
+    # The same on every processor.
+    precision="float32",
 )
 
 

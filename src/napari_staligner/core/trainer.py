@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -108,12 +109,13 @@ class Trainer:
         self.sizes = data.sizes
         self.device = find_device(settings.device)
         self.input = Input(data, settings, self.device)
+        self.precision = find_precision(settings.precision, self.device)
         self.model = STAligner(
             self.input.width,
             settings.hidden,
             settings.latent,
             seed=settings.seed,
-            precision=find_precision(settings.precision, self.device),
+            precision=self.precision,
         ).to(self.device)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -172,22 +174,14 @@ class Trainer:
         return total, triplet
 
     def embed(self) -> Embedded:
-        """Embed all spots."""
-        z = self._empty()
-        edges = []
-        with torch.no_grad():
-            for number, tile in enumerate(self.tiles):
-                embedding, attention, _ = self.model.encode(self._input(number), tile.graph)
-                z[tile.own] = embedding[: tile.n_own]
-                end = int(tile.graph.pointers[tile.n_own])
-                receivers, senders = tile.graph.receivers[:end], tile.graph.senders[:end]
-                edges.append((tile.nodes[receivers], tile.nodes[senders], attention[:end]))
-        return Embedded(z, *(torch.cat(part) for part in zip(*edges, strict=True)))
+        """Embed all spots, in float32 whatever the precision of the training."""
+        with self._exactly():
+            return self._embed()
 
     def residuals(self) -> list[float]:
-        """Mean squared error of the reconstruction of each slice."""
+        """Mean squared error of the reconstruction of each slice, in float32."""
         sums = torch.zeros(len(self.sizes), dtype=torch.float64, device=self.device)
-        with torch.no_grad():
+        with torch.no_grad(), self._exactly():
             for number, tile in enumerate(self.tiles):
                 x = self._input(number)
                 output = self.model(x, tile.graph)
@@ -227,13 +221,34 @@ class Trainer:
     def _first_pass(self) -> tuple[Sequence[Output | None], Tensor]:
         """Embed all spots; where outputs are kept, returns them with what their gradients need."""
         if not self.keeps:
-            return [None] * len(self.tiles), self.embed().embedding
+            return [None] * len(self.tiles), self._embed().embedding
         z = self._empty()
         outputs = []
         for number, tile in enumerate(self.tiles):
             outputs.append(self.model(self._input(number), tile.graph))
             z[tile.own] = outputs[-1].embedding[: tile.n_own].detach()
         return outputs, z
+
+    def _embed(self) -> Embedded:
+        z = self._empty()
+        edges = []
+        with torch.no_grad():
+            for number, tile in enumerate(self.tiles):
+                embedding, attention, _ = self.model.encode(self._input(number), tile.graph)
+                z[tile.own] = embedding[: tile.n_own]
+                end = int(tile.graph.pointers[tile.n_own])
+                receivers, senders = tile.graph.receivers[:end], tile.graph.senders[:end]
+                edges.append((tile.nodes[receivers], tile.nodes[senders], attention[:end]))
+        return Embedded(z, *(torch.cat(part) for part in zip(*edges, strict=True)))
+
+    @contextmanager
+    def _exactly(self) -> Iterator[None]:
+        """What is searched in and what comes out is not rounded to the precision of a step."""
+        self.model.precision = torch.float32
+        try:
+            yield
+        finally:
+            self.model.precision = self.precision
 
     def _empty(self) -> Tensor:
         return torch.empty(sum(self.sizes), self.settings.latent, device=self.device)
@@ -244,16 +259,21 @@ class Trainer:
             return torch.zeros(())
         if number not in self._norms:
             own = self._input(number)[: self.tiles[number].n_own]
-            self._norms[number] = own.square().sum(dtype=torch.float64).float()
+            self._norms[number] = own.double().square().sum().float()
         return self._norms[number]
 
     def _input(self, number: int) -> Tensor:
         """Input of a tile, kept from one pass to the next where that fits."""
-        if not self.keeps:
-            return self.input.rows(self.tiles[number])
+        if not self.keeps or self.model.precision != self.precision:
+            return self._rows(self.tiles[number])
         if not self._kept:
-            self._kept = [self.input.rows(tile) for tile in self.tiles]
+            self._kept = [self._rows(tile) for tile in self.tiles]
         return self._kept[number]
+
+    def _rows(self, tile: Tile) -> Tensor:
+        """Input of a tile; a wide one takes part in nothing but products."""
+        rows = self.input.rows(tile)
+        return rows if self.model.narrow else rows.to(self.model.precision)
 
 
 class Input:
