@@ -9,7 +9,6 @@ from scipy import sparse
 
 from napari_staligner.core.settings import Settings
 
-# float32, so that what tests compare is the same on every processor.
 QUICK = Settings(
     pretrain_epochs=4,
     epochs=4,
@@ -19,6 +18,7 @@ QUICK = Settings(
     mnn_k=10,
     seed=0,
     domains=2,
+    # The same on every processor.
     precision="float32",
 )
 

@@ -213,7 +213,7 @@ def _integrate(
     from napari_staligner.io.h5ad import check_target, read_slices, write_result
 
     check_target(output)
-    slices = read_slices(paths, slice_key=slice_key)
+    slices = read_slices(paths, slice_key=slice_key, backed=True)
     names = [name for name, _ in slices]
     if chain:
         settings = replace(settings, pairs=tuple(pairwise(names)))

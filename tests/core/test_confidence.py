@@ -105,11 +105,11 @@ def test_a_layer_removed_from_three_slices_scores_low(shared_data, layer, reache
         *((name, a[(a.obs["layer"] != layer).to_numpy()].copy()) for name, a in others),
     ]
     settings = Settings(n_top_genes=2000)
-    ready, _, expression = finish(prepare_steps(slices, settings))
+    ready, _, expression, _ = finish(prepare_steps(slices, settings))
     graphs = finish(graph_steps([(name, a.obsm["spatial"]) for name, a in ready], settings))
     graph = sparse.block_diag([g.connectivities for g in graphs.values()]).tocsr()
     near = graph + sparse.identity(graph.shape[0])
-    z = sparse.diags(1 / np.asarray(near.sum(axis=1)).ravel()) @ near @ expression
+    z = sparse.diags(1 / np.asarray(near.sum(axis=1)).ravel()) @ near @ expression.stacked()
     z = principal_components(sparse.csr_matrix(z))[:, :20]
     sizes = [a.n_obs for _, a in ready]
     known = np.concatenate([a.obs["layer"].astype(str).to_numpy() for _, a in ready])

@@ -3,25 +3,19 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from scipy import sparse
 from tiny import QUICK, tiny_pair
 
 from napari_staligner import integrate
 from napari_staligner._errors import InputError
 from napari_staligner.core import estimate as module
-from napari_staligner.core.estimate import estimate
+from napari_staligner.core.estimate import Extent, estimate
 from napari_staligner.core.settings import SETTINGS
-from napari_staligner.core.training import Prepared
 
 
-def data_of(n: int, genes: int = 1000) -> Prepared:
-    rng = np.random.default_rng(0)
-    some = sparse.random(200, genes, 0.1, "csr", np.float32, random_state=rng)
-    expression = sparse.csr_matrix(sparse.vstack([some] * (n // 200)))
-    ring = sparse.diags([np.ones(n - 1), np.ones(n - 1)], [-1, 1], format="csr")
-    return Prepared(("A", "B"), (n // 2, n // 2), expression, ring)
+def extent_of(n: int, genes: int = 1000, slices: int = 2) -> Extent:
+    names = tuple(f"slice {number}" for number in range(slices))
+    return Extent(names, (n // slices,) * slices, genes, n * genes // 10)
 
 
 @pytest.fixture
@@ -31,14 +25,14 @@ def fixed_speed(monkeypatch):
 
 @pytest.mark.usefixtures("fixed_speed")
 def test_ours_is_told_to_take_far_less_than_the_papers():
-    ours, theirs = (estimate(data_of(10_000), SETTINGS[name]) for name in ("default", "published"))
+    ours, theirs = (estimate(extent_of(10_000), SETTINGS[name]) for name in ("default", "published"))
     assert ours.seconds < theirs.seconds / 8
     assert 20 < theirs.seconds < 2000
 
 
 @pytest.mark.usefixtures("fixed_speed")
 def test_memory_stops_growing_with_the_activations():
-    small, large = (estimate(data_of(n), SETTINGS["default"]) for n in (20_000, 400_000))
+    small, large = (estimate(extent_of(n), SETTINGS["default"]) for n in (20_000, 400_000))
     assert large.memory < 10 * small.memory
     assert large.memory < 3 * module.GIB
 
@@ -57,5 +51,5 @@ def test_what_it_takes_is_said_before_training_and_not_kept():
 def test_what_cannot_fit_is_refused_at_once(monkeypatch):
     free = SimpleNamespace(available=1000)
     monkeypatch.setattr(module.psutil, "virtual_memory", lambda: free)
-    with pytest.raises(InputError, match=r"GB are free: take fewer variable genes"):
+    with pytest.raises(InputError, match=r"GB are free: take fewer or smaller slices"):
         integrate(tiny_pair(), settings=replace(QUICK, epochs=1))

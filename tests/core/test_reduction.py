@@ -27,7 +27,7 @@ def some_expression(n: int = 300, g: int = 60) -> sparse.csr_matrix:
 def test_components_are_those_of_pca(n_components):
     expression = some_expression()
     blocks = (expression[:100], expression[100:])
-    found = scores(expression, *principal_components(blocks, n_components))
+    found = scores(blocks, 300, *principal_components(blocks, n_components))
     theirs = PCA(n_components, svd_solver="full").fit_transform(expression.toarray())
     signs = np.sign((found * theirs).sum(axis=0))
     np.testing.assert_allclose(found * signs, theirs, atol=2e-3)

@@ -26,7 +26,7 @@ def test_nearest_does_not_depend_on_the_blocks(monkeypatch):
     query, reference = points(50, 0), points(33, 1)
     whole = nearest(query, reference, 7)
     monkeypatch.setattr("napari_staligner.core.triplets.BLOCK_ELEMENTS", 100)
-    assert torch.equal(whole, nearest(query, reference, 7))
+    assert torch.equal(whole.sort().values, nearest(query, reference, 7).sort().values)
 
 
 @pytest.mark.parametrize("every", [1, 8, 7])
@@ -35,16 +35,26 @@ def test_nearest_among_many_is_exact_however_they_are_ordered(every):
     query, reference = points(40, 0), points(3000, 1)
     reference[::every] *= 0.1
     exact = torch.cdist(query.double(), reference.double()).argsort(dim=1)[:, :20]
-    assert torch.equal(nearest(query, reference, 20), exact)
+    assert torch.equal(nearest(query, reference, 20).sort().values, exact.sort().values)
     reference[::every] *= 1000
     exact = torch.cdist(query.double(), reference.double()).argsort(dim=1)[:, :20]
-    assert torch.equal(nearest(query, reference, 20), exact)
+    assert torch.equal(nearest(query, reference, 20).sort().values, exact.sort().values)
 
 
 def test_nearest_is_exact_far_from_the_origin():
     query, reference = points(30, 0) * 0.01 + 100, points(40, 1) * 0.01 + 100
     exact = torch.cdist(query.double(), reference.double()).argsort(dim=1)[:, :3]
-    assert torch.equal(nearest(query, reference, 3), exact)
+    assert torch.equal(nearest(query, reference, 3).sort().values, exact.sort().values)
+
+
+def test_nearest_are_as_many_where_distances_are_tied():
+    query, reference = points(40, 0), points(3000, 1).round()
+    distance = torch.cdist(query.double(), reference.double())
+    found = nearest(query, reference, 20)
+    assert all(len(row.unique()) == 20 for row in found)
+    torch.testing.assert_close(
+        distance.gather(1, found).sort().values, distance.sort().values[:, :20]
+    )
 
 
 MATCHES = [

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import torch
+from scipy import sparse
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.matching import pairs_compared, pairs_of
+from napari_staligner.core.expression import HOLD_BYTES
+from napari_staligner.core.graph import WANTED_NEIGHBORS
+from napari_staligner.core.matching import FEWEST_NEAREST, pairs_compared, pairs_of
+from napari_staligner.core.on_disk import on_disk
 from napari_staligner.core.settings import Settings
+from napari_staligner.core.slices import FEWEST_GENES
 from napari_staligner.core.trainer import KEEP_BYTES, OFFSET_ROUNDS, TILE_SPOTS, find_device
 from napari_staligner.core.triplets import BLOCK_ELEMENTS
 
 if TYPE_CHECKING:
-    from napari_staligner.core.training import Prepared
+    from anndata import AnnData
 
 GIB = 1 << 30
+RUNTIME_BYTES = 300 << 20
+"""What libraries take that are loaded on the way."""
+EDGE_BYTES = 120
+"""Of the graph, in the forms that it takes for training and in the result, for each edge."""
+MATCHED, MATCH_BYTES = 0.3, 40
+"""Part of the nearest neighbours looked at that are mutual, and what one takes at the end."""
+DISK_BYTES = 100e6
+"""Bytes of a compressed file read or written in a second."""
 # Of the speed of one large product, an epoch reaches about half: the rest is passes over memory.
 EFFICIENCY = 0.5
 # Finding the k nearest costs about so many operations for each pair of spots compared.
@@ -26,51 +41,117 @@ OPERATIONS_A_PAIR = 400
 
 
 @dataclass(frozen=True)
+class Extent:
+    """How much there is to work on.
+
+    Parameters
+    ----------
+    names, sizes
+        Names of the slices and their spots.
+    n_genes, stored
+        Shared variable genes, and stored values of their expression.
+    joined
+        Bytes of the matrices that are in memory and are joined in the result.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    n_genes: int = FEWEST_GENES
+    stored: int = 0
+    joined: int = 0
+
+    @classmethod
+    def of(cls, slices: Sequence[tuple[str, AnnData]]) -> Extent:
+        """Take what is known of slices before any is looked at: the least of genes."""
+        matrices = (m for _, adata in slices for m in (adata.X, *adata.layers.values()))
+        names, sizes = zip(*((name, adata.n_obs) for name, adata in slices), strict=True)
+        return cls(names, sizes, joined=sum(map(_bytes, matrices)))
+
+
+def _bytes(matrix: Any) -> int:
+    if matrix is None or on_disk(matrix):
+        return 0
+    if sparse.issparse(matrix):
+        return int(matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes)
+    return int(np.asarray(matrix).nbytes)
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """What a run will take at most: ``seconds``, and ``memory`` in bytes beyond what is in use."""
+    """What a run will take at most: ``seconds``, and ``memory`` in bytes beyond what is in use.
+
+    ``streams`` tells whether it goes through the spots piece by piece, since all at once would
+    take more.
+    """
 
     seconds: float
     memory: float
+    streams: bool = False
 
     def __str__(self) -> str:
         minutes = self.seconds / 60
         spoken = f"{minutes:.0f} min" if minutes >= 1.5 else f"{max(self.seconds, 1):.0f} s"
-        return f"This takes up to about {spoken} and {self.memory / GIB:.1f} GB of memory."
+        takes = f"This takes up to about {spoken} and {self.memory / GIB:.1f} GB of memory"
+        return f"{takes}, a piece of the slices at a time." if self.streams else f"{takes}."
 
 
-def estimate(data: Prepared, settings: Settings) -> Estimate:
-    """Estimate time and memory of training from counted operations and this machine's speed.
+def estimate(extent: Extent, settings: Settings) -> Estimate:
+    """Estimate time and memory of a run from counted operations and this machine's speed.
 
     Parameters
     ----------
-    data
-        The slices.
+    extent
+        Of the slices.
     settings
         Of the run; training that settles early takes less.
     """
-    n, width, h, d = sum(data.sizes), data.expression.shape[1], settings.hidden, settings.latent
+    n, width = sum(extent.sizes), extent.n_genes
     if settings.components:
         width = min(width, settings.components)
+    device = find_device(settings.device)
+    operations = _training(extent, settings, width) / EFFICIENCY + _searches(extent, settings)
+    # The covariance of the genes, once, and ten passes over what is stored, to read and write it.
+    once = 2.0 * n * extent.n_genes**2 if settings.components else 0.0
+    seconds = (operations + once) / _speed(device) + 10 * 8 * extent.stored / DISK_BYTES
+    keeps = 4 * n * (width + 4 * settings.hidden) <= KEEP_BYTES
+    spools = not settings.components and 8 * extent.stored > HOLD_BYTES
+    return Estimate(seconds, _memory(extent, settings, width, keeps, spools), not keeps or spools)
+
+
+def _training(extent: Extent, settings: Settings, width: int) -> float:
+    """Operations of all epochs."""
+    n, h, d = sum(extent.sizes), settings.hidden, settings.latent
     # Forward and both gradients of every product; a wide input needs no gradient of its own.
-    narrow = width <= h
-    epoch = n * h * (12 * (width + d) if narrow else 4 * width + 6 * h + 12 * d)
-    epochs = settings.pretrain_epochs + settings.epochs
-    drawn = [min(size, settings.search_spots or size) for size in data.sizes]
-    pairs = pairs_of(data.names, settings)
+    epoch = n * h * (12 * (width + d) if width <= h else 4 * width + 6 * h + 12 * d)
+    return float(epoch * (settings.pretrain_epochs + settings.epochs))
+
+
+def _searches(extent: Extent, settings: Settings) -> float:
+    """Operations of all searches for matches."""
+    pairs = pairs_of(extent.names, settings)
+    drawn = [min(size, settings.search_spots or size) for size in extent.sizes]
     compared = sum(2 * drawn[i] * drawn[j] for i, j in pairs)
-    compared = compared * pairs_compared(data.names, settings) // max(len(pairs), 1)
+    compared = compared * pairs_compared(extent.names, settings) // max(len(pairs), 1)
     moves = settings.offsets and settings.components > 0
     searches = 1 + -(-settings.epochs // settings.refresh) + (2 * OFFSET_ROUNDS if moves else 0)
-    operations = epoch * epochs / EFFICIENCY + compared * searches * OPERATIONS_A_PAIR
-    seconds = operations / _speed(find_device(settings.device))
+    return float(compared * searches * OPERATIONS_A_PAIR)
 
-    activations = 4 * n * (width + 4 * h)
-    if activations > KEEP_BYTES:
-        activations = 4 * min(n, TILE_SPOTS) * (width + 6 * h)
-    stored = 8 * data.expression.nnz + 4 * n * (width if settings.components else 0)
-    result = 12 * data.connectivities.nnz * 4 + 8 * data.expression.nnz
-    matching = 12 * BLOCK_ELEMENTS + 40 * n * settings.mnn_k
-    return Estimate(seconds, float(2 * activations + stored + result + matching))
+
+def _memory(extent: Extent, settings: Settings, width: int, keeps: bool, spools: bool) -> float:
+    n, largest = sum(extent.sizes), max(extent.sizes)
+    rows = n if keeps else min(largest, TILE_SPOTS)
+    activations = 4 * rows * (width + (4 if keeps else 6) * settings.hidden)
+    scores = 4 * n * width if settings.components else 0
+    stored = 0 if settings.components or spools else 8 * extent.stored
+    # One slice as it is read, normalised and cut to the genes.
+    reading = 40 * extent.stored * largest // n
+    edges = n * ((settings.n_neighbors or WANTED_NEIGHBORS) + 1)
+    partners = 2 * pairs_compared(extent.names, settings) / len(extent.names)
+    share = min(1.0, (settings.search_spots or largest) / largest)
+    matches = n * partners * max(FEWEST_NEAREST, settings.mnn_k * share) * MATCHED
+    found = EDGE_BYTES * edges + MATCH_BYTES * matches + 40 * n * settings.latent
+    held = scores + stored + extent.joined + found
+    return float(max(2 * activations, reading) + held + 12 * BLOCK_ELEMENTS + RUNTIME_BYTES)
 
 
 def check_memory(need: Estimate) -> None:
@@ -85,7 +166,7 @@ def check_memory(need: Estimate) -> None:
     if need.memory > free:
         raise InputError(
             f"This needs about {need.memory / GIB:.1f} GB of memory and {free / GIB:.1f} GB are "
-            "free: take fewer variable genes (n_top_genes), fewer slices, or another machine."
+            "free: take fewer or smaller slices, or another machine."
         )
 
 

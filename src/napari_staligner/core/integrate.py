@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,20 +13,24 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.expression import Expression
+from napari_staligner.core.on_disk import alike, unbacked
 from napari_staligner.core.progress import Progress, Steps, T, finish
 from napari_staligner.core.provenance import record_provenance
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.slices import (
     check_slice,
     log_depth,
-    normalize,
     shared_genes,
+    stored_by_gene,
     variable_genes,
+    with_counts,
     with_unique_names,
 )
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from napari_staligner.core.graph import SpatialGraph
     from napari_staligner.core.registration import Registered
@@ -49,7 +53,8 @@ def integrate(
     ----------
     slices
         Slices, each with counts in ``X`` (or in a layer) and ``obsm["spatial"]``; a list, or names
-        and slices. They are not changed.
+        and slices. They are not changed. What is on disk, as ``read_slices(..., backed=True)``
+        and ``anndata.read_h5ad(..., backed="r")`` leave it, is read a slice at a time.
     settings
         Settings to start from, or their name: ``"default"`` (ours) or ``"published"`` (the paper's
         method and schedule).
@@ -63,8 +68,9 @@ def integrate(
 
     Returns
     -------
-    All spots of all slices, all genes. ``X``, ``layers`` and ``var`` hold what the slices hold;
-    added are ``obs["slice"]``, ``obs["domain"]``, ``obs["alignment_confidence"]``,
+    All spots of all slices, all genes. ``X``, ``layers`` and ``var`` hold what the slices hold,
+    on disk where it is on disk (as dask arrays; :func:`~napari_staligner.write_result` copies them
+    piece by piece); added are ``obs["slice"]``, ``obs["domain"]``, ``obs["alignment_confidence"]``,
     ``obs["registration_residual"]``, ``obsm["STAligner"]``, ``obsm["spatial_aligned"]``,
     ``obsm["registration_shift"]``, ``obsp["spatial_connectivities"]``,
     ``obsp["spatial_distances"]``, ``obsp["attention"]``, ``obsp["mutual_neighbors"]``,
@@ -94,13 +100,12 @@ def integrate(
 def _named(
     slices: Sequence[AnnData] | Mapping[str, AnnData] | Iterable[tuple[str, AnnData]],
 ) -> list[tuple[str, AnnData]]:
-    if isinstance(slices, Mapping):
-        return list(slices.items())
-    listed = list(slices)
-    return [
+    listed = list(slices.items() if isinstance(slices, Mapping) else slices)
+    named = [
         item if isinstance(item, tuple) else (f"slice {number}", item)
         for number, item in enumerate(listed, 1)
     ]
+    return [(name, unbacked(adata)) for name, adata in named]
 
 
 @dataclass
@@ -138,7 +143,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     """
     from napari_staligner.core.confidence import confidence_steps
     from napari_staligner.core.domains import domain_steps, record_domains
-    from napari_staligner.core.estimate import check_memory, estimate
+    from napari_staligner.core.estimate import Extent, check_memory, estimate
     from napari_staligner.core.graph import graph_steps
     from napari_staligner.core.registration import RegistrationJob, register_steps
     from napari_staligner.core.training import Prepared, train
@@ -146,7 +151,12 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     epochs = settings.pretrain_epochs + settings.epochs
     part = max(len(slices), epochs // 40)
     ledger = _Ledger(total=epochs + 5 * part, done=0, notes=[])
-    slices, genes, expression = yield from ledger.follow(prepare_steps(slices, settings), part)
+    check_slices(slices, settings)
+    extent = Extent.of(slices)
+    # What cannot fit at all is said before anything is read.
+    check_memory(estimate(extent, settings))
+    ready = yield from ledger.follow(prepare_steps(slices, settings), part)
+    slices, genes, expression, depth = ready
     names = tuple(name for name, _ in slices)
     places = {name: np.asarray(adata.obsm[K.SPATIAL])[:, :2] for name, adata in slices}
     graphs = yield from ledger.follow(graph_steps(list(places.items()), settings), part)
@@ -157,9 +167,10 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         expression,
         connectivities,
         np.concatenate(list(places.values())).astype(np.float64),
-        log_depth(slices, settings.counts_layer),
+        depth,
     )
-    need = estimate(data, settings)
+    extent = replace(extent, n_genes=expression.n_genes, stored=expression.stored)
+    need = estimate(extent, settings)
     check_memory(need)
     # Said, but not kept with the result: it tells of this machine at this moment.
     yield Progress("estimate", ledger.done, ledger.total, outlook=str(need))
@@ -187,20 +198,26 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     return adata
 
 
-def prepare_steps(
-    slices: Sequence[tuple[str, AnnData]], settings: Settings
-) -> Steps[tuple[list[tuple[str, AnnData]], list[str], sparse.csr_matrix]]:
-    """Check the slices and bring them to their shared variable genes.
+class Ready(NamedTuple):
+    """Slices that were checked, with what is trained on.
 
-    Returns
-    -------
-    The slices with unique names, the genes, and log-normalised expression of all slices' spots,
-    shape (spots, genes), CSR float32.
+    ``slices`` have unique names; ``genes`` are those they share; ``log_depth``, shape (spots,), is
+    ``None`` where the values of a slice are not counts.
+    """
+
+    slices: list[tuple[str, AnnData]]
+    genes: list[str]
+    expression: Expression
+    log_depth: NDArray[np.float64] | None
+
+
+def check_slices(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> None:
+    """Check what can be told without looking into the slices.
 
     Raises
     ------
     InputError
-        A slice cannot be used.
+        There is none, two have one name, or the settings name one that is not there.
     """
     from napari_staligner.core.matching import pairs_of
 
@@ -211,27 +228,38 @@ def prepare_steps(
     if doubled is not None:
         raise InputError(f"Two slices are named {doubled!r}: give each a name of its own.")
     pairs_of(names, settings)
-    ready, genes, notes = [], [], [ONE_SLICE] if len(slices) == 1 else []
+
+
+def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> Steps[Ready]:
+    """Check the slices and find their shared variable genes, one slice after the other.
+
+    Raises
+    ------
+    InputError
+        A slice cannot be used.
+    """
+    names = [name for name, _ in slices]
+    ready, genes, depths, notes = [], [], [], [ONE_SLICE] if len(slices) == 1 else []
+    stored, layer = [], settings.counts_layer
     for done, (name, adata) in enumerate(slices):
-        yield Progress(f"check {name}", done, 2 * len(slices))
-        notes += check_slice(name, adata, settings.counts_layer)
-        adata, renamed = with_unique_names(name, adata)
-        ready.append((name, adata))
+        yield Progress(f"check {name}", 2 * done, 2 * len(slices))
+        held = with_counts(adata, layer)
+        notes += check_slice(name, held, layer)
+        (held, renamed), (adata, _) = (with_unique_names(name, a) for a in (held, adata))
         notes += renamed
-    for done, (name, adata) in enumerate(ready, len(slices)):
-        yield Progress(f"variable genes of {name}", done, 2 * len(slices))
-        genes.append(variable_genes(name, adata, settings.counts_layer, settings.n_top_genes))
+        yield Progress(f"variable genes of {name}", 2 * done + 1, 2 * len(slices))
+        genes.append(variable_genes(name, held, layer, settings.n_top_genes))
+        depths.append(log_depth(name, held, layer))
+        stored.append(pd.Series(stored_by_gene(name, held, layer), held.var_names))
+        ready.append((name, adata))
     shared, warning = shared_genes(names, genes)
     for note in [*notes, *([warning] if warning else [])]:
         yield Progress("checked", 2 * len(slices), 2 * len(slices), note=note)
-    blocks = [
-        normalize(name, adata, settings.counts_layer)[:, adata.var_names.get_indexer(shared)]
-        for name, adata in ready
-    ]
-    expression = sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
-    # Sums are taken in this order, which must not hang on the order of genes in a slice's file.
-    expression.sort_indices()
-    return ready, shared, expression
+    n_stored = int(sum(of_slice[shared].sum() for of_slice in stored))
+    expression = Expression.of_slices(ready, shared, layer, n_stored)
+    known = [depth for depth in depths if depth is not None]
+    all_known = len(known) == len(ready)
+    return Ready(ready, shared, expression, np.concatenate(known) if all_known else None)
 
 
 def concatenate(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> AnnData:
@@ -252,9 +280,8 @@ def concatenate(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]
     import anndata as ad
 
     names = [name for name, _ in slices]
-    slim = [_slim(adata) for _, adata in slices]
     joined = ad.concat(
-        slim,
+        _slim([adata for _, adata in slices]),
         join="outer",
         label=K.SLICE,
         keys=names,
@@ -281,18 +308,25 @@ def concatenate(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]
     return joined
 
 
-def _slim(adata: AnnData) -> AnnData:
-    """The parts of a slice that are joined: X, layers, obs, coordinates, colours."""
+def _slim(slices: Sequence[AnnData]) -> list[AnnData]:
+    """The parts of slices that are joined: X, layers, obs, coordinates, colours."""
     from anndata import AnnData
 
-    return AnnData(
-        adata.X,
-        obs=adata.obs,
-        var=pd.DataFrame(index=adata.var_names),
-        obsm={K.SPATIAL: np.asarray(adata.obsm[K.SPATIAL])[:, :2]},
-        layers=dict(adata.layers),
-        uns={key: value for key, value in adata.uns.items() if key.endswith("_colors")},
-    )
+    keys = list(dict.fromkeys(key for adata in slices for key in adata.layers))
+    shapes = [adata.shape for adata in slices]
+    expression = alike([adata.X for adata in slices], shapes)
+    layers = {key: alike([a.layers.get(key) for a in slices], shapes) for key in keys}
+    return [
+        AnnData(
+            expression[number],
+            obs=adata.obs,
+            var=pd.DataFrame(index=adata.var_names),
+            obsm={K.SPATIAL: np.asarray(adata.obsm[K.SPATIAL])[:, :2]},
+            layers={key: of[number] for key, of in layers.items() if of[number] is not None},
+            uns={key: value for key, value in adata.uns.items() if key.endswith("_colors")},
+        )
+        for number, adata in enumerate(slices)
+    ]
 
 
 def _libraries(name: str, adata: AnnData) -> list[tuple[str, Any]]:

@@ -117,16 +117,7 @@ class Matcher:
                 )
                 for r in rounds
             ]
-            matches.append(
-                found[0]
-                if len(found) == 1
-                else Matches(
-                    *(
-                        torch.cat([getattr(match, part) for match in found])
-                        for part in ("first", "second", "distance")
-                    )
-                )
-            )
+            matches.append(found[0] if len(found) == 1 else Matches.joined(found))
         return matches
 
     def draw(self, matches: Sequence[Matches]) -> Triplets | None:

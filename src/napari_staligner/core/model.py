@@ -156,27 +156,32 @@ class _Gather(torch.autograd.Function):
 
 
 class _GramResidual(torch.autograd.Function):
-    """‖X − H Wᵀ‖² from P = X W, with no array of size spots × genes."""
+    """‖X − H Wᵀ‖² from P = X W, with no array of size spots × genes.
+
+    H may be bfloat16: then the products are, and sums and differences float32.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, projected: Tensor, hidden: Tensor, weight: Tensor, norm: Tensor
     ) -> Tensor:
-        smoothed = hidden @ (weight.t() @ weight)
-        ctx.save_for_backward(projected, hidden, weight)
-        ctx.smoothed = smoothed
-        flat = hidden.flatten()
-        return norm + flat.dot(smoothed.flatten()) - 2 * flat.dot(projected.flatten())
+        weight = weight.to(hidden.dtype)
+        # Ours alone, so that no other array of its size is made where it is float32.
+        gap = (hidden @ (weight.t() @ weight)).float().sub_(projected)
+        whole = hidden.float()
+        ctx.save_for_backward(hidden, whole, weight)
+        ctx.gap = gap
+        flat = whole.flatten()
+        return norm + flat.dot(gap.flatten()) - flat.dot(projected.flatten())
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        projected, hidden, weight = ctx.saved_tensors
+        hidden, whole, weight = ctx.saved_tensors
         twice = 2 * grad
-        d_projected = hidden * -twice
-        # Ours alone and not needed again, so no array of its size is made.
-        d_hidden = ctx.smoothed.sub_(projected).mul_(twice)
-        del ctx.smoothed
-        d_weight = weight @ ((hidden.t() @ hidden) * twice)
+        d_projected = whole * -twice
+        d_hidden = ctx.gap.mul_(twice).to(hidden.dtype)
+        del ctx.gap
+        d_weight = (weight @ (hidden.t() @ hidden)).float().mul_(twice)
         return d_projected, d_hidden, d_weight, None
 
 
@@ -184,7 +189,8 @@ class Output(NamedTuple):
     """What one forward pass gives; N spots, E edges, H hidden, d latent.
 
     ``embedding`` is z (N × d), ``attention`` the α of every edge (E), ``hidden`` the decoder's h3
-    (N × H) and ``projected`` P (N × H), or ``None`` where the input is narrower than H.
+    (N × H, in the precision of the products) and ``projected`` P (N × H), or ``None`` where the
+    input is narrower than H.
     """
 
     embedding: Tensor
@@ -221,7 +227,7 @@ class STAligner(nn.Module):
 
     Shapes
     ------
-    X is (N, G) float32, dense or sparse CSR; the graph has E edges, self loops included;
+    X is (N, G), dense, float32, or bfloat16 where the products are; the graph has E edges, self loops included;
     the output is described in :class:`Output`.
 
     References
@@ -268,7 +274,7 @@ class STAligner(nn.Module):
     def encode(self, x: Tensor, graph: MessageGraph) -> tuple[Tensor, Tensor, Tensor | None]:
         """Embed the spots: z, α and P as in :class:`Output`."""
         vectors = torch.stack([self.a_src, self.a_dst], 1)
-        projected = None if self.narrow else self._product(x, self.w1)
+        projected = None if self.narrow else self._product(x, self.w1).float()
         scores = x @ (self.w1 @ vectors) if projected is None else projected @ vectors
         said, asked = scores.unbind(1)
         heard = _Gather.apply(said, graph, True)
@@ -278,8 +284,10 @@ class STAligner(nn.Module):
             # A (X W1) = (A X) W1: again the edges carry the smaller of the two.
             mixed = self._product(_Aggregate.apply(attention, x, graph), self.w1)
         else:
-            mixed = _Aggregate.apply(attention, projected, graph)
-        return self._product(F.elu(mixed, inplace=True), self.w2), attention, projected
+            mixed = _Aggregate.apply(attention, projected, graph).to(self.precision)
+        # From here to z all is in the chosen precision, which the next product would round to.
+        embedding = self._product(F.elu(mixed, inplace=True), self.w2).float()
+        return embedding, attention, projected
 
     def residual(self, x: Tensor, norm: Tensor, output: Output, n_own: int | None = None) -> Tensor:
         """Sum over spots and genes of (X − X̂)².
@@ -297,7 +305,7 @@ class STAligner(nn.Module):
         """
         hidden = output.hidden[:n_own]
         if output.projected is None:
-            return (self._product(hidden, self.w1.t()) - x[:n_own]).square().sum()
+            return (self._product(hidden, self.w1.t()).float() - x[:n_own]).square().sum()
         residual: Tensor = _GramResidual.apply(output.projected[:n_own], hidden, self.w1, norm)
         return residual
 
@@ -306,7 +314,5 @@ class STAligner(nn.Module):
         return self.residual(x, norm, output) / x.numel()
 
     def _product(self, left: Tensor, right: Tensor) -> Tensor:
-        """Matrix product in the chosen precision; the result is float32."""
-        if self.precision == torch.float32:
-            return left @ right
-        return (left.to(self.precision) @ right.to(self.precision)).float()
+        """Matrix product, in the chosen precision as its result is."""
+        return left.to(self.precision) @ right.to(self.precision)

@@ -63,10 +63,18 @@ def principal_components(
 
 
 def scores(
-    expression: sparse.csr_matrix, mean: NDArray[np.float32], axes: NDArray[np.float32]
+    blocks: Iterable[sparse.csr_matrix],
+    n_spots: int,
+    mean: NDArray[np.float32],
+    axes: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Centred expression on the axes, shape (spots, components), without ever being dense."""
-    return np.asarray(expression @ axes - mean @ axes, dtype=np.float32)
+    """Centred expression on the axes, shape (n_spots, components), without ever being dense."""
+    found = np.empty((n_spots, axes.shape[1]), dtype=np.float32)
+    centre, end = mean @ axes, 0
+    for block in blocks:
+        start, end = end, end + block.shape[0]
+        np.subtract(block @ axes, centre, out=found[start:end])
+    return found
 
 
 def depth_slope(
@@ -96,7 +104,32 @@ def depth_slope(
     spread = float(apart @ log_depth)
     if spread <= 0:
         return np.zeros(x.shape[1], dtype=np.float32)
-    return np.asarray(apart @ x / spread, dtype=np.float32)
+    # By rows, since a product with numbers of twice the length makes a copy of x.
+    starts = range(0, len(x), ROWS)
+    slope = sum(apart[start : start + ROWS] @ x[start : start + ROWS] for start in starts)
+    return np.asarray(slope / spread, dtype=np.float32)
+
+
+def scaled(
+    x: NDArray[np.float32], log_depth: NDArray[np.float64] | None, slope: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Take depth out of the input and scale it to a mean square of 1, in place.
+
+    Parameters
+    ----------
+    x
+        Shape (N, r).
+    log_depth, slope
+        Of :func:`depth_slope`; ``None`` leaves depth in.
+    """
+    squares = 0.0
+    for start in range(0, len(x), ROWS):
+        rows = x[start : start + ROWS]
+        if log_depth is not None:
+            rows -= np.outer(log_depth[start : start + ROWS] - log_depth.mean(), slope)
+        squares += float(np.square(rows, dtype=np.float64).sum())
+    x /= np.float32(np.sqrt(squares / x.size) or 1.0)
+    return x
 
 
 def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -> Tensor:
@@ -121,21 +154,24 @@ def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -
     Shape (slices, r); their mean over spots is zero. A slice without matches stays where it is.
     """
     n_slices = len(sizes)
-    slice_of = torch.repeat_interleave(torch.arange(n_slices), torch.tensor(sizes)).to(x.device)
+    ends = np.cumsum([0, *sizes])
     laplacian = torch.zeros(n_slices, n_slices, dtype=torch.float64, device=x.device)
     pull = torch.zeros(n_slices, x.shape[1], dtype=torch.float64, device=x.device)
     for match in matches:
         if not len(match.first):
             continue
-        i, j = slice_of[match.first[0]], slice_of[match.second[0]]
-        ends = (match.first, match.second)
-        share_i, share_j = (1.0 / torch.bincount(rows, minlength=len(x))[rows] for rows in ends)
+        i, j = (
+            int(np.searchsorted(ends, int(rows[0]), "right")) - 1
+            for rows in (match.first, match.second)
+        )
+        # Only the rows of the two slices, however many there are.
+        first, second = match.first - ends[i], match.second - ends[j]
+        share_i, share_j = (1.0 / torch.bincount(rows)[rows] for rows in (first, second))
         weight = (0.5 * (share_i + share_j)).double()
         total = weight.sum()
         # Weights add up by spot first, so that no array of size matches × components is made.
-        balance = torch.bincount(match.first, weight, len(x))
-        balance -= torch.bincount(match.second, weight, len(x))
-        apart = balance.to(x.dtype) @ x
+        apart = torch.bincount(first, weight, sizes[i]).to(x.dtype) @ x[ends[i] : ends[i + 1]]
+        apart -= torch.bincount(second, weight, sizes[j]).to(x.dtype) @ x[ends[j] : ends[j + 1]]
         laplacian[i, i] += total
         laplacian[j, j] += total
         laplacian[i, j] -= total

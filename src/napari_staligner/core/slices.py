@@ -11,6 +11,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.on_disk import in_memory, on_disk
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -101,7 +102,7 @@ def check_coordinates(name: str, adata: AnnData) -> list[str]:
 
 
 def expression_of(name: str, adata: AnnData, counts_layer: str | None) -> Any:
-    """Return ``X`` or the counts layer.
+    """Return ``X`` or the counts layer; what lies on disk is read.
 
     Raises
     ------
@@ -111,13 +112,26 @@ def expression_of(name: str, adata: AnnData, counts_layer: str | None) -> Any:
     if counts_layer is None:
         if adata.X is None:
             raise InputError(f"Slice {name!r} has no X: name the layer that holds the counts.")
-        return adata.X
+        return in_memory(adata.X)
     if counts_layer not in adata.layers:
         there = ", ".join(map(repr, adata.layers)) or "none"
         raise InputError(
             f"Slice {name!r} has no layers[{counts_layer!r}]: name one that is there ({there})."
         )
-    return adata.layers[counts_layer]
+    return in_memory(adata.layers[counts_layer])
+
+
+def with_counts(adata: AnnData, counts_layer: str | None) -> AnnData:
+    """A slice with its counts in memory, to look at them several times; the same if they are."""
+    matrix = adata.X if counts_layer is None else adata.layers.get(counts_layer)
+    if not on_disk(matrix):
+        return adata
+    held = adata.copy()
+    if counts_layer is None:
+        held.X = in_memory(matrix)
+    else:
+        held.layers[counts_layer] = in_memory(matrix)
+    return held
 
 
 def _stored(matrix: Any) -> NDArray[Any]:
@@ -149,20 +163,24 @@ def normalize(name: str, adata: AnnData, counts_layer: str | None) -> sparse.csr
     return scaled.log1p()
 
 
-def log_depth(
-    slices: Sequence[tuple[str, AnnData]], counts_layer: str | None
-) -> NDArray[np.float64] | None:
-    """Logarithm of the total counts of all slices' spots, shape (spots,).
+def log_depth(name: str, adata: AnnData, counts_layer: str | None) -> NDArray[np.float64] | None:
+    """Logarithm of the total counts of a slice's spots, shape (spots,).
 
-    ``None`` if the values of a slice are not counts.
+    ``None`` if its values are not counts.
     """
-    totals = []
-    for name, adata in slices:
-        matrix = expression_of(name, adata, counts_layer)
-        if not is_counts(_stored(matrix)):
-            return None
-        totals.append(np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel())
-    return np.asarray(np.log(np.maximum(np.concatenate(totals), 1.0)))
+    matrix = expression_of(name, adata, counts_layer)
+    if not is_counts(_stored(matrix)):
+        return None
+    totals = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
+    return np.asarray(np.log(np.maximum(totals, 1.0)))
+
+
+def stored_by_gene(name: str, adata: AnnData, counts_layer: str | None) -> NDArray[np.int64]:
+    """How many values a slice stores of each gene, shape (genes,)."""
+    matrix = expression_of(name, adata, counts_layer)
+    if sparse.issparse(matrix):
+        return np.asarray(matrix.getnnz(axis=0), dtype=np.int64)
+    return np.asarray(np.count_nonzero(matrix, axis=0), dtype=np.int64)
 
 
 def variable_genes(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from napari_staligner._errors import InputError
@@ -19,12 +20,15 @@ from napari_staligner.core.reduction import (
     principal_components,
     scores,
     slice_offsets,
+    scaled,
 )
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.tiles import Tile, split
 from napari_staligner.core.triplets import Matches, Triplets
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_staligner.core.training import Prepared
 
 TILE_SPOTS = 16_384
@@ -105,12 +109,13 @@ class Trainer:
         self.sizes = data.sizes
         self.device = find_device(settings.device)
         self.input = Input(data, settings, self.device)
+        self.precision = find_precision(settings.precision, self.device)
         self.model = STAligner(
             self.input.width,
             settings.hidden,
             settings.latent,
             seed=settings.seed,
-            precision=find_precision(settings.precision, self.device),
+            precision=self.precision,
         ).to(self.device)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -133,7 +138,7 @@ class Trainer:
     @property
     def variance(self) -> float:
         """Mean square of the input: the reconstruction loss of a model that says nothing."""
-        return self.input.square_sum() / self.n_values
+        return self.input.square_sum / self.n_values
 
     def step(self, epoch: int, triplets: Triplets | None) -> Loss:
         """Train for one epoch: with triplets, or on reconstruction alone."""
@@ -153,7 +158,7 @@ class Trainer:
         if triplets is not None:
             weight = self.settings.alpha
             outputs, embedding = self._first_pass()
-            triplet, pull = _pull(embedding, triplets, self.settings.margin)
+            triplet, pull = triplets.pull(embedding, self.settings.margin)
             pull *= 1 - weight
         total = torch.zeros((), device=self.device)
         for number, (tile, output) in enumerate(zip(self.tiles, outputs, strict=True)):
@@ -169,22 +174,14 @@ class Trainer:
         return total, triplet
 
     def embed(self) -> Embedded:
-        """Embed all spots."""
-        z = self._empty()
-        edges = []
-        with torch.no_grad():
-            for number, tile in enumerate(self.tiles):
-                embedding, attention, _ = self.model.encode(self._input(number), tile.graph)
-                z[tile.own] = embedding[: tile.n_own]
-                end = int(tile.graph.pointers[tile.n_own])
-                receivers, senders = tile.graph.receivers[:end], tile.graph.senders[:end]
-                edges.append((tile.nodes[receivers], tile.nodes[senders], attention[:end]))
-        return Embedded(z, *(torch.cat(part) for part in zip(*edges, strict=True)))
+        """Embed all spots, in float32 whatever the precision of the training."""
+        with self._exactly():
+            return self._embed()
 
     def residuals(self) -> list[float]:
-        """Mean squared error of the reconstruction of each slice."""
+        """Mean squared error of the reconstruction of each slice, in float32."""
         sums = torch.zeros(len(self.sizes), dtype=torch.float64, device=self.device)
-        with torch.no_grad():
+        with torch.no_grad(), self._exactly():
             for number, tile in enumerate(self.tiles):
                 x = self._input(number)
                 output = self.model(x, tile.graph)
@@ -224,13 +221,34 @@ class Trainer:
     def _first_pass(self) -> tuple[Sequence[Output | None], Tensor]:
         """Embed all spots; where outputs are kept, returns them with what their gradients need."""
         if not self.keeps:
-            return [None] * len(self.tiles), self.embed().embedding
+            return [None] * len(self.tiles), self._embed().embedding
         z = self._empty()
         outputs = []
         for number, tile in enumerate(self.tiles):
             outputs.append(self.model(self._input(number), tile.graph))
             z[tile.own] = outputs[-1].embedding[: tile.n_own].detach()
         return outputs, z
+
+    def _embed(self) -> Embedded:
+        z = self._empty()
+        edges = []
+        with torch.no_grad():
+            for number, tile in enumerate(self.tiles):
+                embedding, attention, _ = self.model.encode(self._input(number), tile.graph)
+                z[tile.own] = embedding[: tile.n_own]
+                end = int(tile.graph.pointers[tile.n_own])
+                receivers, senders = tile.graph.receivers[:end], tile.graph.senders[:end]
+                edges.append((tile.nodes[receivers], tile.nodes[senders], attention[:end]))
+        return Embedded(z, *(torch.cat(part) for part in zip(*edges, strict=True)))
+
+    @contextmanager
+    def _exactly(self) -> Iterator[None]:
+        """What is searched in and what comes out is not rounded to the precision of a step."""
+        self.model.precision = torch.float32
+        try:
+            yield
+        finally:
+            self.model.precision = self.precision
 
     def _empty(self) -> Tensor:
         return torch.empty(sum(self.sizes), self.settings.latent, device=self.device)
@@ -241,24 +259,21 @@ class Trainer:
             return torch.zeros(())
         if number not in self._norms:
             own = self._input(number)[: self.tiles[number].n_own]
-            self._norms[number] = own.square().sum(dtype=torch.float64).float()
+            self._norms[number] = own.double().square().sum().float()
         return self._norms[number]
 
     def _input(self, number: int) -> Tensor:
         """Input of a tile, kept from one pass to the next where that fits."""
-        if not self.keeps:
-            return self.input.rows(self.tiles[number])
+        if not self.keeps or self.model.precision != self.precision:
+            return self._rows(self.tiles[number])
         if not self._kept:
-            self._kept = [self.input.rows(tile) for tile in self.tiles]
+            self._kept = [self._rows(tile) for tile in self.tiles]
         return self._kept[number]
 
-
-def _pull(embedding: Tensor, triplets: Triplets, margin: float) -> tuple[Tensor, Tensor]:
-    """Triplet loss, and its gradient in z."""
-    z = embedding.detach().requires_grad_()
-    loss = triplets.loss(z, margin)
-    (gradient,) = torch.autograd.grad(loss, z)
-    return loss.detach(), gradient
+    def _rows(self, tile: Tile) -> Tensor:
+        """Input of a tile; a wide one takes part in nothing but products."""
+        rows = self.input.rows(tile)
+        return rows if self.model.narrow else rows.to(self.model.precision)
 
 
 class Input:
@@ -266,35 +281,36 @@ class Input:
 
     Log-normalised expression as it is, or, with ``settings.components``, its scores on the axes of
     largest variance, without what depth does to them: ``scores``, shape (N, components), scaled to
-    a mean square of 1.
+    a mean square of 1. ``square_sum`` is ‖X‖².
     """
 
     def __init__(self, data: Prepared, settings: Settings, device: torch.device) -> None:
         self.device = device
-        self._sizes = torch.tensor(data.sizes, device=device)
-        self._expression = data.expression
+        self._sizes = data.sizes
         self.scores: Tensor | None = None
-        if settings.components:
-            bounds = pairwise(np.cumsum([0, *data.sizes]))
-            blocks = (data.expression[a:b] for a, b in bounds)
-            found = scores(data.expression, *principal_components(blocks, settings.components))
-            if settings.depth and data.log_depth is not None:
-                slope = depth_slope(found, data.log_depth, data.connectivities)
-                found -= np.outer(data.log_depth - data.log_depth.mean(), slope).astype(np.float32)
-            scale = float(np.sqrt(np.square(found, dtype=np.float64).mean())) or 1.0
-            self.scores = torch.from_numpy(found / np.float32(scale)).to(device)
+        self._expression: sparse.csr_matrix | None = None
+        if not settings.components:
+            self._expression = data.expression.stacked()
+            self.square_sum = _squares(self._expression.data)
+            return
+        found = scores(
+            data.expression,
+            sum(data.sizes),
+            *principal_components(data.expression, settings.components),
+        )
+        depth = data.log_depth if settings.depth else None
+        slope = np.zeros(found.shape[1], dtype=np.float32)
+        if depth is not None:
+            slope = depth_slope(found, depth, data.connectivities)
+        self.scores = torch.from_numpy(scaled(found, depth, slope)).to(device)
+        self.square_sum = _squares(found)
 
     @property
     def width(self) -> int:
         """Columns of the input."""
         whole = self._expression if self.scores is None else self.scores
+        assert whole is not None
         return int(whole.shape[1])
-
-    def square_sum(self) -> float:
-        """‖X‖²."""
-        if self.scores is not None:
-            return float(self.scores.double().square().sum())
-        return float(np.square(self._expression.data, dtype=np.float64).sum())
 
     def move(self, offsets: Tensor) -> float:
         """Take an offset, a row for each slice, out of the scores.
@@ -302,12 +318,22 @@ class Input:
         Returns the largest, as a part of the root mean square length of a spot's scores.
         """
         assert self.scores is not None
-        self.scores -= offsets.repeat_interleave(self._sizes, 0)
+        for rows, offset in zip(self.scores.split(list(self._sizes)), offsets, strict=True):
+            rows -= offset
+        self.square_sum = _squares(self.scores.cpu().numpy())
         return float(offsets.norm(dim=1).max().item() / self.width**0.5)
 
     def rows(self, tile: Tile) -> Tensor:
         """Rows of a tile's nodes, shape (nodes, width)."""
         if self.scores is not None:
             return self.scores.index_select(0, tile.nodes)
+        assert self._expression is not None
         rows = self._expression[tile.nodes.cpu().numpy()]
         return torch.from_numpy(rows.toarray()).to(self.device)
+
+
+def _squares(values: NDArray[np.float32]) -> float:
+    """Sum of squares, by pieces, since the sum itself is taken with more digits."""
+    flat = values.reshape(-1)
+    pieces = np.split(flat, range(1 << 20, flat.size, 1 << 20))
+    return float(sum(np.square(piece, dtype=np.float64).sum() for piece in pieces))

@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from napari_staligner.core.expression import Expression
 from napari_staligner.core.progress import Loss, Progress, Steps
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.settling import MatchSettling, Settling
@@ -32,7 +33,7 @@ class Prepared:
     sizes
         Spots of each slice; rows of a slice are contiguous.
     expression
-        Shape (N, G), CSR float32: log-normalised expression of the shared variable genes.
+        Shape (N, G): log-normalised expression of the shared variable genes.
     connectivities
         Shape (N, N), CSR: the spatial graph of all slices, without self loops.
     coordinates
@@ -43,7 +44,7 @@ class Prepared:
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
-    expression: sparse.csr_matrix
+    expression: Expression
     connectivities: sparse.csr_matrix
     coordinates: NDArray[np.float64] | None = None
     log_depth: NDArray[np.float64] | None = None
@@ -141,14 +142,7 @@ def _trained(
     z, receivers, senders, weights = map(array, embedded)
     n = len(z)
     attention = sparse.csr_matrix((weights, (receivers, senders)), shape=(n, n))
-    mutual = sparse.csr_matrix((n, n), dtype=np.float32)
-    if matches:
-        first, second, distance = (
-            array(torch.cat([getattr(match, part) for match in matches]))
-            for part in ("first", "second", "distance")
-        )
-        mutual = sparse.csr_matrix((distance, (first, second)), shape=(n, n))
-        mutual = (mutual + mutual.T).tocsr()
+    mutual = _mutual(matches, n)
     nan = float("nan")
     return Trained(
         z,
@@ -159,3 +153,16 @@ def _trained(
         np.array([nan if said.triplet is None else said.triplet for said in history]),
         np.array(residuals),
     )
+
+
+def _mutual(matches: Sequence[Matches], n: int) -> sparse.csr_matrix:
+    """Matches as a symmetric matrix; of many slices they are the largest part of a result."""
+    if not matches:
+        return sparse.csr_matrix((n, n), dtype=np.float32)
+    first, second = (
+        np.concatenate([getattr(match, end).cpu().numpy().astype(np.int32) for match in matches])
+        for end in ("first", "second")
+    )
+    distance = np.concatenate([match.distance.cpu().numpy() for match in matches])
+    half = sparse.csr_matrix((distance, (first, second)), shape=(n, n))
+    return (half + half.T).tocsr()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from napari_staligner.core.settings import Positives
 BLOCK_ELEMENTS = 1 << 19
 """Distances that are looked at at once: so many stay in the processor's cache."""
 STRIDE = 8
+AT_ONCE = 1 << 19
+"""Triplets that are differentiated at once."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Matches:
     second: Tensor
     distance: Tensor
 
+    @classmethod
+    def joined(cls, parts: Sequence[Matches]) -> Matches:
+        """Put matches behind each other."""
+        return cls(*(torch.cat(values) for values in zip(*map(_parts, parts), strict=True)))
+
 
 @dataclass(frozen=True)
 class Triplets:
@@ -49,6 +56,20 @@ class Triplets:
         )
         return F.triplet_margin_loss(anchor, positive, negative, margin=margin)
 
+    def pull(self, embedding: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+        """The loss and its gradient in z, from pieces, so that memory does not grow with them."""
+        total, gradient = embedding.new_zeros(()), torch.zeros_like(embedding)
+        for part in zip(*(rows.split(AT_ONCE) for rows in _parts(self)), strict=True):
+            z = embedding.detach().requires_grad_()
+            loss = Triplets(*part).loss(z, margin) * (len(part[0]) / len(self.anchor))
+            gradient += torch.autograd.grad(loss, z)[0]
+            total += loss.detach()
+        return total, gradient
+
+
+def _parts(held: Matches | Triplets) -> list[Tensor]:
+    return [getattr(held, each.name) for each in fields(held)]
+
 
 def nearest(query: Tensor, reference: Tensor, k: int) -> Tensor:
     """Find the k nearest rows of ``reference`` for each row of ``query``, exactly.
@@ -62,7 +83,7 @@ def nearest(query: Tensor, reference: Tensor, k: int) -> Tensor:
 
     Returns
     -------
-    Shape (n, min(k, m)), int64, nearest first.
+    Shape (n, min(k, m)), int64, in any order.
     """
     k = min(k, len(reference))
     block = max(1, BLOCK_ELEMENTS // len(reference))
@@ -78,34 +99,38 @@ def nearest(query: Tensor, reference: Tensor, k: int) -> Tensor:
 
 
 def _smallest(values: Tensor, k: int) -> Tensor:
-    """Columns of the k smallest values of each row, the smallest first.
+    """Columns of the k smallest values of each row, in any order.
 
     A bound taken from every eighth column leaves a little more than k values of each row, of which
-    the k smallest are sorted out: to do so among all would take some two times longer. Rows that
-    are left with too few, by chance, and rows with a tie for the last place are looked at whole.
+    the k smallest are sorted out. numpy's selection has the processor's widest instructions. Rows
+    that are left with too few, by chance, and rows with a tie for the last place are looked at
+    whole.
     """
     n, m = values.shape
     share = k / STRIDE
     rank = int(share + 3 * share**0.5 + 2)
     if values.is_cuda or m < 4 * STRIDE * rank:
         return values.topk(k, largest=False).indices
-    sample = values[:, ::STRIDE].contiguous()
-    bound = sample.topk(rank, largest=False, sorted=False).values.amax(1, keepdim=True)
-    at = np.flatnonzero((values <= bound).numpy())
+    flat = values.numpy()
+    bound = np.partition(flat[:, ::STRIDE], rank - 1, axis=1)[:, rank - 1 : rank]
+    at = np.flatnonzero(flat <= bound)
     ends = np.searchsorted(at, np.arange(n + 1) * m)
     counts = np.diff(ends)
-    width = max(k + 1, int(counts.max()))
-    place = np.arange(len(at)) + np.repeat(np.arange(n) * width - ends[:-1], counts)
-    left = torch.full((n * width,), torch.inf)
-    left[torch.from_numpy(place)] = values.flatten()[torch.from_numpy(at)]
-    columns = torch.zeros(n * width, dtype=torch.int64)
-    columns[torch.from_numpy(place)] = torch.from_numpy(at % m)
-    nearest = left.view(n, width).topk(k + 1, largest=False)
-    found = columns.view(n, width).gather(1, nearest.indices[:, :k])
-    tied = nearest.values[:, k - 1] == nearest.values[:, k]
-    whole = torch.nonzero(tied | torch.from_numpy(counts < k)).flatten()
-    found[whole] = values[whole].topk(k, largest=False).indices
-    return found
+    row = np.repeat(np.arange(n), counts)
+    near = flat.take(at)
+    left = np.full((n, max(k, int(counts.max()))), np.inf, dtype=flat.dtype)
+    left[row, np.arange(len(at)) - ends[row]] = near
+    near_enough = near <= np.partition(left, k - 1, axis=1)[row, k - 1]
+    exact = np.bincount(row[near_enough], minlength=n) == k
+    found = np.empty((n, k), dtype=np.int64)
+    found[exact] = (at[near_enough & exact[row]] % m).reshape(-1, k)
+    whole = np.flatnonzero(~exact)
+    found[whole] = values[torch.from_numpy(whole)].topk(k, largest=False).indices.numpy()
+    return torch.from_numpy(found)
+
+
+def _sorted(keys: Tensor) -> Tensor:
+    return keys.sort().values if keys.is_cuda else torch.from_numpy(np.sort(keys.numpy()))
 
 
 def mutual_nearest(
@@ -130,9 +155,9 @@ def mutual_nearest(
     m = len(second)
     keys = (torch.arange(len(first), device=embedding.device)[:, None] * m + there).flatten()
     keys_back = (back * m + torch.arange(m, device=embedding.device)[:, None]).flatten()
-    keys, keys_back = keys.sort().values, keys_back.sort().values
-    at = torch.searchsorted(keys_back, keys).clamp_(max=len(keys_back) - 1)
-    keys = keys[keys_back[at] == keys]
+    # No key comes twice from one side, so what comes twice comes from both.
+    both = _sorted(torch.cat([keys, keys_back]))
+    keys = both[:-1][both[1:] == both[:-1]]
     i, j = torch.div(keys, m, rounding_mode="floor"), keys % m
     return Matches(first[i], second[j], (z_first[i] - z_second[j]).norm(dim=1))
 

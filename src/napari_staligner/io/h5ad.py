@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import h5py
 import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotation_record import is_annotation
+from napari_staligner.core.on_disk import left_on_disk
 from napari_staligner.core.provenance import SAMPLE, Source, mark_source, source_of, sources_of
 from napari_staligner.io.sources import file_source, parse_source
 from napari_staligner.samples import sample_slices
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
 Named = list[tuple[str, "AnnData"]]
 
 
-def read_slices(paths: Iterable[str | os.PathLike[str]], *, slice_key: str | None = None) -> Named:
-    """Read slices from ``.h5ad`` files.
+def read_slices(
+    paths: Iterable[str | os.PathLike[str]], *, slice_key: str | None = None, backed: bool = False
+) -> Named:
+    """Read slices from ``.h5ad`` files or ``.zarr`` folders.
 
     Parameters
     ----------
@@ -35,6 +40,9 @@ def read_slices(paths: Iterable[str | os.PathLike[str]], *, slice_key: str | Non
         a slice of the simulated olfactory bulb.
     slice_key
         Column of ``obs`` that names the slices within a file.
+    backed
+        Leave ``X`` and ``layers`` on disk, as dask arrays. :func:`~napari_staligner.integrate`
+        then reads one slice at a time, and :func:`write_result` copies them piece by piece.
 
     Returns
     -------
@@ -52,7 +60,7 @@ def read_slices(paths: Iterable[str | os.PathLike[str]], *, slice_key: str | Non
             slices += sample_slices(source.path.removeprefix(SAMPLE))
             continue
         path = Path(source.path)
-        adata = read_file(path)
+        adata = read_backed(path) if backed else read_file(path)
         if source.key:
             slices.append(_part_of(path.stem, adata, source))
         elif slice_key is not None:
@@ -289,7 +297,7 @@ def free_name(name: str, taken: Container[str]) -> str:
 
 
 def read_file(path: Path) -> AnnData:
-    """Read an ``.h5ad`` file as it is; slices get where they came from.
+    """Read an ``.h5ad`` file or a ``.zarr`` folder as it is; slices get where they came from.
 
     Raises
     ------
@@ -298,10 +306,25 @@ def read_file(path: Path) -> AnnData:
     """
     import anndata as ad
 
-    if not path.is_file():
+    return _read(path, ad.read_zarr if path.is_dir() else ad.read_h5ad)
+
+
+def read_backed(path: Path) -> AnnData:
+    """Read what an integration needs of a file, and leave ``X`` and ``layers`` on disk.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    return _read(path, _left_on_disk)
+
+
+def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
+    if not path.is_file() and not (path.is_dir() and path.suffix == ".zarr"):
         raise InputError(f"There is no file {str(path)!r}: check the path.")
     try:
-        adata = ad.read_h5ad(path)
+        adata = read(path)
     except Exception as error:  # anndata raises whatever h5py, zlib or its own readers meet
         raise InputError(
             f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "
@@ -310,6 +333,37 @@ def read_file(path: Path) -> AnnData:
     if not is_result(adata):
         mark_source(adata, file_source(path))
     return adata
+
+
+def _left_on_disk(path: Path) -> AnnData:
+    import anndata as ad
+
+    with _opened(path) as file:
+        if file.attrs.get("encoding-type") != "anndata":
+            # As anndata wrote before 0.7: its own reader knows how.
+            return ad.read_h5ad(path)
+        parts = {key: ad.io.read_elem(file[key]) for key in ("obs", "var", "uns") if key in file}
+        layers = file["layers"] if "layers" in file else {}
+        present = file["varm"] if "varm" in file else {}
+        places = file["obsm"] if "obsm" in file else {}
+        return ad.AnnData(
+            left_on_disk(file["X"]) if "X" in file else None,
+            **parts,
+            obsm={k: ad.io.read_elem(places[k]) for k in (K.SPATIAL, K.EMBEDDING) if k in places},
+            varm={k: ad.io.read_elem(present[k]) for k in (K.IN_SLICE,) if k in present},
+            layers={key: left_on_disk(layers[key]) for key in layers},
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if path.is_dir():
+        import zarr
+
+        yield zarr.open_group(path.resolve(), mode="r")
+        return
+    with h5py.File(path.resolve(), "r") as file:
+        yield file
 
 
 def _first_line(error: Exception) -> str:

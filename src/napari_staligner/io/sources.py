@@ -31,7 +31,12 @@ def file_source(path: Path) -> Source:
 
 
 def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
+    """Return the SHA-256 of a file, or of all names and files of a folder, hexadecimal."""
+    if path.is_dir():
+        whole = hashlib.sha256()
+        for part in sorted(part for part in path.rglob("*") if part.is_file()):
+            whole.update(f"{part.relative_to(path).as_posix()} {checksum(part)}\n".encode())
+        return whole.hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -47,7 +52,7 @@ def check_unchanged(name: str, source: Source) -> None:
     if source.path.startswith(SAMPLE):
         return
     path = Path(source.path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(
             f"The file of slice {name!r} is gone ({source.path!r}): put it back, or add the slice "
             "from where it is now."
