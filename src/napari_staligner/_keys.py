@@ -75,6 +75,9 @@ RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
 the last step: log-normalised expression, or its components, scaled to a mean square of 1."""
 PRESENCE: Final = "presence"
 """In ``uns["staligner"]``, data frame: domain × slice with counts, test and verdict."""
+STABILITY: Final = "domain_stability"
+"""In ``uns["staligner"]``, float: mean adjusted Rand index of the mixture with others that are as
+likely; absent where the domains are not a mixture's."""
 VERDICTS: Final = "verdicts"
 """In ``uns["staligner"]``, data frame, a row a verdict, the oldest first: ``first`` and ``second``
 slice (empty: all), ``domain`` (empty: all), ``level`` (``aligned``, ``partly``, ``not``), ``note``,

@@ -525,6 +525,8 @@ def _result_table(file: Path, result: AnnData) -> Any:
     table.add_row("made by", f"napari-staligner {kept.get('version', '?')}")
     for key, value in kept.get("params", {}).items():
         table.add_row(_escape(str(key)), _escape(str(value)))
+    if K.STABILITY in kept:
+        table.add_row("stability of the domains", f"{kept[K.STABILITY]:.2f}")
     for note in kept.get("notes", ()):
         table.add_row("note", _escape(str(note)))
     for name, source in sources_of(result).items():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from napari_staligner.core.mixture import climb, mixture
+from napari_staligner.core.mixture import Fit, as_likely, climb, mixture, most_agreed
 from napari_staligner.core.progress import finish
 
 
@@ -53,3 +53,30 @@ def test_starts_tried_on_some_spots_lead_to_the_same_optimum(long_groups, monkey
     tried = finish(mixture(z, 3, 0))
     assert tried.likelihood == pytest.approx(whole.likelihood, abs=1e-5)
     assert len(tried.labels) == 900
+
+
+def fit_of(labels, each):
+    shares = np.eye(max(labels) + 1)[labels]
+    return Fit(float(np.mean(each)), shares, np.asarray(each, dtype=float))
+
+
+def test_optima_are_told_apart_by_blocks_of_tissue():
+    rng = np.random.default_rng(0)
+    labels, blocks = np.arange(400) % 2, np.arange(400) // 20
+    best = fit_of(labels, np.zeros(400))
+    worse = fit_of(labels, -1 + 0.5 * rng.normal(size=400))
+    # Counted by spots, this one would be worse as well; it is in one block that it is.
+    unclear = fit_of(labels, np.where(blocks == 0, -3.0, 0.0))
+    same = fit_of(labels, np.full(400, -1e-3))
+    assert as_likely([worse, unclear, same, best], blocks) == [best, unclear]
+
+
+def test_of_optima_as_likely_the_one_that_agrees_with_the_others_is_kept():
+    truth = np.repeat([0, 1, 2], 40)
+    near, far = truth.copy(), np.arange(120) % 3
+    near[:4] = 1
+    fits = [fit_of(labels, np.zeros(120)) for labels in (far, truth, near)]
+    kept, stability = most_agreed(fits)
+    assert kept is not fits[0]
+    assert stability == pytest.approx(0.45, abs=0.05)
+    assert most_agreed(fits[:1]) == (fits[0], 1.0)

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QAbstractItemView, QApplication, QDialogButtonBox, QL
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.domains import Found
 from napari_staligner.core.progress import Progress
 from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy
@@ -61,10 +62,11 @@ class FakeClustering:
         self.go = threading.Event()
         self.go.set()
         self.failure = None
+        self.stability = float("nan")
         monkeypatch.setattr("napari_staligner.core.domains.domain_steps", self.steps)
         monkeypatch.setattr(module, "DEBOUNCE_MS", 150)
 
-    def steps(self, embedding, connectivities, settings):
+    def steps(self, embedding, connectivities, settings, tissue):
         self.calls.append(settings)
         yield Progress("domains", 1, 2)
         while not self.go.wait(0.01):
@@ -72,7 +74,7 @@ class FakeClustering:
         if self.failure is not None:
             raise self.failure
         k = settings.domains or 3
-        return np.arange(len(embedding)) % k
+        return Found(np.arange(len(embedding)) % k, self.stability)
 
 
 def click(qtbot, dock, domain, column=NAME, modifier=Qt.KeyboardModifier.NoModifier):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.mixture import mixture
+from napari_staligner.core.lone import Tissue, lone_structures, seeds_of, tissue_of
+from napari_staligner.core.mixture import Fit, Lone, mixture
 from napari_staligner.core.palette import categorical_colors
 from napari_staligner.core.presence import record_presence
 from napari_staligner.core.progress import Progress, Steps, finish
@@ -18,6 +20,23 @@ from napari_staligner.core.settings import Settings
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Found:
+    """Domains of an embedding.
+
+    Parameters
+    ----------
+    labels
+        Shape (spots,): 0, 1, … with the largest domain first.
+    stability
+        Mean adjusted Rand index of the mixture with those that are as likely, up to 1; NaN for
+        Leiden, or where the tissue is not known.
+    """
+
+    labels: NDArray[np.int64]
+    stability: float = float("nan")
 
 
 def find_domains(
@@ -34,10 +53,12 @@ def find_domains(
     Parameters
     ----------
     adata
-        Integrated slices; reads ``obsm["STAligner"]`` and ``obsp["spatial_connectivities"]``.
+        Integrated slices; reads ``obsm["STAligner"]``, ``obsp["spatial_connectivities"]`` and, for
+        the mixture, what :func:`~napari_staligner.core.lone.tissue_of` reads.
     domains
         Number of domains, found by a Gaussian mixture with one covariance shared by all
-        components (mclust's EEE); ``None`` uses Leiden.
+        components (mclust's EEE), in which a structure that one slice alone has gets a component
+        of its own; ``None`` uses Leiden.
     resolution
         Resolution of Leiden.
     smooth
@@ -49,8 +70,7 @@ def find_domains(
 
     Returns
     -------
-    ``None``, or the copy. Sets ``obs["domain"]``, ``uns["domain_colors"]`` and
-    ``uns["staligner"]["domains"]``.
+    ``None``, or the copy. Sets what :func:`record_domains` sets.
 
     Raises
     ------
@@ -62,14 +82,18 @@ def find_domains(
     adata = adata.copy() if copy else adata
     settings = Settings(domains=domains, resolution=resolution, smooth=smooth, seed=seed)
     connected = adata.obsp.get(K.CONNECTIVITIES)
-    labels = finish(domain_steps(np.asarray(adata.obsm[K.EMBEDDING]), connected, settings))
-    record_domains(adata, labels, settings)
+    z = np.asarray(adata.obsm[K.EMBEDDING])
+    found = finish(domain_steps(z, connected, settings, tissue_of(adata)))
+    record_domains(adata, found.labels, settings, found.stability)
     return adata if copy else None
 
 
 def domain_steps(
-    embedding: NDArray[np.float32], connectivities: Any, settings: Settings
-) -> Steps[NDArray[np.int64]]:
+    embedding: NDArray[np.float32],
+    connectivities: Any,
+    settings: Settings,
+    tissue: Tissue | None = None,
+) -> Steps[Found]:
     """Cluster an embedding.
 
     Parameters
@@ -80,22 +104,35 @@ def domain_steps(
         Shape (spots, spots), CSR; needed for ``smooth`` only.
     settings
         ``domains`` or ``resolution``, ``smooth``, ``seed``.
-
-    Returns
-    -------
-    Shape (spots,): 0, 1, … with the largest domain first.
+    tissue
+        Where spots lie and how they align: the mixture then weighs optima that are as likely, and
+        keeps a component for each structure that one slice alone has.
     """
     z = np.asarray(embedding, dtype=np.float64)
+    stability = float("nan")
     if settings.domains is not None:
-        fit = yield from mixture(z, min(settings.domains, len(z)), settings.seed)
-        labels = fit.labels
+        fit = yield from _fit(z, min(settings.domains, len(z)), settings.seed, tissue)
+        labels, stability = fit.labels, fit.stability
     else:
         yield Progress("Leiden", 0, 1)
         labels = _leiden(embedding, settings.resolution, settings.seed)
     if settings.smooth and connectivities is not None:
         labels = smooth_labels(labels, connectivities)
     yield Progress("domains", 1, 1)
-    return _largest_first(labels)
+    return Found(_largest_first(labels), stability)
+
+
+def _fit(z: NDArray[np.float64], k: int, seed: int, tissue: Tissue | None) -> Steps[Fit]:
+    """Fit the mixture, and again if a structure that one slice alone has came away empty."""
+    if tissue is None:
+        return (yield from mixture(z, k, seed))
+    blocks = tissue.blocks
+    fit = yield from mixture(z, k, seed, blocks)
+    lone = lone_structures(tissue, k)
+    seeds = seeds_of(lone, fit.labels, tissue.slice_of) if lone else None
+    if seeds is None:
+        return fit
+    return (yield from mixture(z, k, seed, blocks, Lone(seeds, tissue.slice_of)))
 
 
 def _leiden(
@@ -146,19 +183,27 @@ def _largest_first(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     return np.asarray(rank[codes], dtype=np.int64)
 
 
-def record_domains(adata: AnnData, labels: NDArray[np.integer[Any]], settings: Settings) -> None:
+def record_domains(
+    adata: AnnData,
+    labels: NDArray[np.integer[Any]],
+    settings: Settings,
+    stability: float = float("nan"),
+) -> None:
     """Write labels as domains; one that matches a domain of before keeps its name and colour.
 
     Parameters
     ----------
     adata
         Integrated slices; sets ``obs["domain"]``, ``uns["domain_colors"]`` and, in
-        ``uns["staligner"]["params"]``, what the domains were found with. Where there are slices
-        and coordinates, also sets ``uns["staligner"]["presence"]``.
+        ``uns["staligner"]["params"]``, what the domains were found with, and in
+        ``uns["staligner"]["domain_stability"]``, how stable they are, if that is known. Where there
+        are slices and coordinates, also sets ``uns["staligner"]["presence"]``.
     labels
         Shape (spots,): 0, 1, …
     settings
         What they were found with.
+    stability
+        See :class:`Found`.
     """
     import pandas as pd
 
@@ -174,6 +219,9 @@ def record_domains(adata: AnnData, labels: NDArray[np.integer[Any]], settings: S
     params.pop("domains", None)
     if settings.domains is not None:
         params["domains"] = settings.domains
+    adata.uns[K.STALIGNER].pop(K.STABILITY, None)
+    if np.isfinite(stability):
+        adata.uns[K.STALIGNER][K.STABILITY] = float(stability)
     if K.SLICE in adata.obs and K.SPATIAL in adata.obsm:
         record_presence(adata)
 

@@ -15,6 +15,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core import metrics as M
 from napari_staligner.core.domains import domain_steps
 from napari_staligner.core.embeddings import EmbeddingJob, embedding_job, embedding_steps
+from napari_staligner.core.lone import Tissue
 from napari_staligner.core.neighbors import nearest_by_slice
 from napari_staligner.core.progress import Progress, Steps, T, finish
 from napari_staligner.core.settings import Settings
@@ -308,8 +309,13 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
         start = number * n
         domains = job.domains.get(key)
         if domains is None:
-            found = domain_steps(np.asarray(z, np.float32), job.connectivities, job.settings)
-            domains = yield from _scaled(found, start, n // 4, total)
+            steps = domain_steps(
+                np.asarray(z, np.float32),
+                job.connectivities,
+                job.settings,
+                Tissue(np.asarray(job.slice_of, dtype=np.int64), job.coordinates),
+            )
+            domains = (yield from _scaled(steps, start, n // 4, total)).labels
         figures[key] = yield from _scaled(
             _figures(job, key, z, domains), start + n // 4, n - n // 4, total
         )

@@ -145,6 +145,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     from napari_staligner.core.domains import domain_steps, record_domains
     from napari_staligner.core.estimate import Extent, check_memory, estimate
     from napari_staligner.core.graph import graph_steps
+    from napari_staligner.core.lone import Tissue
     from napari_staligner.core.registration import RegistrationJob, register_steps
     from napari_staligner.core.training import Prepared, train
 
@@ -161,12 +162,13 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     places = {name: np.asarray(adata.obsm[K.SPATIAL])[:, :2] for name, adata in slices}
     graphs = yield from ledger.follow(graph_steps(list(places.items()), settings), part)
     connectivities = _stack(graphs, "connectivities")
+    coordinates = np.concatenate(list(places.values())).astype(np.float64)
     data = Prepared(
         names,
         tuple(map(len, places.values())),
         expression,
         connectivities,
-        np.concatenate(list(places.values())).astype(np.float64),
+        coordinates,
         depth,
     )
     extent = replace(extent, n_genes=expression.n_genes, stored=expression.stored)
@@ -175,8 +177,17 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     # Said, but not kept with the result: it tells of this machine at this moment.
     yield Progress("estimate", ledger.done, ledger.total, outlook=str(need))
     trained = yield from ledger.follow(train(data, settings), epochs)
-    labels = yield from ledger.follow(
-        domain_steps(trained.embedding, connectivities, settings), part
+    confidence = yield from ledger.follow(
+        confidence_steps(trained.embedding, data.sizes, seed=settings.seed), part
+    )
+    tissue = Tissue(
+        np.repeat(np.arange(len(names)), data.sizes),
+        coordinates,
+        confidence,
+        connectivities + trained.mutual,
+    )
+    found = yield from ledger.follow(
+        domain_steps(trained.embedding, connectivities, settings, tissue), part
     )
     job = RegistrationJob(
         places,
@@ -186,14 +197,11 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         seed=settings.seed,
     )
     registered = yield from ledger.follow(register_steps(job), part)
-    confidence = yield from ledger.follow(
-        confidence_steps(trained.embedding, data.sizes, seed=settings.seed), part
-    )
     adata = concatenate(slices, genes)
     adata.obs[K.CONFIDENCE] = confidence
     _record(adata, graphs, trained, registered, settings, ledger.notes)
     record_provenance(adata, slices)
-    record_domains(adata, labels, settings)
+    record_domains(adata, found.labels, settings, found.stability)
     yield Progress("done", ledger.total, ledger.total)
     return adata
 

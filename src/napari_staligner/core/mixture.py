@@ -8,8 +8,9 @@ starts can be afforded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ TRIAL_SPOTS = 50_000
 """Starts are tried on so many spots, drawn where there are more; the best then climbs on all."""
 SAME = 2e-3
 """Two optima are the same when their mean log-likelihoods differ by less than this."""
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,17 @@ class Fit:
         Mean log-likelihood of a spot, up to a constant.
     shares
         Shape (spots, k): probability of each component for each spot.
+    each
+        Shape (spots,): log-likelihood of each spot, up to the same constant.
+    stability
+        Mean adjusted Rand index with the optima that are as likely; 1 where there is no other,
+        NaN where it was not asked.
     """
 
     likelihood: float
     shares: NDArray[np.float64]
+    each: NDArray[np.float64]
+    stability: float = float("nan")
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -50,7 +59,67 @@ class Fit:
         return np.asarray(self.shares.argmax(axis=1), dtype=np.int64)
 
 
-def mixture(z: NDArray[np.float64], k: int, seed: int) -> Steps[Fit]:
+@dataclass(frozen=True)
+class Lone:
+    """Components that one slice alone has, and some of the spots that they hold for certain.
+
+    Parameters
+    ----------
+    seeds
+        Shape (spots,): the component of a spot that is known to be of one, else -1. They are the
+        first components, 0, 1, …
+    slice_of
+        Shape (spots,): number of the slice.
+    """
+
+    seeds: NDArray[np.int64]
+    slice_of: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """Number of such components."""
+        return int(self.seeds.max()) + 1
+
+    def rows(self, drawn: NDArray[np.int64]) -> Lone:
+        """Return the same for some of the spots."""
+        return Lone(self.seeds[drawn], self.slice_of[drawn])
+
+    def starts(self, z: NDArray[np.float64], k: int, seed: int) -> Iterator[NDArray[np.int64]]:
+        """Labels to start from: the seeds as they are, the others from a fit without them."""
+        free = self.seeds < 0
+        for start in _starts(z[free], k - self.count, seed):
+            labels = self.seeds.copy()
+            labels[free] = start + self.count
+            yield labels
+
+    def barred(self, k: int) -> NDArray[np.float64]:
+        """Shape (k, spots): minus infinity where a spot cannot be of a component, else 0."""
+        allowed = np.ones((k, len(self.seeds)), dtype=bool)
+        for component in range(self.count):
+            first = (self.seeds == component).argmax()
+            allowed[component] = self.slice_of == self.slice_of[first]
+        held = np.flatnonzero(self.seeds >= 0)
+        allowed[:, held] = np.arange(k)[:, None] == self.seeds[held]
+        return np.where(allowed, 0.0, -np.inf)
+
+    def proportions(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log of each component's proportion in a spot's own slice, less that in all.
+
+        Takes and gives shape (k, spots).
+        """
+        slices = np.eye(int(self.slice_of.max()) + 1)[self.slice_of]
+        by_slice = (shares @ slices + 1e-9) / np.maximum(slices.sum(axis=0), 1)
+        log = np.log(by_slice / (shares.mean(axis=1, keepdims=True) + 1e-9))
+        return np.asarray(log[:, self.slice_of])
+
+
+def mixture(
+    z: NDArray[np.float64],
+    k: int,
+    seed: int,
+    blocks: NDArray[np.int64] | None = None,
+    lone: Lone | None = None,
+) -> Steps[Fit]:
     """Fit by the best of several starts: one start alone falls into poor optima.
 
     Parameters
@@ -61,30 +130,97 @@ def mixture(z: NDArray[np.float64], k: int, seed: int) -> Steps[Fit]:
         Components.
     seed
         Of the starts.
+    blocks
+        Shape (spots,): number of the block of tissue that a spot lies in. With them, optima that
+        the likelihood cannot tell apart are told by what most of them agree on.
+    lone
+        Components that one slice alone has.
 
     Returns
     -------
-    The likeliest optimum; the search ends early when it was reached three times.
+    The likeliest optimum, or of several as likely ones that which agrees best with the others;
+    the search ends early when the likeliest was reached three times.
     """
     z = (z - z.mean(axis=0)) / (z.std() or 1.0)
-    some = z
-    if len(z) > TRIAL_SPOTS:
-        drawn = np.random.default_rng(seed).choice(len(z), TRIAL_SPOTS, replace=False)
-        some = z[np.sort(drawn)]
+    drawn = _drawn(len(z), seed, lone)
+    some = z if len(drawn) == len(z) else z[drawn]
+    some_lone = lone if some is z or lone is None else lone.rows(drawn)
     scatter = some.T @ some
     fits: list[Fit] = []
-    for done, start in enumerate(_starts(some, k, seed)):
+    starts = some_lone.starts(some, k, seed) if some_lone else _starts(some, k, seed)
+    for done, start in enumerate(starts):
         yield Progress("domains", done, STARTS + 1)
-        fits.append(climb(some, scatter, start, TRIAL_TOLERANCE))
+        fits.append(climb(some, scatter, start, TRIAL_TOLERANCE, some_lone))
         reached = np.array([fit.likelihood for fit in fits])
         if done + 1 >= FEWEST_STARTS and (reached > reached.max() - SAME).sum() >= 3:
             break
     yield Progress("domains", STARTS, STARTS + 1)
-    best = fits[int(reached.argmax())]
+    best, stability = fits[int(reached.argmax())], float("nan")
+    if blocks is not None:
+        best, stability = most_agreed(as_likely(fits, blocks[drawn]))
     if some is z:
-        return climb(z, scatter, best.labels, TOLERANCE)
-    rule = _Rule.of(some, scatter, best.shares)
-    return climb(z, z.T @ z, rule.score(z).argmax(axis=1), TOLERANCE)
+        return replace(climb(z, scatter, best.labels, TOLERANCE, lone), stability=stability)
+    score = _Rule.of(some, scatter, best.shares.T).score(z)
+    if lone is not None:
+        score += lone.barred(k)
+    return replace(climb(z, z.T @ z, score.argmax(axis=0), TOLERANCE, lone), stability=stability)
+
+
+def _drawn(n: int, seed: int, lone: Lone | None) -> NDArray[np.int64]:
+    """Rows that starts are tried on; what is known of lone components is always among them."""
+    if n <= TRIAL_SPOTS:
+        return np.arange(n)
+    drawn = np.random.default_rng(seed).choice(n, TRIAL_SPOTS, replace=False)
+    return np.sort(drawn) if lone is None else np.union1d(drawn, np.flatnonzero(lone.seeds >= 0))
+
+
+def as_likely(fits: Sequence[Fit], blocks: NDArray[np.int64]) -> list[Fit]:
+    """Optima that the data cannot tell from the likeliest one, each of them once.
+
+    Vuong's test: the spots' log-likelihoods in two fits differ by nothing on average. Neighbours
+    are alike, so blocks of tissue are what is counted.
+
+    Parameters
+    ----------
+    fits
+        Optima.
+    blocks
+        Shape (spots,): number of the block that a spot lies in.
+
+    Returns
+    -------
+    The likeliest first; those that are less likely at a level of 5 % (one-sided) are left out.
+    """
+    from scipy.stats import norm
+
+    ordered = sorted(fits, key=lambda fit: -fit.likelihood)
+    kept = [ordered[0]]
+    _, block = np.unique(blocks, return_inverse=True)
+    for before, fit in pairwise(ordered):
+        if before.likelihood - fit.likelihood < SAME:
+            continue
+        lost = np.bincount(block, ordered[0].each - fit.each)
+        if lost.sum() < norm.ppf(1 - LEVEL) * lost.std() * np.sqrt(len(lost)):
+            kept.append(fit)
+    return kept
+
+
+def most_agreed(fits: Sequence[Fit]) -> tuple[Fit, float]:
+    """Of several fits that which agrees best with the others; the first of equals.
+
+    Returns
+    -------
+    The fit, and its mean adjusted Rand index with the others; 1 where there is none.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    if len(fits) == 1:
+        return fits[0], 1.0
+    agreement = np.zeros((len(fits), len(fits)))
+    for i, j in combinations(range(len(fits)), 2):
+        agreement[i, j] = agreement[j, i] = adjusted_rand_score(fits[i].labels, fits[j].labels)
+    mean = agreement.sum(axis=1) / (len(fits) - 1)
+    return fits[int(mean.argmax())], float(mean.max())
 
 
 @dataclass(frozen=True)
@@ -94,26 +230,27 @@ class _Rule:
     towards: NDArray[np.float64]
     constant: NDArray[np.float64]
     common: float
+    precision: NDArray[np.float64]
 
     @classmethod
     def of(
         cls, z: NDArray[np.float64], scatter: NDArray[np.float64], shares: NDArray[np.float64]
     ) -> _Rule:
-        """Maximise the likelihood for given shares."""
+        """Maximise the likelihood for given shares, shape (k, spots)."""
         n, d = z.shape
-        sizes = shares.sum(axis=0) + 1e-9
-        means = (shares.T @ z) / sizes[:, None]
+        sizes = shares.sum(axis=1) + 1e-9
+        means = (shares @ z) / sizes[:, None]
         within = (scatter - (means.T * sizes) @ means) / n + REGULARISATION * np.eye(d)
         precision = np.linalg.inv(within)
         towards = means @ precision
         constant = np.log(sizes / n) - 0.5 * (towards * means).sum(axis=1)
         # What is the same for all components: the quadratic term and the determinant.
         common = (scatter * precision).sum() / n + np.linalg.slogdet(within)[1]
-        return cls(towards, constant, float(common))
+        return cls(towards, constant, float(common), precision)
 
     def score(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Shape (spots, k)."""
-        return np.asarray(z @ self.towards.T + self.constant)
+        """Shape (k, spots)."""
+        return np.asarray(self.towards @ z.T + self.constant[:, None])
 
 
 def climb(
@@ -121,6 +258,7 @@ def climb(
     scatter: NDArray[np.float64],
     labels: NDArray[np.integer[Any]],
     tolerance: float,
+    lone: Lone | None = None,
 ) -> Fit:
     """Expectation and maximisation, from labels to the optimum nearby.
 
@@ -134,21 +272,31 @@ def climb(
         Shape (spots,): where to start.
     tolerance
         Ends when a round raises the mean log-likelihood by less.
+    lone
+        Components that one slice alone has; ``labels`` have them first, and proportions are then
+        those in each slice.
     """
     found, codes = np.unique(labels, return_inverse=True)
-    shares = np.eye(len(found))[codes]
+    # Components come first: numpy is many times faster over a long last axis than over a short one.
+    shares = (np.arange(len(found))[:, None] == codes).astype(np.float64)
+    barred = np.zeros(0) if lone is None else lone.barred(len(found))
     likelihood = -np.inf
     for _ in range(ROUNDS):
         rule = _Rule.of(z, scatter, shares)
         score = rule.score(z)
-        top = score.max(axis=1, keepdims=True)
+        if lone is not None:
+            score += lone.proportions(shares) + barred
+        top = score.max(axis=0)
         shares = np.exp(score - top)
-        total = shares.sum(axis=1, keepdims=True)
+        total = shares.sum(axis=0)
         shares /= total
         before, likelihood = likelihood, float((top + np.log(total)).mean() - 0.5 * rule.common)
         if likelihood - before < tolerance:
             break
-    return Fit(likelihood, shares)
+    # The quadratic term is the same for all components, but not for all spots.
+    own = ((z @ rule.precision) * z).sum(axis=1)
+    each = top + np.log(total) - 0.5 * (rule.common + own - own.mean())
+    return Fit(likelihood, shares.T, each)
 
 
 def _starts(z: NDArray[np.float64], k: int, seed: int) -> Iterator[NDArray[np.integer[Any]]]:

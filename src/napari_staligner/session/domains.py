@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DomainState:
-    """Labels, names and colours of the domains, and how they were found: what an undo restores."""
+    """Labels, names and colours of the domains, how they were found and how stable they are.
+
+    It is what an undo restores.
+    """
 
     codes: NDArray[np.integer[Any]]
     names: tuple[str, ...]
     colors: tuple[str, ...]
     params: Mapping[str, Any]
+    stability: float | None = None
 
     def same_labels(self, other: DomainState) -> bool:
         """Whether both put the same spots together; names and colours may differ."""
@@ -76,16 +80,30 @@ class Domains(Holdings):
             return None
         return recorded_presence(self._result) or record_presence(self._result)
 
-    def set_domains(self, labels: NDArray[np.integer[Any]], settings: Settings) -> None:
+    @property
+    def domain_stability(self) -> float | None:
+        """Mean adjusted Rand index of the mixture with others that are as likely, if it is known.
+
+        See :class:`napari_staligner.core.domains.Found`.
+        """
+        kept = {} if self._result is None else self._result.uns.get(K.STALIGNER, {})
+        return float(kept[K.STABILITY]) if K.STABILITY in kept else None
+
+    def set_domains(
+        self,
+        labels: NDArray[np.integer[Any]],
+        settings: Settings,
+        stability: float = float("nan"),
+    ) -> None:
         """Take new labels (0, 1, … per row of the result); matching domains keep name and colour.
 
-        Writes ``obs["domain"]``, ``uns["domain_colors"]`` and ``uns["staligner"]["params"]``.
+        Writes what :func:`napari_staligner.core.domains.record_domains` writes.
         """
         from napari_staligner.core.domains import record_domains
 
         if self._result is None:
             return
-        record_domains(self._result, labels, settings)
+        record_domains(self._result, labels, settings, stability)
         self.settings = replace(
             self._settings,
             domains=settings.domains,
@@ -142,7 +160,7 @@ class Domains(Holdings):
             return None
         codes = np.array(self._result.obs[K.DOMAIN].cat.codes)
         colors = tuple(self.domain_colors.values())
-        return DomainState(codes, self.domains, colors, self._params())
+        return DomainState(codes, self.domains, colors, self._params(), self.domain_stability)
 
     def restore_domain_state(self, state: DomainState) -> None:
         """Put back what :meth:`domain_state` copied from this result."""
@@ -155,7 +173,11 @@ class Domains(Holdings):
             self._on_domains_renamed(dict(zip(present.names, state.names, strict=True)))
         self._result.obs[K.DOMAIN] = pd.Categorical.from_codes(state.codes, list(state.names))
         self._result.uns[K.DOMAIN_COLORS] = list(state.colors)
-        self._result.uns.setdefault(K.STALIGNER, {})["params"] = dict(state.params)
+        kept = self._result.uns.setdefault(K.STALIGNER, {})
+        kept["params"] = dict(state.params)
+        kept.pop(K.STABILITY, None)
+        if state.stability is not None:
+            kept[K.STABILITY] = state.stability
         self.settings = self.domain_settings
         self._domains_edited()
 

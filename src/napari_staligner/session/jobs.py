@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from napari_staligner.core.lone import Tissue
     from napari_staligner.core.markers import MarkerJob
     from napari_staligner.core.umap import Umap, UmapJob
 
@@ -46,6 +47,7 @@ class DomainJob:
     embedding: NDArray[np.float32]
     connectivities: Any
     settings: Settings
+    tissue: Tissue | None = None
 
 
 class Session(Keeping):
@@ -147,8 +149,11 @@ class Session(Keeping):
         """
         if self._result is None:
             raise InputError("There is no embedding to find domains in: integrate first.")
+        from napari_staligner.core.lone import tissue_of
+
         return DomainJob(
             np.array(self._result.obsm[K.EMBEDDING]),
             self._result.obsp[K.CONNECTIVITIES].copy(),
             settings,
+            tissue_of(self._result),
         )

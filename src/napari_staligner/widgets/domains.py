@@ -34,15 +34,18 @@ from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
     import napari.viewer
-    import numpy as np
-    from numpy.typing import NDArray
 
+    from napari_staligner.core.domains import Found
     from napari_staligner.core.progress import Progress, Steps
     from napari_staligner.core.settings import Settings
     from napari_staligner.session import DomainJob
 
 # A held spin button repeats every 50 ms or so; a person who types pauses less than this.
 DEBOUNCE_MS = 500
+STABILITY = (
+    "Agreement (adjusted Rand index) of these domains with others that fit the embedding as well: "
+    "1 where there are no others. Where it is low, another number of domains may serve better."
+)
 
 
 class DomainsWidget(Dock):
@@ -215,7 +218,9 @@ class DomainsWidget(Dock):
         sizes = [self.session.slices[name].n_obs for name in slices]
         self.table.legend.show(slices, sizes, rows)
         self.show_all.setVisible(bool(isolated))
-        self.summary.setText(_summary(counts, sum(sizes)))
+        stability = self.session.domain_stability
+        self.summary.setText(_summary(counts, sum(sizes), stability))
+        self.summary.setToolTip(STABILITY if stability is not None else "")
 
     def _show_status(self) -> None:
         """Say what is missing, or what of the domains is shown."""
@@ -281,9 +286,9 @@ class DomainsWidget(Dock):
         self.bar.setValue(step.done)
         self.bar.setFormat(step.stage)
 
-    def _on_runner_returned(self, labels: NDArray[np.integer]) -> None:
+    def _on_runner_returned(self, found: Found) -> None:
         if self._finding is not None:
-            self.session.set_domains(labels, self._finding)
+            self.session.set_domains(found.labels, self._finding, found.stability)
 
     def _on_runner_failed(self, reason: str) -> None:
         self._show_choice()
@@ -359,10 +364,10 @@ class DomainsWidget(Dock):
         self._show_status()
 
 
-def _steps(job: DomainJob) -> Steps[NDArray[np.int64]]:
+def _steps(job: DomainJob) -> Steps[Found]:
     from napari_staligner.core.domains import domain_steps
 
-    return domain_steps(job.embedding, job.connectivities, job.settings)
+    return domain_steps(job.embedding, job.connectivities, job.settings, job.tissue)
 
 
 def _same_choice(a: Settings, b: Settings) -> bool:
@@ -371,12 +376,14 @@ def _same_choice(a: Settings, b: Settings) -> bool:
     return a.domains is not None or a.resolution == b.resolution
 
 
-def _summary(counts: dict[str, dict[str, int]], n_spots: int) -> str:
+def _summary(counts: dict[str, dict[str, int]], n_spots: int, stability: float | None) -> str:
     if not counts:
         return ""
     without = n_spots - sum(sum(by_slice.values()) for by_slice in counts.values())
     text = f"{len(counts)} domains, {n_spots:,} spots"
-    return f"{text} ({without:,} without domain)" if without else text
+    if without:
+        text += f" ({without:,} without domain)"
+    return text if stability is None else f"{text}, stability {stability:.2f}"
 
 
 def _row(*widgets: QWidget | None) -> QWidget:

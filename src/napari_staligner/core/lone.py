@@ -1,0 +1,165 @@
+"""Structures that one slice alone has, found from how the slices align."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from napari_staligner import _keys as K
+from napari_staligner.core.presence import BLOCK_SPOTS, FOLD, blocks_of, presence
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+LOW = 0.5
+"""A spot below this has no counterpart: most walks to other slices and back do not come home."""
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Where spots lie, and how they align.
+
+    Parameters
+    ----------
+    slice_of
+        Shape (spots,): number of the slice.
+    places
+        Shape (spots, 2): coordinates, each slice in its own units.
+    confidence
+        Shape (spots,), 0..1; ``None`` where it is not known.
+    links
+        Shape (spots, spots), CSR: neighbours on the tissue and across slices.
+    """
+
+    slice_of: NDArray[np.int64]
+    places: NDArray[np.float64]
+    confidence: NDArray[np.floating[Any]] | None = None
+    links: Any = None
+
+    @property
+    def blocks(self) -> NDArray[np.int64]:
+        """Shape (spots,): number of the compact block of about 16 spots that a spot lies in."""
+        block, first = np.empty(len(self.slice_of), dtype=np.int64), 0
+        for number in np.unique(self.slice_of):
+            rows = self.slice_of == number
+            block[rows] = first + blocks_of(self.places[rows])
+            first = int(block[rows].max()) + 1
+        return block
+
+
+def tissue_of(adata: AnnData) -> Tissue | None:
+    """Copy what is known of the tissue of integrated slices.
+
+    Parameters
+    ----------
+    adata
+        Reads ``obs["slice"]``, ``obsm["spatial"]``, and, if they are there,
+        ``obs["alignment_confidence"]``, ``obsp["spatial_connectivities"]`` and
+        ``obsp["mutual_neighbors"]``.
+
+    Returns
+    -------
+    ``None`` without slices or coordinates.
+    """
+    if K.SLICE not in adata.obs or K.SPATIAL not in adata.obsm or not adata.n_obs:
+        return None
+    slice_of, _ = pd.factorize(adata.obs[K.SLICE])
+    if (slice_of < 0).any():
+        return None
+    places = np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+    known = {K.CONNECTIVITIES, K.MUTUAL} <= set(adata.obsp) and K.CONFIDENCE in adata.obs
+    if not known:
+        return Tissue(slice_of, places)
+    confidence = adata.obs[K.CONFIDENCE].to_numpy(np.float64, copy=True)
+    links = adata.obsp[K.CONNECTIVITIES] + adata.obsp[K.MUTUAL]
+    return Tissue(slice_of, places, confidence, links)
+
+
+def lone_structures(tissue: Tissue, k: int) -> list[NDArray[np.int64]]:
+    """Find structures that one slice alone has.
+
+    They are connected pieces, on the tissue and across slices, of spots without a counterpart. A
+    piece counts if the test of :func:`~napari_staligner.core.presence.presence` calls it specific
+    to a slice. Larger ones than the average of k domains are left to the mixture, and in a slice
+    of whose spots more than half have no counterpart nothing is looked for: it is not aligned.
+
+    Parameters
+    ----------
+    tissue
+        Where spots lie, and how they align.
+    k
+        Number of domains.
+
+    Returns
+    -------
+    Rows of each, the largest first; at most k - 1.
+    """
+    if tissue.confidence is None or len(np.unique(tissue.slice_of)) < 2:
+        return []
+    low = tissue.confidence < LOW
+    without = np.bincount(tissue.slice_of, low) / np.bincount(tissue.slice_of)
+    rows = np.flatnonzero(low & (without[tissue.slice_of] <= 0.5))
+    links = sparse.csr_matrix(tissue.links)[rows][:, rows]
+    _, piece = sparse.csgraph.connected_components(links, directed=False)
+    sizes = np.bincount(piece)
+    large = np.flatnonzero((sizes >= BLOCK_SPOTS) & (sizes <= len(low) / k))
+    if not len(large):
+        return []
+    codes = np.full(len(low), -1)
+    for number, which in enumerate(large):
+        codes[rows[piece == which]] = number
+    labels = pd.Categorical.from_codes(codes, list(map(str, range(len(large)))))
+    slices = pd.Categorical(tissue.slice_of)
+    tested = presence(labels, slices, tissue.places).specific()
+    found = [
+        np.flatnonzero((codes == int(label)) & (tissue.slice_of == int(row.slice)))
+        for label, row in tested.items()
+    ]
+    return sorted(found, key=lambda group: -len(group))[: k - 1]
+
+
+def seeds_of(
+    lone: list[NDArray[np.int64]], labels: NDArray[np.int64], slice_of: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Spots that hold a domain for each structure, where the domains at hand lack one for any.
+
+    Parameters
+    ----------
+    lone
+        Rows of each structure.
+    labels
+        Shape (spots,): domains that were found without regard to the structures.
+    slice_of
+        Shape (spots,): number of the slice.
+
+    Returns
+    -------
+    Shape (spots,): number of the domain to hold, else -1; ``None`` where each structure has domains
+    of its own already: most of its spots lie in domains that every other slice has at most a
+    quarter as often.
+    """
+    counts = np.zeros((labels.max() + 1, slice_of.max() + 1))
+    np.add.at(counts, (labels, slice_of), 1)
+    shares = np.sort(counts / counts.sum(axis=0), axis=1)
+    own = shares[:, -1] >= FOLD * shares[:, -2]
+    held: list[NDArray[np.int64]] = []
+    lacking = False
+    for rows in lone:
+        kept = own[labels[rows]]
+        if kept.mean() <= 0.5:
+            lacking = True
+            held.append(rows)
+            continue
+        pieces = [rows[labels[rows] == label] for label in np.unique(labels[rows][kept])]
+        held += [piece for piece in pieces if len(piece) >= BLOCK_SPOTS]
+    if not lacking:
+        return None
+    seeds = np.full(len(labels), -1, dtype=np.int64)
+    for number, rows in enumerate(held[: int(labels.max())]):
+        seeds[rows] = number
+    return seeds
