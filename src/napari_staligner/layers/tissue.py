@@ -94,6 +94,7 @@ class Tissue:
         session.domains_changed.connect(self._on_domains_changed)
         session.isolated_changed.connect(self._on_domains_changed)
         session.selection_changed.connect(self._recolor)
+        session.region_changed.connect(self._on_region_changed)
         session.layout_changed.connect(self._on_layout_changed)
         session.stack_changed.connect(self._on_stack_changed)
         session.trust_changed.connect(self._recolor)
@@ -218,6 +219,10 @@ class Tissue:
         self._recolor()
         self._draw_edges("graph")
         self._draw_edges("attention")
+        self._draw_links()
+
+    def _on_region_changed(self) -> None:
+        self._recolor()
         self._draw_links()
 
     def _on_annotations_changed(self) -> None:

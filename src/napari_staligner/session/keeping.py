@@ -120,6 +120,7 @@ class Keeping(Annotating):
             spot=self.spot,
             arrows=self.alignment.arrows,
             canvas=self.canvas,
+            region=self.region,
         )
         return SessionRecord(entries(self.slices), view.to_json())
 
@@ -190,6 +191,9 @@ class Keeping(Annotating):
             self.trust, self.links, self.stack = view.trust, view.links, view.stack
             self.layout, self.graph_shown = view.layout, view.graph_shown
             self.isolated = set(view.isolated) & set(self.domains)
+            region = view.region
+            if region is not None and region.name in self.named_columns.get(region.column, ()):
+                self.region = region
             if self._result is not None:
                 self.attention = view.attention
                 self.alignment.arrows = view.arrows

@@ -13,6 +13,7 @@ from napari_staligner.session.values import (
     Layout,
     LinkView,
     Overlay,
+    Region,
     Scale,
     Spot,
     StackView,
@@ -41,6 +42,7 @@ class ViewRecord:
     spot: Spot | None
     arrows: bool
     canvas: CanvasView | None
+    region: Region | None = None
 
     def to_json(self) -> str:
         """Return it as JSON."""

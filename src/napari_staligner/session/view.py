@@ -14,6 +14,7 @@ from napari_staligner.session.values import (
     Layout,
     LinkView,
     Overlay,
+    Region,
     Scale,
     Spot,
     StackView,
@@ -32,6 +33,8 @@ class View:
     """``color_by`` or ``scale`` was set, or the values they show are new."""
     isolated_changed = Signal()
     """``isolated`` was set."""
+    region_changed = Signal()
+    """``region`` was set, or its spots are others."""
     legend_changed = Signal()
     """``legend_shown`` was set."""
     layout_changed = Signal()
@@ -61,6 +64,8 @@ class View:
     """What the spots are coloured by."""
     scale = Shown(Scale(), "color_changed")
     """How numbers become colours."""
+    region: Shown[Region | None] = Shown(None, "region_changed")
+    """The region that is shown alone; ``None`` shows all."""
     legend_shown = Shown(False, "legend_changed")
     """Whether the legend of the colours lies over the canvas."""
     layout: Shown[Layout] = Shown("grid", "layout_changed")

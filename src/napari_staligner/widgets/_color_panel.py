@@ -57,6 +57,7 @@ class ColorPanel(QWidget):
         self.log.clicked.connect(self._on_log_clicked)
         self.colormap.currentTextChanged.connect(self._on_scale_edited)
         self.on_canvas.toggled.connect(self._on_on_canvas_toggled)
+        self.key.chosen.connect(self._on_category_chosen)
 
     def _lay_out(self) -> None:
         form = QFormLayout(self)
@@ -103,7 +104,7 @@ class ColorPanel(QWidget):
         del blocked
         self.log.setChecked(legend.log)
         self.legend.setCurrentIndex(int(numbers))
-        self.key.show_legend(legend)
+        self.key.show_legend(legend, session.alone)
         if legend.colormap and legend.limits:
             unit = f" ({legend.unit})" if legend.unit else ""
             self.histogram.set_title(legend.title + unit)
@@ -124,6 +125,9 @@ class ColorPanel(QWidget):
         self._session.scale = replace(self._session.scale, log=checked)
         # Values below 0 have no logarithm, and the box says what is shown.
         self.show_set()
+
+    def _on_category_chosen(self, name: str) -> None:
+        self._session.toggle_alone(name)
 
     def _on_on_canvas_toggled(self, shown: bool) -> None:
         self._session.legend_shown = shown

@@ -88,7 +88,7 @@ class UmapPanel(QWidget):
         self.compute.clicked.connect(self._on_compute_clicked)
         self.cancel.clicked.connect(self._on_cancel_clicked)
         self.lasso.toggled.connect(self._on_lasso_toggled)
-        self.clear.clicked.connect(self.clear_selection)
+        self.clear.clicked.connect(self._session.show_all)
         self._runner.progressed.connect(self._on_runner_progressed)
         self._runner.returned.connect(self._on_runner_returned)
         self._runner.failed.connect(self._on_runner_failed)
@@ -142,10 +142,10 @@ class UmapPanel(QWidget):
                 view.mark(row)
 
     def show_selection(self) -> None:
-        """Say how many spots are selected."""
-        n, result = len(self._session.selection), self._session.result
-        self.clear.setEnabled(n > 0)
-        self.count.setText(f"{n:,} of {result.n_obs:,} spots" if n and result is not None else "")
+        """Say how many spots are shown, where not all are."""
+        focus = self._session.focus()
+        self.clear.setEnabled(focus is not None)
+        self.count.setText("" if focus is None else f"{focus.sum():,} of {len(focus):,} spots")
         self.show_lasso()
 
     def show_lasso(self) -> None:
@@ -195,10 +195,6 @@ class UmapPanel(QWidget):
         self.said.emit(reason, True)
 
     # -- selecting --------------------------------------------------------------------------
-
-    def clear_selection(self) -> None:
-        """Select nothing."""
-        self._session.selection = np.empty(0, dtype=np.intp)
 
     def _on_lasso_toggled(self, on: bool) -> None:
         self._session.tool = "lasso" if on else ""

@@ -63,7 +63,7 @@ class JudgeWidget(Dock):
         self.report.cancelled.connect(self._on_report_cancelled)
         escape = QShortcut(QKeySequence("Esc"), self)
         escape.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        escape.activated.connect(self.presence.show_all)
+        escape.activated.connect(self.session.show_all)
         session = self.session
         self._connect(session.result_changed, self._on_session_result_changed)
         self._connect(session.domains_changed, self._on_session_domains_changed)
