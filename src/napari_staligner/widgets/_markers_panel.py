@@ -62,8 +62,10 @@ class MarkersPanel(QWidget):
         self._runner = Runner(self)
         self._title = ""
         self.region, self.where, self.against = (narrow(QComboBox()) for _ in range(3))
-        self.region.setToolTip("The spots whose markers are wanted: a domain, a region that is named in a column of obs "
-            "(the annotation, for one), or the selection")
+        self.region.setToolTip(
+            "The spots whose markers are wanted: a domain, a region that a column of obs names "
+            "(the annotation, for one), or the selection"
+        )
         self.where.setToolTip("Only their spots in one slice, or those of all")
         self.against.setToolTip("All other spots there, or the same region in another slice")
         self.find = QPushButton("Find markers")
