@@ -9,6 +9,8 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner.acting import Camera, press, raise_dock, wait
+from napari_staligner.layers.camera import camera_of
+from napari_staligner.session import ColorBy, Region
 
 if TYPE_CHECKING:
     import napari
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
     from napari_staligner.session import Session, Spot
     from napari_staligner.widgets._spots_view import SpotsView
+
+ANNOTATED = "AOBgr"
+"""Class of the olfactory bulb that is given on the tour."""
 
 
 def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
@@ -28,24 +33,78 @@ def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) 
     camera
         Takes the pictures.
     """
-    _attend(viewer, docks["Attention"], camera)
     _align(viewer, docks["Alignment"], camera)
     _explore(viewer, docks["Explore"], camera)
     _compare(viewer, docks, camera)
     _judge(viewer, docks["Judge"], camera)
-    _annotate(viewer, docks, camera)
+    _annotate(viewer, docks["Annotate"], camera)
     raise_dock(docks["Slices"])
     camera.take("keeping", viewer)
+    # What came later stands at the end, so that the pictures before keep their numbers.
+    session = docks["Slices"].session
+    session.color_by, session.layout = ColorBy("obs", K.DOMAIN), "grid"
+    _attend(viewer, docks["Attention"], camera)
+    _select(viewer, docks["Explore"], camera)
+    _look_at_region(viewer, docks, camera)
+    _stand_side_by_side(viewer, docks["Judge"], camera)
 
 
 def _attend(viewer: napari.Viewer, attention: QWidget, camera: Camera) -> None:
     """What one spot hears, and who hears it."""
     session, before = attention.session, attention.session.attention
     raise_dock(attention)
-    session.spot = _middle_of(session, _told_apart(session))
-    session.attention = replace(before, shown=True, of_spot=True)
+    session.spot = _middle_of(session, _told_apart(session)[-1])
+    session.attention = replace(before, shown=True, strongest=0, of_spot=True)
+    (spots,) = (
+        layer
+        for layer in viewer.layers
+        if layer.metadata.get(K.LAYER_ROLE) == "spots"
+        and layer.metadata.get(K.LAYER_SLICE) == session.spot.slice
+    )
+    at = camera_of(viewer)
+    at.center = spots.data_to_world(spots.data[session.spot.row])
+    at.zoom *= 6
     camera.take("attention-of-a-spot", viewer)
     session.spot, session.attention = None, before
+    viewer.reset_view()
+
+
+def _select(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
+    """A lasso on the UMAP, around what one slice alone has."""
+    session, view = explore.session, explore.umap.views[K.UMAP]
+    raise_dock(explore)
+    session.color_by, session.legend_shown = ColorBy("obs", K.SLICE), True
+    _lasso(session, view, _told_apart(session))
+    camera.take("explore-lasso", viewer)
+    view.line.setData([], [])
+    session.show_all()
+    session.legend_shown = False
+
+
+def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
+    """The region that was annotated: its markers, and its links."""
+    explore, markers = docks["Explore"], docks["Explore"].markers
+    session = explore.session
+    session.color_by, session.layout = ColorBy("obs", K.ANNOTATION), "mosaic"
+    session.region = Region(K.ANNOTATION, ANNOTATED)
+    raise_dock(explore)
+    press(markers.find)
+    camera.take("explore-region", viewer)
+    raise_dock(docks["Links"])
+    session.links = replace(session.links, shown=True)
+    camera.take("links-of-a-region", viewer)
+    session.links = replace(session.links, shown=False)
+    session.color_by, session.layout = ColorBy("obs", K.DOMAIN), "grid"
+    session.show_all()
+
+
+def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: Camera) -> None:
+    """The domains of all embeddings on the tissue, and their UMAPs."""
+    raise_dock(judge)
+    judge.tabs.setCurrentWidget(judge.pictures)
+    judge.pictures.run.button.click()
+    wait(lambda: not judge.pictures.run.running)
+    camera.take("judge-side-by-side", viewer)
 
 
 def _align(viewer: napari.Viewer, alignment: QWidget, camera: Camera) -> None:
@@ -64,19 +123,13 @@ def _align(viewer: napari.Viewer, alignment: QWidget, camera: Camera) -> None:
 
 
 def _explore(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
-    """The UMAP before and after, a lasso on it, and the gene that marks a domain best."""
-    from napari_staligner.session import ColorBy
-
+    """The UMAP before and after integration, and the gene that marks a domain best."""
     session, umap, markers = explore.session, explore.umap, explore.markers
     raise_dock(explore)
     session.legend_shown = True
     press(umap.compute)
     session.color_by = ColorBy("obs", K.SLICE)
     camera.take("explore-slices", viewer)
-    _lasso(session, umap.views[K.UMAP], _told_apart(session))
-    camera.take("explore-lasso", viewer)
-    umap.views[K.UMAP].line.setData([], [])
-    session.show_all()
     markers.region.setCurrentIndex(markers.region.findData(session.domains[-1]))
     press(markers.find)
     markers.table.selectRow(0)
@@ -107,7 +160,7 @@ def _judge(viewer: napari.Viewer, judge: QWidget, camera: Camera) -> None:
 
     figures, verdicts, session = judge.figures, judge.verdicts, judge.session
     raise_dock(judge)
-    session.isolated = {_told_apart(session)}
+    session.isolated = _told_apart(session)
     verdicts.who.setText("you")
     verdicts.note.setText("It lies where it should.")
     verdicts.buttons["aligned"].click()
@@ -122,24 +175,18 @@ def _judge(viewer: napari.Viewer, judge: QWidget, camera: Camera) -> None:
     figures.labels.setCurrentIndex(max(0, figures.labels.findData(column)))
     press(figures.run.button)
     camera.take("judge-figures", viewer)
-    judge.tabs.setCurrentWidget(judge.pictures)
-    judge.pictures.run.button.click()
-    wait(lambda: not judge.pictures.run.running)
-    camera.take("judge-side-by-side", viewer)
 
 
-def _annotate(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
-    """Name a piece of a domain by a click on the tissue; then its markers, and its links."""
+def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: Camera) -> None:
+    """Name a connected piece of a domain, by a click on the tissue, as one slice alone has it."""
     from napari_staligner.core.regions import largest_piece
-    from napari_staligner.session import ColorBy, Region
 
-    annotate, markers = docks["Annotate"], docks["Explore"].markers
     session = annotate.session
-    domain = _told_apart(session)
+    domain = _told_apart(session)[-1]
     raise_dock(annotate)
     session.layout = "mosaic"
     session.annotations.use_template("Olfactory bulb")
-    session.annotations.choose("AOBgr")
+    session.annotations.choose(ANNOTATED)
     annotate.tools.buttons["piece"].click()
     session.take(largest_piece(session.result, domain), "piece")
     annotate.tools.buttons["piece"].click()
@@ -147,23 +194,13 @@ def _annotate(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) 
     annotate.card.ask.click()
     wait(annotate.card.ask.isEnabled)
     camera.take("annotate", viewer)
-    session.region = Region(K.ANNOTATION, "AOBgr")
-    raise_dock(docks["Explore"])
-    session.legend_shown = True
-    press(markers.find)
-    camera.take("explore-region", viewer)
-    raise_dock(docks["Links"])
-    session.links = replace(session.links, shown=True)
-    camera.take("links-of-a-region", viewer)
-    session.links, session.legend_shown = replace(session.links, shown=False), False
-    session.show_all()
 
 
-def _told_apart(session: Session) -> str:
-    """The domain that one slice alone has, else the last."""
+def _told_apart(session: Session) -> list[str]:
+    """The domains that one slice alone has, else the last."""
     presence = session.presence()
-    alone = {} if presence is None else presence.specific()
-    return [*session.domains, *alone][-1]
+    alone = [] if presence is None else list(presence.specific())
+    return alone or [session.domains[-1]]
 
 
 def _middle_of(session: Session, domain: str) -> Spot:
@@ -176,13 +213,13 @@ def _middle_of(session: Session, domain: str) -> Spot:
     return session.spot_of_row(int(rows[np.linalg.norm(xy - xy.mean(axis=0), axis=1).argmin()]))
 
 
-def _lasso(session: Session, view: SpotsView, domain: str) -> None:
-    """Draw a lasso around where most spots of a domain are in a UMAP."""
+def _lasso(session: Session, view: SpotsView, domains: list[str]) -> None:
+    """Draw a lasso around where most spots of some domains are in a UMAP."""
     import shapely
 
     result: Any = session.result
     places = np.asarray(result.obsm[K.UMAP])
-    own = places[(result.obs[K.DOMAIN] == domain).to_numpy()]
+    own = places[result.obs[K.DOMAIN].isin(domains).to_numpy()]
     middle = np.median(own, axis=0)
     distance = np.linalg.norm(own - middle, axis=1)
     core = own[distance <= np.quantile(distance, 0.9)]
