@@ -60,7 +60,8 @@ def test_a_result_without_links_is_named(dock):
 
 
 def test_the_box_draws_links_and_the_dock_counts_them(dock, qtbot):
-    exist = f"of 50 there are. {parted(dock.session.result):.1%} of these join different domains."
+    share = f"{parted(dock.session.result):.1%}"
+    exist = f"of 50 there are. {share} of these join different domains, drawn pink."
     assert dock.drawn.text() == f"0 drawn {exist}"
     press(qtbot, dock.shown)
     assert dock.session.links == LinkView(shown=True)

@@ -244,7 +244,7 @@ class FiguresTree(QTreeWidget):
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.resizeSection(0, _TITLE_WIDTH)
         for column in range(1, 1 + len(found)):
-            header.resizeSection(column, _VALUE_WIDTH)
+            header.resizeSection(column, max(_VALUE_WIDTH, header.sectionSizeHint(column)))
 
     def _add(
         self, metric: str, found: Mapping[str, Figures], titles: list[str], *, expanded: bool

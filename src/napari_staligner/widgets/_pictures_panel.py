@@ -40,7 +40,7 @@ BY = {
     "domain": ("Domain", "Colour the UMAPs by the domains of each embedding"),
 }
 _NONE = "Compute figures first: the domains of each embedding come with them."
-_HEIGHT = 170
+_HEIGHT = 140
 """Least height of a picture."""
 
 

@@ -174,7 +174,8 @@ class LinksWidget(Dock):
         n = len(drawn.links) if self.session.links.shown else 0
         text = f"{n:,} drawn of {drawn.exist:,} {of_what}."
         if np.isfinite(drawn.parted):
-            text += f" {drawn.parted:.1%} of these join different domains."
+            pink = ", drawn pink" if self.session.links.color == "domain" else ""
+            text += f" {drawn.parted:.1%} of these join different domains{pink}."
         return text
 
     def _show_spot(self) -> None:
