@@ -86,6 +86,7 @@ def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Ca
     explore, markers = docks["Explore"], docks["Explore"].markers
     session = explore.session
     session.color_by, session.layout = ColorBy("obs", K.ANNOTATION), "mosaic"
+    viewer.reset_view()
     session.region = Region(K.ANNOTATION, ANNOTATED)
     raise_dock(explore)
     press(markers.find)
@@ -185,6 +186,7 @@ def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: Camera) -> None:
     domain = _told_apart(session)[-1]
     raise_dock(annotate)
     session.layout = "mosaic"
+    viewer.reset_view()
     session.annotations.use_template("Olfactory bulb")
     session.annotations.choose(ANNOTATED)
     annotate.tools.buttons["piece"].click()
