@@ -10,7 +10,7 @@ import pytest
 from docks import LEFT, delete, press
 from fakes import fake_result
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 from scipy.sparse import csr_matrix
@@ -144,6 +144,14 @@ def test_a_logarithm_that_there_is_not_is_not_checked(dock, qtbot):
     log = dock.colors.log
     press(qtbot, log)
     assert not log.isChecked()
+
+
+def test_the_slider_sets_the_size_of_all_spots(dock, qtbot):
+    inner = dock.colors.size._slider
+    qtbot.mouseClick(inner, LEFT, pos=QPoint(inner.width() // 2, inner.height() // 2))
+    assert dock.session.spot_scale == pytest.approx(1.6, abs=0.2)
+    dock.session.spot_scale = 2.0
+    assert dock.colors.size.value() == 2.0
 
 
 def test_names_have_a_key_and_no_scale(dock):

@@ -95,6 +95,7 @@ class Tissue:
         session.isolated_changed.connect(self._on_domains_changed)
         session.selection_changed.connect(self._recolor)
         session.region_changed.connect(self._on_region_changed)
+        session.spot_scale_changed.connect(self._resize)
         session.layout_changed.connect(self._on_layout_changed)
         session.stack_changed.connect(self._on_stack_changed)
         session.trust_changed.connect(self._recolor)
@@ -168,6 +169,8 @@ class Tissue:
         many = sum(adata.n_obs for adata in self._shown.values()) >= MANY_SPOTS
         for layers in self.layers.values():
             layers["spots"].antialiasing = 0 if many else 1
+        if self.session.spot_scale != 1:
+            self._resize()
         self._recolor()
         self._arrange(look="fit" if orphans else look)
 
@@ -200,6 +203,14 @@ class Tissue:
             self._making = False
         if role != "spots" and selected:
             viewer.layers.selection = selected
+
+    def _resize(self) -> None:
+        """Give the spots of all slices the size that the session says."""
+        for name, layers in self._live().items():
+            size = self._picking.tree(name)[1] * self.session.spot_scale
+            for role in ("spots", "solid"):
+                if role in layers:
+                    layers[role].size = size
 
     # -- colours --------------------------------------------------------------------------
 

@@ -121,6 +121,7 @@ class Keeping(Annotating):
             arrows=self.alignment.arrows,
             canvas=self.canvas,
             region=self.region,
+            spot_scale=self.spot_scale,
         )
         return SessionRecord(entries(self.slices), view.to_json())
 
@@ -186,6 +187,7 @@ class Keeping(Annotating):
         with self._at_once():
             self.settings = view.settings
             self.scale, self.legend_shown = view.scale, view.legend_shown
+            self.spot_scale = view.spot_scale
             if self._knows(view.color_by):
                 self.color_by = view.color_by
             self.trust, self.links, self.stack = view.trust, view.links, view.stack

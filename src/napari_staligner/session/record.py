@@ -43,6 +43,7 @@ class ViewRecord:
     arrows: bool
     canvas: CanvasView | None
     region: Region | None = None
+    spot_scale: float = 1.0
 
     def to_json(self) -> str:
         """Return it as JSON."""

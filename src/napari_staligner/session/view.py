@@ -37,6 +37,8 @@ class View:
     """``region`` was set, or its spots are others."""
     legend_changed = Signal()
     """``legend_shown`` was set."""
+    spot_scale_changed = Signal()
+    """``spot_scale`` was set."""
     layout_changed = Signal()
     """``layout`` was set."""
     stack_changed = Signal()
@@ -68,6 +70,8 @@ class View:
     """The region that is shown alone; ``None`` shows all."""
     legend_shown = Shown(False, "legend_changed")
     """Whether the legend of the colours lies over the canvas."""
+    spot_scale = Shown(1.0, "spot_scale_changed")
+    """Diameter of the spots of all slices, as a share of that with which they nearly touch."""
     layout: Shown[Layout] = Shown("grid", "layout_changed")
     """How the slices lie: ``"grid"``, ``"mosaic"`` or ``"stack"``."""
     stack = Shown(StackView(), "stack_changed")

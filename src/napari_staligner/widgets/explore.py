@@ -64,6 +64,7 @@ class ExploreWidget(Dock):
         self._connect(session.annotations_changed, self._on_session_annotations_changed)
         self._connect(session.tool_changed, self.umap.show_lasso)
         self._connect(session.legend_changed, self._show_colors)
+        self._connect(session.spot_scale_changed, self._show_colors)
         self._connect(session.umap_changed, self._on_session_umap_changed)
         self._connect(session.spot_changed, self.umap.show_spot)
 
