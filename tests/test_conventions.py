@@ -61,6 +61,8 @@ RANKS = {
     "cli": 0,
     "__main__": 0,
     "demo": 0,
+    "tour": 0,
+    "acting": 0,
     "widgets": 1,
     "worker": 2,
     "layers": 2,
@@ -106,7 +108,7 @@ def wrong_imports(module: str, tree: ast.Module, *, is_package: bool = False) ->
                 continue
             if part not in RANKS:
                 wrong.append(f"{where}, which has no rank: import it from the module that has it")
-            elif own in {"cli", "demo", "__main__"}:
+            elif own in {"cli", "demo", "tour", "acting", "__main__"}:
                 if part == "widgets" and node in tree.body:
                     wrong.append(f"{where} at module level")
             elif part != own and RANKS[part] <= RANKS[own]:

@@ -34,6 +34,8 @@ UMAP: Final = "X_umap"
 UMAP_BEFORE: Final = "X_umap_unintegrated"
 """``obsm``, float32 (spots, 2): UMAP of principal components of the genes, without integration.
 ``uns`` has ``params`` of both under the same keys."""
+UMAP_OF: Final = "X_umap_"
+"""Start of the ``obsm`` keys, float32 (spots, 2), of the UMAPs of other embeddings."""
 CONNECTIVITIES: Final = "spatial_connectivities"
 """``obsp``, CSR: 1 where two spots of a slice are neighbours (squidpy's name)."""
 DISTANCES: Final = "spatial_distances"

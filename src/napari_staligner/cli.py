@@ -375,13 +375,18 @@ def report(
         list[str] | None,
         typer.Option(help="Key of obsm, as for evaluate; may be given again.", metavar="KEY"),
     ] = None,
+    umap: Annotated[
+        bool, typer.Option(help="Compute the UMAPs of embeddings that the file lacks.")
+    ] = True,
 ) -> None:
     """Write verdicts, pictures and figures as one HTML file that opens without napari."""
     with _sentences():
-        _report(file, output, labels, embedding)
+        _report(file, output, labels, embedding, umap=umap)
 
 
-def _report(source: Path, target: Path, labels: str | None, embeddings: list[str] | None) -> None:
+def _report(
+    source: Path, target: Path, labels: str | None, embeddings: list[str] | None, *, umap: bool
+) -> None:
     from napari_staligner.core.evaluation import BEFORE_AND_AFTER, evaluation_job
     from napari_staligner.io.h5ad import check_target, read_any
     from napari_staligner.io.report import report_job, report_steps
@@ -392,7 +397,8 @@ def _report(source: Path, target: Path, labels: str | None, embeddings: list[str
     if kind != "result":
         raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")
     figures = evaluation_job(content, labels, embeddings or BEFORE_AND_AFTER)
-    write_text(_with_bar(report_steps(report_job(content, source.name, figures))), target)
+    job = report_job(content, source.name, figures, compute_umaps=umap)
+    write_text(_with_bar(report_steps(job)), target)
     Console().print(f"Written to {_escape(str(target))}", soft_wrap=True)
 
 

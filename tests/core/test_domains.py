@@ -8,7 +8,13 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from napari_staligner import InputError, Settings, find_domains
-from napari_staligner.core.domains import domain_steps, record_domains, smooth_labels
+from napari_staligner.core.domains import (
+    colors_like,
+    domain_steps,
+    record_domains,
+    smooth_labels,
+    twins,
+)
 from napari_staligner.core.progress import finish
 
 
@@ -96,3 +102,16 @@ def test_domains_that_match_keep_name_and_colour():
     assert len(after) == 5
     assert len(set(after.values())) == 5
     assert adata.uns["staligner"]["params"]["domains"] == 5
+
+
+def test_labels_take_the_colours_of_those_that_they_share_most_spots_with():
+    reference = np.repeat([0, 1, 2], [50, 30, 20])
+    # The same domains under other numbers, a few spots astray, and one more of its own.
+    labels = np.repeat([2, 0, 1, 3], [48, 32, 15, 5])
+    np.testing.assert_array_equal(twins(labels, reference), [1, 2, 0, -1])
+    colors = ["#0072b2", "#e69f00", "#009e73"]
+    found = colors_like(labels, reference, colors)
+    assert found[:3] == ["#e69f00", "#009e73", "#0072b2"]
+    assert found[3] not in colors
+    # Spots without a domain say nothing.
+    assert twins(np.array([0, 0, -1]), np.array([-1, 1, 0])).tolist() == [1]

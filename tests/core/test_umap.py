@@ -102,12 +102,12 @@ def test_without_expression_there_is_no_before(tmp_path):
 def test_what_fails_in_the_process_is_said():
     z = np.full((40, 3), np.nan, np.float32)
     with pytest.raises(ComputeError, match=r"The UMAP failed .*NaN"):
-        finish(umap_steps(UmapJob(z, None, ())))
+        finish(umap_steps(UmapJob({K.UMAP: z}, None, (np.arange(40),))))
 
 
 def test_too_few_spots():
     with pytest.raises(ComputeError, match="3 spots are too few"):
-        finish(umap_steps(UmapJob(np.zeros((3, 3), np.float32), None, ())))
+        finish(umap_steps(UmapJob({K.UMAP: np.zeros((3, 3), np.float32)}, None, (np.arange(3),))))
 
 
 def test_the_session_keeps_both(computed):

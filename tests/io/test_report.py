@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from napari_staligner import _keys as K
 from napari_staligner.cli import app
-from napari_staligner.core.evaluation import evaluate
+from napari_staligner.core.evaluation import Evaluation, Figures, evaluate
 from napari_staligner.core.metrics import METRICS
-from napari_staligner.core.progress import finish
+from napari_staligner.core.progress import Progress, finish
+from napari_staligner.core.umap import Umap
 from napari_staligner.core.verdicts import add_verdict
 from napari_staligner.io.h5ad import write_result
 from napari_staligner.io.report import report_job, report_steps
@@ -128,16 +129,51 @@ def test_tables_hold_the_figures_and_mark_the_better(adata, figures, page_of):
     assert "Compared with obs region" in page.text
 
 
-def test_presence_names_what_lies_in_one_slice_only(page_of):
+def test_presence_names_what_lies_in_one_slice_only():
     _, adata = fake_result((900, 900))
     other = (adata.obs[K.SLICE] == "slice2") & (adata.obs[K.DOMAIN] == "4")
     adata.obs.loc[other, K.DOMAIN] = "3"
-    row = Page(page_of(adata)).row("4")
+    codes = adata.obs[K.DOMAIN].cat.codes.to_numpy()
+    figures = Evaluation({K.EMBEDDING: Figures({"ilisi": 0.5}, {}, {}, codes)}, {}, None, ())
+    row = Page(finish(report_steps(report_job(adata, "x", figures)))).row("4")
     assert row[1] == "225 · 25.0 % confidence 0.59 slice-specific".replace(
         "0.59", f"{adata.obs.loc[adata.obs[K.DOMAIN] == '4', K.CONFIDENCE].mean():.2f}"
     )
     assert row[2].startswith("0 · 0.0 %")
     assert row[2].endswith("depleted") or row[2].endswith("shared")
+
+
+def test_labels_and_embeddings_stand_side_by_side_in_colours_that_compare(adata, page_of):
+    plane = np.random.default_rng(0).normal(size=(adata.n_obs, 2)).astype(np.float32)
+    adata.obsm[K.UMAP] = plane
+    page = Page(page_of(adata))
+    for title in ("obs: region", "PCA, not integrated", "STAligner"):
+        for name in ("slice1", "slice2"):
+            assert f"{title} on slice {name}" in page.pictures
+    # Only what has a UMAP shows one; none is computed unless it is asked for.
+    drawn = {alt for alt in page.pictures if alt.startswith("UMAP")}
+    assert drawn == {"UMAP of STAligner by slice", "UMAP of STAligner by domain"}
+    pixels = page.pixels("STAligner on slice slice1")[..., :3].reshape(-1, 3)
+    for color in adata.uns[K.DOMAIN_COLORS]:
+        rgb = np.frombuffer(bytes.fromhex(color[1:]), np.uint8) / 255
+        assert (np.abs(pixels - rgb).max(axis=1) < 0.01).mean() > 0.05
+
+
+def test_umaps_that_are_missing_are_computed_if_wanted(adata, figures, monkeypatch):
+    asked = {}
+
+    def planes(job):
+        asked.update(job.embeddings)
+        yield Progress("UMAP", 1, 1)
+        return Umap({key: z[:, :2] for key, z in job.embeddings.items()}, {})
+
+    monkeypatch.setattr("napari_staligner.io._report_beside.umap_steps", planes)
+    adata.obsm[K.UMAP] = adata.obsm[K.EMBEDDING][:, :2]
+    page = Page(finish(report_steps(report_job(adata, "x", figures, compute_umaps=True))))
+    # The figures computed the principal components, and the file lacks them.
+    assert list(asked) == ["X_umap_pca"]
+    np.testing.assert_array_equal(asked["X_umap_pca"], figures.computed[K.PCA])
+    assert "UMAP of PCA, not integrated by slice" in page.pictures
 
 
 def test_verdicts_are_listed_and_are_text_never_markup(adata, page_of):
@@ -184,7 +220,7 @@ def run():
 
 def test_the_shell_writes_the_page(adata, tmp_path, run):
     source, target = write_result(adata, tmp_path / "out.h5ad"), tmp_path / "report.html"
-    done = run(source, "-o", target, "--labels", "region")
+    done = run(source, "-o", target, "--labels", "region", "--no-umap")
     assert done.exit_code == 0, done.output
     assert str(target) in done.stdout.replace("\n", "")
     page = Page(target.read_text(encoding="utf-8"))

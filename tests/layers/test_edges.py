@@ -10,7 +10,7 @@ from napari_staligner.core.graph import graph_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.settings import Settings
 from napari_staligner.layers.edges import attention_edges, graph_edges
-from napari_staligner.session import Overlay, Session
+from napari_staligner.session import Overlay, Session, Spot
 
 
 def ends(edges, length=1.0):
@@ -82,3 +82,22 @@ def test_isolation_keeps_what_the_domain_receives():
     assert {tuple(p) for p in starts} == {tuple(p) for p in inside}
     both = ends(graph_edges(session, "slice1")).reshape(-1, 2)
     assert {tuple(p) for p in both} <= {tuple(p) for p in inside}
+
+
+def test_fewer_edges_than_before_are_drawn_on_a_layer_that_is_hidden(shown):
+    """napari draws colours by what it saw last of a layer, and it sees none that is hidden."""
+    session = shown.session
+    session.set_result(shown.result)
+    session.attention = Overlay(shown=True)
+    layer = shown.layer("slice1", "attention")
+    many = len(layer.data)
+    drawn = []
+    # As a canvas does: it draws when it hears of colours or data.
+    for event in (layer.events.edge_color, layer.events.set_data):
+        event.connect(lambda event: drawn.append(len(layer._view_face_color)))
+    session.attention = Overlay(shown=False)
+    session.spot = Spot("slice1", 30)
+    session.attention = Overlay(shown=True, of_spot=True)
+    assert 0 < len(layer.data) < many
+    # A line has two triangles.
+    assert drawn[-1] == 2 * len(layer.data)

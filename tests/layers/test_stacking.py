@@ -269,6 +269,10 @@ def test_a_view_that_was_not_touched_is_fitted(shown):
         found = (*camera.center, camera.zoom)
         assert found == pytest.approx(fitted.setdefault(layout, found))
     assert fitted["mosaic"] != fitted["grid"]
+    # Docks came beside the canvas, and the user let napari show all: that is no place to stay at.
+    camera.zoom *= 0.8
+    shown.session.layout = "mosaic"
+    assert (*camera.center, camera.zoom) == pytest.approx(fitted["mosaic"])
 
 
 def test_clicks_meet_the_slice_that_is_seen(canvas):

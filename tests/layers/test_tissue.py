@@ -16,7 +16,7 @@ from napari_staligner import _keys as K
 from napari_staligner.io.layer_data import content_layers, slice_layers
 from napari_staligner.io.session_file import Content
 from napari_staligner.layers import open_session, sample_olfactory_bulb
-from napari_staligner.session import Overlay, Spot
+from napari_staligner.session import Overlay, Spot, StackView
 
 
 def names(viewer):
@@ -298,3 +298,19 @@ def test_the_selection_of_layers_is_left_alone(shown):
     shown.session.spot = Spot("slice2", 7)
     shown.session.layout = "mosaic"
     assert set(shown.viewer.layers.selection) == {spots}
+
+
+def test_one_size_of_spots_for_all_slices(shown):
+    session = shown.session
+    before = {name: shown.layer(name).size.copy() for name in session.slices}
+    session.spot_scale = 0.5
+    for name, size in before.items():
+        assert shown.layer(name).size == pytest.approx(0.5 * size)
+    # A slice that comes later, and the spots in 3-D.
+    session.set_result(shown.result)
+    session.layout, session.stack = "stack", StackView(mode="3d")
+    assert shown.layer("slice1", "solid").size == pytest.approx(0.5 * before["slice1"])
+    session.add([("late", fake_slice(40))])
+    assert shown.layer("late").size == pytest.approx(0.5 * before["slice1"][0])
+    session.spot_scale = 1.0
+    assert shown.layer("slice2").size == pytest.approx(before["slice2"])

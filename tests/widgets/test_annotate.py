@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication, QInputDialog, QLineEdit
 
 from napari_staligner import _keys as K
 from napari_staligner.layers import open_session
-from napari_staligner.session import ColorBy
+from napari_staligner.session import ColorBy, Region
 from napari_staligner.widgets._legend import NAME, SWATCH
 from napari_staligner.widgets.annotate import AnnotateWidget
 
@@ -343,3 +343,25 @@ def test_nothing_is_left_of_a_closed_dock(make_napari_viewer_proxy, qtbot):
     session.add(slices)
     session.set_result(result)
     session.annotations.use_template("Cortex")
+
+
+def test_a_class_is_shown_alone_and_escape_shows_all(dock, qtbot):
+    session = dock.session
+    session.annotations.assign(np.arange(5), "AOB", "test")
+    assert not dock.alone.isEnabled()
+    click_row(qtbot, dock, "AOB")
+    qtbot.mouseClick(dock.alone, LEFT)
+    assert session.region == Region(K.ANNOTATION, "AOB")
+    assert np.flatnonzero(session.focus()).tolist() == [0, 1, 2, 3, 4]
+    # Its spots are others now, and so is what is shown.
+    session.annotations.assign(np.array([7]), "AOB", "test")
+    assert np.flatnonzero(session.focus()).tolist() == [0, 1, 2, 3, 4, 7]
+    qtbot.keyClick(dock.table, Qt.Key.Key_Escape)
+    assert session.region is None
+    assert session.focus() is None
+    assert not dock.alone.isChecked()
+    # A region that is gone is shown alone no more.
+    qtbot.mouseClick(dock.alone, LEFT)
+    assert session.region is not None
+    session.annotations.remove_class("AOB")
+    assert session.region is None

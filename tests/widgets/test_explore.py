@@ -10,7 +10,7 @@ import pytest
 from docks import LEFT, delete, press
 from fakes import fake_result
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 from scipy.sparse import csr_matrix
@@ -18,7 +18,8 @@ from scipy.sparse import csr_matrix
 from napari_staligner import _keys as K
 from napari_staligner.core.umap import Umap
 from napari_staligner.layers import legend, open_session, painting
-from napari_staligner.session import ColorBy, Scale, Spot
+from napari_staligner.layers.colors import DIMMED
+from napari_staligner.session import ColorBy, Region, Scale, Spot
 from napari_staligner.widgets._markers_panel import GENE
 from napari_staligner.widgets.explore import ExploreWidget
 
@@ -145,6 +146,14 @@ def test_a_logarithm_that_there_is_not_is_not_checked(dock, qtbot):
     assert not log.isChecked()
 
 
+def test_the_slider_sets_the_size_of_all_spots(dock, qtbot):
+    inner = dock.colors.size._slider
+    qtbot.mouseClick(inner, LEFT, pos=QPoint(inner.width() // 2, inner.height() // 2))
+    assert dock.session.spot_scale == pytest.approx(1.6, abs=0.2)
+    dock.session.spot_scale = 2.0
+    assert dock.colors.size.value() == 2.0
+
+
 def test_names_have_a_key_and_no_scale(dock):
     assert not dock.colors.scale.isEnabled()
     assert dock.colors.legend.currentWidget() is not dock.colors.histogram
@@ -158,6 +167,37 @@ def test_names_have_a_key_and_no_scale(dock):
 
 
 # --- the UMAP
+
+
+def click_entry(dock, name, qtbot):
+    (place,) = [place for entry, _, place in dock.colors.key._places() if entry == name]
+    qtbot.mouseClick(dock.colors.key, LEFT, pos=place.center().toPoint())
+
+
+def test_a_click_on_the_legend_shows_a_category_alone(dock, qtbot):
+    session = dock.session
+    click_entry(dock, "3", qtbot)
+    assert session.isolated == {"3"}
+    assert dock.markers.region.currentText() == "Domain 3"
+    session.color_by = ColorBy("obs", "region")
+    session.isolated = ()
+    click_entry(dock, "lower", qtbot)
+    assert session.region == Region("region", "lower")
+    upper = (session.result.obs["region"] == "upper").to_numpy()
+    assert (painting(session).rgba["slice1"][upper[:60]] == np.float32(DIMMED)).all()
+    assert dock.umap.count.text() == f"{(~upper).sum()} of 110 spots"
+    click_entry(dock, "lower", qtbot)
+    assert session.region is None
+    click_entry(dock, "lower", qtbot)
+    with qtbot.waitActive(dock):
+        dock.activateWindow()
+    dock.colors.box.setFocus()
+    qtbot.keyClick(dock.colors.box, Qt.Key.Key_Escape)
+    assert session.focus() is None
+    # Slices are hidden by napari's eyes.
+    session.color_by = ColorBy("obs", K.SLICE)
+    click_entry(dock, "slice1", qtbot)
+    assert session.focus() is None
 
 
 def test_the_umap_has_the_colours_of_the_tissue(dock):
@@ -296,6 +336,24 @@ def test_what_is_compared_with_what(dock):
     choose(markers.where, "\0all")
     assert markers.against.count() == 1
     assert len(markers.rows()[1]) == 90
+
+
+def test_markers_of_a_named_region_and_of_the_same_in_another_slice(dock):
+    markers, session = dock.markers, dock.session
+    upper = np.flatnonzero((session.result.obs["region"] == "upper").to_numpy())
+    session.region = Region("region", "upper")
+    # What is shown alone is what markers are wanted of.
+    assert markers.region.currentText() == "region: upper"
+    np.testing.assert_array_equal(markers.rows()[0], upper)
+    choose(markers.where, "slice1")
+    choose(markers.against, "slice2")
+    np.testing.assert_array_equal(markers.rows()[0], upper[upper < 60])
+    np.testing.assert_array_equal(markers.rows()[1], upper[upper >= 60])
+    session.annotations.add_class("AOB")
+    session.annotations.assign(np.arange(4), "AOB", "test")
+    choose(markers.region, "annotation\0AOB")
+    assert markers.region.currentText() == "annotation: AOB"
+    np.testing.assert_array_equal(markers.rows()[0], np.arange(4))
 
 
 def test_what_cannot_be_compared_is_said(dock, qtbot):

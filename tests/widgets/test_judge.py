@@ -16,7 +16,10 @@ from qtpy.QtWidgets import QFileDialog
 from napari_staligner import _keys as K
 from napari_staligner.core.evaluation import evaluate
 from napari_staligner.core.metrics import METRICS
+from napari_staligner.core.palette import to_rgba
 from napari_staligner.core.settings import Settings
+from napari_staligner.core.umap import Umap
+from napari_staligner.layers.colors import DIMMED
 from napari_staligner.widgets._presence_panel import CONFIDENCE, DOMAIN, VERDICT
 from napari_staligner.widgets.judge import JudgeWidget
 
@@ -232,6 +235,63 @@ def test_a_column_that_cannot_be_compared_with_is_one_sentence(dock, qtbot):
     qtbot.mouseClick(dock.figures.run.button, LEFT)
     assert "obs['one'] holds 1 label" in dock.status.text()
     assert not dock.figures.run.running
+
+
+# --- side by side
+
+
+def test_embeddings_stand_side_by_side_and_share_the_selection(dock, figures, qtbot):
+    panel, session = dock.pictures, dock.session
+    dock.tabs.setCurrentWidget(panel)
+    assert panel.empty.isVisible()
+    session.set_evaluation(figures)
+    assert not panel.empty.isVisible()
+    # The labels, and both embeddings; none has a UMAP yet.
+    assert [m.title for m in panel._methods] == ["obs: region", "PCA, not integrated", "STAligner"]
+    assert len(panel.tissues) == 3
+    assert panel.umaps == {}
+    assert panel.run.button.isEnabled()
+    # The domains of the result have their own colours.
+    after = panel.tissues[2]
+    colors = to_rgba(list(session.domain_colors.values()))
+    codes = session.result.obs[K.DOMAIN].cat.codes.to_numpy()
+    np.testing.assert_array_equal(after._rgba, colors[codes])
+    # A lasso around all of the first slice dims the second on all pictures.
+    edge = panel._mosaic[:60, 0].max() + 1
+    around = np.array([[-9e3, -9e3], [edge, -9e3], [edge, 9e3], [-9e3, 9e3]])
+    after.take_lasso(around, "replace")
+    assert session.selection.tolist() == list(range(60))
+    selected = np.arange(110) < 60
+    for view in panel.tissues:
+        assert (view._rgba[~selected] == np.float32(DIMMED)).all()
+        assert (view._rgba[selected, 3] == 1).all()
+
+
+def test_umaps_come_and_are_coloured_by_slice_or_domain(dock, figures, qtbot):
+    panel, session = dock.pictures, dock.session
+    session.set_evaluation(figures)
+    dock.tabs.setCurrentWidget(panel)
+    job = session.umaps_job(panel._lacking())
+    assert set(job.embeddings) == {"X_umap_pca", K.UMAP}
+    plane = np.random.default_rng(0).normal(size=(110, 2)).astype(np.float32)
+    session.set_umap(Umap(dict.fromkeys(job.embeddings, plane), {}))
+    assert set(panel.umaps) == {K.PCA, K.EMBEDDING}
+    assert not panel.run.button.isEnabled()
+    assert len(np.unique(panel.umaps[K.PCA]._rgba, axis=0)) == 2
+    qtbot.mouseClick(panel.by.buttons["domain"], LEFT)
+    assert len(np.unique(panel.umaps[K.EMBEDDING]._rgba, axis=0)) == 4
+    view = panel.umaps[K.EMBEDDING]
+    qtbot.waitUntil(lambda: view.view.viewRange()[0][1] > 1)
+    qtbot.mouseClick(view.viewport(), LEFT, pos=view.pixel(17))
+    qtbot.waitUntil(lambda: session.spot is not None)
+    # UMAPs are pictures and no embeddings to be compared.
+    titles = [dock.figures.embeddings.item(i).text() for i in range(3)]
+    assert dock.figures.embeddings.count() == len(titles)
+    # Domains that change take the figures, and their pictures, with them.
+    codes = session.result.obs[K.DOMAIN].cat.codes.to_numpy()
+    session.set_domains((codes > 1).astype(int), Settings())
+    assert panel.empty.isVisible()
+    assert panel.tissues == []
 
 
 # --- verdicts

@@ -15,7 +15,8 @@ from qtpy.QtCore import Qt
 
 from napari_staligner import _keys as K
 from napari_staligner.layers import open_session
-from napari_staligner.session import LinkView, Spot
+from napari_staligner.layers.links import drawn_links
+from napari_staligner.session import LinkView, Region, Spot
 from napari_staligner.widgets._cells import Role
 from napari_staligner.widgets._match_table import DISTANCE, DOMAIN, NAME, SLICE
 from napari_staligner.widgets.links import LinksWidget
@@ -59,7 +60,8 @@ def test_a_result_without_links_is_named(dock):
 
 
 def test_the_box_draws_links_and_the_dock_counts_them(dock, qtbot):
-    exist = f"of 50 there are. {parted(dock.session.result):.1%} of these join different domains."
+    share = f"{parted(dock.session.result):.1%}"
+    exist = f"of 50 there are. {share} of these join different domains, drawn pink."
     assert dock.drawn.text() == f"0 drawn {exist}"
     press(qtbot, dock.shown)
     assert dock.session.links == LinkView(shown=True)
@@ -100,6 +102,16 @@ def test_only_those_of_an_isolated_domain(dock, qtbot):
     dock.session.isolated = ()
     dock.session.selection = np.array([3, 4, 64])
     assert dock.drawn.text().startswith("2 drawn of 2 of the spots shown.")
+
+
+def test_only_those_of_a_named_region(dock, qtbot):
+    press(qtbot, dock.shown)
+    dock.session.region = Region("region", "upper")
+    upper = (dock.session.result.obs["region"] == "upper").to_numpy()
+    links = drawn_links(dock.session).links
+    assert len(links) > 0
+    assert (upper[links.first] | upper[links.second]).all()
+    assert "of the spots shown" in dock.drawn.text()
 
 
 def test_colour_by_distance_shows_the_scale(dock, qtbot):

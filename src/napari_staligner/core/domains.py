@@ -230,22 +230,57 @@ def _inherit(
     adata: AnnData, labels: NDArray[np.integer[Any]], k: int
 ) -> tuple[list[str], list[str]]:
     """Names and colours of k new domains, taken from the domains of before where they overlap."""
-    from scipy.optimize import linear_sum_assignment
-
     old = adata.obs[K.DOMAIN].cat if K.DOMAIN in adata.obs else None
     old_names = [] if old is None else [str(name) for name in old.categories]
     old_colors = [str(color) for color in adata.uns.get(K.DOMAIN_COLORS, [])]
-    names, colors = [""] * k, [""] * k
-    if old is not None and len(old_colors) == len(old_names):
-        both = np.zeros((k, len(old_names)), dtype=np.int64)
-        known = old.codes.to_numpy() >= 0
-        np.add.at(both, (labels[known], old.codes.to_numpy()[known]), 1)
-        for new, before in zip(*linear_sum_assignment(-both), strict=True):
-            if both[new, before]:
-                names[new], colors[new] = old_names[before], old_colors[before]
-    free_names = (str(n) for n in range(1, 10**6) if str(n) not in names)
-    free_colors = (c for c in categorical_colors(k + len(old_names)) if c not in colors)
-    for i in range(k):
-        names[i] = names[i] or next(free_names)
-        colors[i] = colors[i] or next(free_colors, categorical_colors(k)[i])
-    return names, colors
+    if old is None or len(old_colors) != len(old_names):
+        return [str(i + 1) for i in range(k)], categorical_colors(k)
+    codes = old.codes.to_numpy()
+    names = [old_names[i] if i >= 0 else "" for i in twins(labels, codes)]
+    free = (str(n) for n in range(1, 10**6) if str(n) not in names)
+    return [name or next(free) for name in names], colors_like(labels, codes, old_colors)
+
+
+def twins(
+    labels: NDArray[np.integer[Any]], reference: NDArray[np.integer[Any]]
+) -> NDArray[np.int64]:
+    """Match labels with those of a reference, so that as many spots as can be agree.
+
+    Parameters
+    ----------
+    labels, reference
+        Shape (spots,): 0, 1, …; a spot with -1 says nothing.
+
+    Returns
+    -------
+    Of each label, the one of the reference, -1 where none is left that shares a spot with it.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    known = (labels >= 0) & (reference >= 0)
+    shape = (int(labels.max(initial=-1)) + 1, int(reference.max(initial=-1)) + 1)
+    both = np.zeros(shape, dtype=np.int64)
+    np.add.at(both, (labels[known], reference[known]), 1)
+    found = np.full(shape[0], -1, dtype=np.int64)
+    for own, other in zip(*linear_sum_assignment(-both), strict=True):
+        if both[own, other]:
+            found[own] = other
+    return found
+
+
+def colors_like(
+    labels: NDArray[np.integer[Any]], reference: NDArray[np.integer[Any]], colors: list[str]
+) -> list[str]:
+    """Give each label the colour of its twin in a reference; those without get free ones.
+
+    Parameters
+    ----------
+    labels, reference
+        See :func:`twins`.
+    colors
+        Hex colour of each label of the reference.
+    """
+    found = twins(labels, reference)
+    spare = categorical_colors(len(found) + len(colors))
+    free = (color for color in spare if color not in colors)
+    return [colors[i] if i >= 0 else next(free, spare[n]) for n, i in enumerate(found)]

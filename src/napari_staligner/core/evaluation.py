@@ -17,7 +17,7 @@ from napari_staligner.core.domains import domain_steps
 from napari_staligner.core.embeddings import EmbeddingJob, embedding_job, embedding_steps
 from napari_staligner.core.lone import Tissue
 from napari_staligner.core.neighbors import nearest_by_slice
-from napari_staligner.core.progress import Progress, Steps, T, finish
+from napari_staligner.core.progress import Progress, Steps, finish, scaled
 from napari_staligner.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
     total = parts * n
     computed: dict[str, NDArray[np.float32]] = {}
     if job.missing is not None:
-        computed = yield from _scaled(embedding_steps(job.missing), 0, n, total)
+        computed = yield from scaled(embedding_steps(job.missing), 0, n, total)
     figures = {}
     for number, key in enumerate(job.keys, 1):
         z = computed[key] if key in computed else job.embeddings[key]
@@ -315,24 +315,14 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
                 job.settings,
                 Tissue(np.asarray(job.slice_of, dtype=np.int64), job.coordinates),
             )
-            domains = (yield from _scaled(steps, start, n // 4, total)).labels
-        figures[key] = yield from _scaled(
+            domains = (yield from scaled(steps, start, n // 4, total)).labels
+        figures[key] = yield from scaled(
             _figures(job, key, z, domains), start + n // 4, n - n // 4, total
         )
     notes = tuple(_notes(job))
     for note in notes:
         yield Progress("figures", total, total, note=note)
     return Evaluation(figures, computed, job.label_key, notes)
-
-
-def _scaled(steps: Steps[T], start: int, span: int, total: int) -> Steps[T]:
-    """Run a part of the whole."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        yield replace(step, done=start + span * step.done // max(step.total, 1), total=total)
 
 
 def _notes(job: EvaluationJob) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -65,3 +65,13 @@ def finish(steps: Steps[T], on_progress: Callable[[Progress], object] | None = N
             return end.value  # type: ignore[no-any-return]
         if on_progress is not None:
             on_progress(step)
+
+
+def scaled(steps: Steps[T], start: int, span: int, total: int) -> Steps[T]:
+    """Run a part of a whole: its progress goes from ``start`` over ``span`` of ``total``."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        yield replace(step, done=start + span * step.done // max(step.total, 1), total=total)

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ N_NEIGHBORS, N_COMPONENTS = 15, 30
 FEWEST_SPOTS = 5
 _POLL_SECONDS = 0.1
 _STAGES = {K.UMAP: "after integration", K.UMAP_BEFORE: "before integration"}
-_SAID = re.compile(r"<(?P<key>\w+)>|(?P<done>\d+)/(?P<total>\d+) \[")
+_SAID = re.compile(r"<(?P<key>[^<>\n]+)>|(?P<done>\d+)/(?P<total>\d+) \[")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class UmapJob:
 
     Parameters
     ----------
-    embedding
-        The integrated embedding, float32, shape (spots, components).
+    embeddings
+        By the key of its UMAP: an embedding, float32, shape (spots, components).
     expression
         Expression of the genes that were integrated and, in the last column, the sum of all
         others, CSR, shape (spots, genes + 1); ``None`` leaves out the UMAP before integration.
@@ -56,7 +56,7 @@ class UmapJob:
         Of the start and of the optimisation.
     """
 
-    embedding: NDArray[np.float32]
+    embeddings: Mapping[str, NDArray[np.float32]]
     expression: csr_matrix | None
     slices: tuple[NDArray[np.intp], ...]
     seed: int = 0
@@ -70,23 +70,30 @@ class Umap:
     params: dict[str, Any]
 
 
-def umap_steps(job: UmapJob) -> Steps[Umap]:
-    """Compute the UMAP after and, where there is expression, before integration.
+def umap_key(key: str) -> str:
+    """Key in ``obsm`` of the UMAP of an embedding, by the embedding's own key."""
+    return K.UMAP if key == K.EMBEDDING else K.UMAP_OF + key.removeprefix("X_")
 
-    After: 15 nearest neighbours in the embedding. Before: the same in 30 principal components of
-    the log-normalised genes. Both by scanpy's ``pp.neighbors`` and ``tl.umap``.
+
+def umap_steps(job: UmapJob) -> Steps[Umap]:
+    """Compute the UMAP of each embedding and, where there is expression, before integration.
+
+    Of an embedding: 15 nearest neighbours in it. Before: the same in 30 principal components of
+    the log-normalised genes. All by scanpy's ``pp.neighbors`` and ``tl.umap``.
 
     Raises
     ------
     ComputeError
         There are too few spots, or scanpy failed.
     """
-    if len(job.embedding) < FEWEST_SPOTS:
-        raise ComputeError(f"{len(job.embedding)} spots are too few for a UMAP.")
+    n_spots = sum(map(len, job.slices))
+    if n_spots < FEWEST_SPOTS:
+        raise ComputeError(f"{n_spots} spots are too few for a UMAP.")
+    n_parts = len(job.embeddings) + (job.expression is not None)
     with tempfile.TemporaryDirectory(prefix="staligner-umap-") as folder:
         yield Progress("UMAP: preparing", 0, 1)
         _as_anndata(job).write_h5ad(Path(folder) / "spots.h5ad")
-        yield from _supervise(Path(folder), n_parts=1 + (job.expression is not None))
+        yield from _supervise(Path(folder), n_parts)
         with np.load(Path(folder) / "umap.npz") as found:
             arrays = {key: found[key].astype(np.float32) for key in found.files}
     return Umap(arrays, {"n_neighbors": N_NEIGHBORS, "random_state": job.seed})
@@ -100,9 +107,12 @@ def _as_anndata(job: UmapJob) -> AnnData:
     from napari_staligner.core.slices import normalize
 
     adata = AnnData(
-        obsm={K.EMBEDDING: job.embedding},
+        obsm=dict(job.embeddings),
         uns={"seed": job.seed},
-        shape=(len(job.embedding), 0 if job.expression is None else job.expression.shape[1] - 1),
+        shape=(
+            sum(map(len, job.slices)),
+            0 if job.expression is None else job.expression.shape[1] - 1,
+        ),
     )
     if job.expression is not None:
         parts = [normalize("", AnnData(job.expression[rows]), None) for rows in job.slices]
@@ -161,7 +171,8 @@ def _how_far(text: str, n_parts: int) -> Progress:
         else:
             share = int(match["done"]) / max(1, int(match["total"]))
     what = "optimising" if share else "neighbours"
-    stage = f"UMAP {_STAGES.get(key, '')}: {what}".replace(" :", ":")
+    of = _STAGES.get(key, f"of {key.removeprefix(K.UMAP_OF)}" if key else "")
+    stage = f"UMAP {of}: {what}".replace(" :", ":")
     return Progress(stage, round(100 * (max(part, 0) + share)), 100 * n_parts)
 
 
@@ -178,7 +189,8 @@ def _work(folder: Path) -> None:
     sc.settings.verbosity = 4  # makes UMAP count its epochs
     adata = ad.read_h5ad(folder / "spots.h5ad")
     seed = int(adata.uns["seed"])
-    used = {K.UMAP: K.EMBEDDING}
+    # A UMAP takes the place of its embedding.
+    used = {key: key for key in adata.obsm}
     if adata.n_vars:
         used[K.UMAP_BEFORE] = "X_pca"
     for key, rep in used.items():

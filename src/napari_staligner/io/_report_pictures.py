@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.evaluation import Evaluation
 
-INCHES, DPI = 4.2, 130
+INCHES, SMALL, DPI = 4.2, 2.3, 130
+"""Longer sides of pictures, and of those that stand beside many others."""
 SPOT = 0.95
 """Diameter of a spot, in spacings."""
 COLORMAP = "viridis"
@@ -34,6 +35,8 @@ class SlicePart:
     ----------
     name
         Of the slice.
+    rows
+        Shape (spots,): where its spots are in the result.
     points
         Shape (spots, 2): x and y, in the units of the slice.
     spacing
@@ -49,6 +52,7 @@ class SlicePart:
     """
 
     name: str
+    rows: NDArray[np.intp]
     points: NDArray[np.float64]
     spacing: float
     codes: NDArray[np.integer[Any]]
@@ -57,7 +61,7 @@ class SlicePart:
     unit: float
 
 
-def tissue_picture(part: SlicePart, rgba: NDArray[np.floating[Any]]) -> str:
+def tissue_picture(part: SlicePart, rgba: NDArray[np.floating[Any]], *, small: bool = False) -> str:
     """Draw spots over the tissue, y downwards as in the image.
 
     Parameters
@@ -66,6 +70,8 @@ def tissue_picture(part: SlicePart, rgba: NDArray[np.floating[Any]]) -> str:
         The slice.
     rgba
         Shape (spots, 4).
+    small
+        Without the tissue image, to stand beside many others.
 
     Returns
     -------
@@ -76,11 +82,11 @@ def tissue_picture(part: SlicePart, rgba: NDArray[np.floating[Any]]) -> str:
     margin = 2 * part.spacing
     (left, top), (right, bottom) = part.points.min(0) - margin, part.points.max(0) + margin
     width, height = right - left, bottom - top
-    inch = INCHES / max(width, height)
+    inch = (SMALL if small else INCHES) / max(width, height)
     figure = Figure(figsize=(width * inch, height * inch), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    if part.image is not None:
+    if part.image is not None and not small:
         # The middle of the first pixel is at 0.
         rows, columns = part.image.shape[:2]
         edges = np.array([-0.5, columns - 0.5, rows - 0.5, -0.5]) * part.unit
@@ -88,6 +94,29 @@ def tissue_picture(part: SlicePart, rgba: NDArray[np.floating[Any]]) -> str:
     points = (SPOT * part.spacing * inch * 72) ** 2
     axes.scatter(part.points[:, 0], part.points[:, 1], s=points, c=rgba, linewidths=0)
     axes.set(xlim=(left, right), ylim=(bottom, top))
+    return _address(figure)
+
+
+def umap_picture(places: NDArray[np.floating[Any]], rgba: NDArray[np.floating[Any]]) -> str:
+    """Draw a UMAP, the spots in random order, so that no slice hides another.
+
+    Parameters
+    ----------
+    places
+        Shape (spots, 2).
+    rgba
+        Shape (spots, 4).
+    """
+    from matplotlib.figure import Figure
+
+    order = np.random.default_rng(0).permutation(len(places))
+    figure = Figure(figsize=(SMALL, SMALL), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    size = float(np.clip(20_000 / max(len(places), 1), 0.3, 12.0))
+    x, y = places[order].T
+    axes.scatter(x, y, s=size, c=rgba[order], linewidths=0)
+    axes.set_aspect("equal", adjustable="datalim")
     return _address(figure)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,8 +19,15 @@ from napari_staligner.core.graph import spacing
 from napari_staligner.core.metrics import METRICS
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.core.presence import domain_presence, recorded_presence
-from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.progress import Progress, Steps, scaled
 from napari_staligner.core.verdicts import Verdict, is_current, read_verdicts
+from napari_staligner.io._report_beside import (
+    BesideJob,
+    BesideRow,
+    beside_job,
+    beside_rows,
+    umaps_of,
+)
 from napari_staligner.io._report_pictures import (
     SlicePart,
     confidence_colors,
@@ -40,6 +47,8 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 IMAGE_PIXELS = 800
 """Longer side of the tissue images at most; pictures of a report are no larger."""
 NO_DOMAIN = "#999999"
+_FIGURES, _UMAPS = 70, 92
+"""Share of the work, in percent, that is done after the figures and after the UMAPs."""
 LIBRARIES = ("anndata", "numpy", "pandas", "scanpy", "scikit-learn", "scipy", "squidpy", "torch")
 
 
@@ -65,6 +74,8 @@ class ReportJob:
         How the slices were integrated.
     notes
         Sentences that the integration left.
+    beside
+        What the pictures of all embeddings side by side need.
     """
 
     title: str
@@ -75,9 +86,16 @@ class ReportJob:
     verdicts: tuple[tuple[Verdict, bool], ...]
     facts: Mapping[str, str]
     notes: tuple[str, ...]
+    beside: BesideJob
 
 
-def report_job(adata: AnnData, title: str, evaluation: Evaluation | EvaluationJob) -> ReportJob:
+def report_job(
+    adata: AnnData,
+    title: str,
+    evaluation: Evaluation | EvaluationJob,
+    *,
+    compute_umaps: bool = False,
+) -> ReportJob:
     """Copy what a report needs of integrated slices.
 
     Parameters
@@ -90,6 +108,8 @@ def report_job(adata: AnnData, title: str, evaluation: Evaluation | EvaluationJo
         Heading, the name of the file for one.
     evaluation
         Figures of embeddings, or the job to compute them.
+    compute_umaps
+        Whether UMAPs that ``obsm`` lacks are computed; else they are left out.
     """
     kept = adata.uns.get(K.STALIGNER, {})
     colors = _domain_colors(adata)
@@ -105,6 +125,7 @@ def report_job(adata: AnnData, title: str, evaluation: Evaluation | EvaluationJo
         tuple((verdict, is_current(adata, verdict)) for verdict in read_verdicts(adata)),
         facts,
         tuple(map(str, kept.get("notes", ()))),
+        beside_job(adata, evaluation, compute_umaps=compute_umaps),
     )
 
 
@@ -127,7 +148,7 @@ def _part(adata: AnnData, name: str) -> SlicePart:
     if K.CONFIDENCE in adata.obs:
         confidence = adata.obs[K.CONFIDENCE].to_numpy(float)[rows]
     image, unit = _thinned_image(adata, name)
-    return SlicePart(name, points, spacing(points), codes, confidence, image, unit)
+    return SlicePart(name, rows, points, spacing(points), codes, confidence, image, unit)
 
 
 def _thinned_image(adata: AnnData, name: str) -> tuple[NDArray[Any] | None, float]:
@@ -148,25 +169,23 @@ def report_steps(job: ReportJob) -> Steps[str]:
     total = 100
     evaluation = job.evaluation
     if isinstance(evaluation, EvaluationJob):
-        steps = evaluation_steps(evaluation)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                evaluation = end.value
-                break
-            yield replace(step, done=90 * step.done // max(step.total, 1), total=total)
+        evaluation = yield from scaled(evaluation_steps(evaluation), 0, _FIGURES, total)
+    umaps = yield from scaled(
+        umaps_of(job.beside, evaluation, job.parts), _FIGURES, _UMAPS - _FIGURES, total
+    )
     domains: dict[str, str] = {}
     confidence: dict[str, str] = {}
     rgba = to_rgba([*job.colors.values(), NO_DOMAIN])
     for number, part in enumerate(job.parts):
-        yield Progress("pictures", 90 + 9 * number // len(job.parts), total)
+        yield Progress("pictures", _UMAPS + 5 * number // len(job.parts), total)
         # Code -1, without a domain, is the last colour.
         domains[part.name] = tissue_picture(part, rgba[part.codes])
         if part.confidence is not None:
             confidence[part.name] = tissue_picture(part, confidence_colors(part.confidence))
+    yield Progress("pictures side by side", _UMAPS + 5, total)
+    beside = beside_rows(job.beside, evaluation, umaps, job.parts, job.colors, NO_DOMAIN)
     yield Progress("report", 99, total)
-    return _render(job, evaluation, domains, confidence)
+    return _render(job, evaluation, domains, confidence, beside)
 
 
 def _render(
@@ -174,6 +193,7 @@ def _render(
     evaluation: Evaluation,
     domains: Mapping[str, str],
     confidence: Mapping[str, str],
+    beside: list[BesideRow],
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 
@@ -188,6 +208,14 @@ def _render(
         n_spots=sum(len(part.points) for part in job.parts),
         domain_pictures=domains,
         confidence_pictures=confidence,
+        beside=beside,
+        slice_colors=dict(
+            zip(
+                [part.name for part in job.parts],
+                categorical_colors(len(job.parts)),
+                strict=True,
+            )
+        ),
         gradient=gradient(),
         medians={
             part.name: float(np.nanmedian(part.confidence))

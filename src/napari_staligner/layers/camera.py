@@ -20,6 +20,10 @@ TILT = (0.0, -18.0, 55.0)
 """Angles (degrees) of the first view in 3-D: from the front, above the slices."""
 
 
+RESIZED = 1.4
+"""So much the zoom that shows all changes when docks come or go beside the canvas."""
+
+
 class Camera:
     """Fits the view to the slices, or keeps it on the tissue that it shows.
 
@@ -68,7 +72,7 @@ class Camera:
             return
         camera = camera_of(viewer)
         at = np.array([*camera.center[:-3:-1], 1.0])
-        anchor = None if self._view(viewer) == self._fitted else _under(at, old, boxes)
+        anchor = None if self._is_fitted(viewer) else _under(at, old, boxes)
         if anchor is None or anchor not in new:
             self.fit()
             return
@@ -102,6 +106,14 @@ class Camera:
         if self._stale:
             self._stale = False
             self.fit()
+
+    def _is_fitted(self, viewer: napari.Viewer) -> bool:
+        """Whether all is shown; the zoom that does that changes with the size of the canvas."""
+        if self._fitted is None:
+            return False
+        (center, zoom), (fitted_center, fitted_zoom) = self._view(viewer), self._fitted
+        same = np.allclose(center, fitted_center, atol=1e-6 * max(1.0, 1 / zoom))
+        return bool(same) and max(zoom, fitted_zoom) <= RESIZED * min(zoom, fitted_zoom)
 
     def _view(self, viewer: napari.Viewer) -> tuple[tuple[float, ...], float]:
         camera = camera_of(viewer)

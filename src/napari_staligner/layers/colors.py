@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Rgba = tuple[float, float, float, float]
 
 DIMMED = (0.5, 0.5, 0.5, 0.25)
-"""RGBA of spots outside the isolated domains or the selection, or not trusted."""
+"""RGBA of spots outside the isolated domains, the region or the selection, or not trusted."""
 HIDDEN = (0.0, 0.0, 0.0, 0.0)
 """RGBA of spots that are not to be seen."""
 
@@ -85,8 +85,9 @@ def paint(session: Session) -> Painting:
         painting = _paint_numbers(session, numbers)
     else:
         painting = _paint_categories(session, found)
+    focus = session.focus()
     for name, rgba in painting.rgba.items():
-        shown = shown_spots(session, name)
+        shown = shown_spots(session, name, focus)
         if shown is not None:
             rgba[~shown] = DIMMED
         doubtful = doubtful_spots(session, name)
@@ -95,16 +96,14 @@ def paint(session: Session) -> Painting:
     return painting
 
 
-def shown_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
-    """Spots of a slice that are isolated and selected; ``None`` if all are shown."""
-    isolated = isolated_spots(session, name)
-    if len(session.selection) == 0:
-        return isolated
-    selected = np.zeros(session.slices[name].n_obs, dtype=bool)
+def shown_spots(
+    session: Session, name: str, focus: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    """Spots of a slice that are in the session's focus; ``None`` if all are shown."""
+    if focus is None:
+        return None
     rows = session.rows(name)
-    if rows is not None:
-        selected = np.isin(rows, session.selection, assume_unique=True)
-    return selected if isolated is None else selected & isolated
+    return np.zeros(session.slices[name].n_obs, dtype=bool) if rows is None else focus[rows]
 
 
 def isolated_spots(session: Session, name: str) -> NDArray[np.bool_] | None:

@@ -39,7 +39,7 @@ class Drawn:
     of_spot
         Which of them are the chosen spot's, bool, shape (links,).
     exist
-        How many there are, of the isolated domains and the selection if there is one.
+        How many there are with an end among the spots that are shown.
     parted
         Share of those whose ends lie in different domains; nan without links or domains.
     limits
@@ -82,11 +82,11 @@ def drawn_links(session: Session) -> Drawn | None:
     result = session.result
     if result is None or K.MUTUAL not in result.obsp:
         return None
+    focus = session.focus()
     key = (
         id(result),
         session.links,
-        session.isolated,
-        session.selection.tobytes(),
+        b"" if focus is None else focus.tobytes(),
         session.spot,
         _pair(session),
         result.obs[K.DOMAIN].cat.codes.to_numpy().tobytes() if session.domains else b"",
@@ -137,7 +137,7 @@ def _find(session: Session, result: AnnData) -> Drawn:
     if pair is not None:
         compared = result.obs[K.SLICE].isin(pair).to_numpy()
         links = links.take(compared[links.first] & compared[links.second])
-    wanted = _wanted(session, result)
+    wanted = session.focus()
     among = links if wanted is None else links.touching(wanted)
     row = _row(session)
     if session.links.of_spot:
@@ -164,18 +164,6 @@ def _row(session: Session) -> int | None:
     spot = session.spot
     rows = None if spot is None else session.rows(spot.slice)
     return None if spot is None or rows is None else int(rows[spot.row])
-
-
-def _wanted(session: Session, result: AnnData) -> NDArray[np.bool_] | None:
-    """Spots of the isolated domains and the selection; ``None`` if there is neither."""
-    wanted = None
-    if session.isolated and K.DOMAIN in result.obs:
-        wanted = result.obs[K.DOMAIN].astype(str).isin(session.isolated).to_numpy()
-    if len(session.selection):
-        selected = np.zeros(result.n_obs, dtype=bool)
-        selected[session.selection] = True
-        wanted = selected if wanted is None else wanted & selected
-    return wanted
 
 
 def _parted(result: AnnData, links: Links) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,9 +48,17 @@ def set_edges(layer: Vectors, edges: Edges, width: float) -> None:
     """Draw other edges, in another width."""
     if layer.edge_width != width:
         layer.edge_width = width
-    layer.data = edges.vectors
-    if len(edges.rgba):
-        layer.edge_color = edges.rgba
+    _set_vectors(layer, edges.vectors, edges.rgba)
+
+
+def _set_vectors(layer: Vectors, vectors: NDArray[np.float64], rgba: NDArray[np.float32]) -> None:
+    layer.data = vectors
+    if not len(rgba):
+        return
+    # napari slices a layer that is hidden once it is seen again: drawn now, its colours would be
+    # looked up for the vectors of before, which may be more.
+    with nullcontext() if layer.visible else layer.events.edge_color.blocker():
+        layer.edge_color = rgba
 
 
 def links_layer(name: str, width: float) -> Vectors:
@@ -71,9 +80,7 @@ def links_layer(name: str, width: float) -> Vectors:
 
 def set_links(layer: Vectors, lines: Lines) -> None:
     """Draw other links."""
-    layer.data = lines.vectors
-    if len(lines.rgba):
-        layer.edge_color = lines.rgba
+    _set_vectors(layer, lines.vectors, lines.rgba)
 
 
 def marker_layer(name: str, spot_size: float) -> Points:

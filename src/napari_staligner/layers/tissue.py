@@ -94,6 +94,8 @@ class Tissue:
         session.domains_changed.connect(self._on_domains_changed)
         session.isolated_changed.connect(self._on_domains_changed)
         session.selection_changed.connect(self._recolor)
+        session.region_changed.connect(self._on_region_changed)
+        session.spot_scale_changed.connect(self._resize)
         session.layout_changed.connect(self._on_layout_changed)
         session.stack_changed.connect(self._on_stack_changed)
         session.trust_changed.connect(self._recolor)
@@ -167,6 +169,8 @@ class Tissue:
         many = sum(adata.n_obs for adata in self._shown.values()) >= MANY_SPOTS
         for layers in self.layers.values():
             layers["spots"].antialiasing = 0 if many else 1
+        if self.session.spot_scale != 1:
+            self._resize()
         self._recolor()
         self._arrange(look="fit" if orphans else look)
 
@@ -200,6 +204,14 @@ class Tissue:
         if role != "spots" and selected:
             viewer.layers.selection = selected
 
+    def _resize(self) -> None:
+        """Give the spots of all slices the size that the session says."""
+        for name, layers in self._live().items():
+            size = self._picking.tree(name)[1] * self.session.spot_scale
+            for role in ("spots", "solid"):
+                if role in layers:
+                    layers[role].size = size
+
     # -- colours --------------------------------------------------------------------------
 
     def _recolor(self) -> None:
@@ -218,6 +230,10 @@ class Tissue:
         self._recolor()
         self._draw_edges("graph")
         self._draw_edges("attention")
+        self._draw_links()
+
+    def _on_region_changed(self) -> None:
+        self._recolor()
         self._draw_links()
 
     def _on_annotations_changed(self) -> None:

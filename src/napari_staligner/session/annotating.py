@@ -9,7 +9,11 @@ import numpy as np
 from psygnal import Signal
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.annotation_record import read_annotations, write_annotations
+from napari_staligner.core.annotation_record import (
+    is_annotation,
+    read_annotations,
+    write_annotations,
+)
 from napari_staligner.core.annotations import Annotations
 from napari_staligner.session.holdings import no_rows
 from napari_staligner.session.judging import Judging
@@ -166,4 +170,15 @@ class Annotating(Judging):
         if self._result is not None and self.annotations.n_spots == self._result.n_obs:
             write_annotations(self._result, self.annotations)
             self.saved = False
+        self._follow_region()
         self.annotations_changed.emit()
+
+    def _follow_region(self) -> None:
+        """Spots of an annotated region that is shown alone may be others now, or it is gone."""
+        region = self.region
+        if region is None or not is_annotation(region.column):
+            return
+        if region.name in self.named_columns.get(region.column, ()):
+            self.region_changed.emit()
+        else:
+            self.region = None

@@ -16,7 +16,7 @@ from napari_staligner.core.annotation_record import is_annotation
 from napari_staligner.core.settings import Settings
 from napari_staligner.io.h5ad import free_name
 from napari_staligner.session.shown import Shown
-from napari_staligner.session.values import ColorBy, Spot
+from napari_staligner.session.values import ColorBy, Region, Spot
 from napari_staligner.session.view import View
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.graph import SpatialGraph
+
+MOST_NAMES = 60
+"""A column of more names is none of regions."""
 
 
 class Holdings(View):
@@ -150,6 +153,70 @@ class Holdings(View):
             self._selection = rows
             self.selection_changed.emit()
 
+    @property
+    def named_columns(self) -> dict[str, tuple[str, ...]]:
+        """Columns of the result that name regions, with their names; not slices and domains."""
+        found = {}
+        for column in () if self._result is None else map(str, self._result.obs):
+            if column in (K.SLICE, K.DOMAIN):
+                continue
+            values = self._result.obs[column]  # type: ignore[union-attr]
+            if hasattr(values, "cat") and 0 < len(values.cat.categories) <= MOST_NAMES:
+                found[column] = tuple(map(str, values.cat.categories))
+        return found
+
+    def rows_of_region(self, region: Region) -> NDArray[np.intp]:
+        """Rows of the result in a region, sorted; none if there is no such column or name."""
+        names = self.named_columns.get(region.column, ())
+        if self._result is None or region.name not in names:
+            return no_rows()
+        codes = self._result.obs[region.column].cat.codes.to_numpy()
+        return np.flatnonzero(codes == names.index(region.name))
+
+    def focus(self) -> NDArray[np.bool_] | None:
+        """Spots that are shown: of the isolated domains, the region and the selection.
+
+        Returns
+        -------
+        Shape (spots of the result,); ``None`` where all are shown.
+        """
+        result, parts = self._result, []
+        if result is None:
+            return None
+        if self._isolated and K.DOMAIN in result.obs:
+            column = result.obs[K.DOMAIN].cat
+            chosen = [str(name) in self._isolated for name in column.categories]
+            parts.append(np.array([*chosen, False])[column.codes.to_numpy()])
+        rows = [self._selection] if len(self._selection) else []
+        rows += [] if self.region is None else [self.rows_of_region(self.region)]
+        for some in rows:
+            inside = np.zeros(result.n_obs, dtype=bool)
+            inside[some] = True
+            parts.append(inside)
+        return np.logical_and.reduce(parts) if parts else None
+
+    @property
+    def alone(self) -> frozenset[str]:
+        """Categories of what is coloured by that are shown alone; empty shows all."""
+        if self._color_by == ColorBy("obs", K.DOMAIN):
+            return self._isolated
+        region, by = self.region, self._color_by
+        known = region is not None and by == ColorBy("obs", region.column)
+        return frozenset({region.name}) if region is not None and known else frozenset()
+
+    def toggle_alone(self, name: str) -> None:
+        """Show a category of what is coloured by alone, or all again; slices stay as they are."""
+        column = self._color_by.key
+        if column == K.DOMAIN:
+            self.isolated = () if self._isolated == {name} else {name}
+        elif name in self.named_columns.get(column, ()):
+            region = Region(column, name)
+            self.region = None if self.region == region else region
+
+    def show_all(self) -> None:
+        """Show all spots: no domain and no region alone, and nothing selected."""
+        self.isolated, self.region, self.selection = (), None, no_rows()
+
     # -- result ---------------------------------------------------------------------------
 
     @property
@@ -233,6 +300,7 @@ class Holdings(View):
     def _follow_result(self) -> None:
         """Let go of what belongs to the result of before; each part of the session adds its own."""
         self.proposal = None
+        self.region = None
 
 
 def no_rows() -> NDArray[np.intp]:

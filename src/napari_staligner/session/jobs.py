@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,11 +77,36 @@ class Session(Keeping):
             others = csr_matrix(matrix.sum(axis=1)) - csr_matrix(matrix[:, used].sum(axis=1))
             matrix = hstack([csr_matrix(matrix[:, used]), others], format="csr")
         return UmapJob(
-            np.array(result.obsm[K.EMBEDDING], dtype=np.float32),
+            {K.UMAP: np.array(result.obsm[K.EMBEDDING], dtype=np.float32)},
             matrix,
             tuple(self._rows.values()),
             int(self._params().get("seed", 0)),
         )
+
+    def umaps_job(self, keys: Iterable[str]) -> UmapJob:
+        """Copy what computing the UMAPs of embeddings needs.
+
+        Parameters
+        ----------
+        keys
+            Of ``obsm``; those that are not there are left out.
+
+        Raises
+        ------
+        InputError
+            There is no result yet.
+        """
+        from napari_staligner.core.umap import UmapJob, umap_key
+
+        result = self._result
+        if result is None:
+            raise InputError("There is no embedding to lay out: integrate first.")
+        arrays = {
+            umap_key(key): np.array(result.obsm[key], dtype=np.float32)
+            for key in keys
+            if key in result.obsm
+        }
+        return UmapJob(arrays, None, tuple(self._rows.values()), int(self._params().get("seed", 0)))
 
     def marker_job(
         self, inside: NDArray[np.integer[Any]], against: NDArray[np.integer[Any]]

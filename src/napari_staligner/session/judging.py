@@ -16,6 +16,7 @@ from napari_staligner.session.values import ColorBy
 
 if TYPE_CHECKING:
     from napari_staligner.core.evaluation import Evaluation, EvaluationJob
+    from napari_staligner.core.side_by_side import Method
     from napari_staligner.core.verdicts import Level, Verdict
 
 
@@ -77,6 +78,26 @@ class Judging(Domains):
             self.saved = False
         self._evaluation = evaluation
         self.evaluation_changed.emit()
+
+    def methods(self) -> tuple[Method, ...]:
+        """List what there are figures of, to be seen side by side; see :mod:`core.side_by_side`."""
+        import pandas as pd
+
+        from napari_staligner.core.side_by_side import methods
+        from napari_staligner.core.umap import umap_key
+
+        result, evaluation = self._result, self._evaluation
+        if result is None or evaluation is None:
+            return ()
+        reference = np.full(result.n_obs, -1)
+        if self.domains:
+            reference = result.obs[K.DOMAIN].cat.codes.to_numpy()
+        labels = None
+        if evaluation.labels in result.obs:
+            labels = pd.factorize(result.obs[evaluation.labels], sort=True)[0]
+        keys = {key: umap_key(key) for key in evaluation.figures}
+        umaps = {key: result.obsm[place] for key, place in keys.items() if place in result.obsm}
+        return methods(evaluation, reference, list(self.domain_colors.values()), labels, umaps)
 
     def _of_these_domains(self, evaluation: Evaluation) -> bool:
         import pandas as pd

@@ -120,6 +120,8 @@ class Keeping(Annotating):
             spot=self.spot,
             arrows=self.alignment.arrows,
             canvas=self.canvas,
+            region=self.region,
+            spot_scale=self.spot_scale,
         )
         return SessionRecord(entries(self.slices), view.to_json())
 
@@ -185,11 +187,15 @@ class Keeping(Annotating):
         with self._at_once():
             self.settings = view.settings
             self.scale, self.legend_shown = view.scale, view.legend_shown
+            self.spot_scale = view.spot_scale
             if self._knows(view.color_by):
                 self.color_by = view.color_by
             self.trust, self.links, self.stack = view.trust, view.links, view.stack
             self.layout, self.graph_shown = view.layout, view.graph_shown
             self.isolated = set(view.isolated) & set(self.domains)
+            region = view.region
+            if region is not None and region.name in self.named_columns.get(region.column, ()):
+                self.region = region
             if self._result is not None:
                 self.attention = view.attention
                 self.alignment.arrows = view.arrows

@@ -13,6 +13,7 @@ from napari_staligner.session.values import (
     Layout,
     LinkView,
     Overlay,
+    Region,
     Scale,
     Spot,
     StackView,
@@ -41,6 +42,8 @@ class ViewRecord:
     spot: Spot | None
     arrows: bool
     canvas: CanvasView | None
+    region: Region | None = None
+    spot_scale: float = 1.0
 
     def to_json(self) -> str:
         """Return it as JSON."""

@@ -88,6 +88,22 @@ class Spot:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A region that people or a file name: the spots with one value in a column of ``obs``.
+
+    Parameters
+    ----------
+    column
+        Of ``obs`` of the result: ``"annotation"``, or any other that holds names.
+    name
+        The value.
+    """
+
+    column: str
+    name: str
+
+
+@dataclass(frozen=True)
 class StackView:
     """How slices that lie on top of each other are told apart.
 

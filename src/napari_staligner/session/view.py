@@ -14,6 +14,7 @@ from napari_staligner.session.values import (
     Layout,
     LinkView,
     Overlay,
+    Region,
     Scale,
     Spot,
     StackView,
@@ -32,8 +33,12 @@ class View:
     """``color_by`` or ``scale`` was set, or the values they show are new."""
     isolated_changed = Signal()
     """``isolated`` was set."""
+    region_changed = Signal()
+    """``region`` was set, or its spots are others."""
     legend_changed = Signal()
     """``legend_shown`` was set."""
+    spot_scale_changed = Signal()
+    """``spot_scale`` was set."""
     layout_changed = Signal()
     """``layout`` was set."""
     stack_changed = Signal()
@@ -61,8 +66,12 @@ class View:
     """What the spots are coloured by."""
     scale = Shown(Scale(), "color_changed")
     """How numbers become colours."""
+    region: Shown[Region | None] = Shown(None, "region_changed")
+    """The region that is shown alone; ``None`` shows all."""
     legend_shown = Shown(False, "legend_changed")
     """Whether the legend of the colours lies over the canvas."""
+    spot_scale = Shown(1.0, "spot_scale_changed")
+    """Diameter of the spots of all slices, as a share of that with which they nearly touch."""
     layout: Shown[Layout] = Shown("grid", "layout_changed")
     """How the slices lie: ``"grid"``, ``"mosaic"`` or ``"stack"``."""
     stack = Shown(StackView(), "stack_changed")

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.utils.colormaps import ensure_colormap
-from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QLinearGradient, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from napari_staligner.layers import Legend
 
 _ROW, _SWATCH, _PAD, _BAR = 18, 11, 6, 150
+_DIMMED = 0.35
+"""Opacity of entries whose spots are dimmed."""
 
 
 class ColorKey(QWidget):
@@ -27,17 +31,30 @@ class ColorKey(QWidget):
         On a ground of its own, let through by the mouse.
     """
 
+    chosen = Signal(str)
+    """A category was clicked."""
+
     def __init__(self, parent: QWidget | None = None, *, over_canvas: bool = False) -> None:
         super().__init__(parent)
         self._legend: Legend | None = None
+        self._alone: frozenset[str] = frozenset()
         self._over_canvas = over_canvas
         if over_canvas:
             self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
 
-    def show_legend(self, legend: Legend) -> None:
-        """Show another legend."""
-        self._legend = legend
-        self.setToolTip("" if legend.colormap else ", ".join(name for name, _ in legend.entries))
+    def show_legend(self, legend: Legend, alone: Collection[str] = ()) -> None:
+        """Show another legend.
+
+        Parameters
+        ----------
+        legend
+            The legend.
+        alone
+            Categories that are shown alone; the others are dimmed. Empty shows all.
+        """
+        self._legend, self._alone = legend, frozenset(alone)
+        names = ", ".join(name for name, _ in legend.entries)
+        self.setToolTip(f"{names}: click one to show it alone" if names else "")
         self.updateGeometry()
         if self._over_canvas:
             self.place()
@@ -102,6 +119,27 @@ class ColorKey(QWidget):
         n = len(self._legend.entries) if self._legend else 0
         return self._column() * -(-n // rows) + 2 * _PAD
 
+    def _places(self) -> Iterator[tuple[str, QColor, QRectF]]:
+        """Name, colour and place of each entry."""
+        entries = self._legend.entries if self._legend else ()
+        column = self._column()
+        rows = max(1, (self.height() - _PAD) // _ROW - 1)
+        if not self._over_canvas:
+            rows = -(-len(entries) // max(1, (self.width() - 2 * _PAD) // column))
+        for i, (name, rgba) in enumerate(entries):
+            left, top = _PAD + column * (i // rows), _ROW * (1 + i % rows)
+            yield name, QColor.fromRgbF(*rgba), QRectF(left, top, column - _PAD, _ROW)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """A click on an entry chooses it."""
+        at = QPointF(event.position())
+        if event.button() == Qt.MouseButton.LeftButton:
+            for name, _, place in self._places():
+                if place.contains(at):
+                    self.chosen.emit(name)
+                    return
+        super().mouseReleaseEvent(event)
+
     # -- painting ---------------------------------------------------------------------------
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -122,7 +160,7 @@ class ColorKey(QWidget):
         if self._legend.colormap:
             self._paint_bar(painter, width)
         else:
-            self._paint_entries(painter, width)
+            self._paint_entries(painter)
         painter.end()
 
     def _paint_bar(self, painter: QPainter, width: int) -> None:
@@ -138,22 +176,16 @@ class ColorKey(QWidget):
         self._text(painter, below, f"{low:.3g}")
         self._text(painter, below, f"{high:.3g}", Qt.AlignmentFlag.AlignRight)
 
-    def _paint_entries(self, painter: QPainter, width: int) -> None:
-        entries = self._legend.entries if self._legend else ()
-        column = self._column()
-        rows = max(1, (self.height() - _PAD) // _ROW - 1)
-        if not self._over_canvas:
-            rows = -(-len(entries) // max(1, width // column))
-        for i, (name, rgba) in enumerate(entries):
-            left, top = _PAD + column * (i // rows), _ROW * (1 + i % rows)
+    def _paint_entries(self, painter: QPainter) -> None:
+        for name, color, place in self._places():
+            painter.setOpacity(_DIMMED if self._alone and name not in self._alone else 1.0)
             painter.save()
             painter.setPen(QColor(128, 128, 128, 150))
-            painter.setBrush(QColor.fromRgbF(*rgba))
-            swatch = QRectF(left, top + (_ROW - _SWATCH) / 2, _SWATCH, _SWATCH)
-            painter.drawRoundedRect(swatch, 3, 3)
+            painter.setBrush(color)
+            top = place.top() + (_ROW - _SWATCH) / 2
+            painter.drawRoundedRect(QRectF(place.left(), top, _SWATCH, _SWATCH), 3, 3)
             painter.restore()
-            place = QRectF(left + _SWATCH + _PAD, top, column - _SWATCH - 2 * _PAD, _ROW)
-            self._text(painter, place, name)
+            self._text(painter, place.adjusted(_SWATCH + _PAD, 0, 0, 0), name)
 
     def _text(
         self,

@@ -25,6 +25,7 @@ from napari_staligner.widgets._color_box import ColorBox
 from napari_staligner.widgets._color_key import ColorKey
 from napari_staligner.widgets._form import narrow
 from napari_staligner.widgets._histogram import ColoredHistogram
+from napari_staligner.widgets._slider import Slider
 
 if TYPE_CHECKING:
     from napari_staligner.session import Session
@@ -34,7 +35,7 @@ COLORMAPS = ("viridis", "cividis", "magma", "inferno", "plasma", "gray")
 
 
 class ColorPanel(QWidget):
-    """Shows and sets ``session.color_by``, ``session.scale`` and ``session.legend_shown``."""
+    """Shows and sets what spots are coloured by, on which scale, how large, and the legend."""
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
@@ -48,6 +49,9 @@ class ColorPanel(QWidget):
         self.colormap = narrow(QComboBox())
         self.colormap.addItems(COLORMAPS)
         self.colormap.setToolTip("Colour map of numbers")
+        self.size = Slider(
+            "size", (0.2, 3), 1, "Diameter of all spots, of all slices; 1 lets them nearly touch"
+        )
         self.on_canvas = QCheckBox("Legend on the canvas")
         self.histogram = ColoredHistogram("", self)
         self.key = ColorKey(self)
@@ -57,6 +61,8 @@ class ColorPanel(QWidget):
         self.log.clicked.connect(self._on_log_clicked)
         self.colormap.currentTextChanged.connect(self._on_scale_edited)
         self.on_canvas.toggled.connect(self._on_on_canvas_toggled)
+        self.size.slid.connect(self._on_size_slid)
+        self.key.chosen.connect(self._on_category_chosen)
 
     def _lay_out(self) -> None:
         form = QFormLayout(self)
@@ -70,6 +76,7 @@ class ColorPanel(QWidget):
         row.addStretch(1)
         form.addRow("Percentiles", self.scale)
         form.addRow("Colour map", self.colormap)
+        form.addRow("Spot size", self.size)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -90,6 +97,7 @@ class ColorPanel(QWidget):
         shown = painting(session)
         legend = shown.legend
         self.box.show_set()
+        self.size.show_value(session.spot_scale)
         numbers = legend.colormap is not None
         self.scale.setEnabled(numbers)
         self.colormap.setEnabled(numbers)
@@ -103,7 +111,7 @@ class ColorPanel(QWidget):
         del blocked
         self.log.setChecked(legend.log)
         self.legend.setCurrentIndex(int(numbers))
-        self.key.show_legend(legend)
+        self.key.show_legend(legend, session.alone)
         if legend.colormap and legend.limits:
             unit = f" ({legend.unit})" if legend.unit else ""
             self.histogram.set_title(legend.title + unit)
@@ -124,6 +132,12 @@ class ColorPanel(QWidget):
         self._session.scale = replace(self._session.scale, log=checked)
         # Values below 0 have no logarithm, and the box says what is shown.
         self.show_set()
+
+    def _on_size_slid(self, _: str, size: float) -> None:
+        self._session.spot_scale = round(size, 1)
+
+    def _on_category_chosen(self, name: str) -> None:
+        self._session.toggle_alone(name)
 
     def _on_on_canvas_toggled(self, shown: bool) -> None:
         self._session.legend_shown = shown

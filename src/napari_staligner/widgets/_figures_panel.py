@@ -43,7 +43,7 @@ _NO_LABELS = ""
 _TITLE_WIDTH, _VALUE_WIDTH = 138, 64
 _FIT = 3
 """So many embeddings fit into a narrow dock."""
-_NO_EMBEDDINGS = {K.SPATIAL, K.SPATIAL_ALIGNED, K.SHIFT, K.UMAP, K.UMAP_BEFORE}
+_NO_EMBEDDINGS = {K.SPATIAL, K.SPATIAL_ALIGNED, K.SHIFT}
 # Both can be read on napari's dark and light themes, and by the colour-blind.
 BETTER, WORSE = QColor("#3d9df5"), QColor("#e8871e")
 _MARKS = {1: " ✓", 0: "", -1: " ✗"}
@@ -202,7 +202,8 @@ def _embeddings(result: AnnData | None) -> dict[str, tuple[str, bool]]:
         del found[K.EMBEDDING]
     for key, array in result.obsm.items():
         flat = getattr(array, "ndim", 0) == 2 and array.shape[1] > 1
-        if flat and key not in found and key not in _NO_EMBEDDINGS:
+        drawn = key in _NO_EMBEDDINGS or str(key).startswith(K.UMAP)
+        if flat and key not in found and not drawn:
             found[str(key)] = str(key), True
     return found
 
@@ -243,7 +244,7 @@ class FiguresTree(QTreeWidget):
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.resizeSection(0, _TITLE_WIDTH)
         for column in range(1, 1 + len(found)):
-            header.resizeSection(column, _VALUE_WIDTH)
+            header.resizeSection(column, max(_VALUE_WIDTH, header.sectionSizeHint(column)))
 
     def _add(
         self, metric: str, found: Mapping[str, Figures], titles: list[str], *, expanded: bool

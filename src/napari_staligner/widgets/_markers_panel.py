@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.session import ColorBy
+from napari_staligner.session import ColorBy, Region
 from napari_staligner.widgets._cells import Role
 from napari_staligner.widgets._form import narrow
 from napari_staligner.widgets._sorted_table import SortedTable
@@ -46,6 +46,8 @@ _HEADS = {
 }
 _WIDTHS = {SCORE: 44, FOLD: 52, P: 56}
 _SELECTION, _ALL, _REST = "\0selection", "\0all", "\0rest"
+_PART = "\0"
+"""Between the column and the name of a region."""
 
 
 class MarkersPanel(QWidget):
@@ -60,7 +62,10 @@ class MarkersPanel(QWidget):
         self._runner = Runner(self)
         self._title = ""
         self.region, self.where, self.against = (narrow(QComboBox()) for _ in range(3))
-        self.region.setToolTip("The spots whose markers are wanted: a domain, or the selection")
+        self.region.setToolTip(
+            "The spots whose markers are wanted: a domain, a region that a column of obs names "
+            "(the annotation, for one), or the selection"
+        )
         self.where.setToolTip("Only their spots in one slice, or those of all")
         self.against.setToolTip("All other spots there, or the same region in another slice")
         self.find = QPushButton("Find markers")
@@ -104,9 +109,14 @@ class MarkersPanel(QWidget):
     # -- what is shown ----------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Offer the domains, the selection and the slices there are."""
+        """Offer the domains, the named regions, the selection and the slices there are."""
         session = self._session
         regions = [(f"Domain {name}", name) for name in session.domains]
+        regions += [
+            (f"{column}: {name}", _key(Region(column, name)))
+            for column, names in session.named_columns.items()
+            for name in names
+        ]
         if len(session.selection):
             regions.insert(0, (f"Selection ({len(session.selection):,} spots)", _SELECTION))
         slices = [("all slices", _ALL), *((name, name) for name in self._names())]
@@ -117,6 +127,19 @@ class MarkersPanel(QWidget):
             box.setEnabled(bool(regions))
         self.find.setEnabled(bool(regions) and not self._runner.running)
         self._place.setCurrentIndex(int(self._runner.running))
+
+    def follow(self) -> None:
+        """Choose what the session shows alone: the selection, a region or a domain."""
+        session, isolated = self._session, self._session.isolated
+        if len(session.selection):
+            key = _SELECTION
+        elif session.region is not None:
+            key = _key(session.region)
+        elif len(isolated) == 1:
+            (key,) = isolated
+        else:
+            return
+        self.region.setCurrentIndex(max(0, self.region.findData(key)))
 
     def start_over(self) -> None:
         """Forget the markers: the result is another."""
@@ -155,6 +178,8 @@ class MarkersPanel(QWidget):
         result = self._session.result
         if region == _SELECTION or result is None:
             return self._session.selection
+        if _PART in region:
+            return self._session.rows_of_region(Region(*region.split(_PART, 1)))
         return np.flatnonzero((result.obs[K.DOMAIN].astype(str) == region).to_numpy())
 
     def _rows_of_slice(self, where: str) -> NDArray[np.intp]:
@@ -296,6 +321,10 @@ class MarkerTable(SortedTable):
     def _on_current_changed(self, index: QModelIndex) -> None:
         if index.isValid():
             self.chosen.emit(self.gene(index.row()))
+
+
+def _key(region: Region) -> str:
+    return f"{region.column}{_PART}{region.name}"
 
 
 def _offer(box: QComboBox, choices: list[tuple[str, str]]) -> None:

@@ -157,10 +157,6 @@ class PresencePanel(SortedTable):
         """Domain in a row, as the table is sorted now."""
         return self.table.domain(self._sorted.mapToSource(self._sorted.index(row, 0)).row())
 
-    def show_all(self) -> None:
-        """Show all domains on the tissue."""
-        self._session.isolated = ()
-
     def _on_row_clicked(self, index: QModelIndex) -> None:
         domain = self.domain(index.row())
         alone = self._session.isolated == {domain}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -18,9 +18,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_staligner import _keys as K
-from napari_staligner._errors import InputError
 from napari_staligner.io.layer_data import NO_VALUE
-from napari_staligner.layers import describe, painting
+from napari_staligner.layers import painting
+from napari_staligner.widgets._spots_panel import SpotsPanel
 from napari_staligner.widgets._spots_view import SpotsView
 from napari_staligner.worker import Runner
 
@@ -35,17 +35,11 @@ _NOWHERE = np.empty((0, 2))
 _TITLES = {K.UMAP_BEFORE: "before integration", K.UMAP: "after integration"}
 
 
-class UmapPanel(QWidget):
+class UmapPanel(SpotsPanel):
     """Two UMAPs of the result, coloured as the tissue is; a lasso on either selects spots."""
 
-    said = Signal(str, bool)
-    """A sentence for the status line, and whether it is a problem."""
-    described = Signal(str)
-    """What the spot under the mouse is."""
-
     def __init__(self, session: Session, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._session = session
+        super().__init__(session, parent)
         self._stale = True
         self._runner = Runner(self)
         self.views = {key: SpotsView(title, self) for key, title in _TITLES.items()}
@@ -88,15 +82,13 @@ class UmapPanel(QWidget):
         self.compute.clicked.connect(self._on_compute_clicked)
         self.cancel.clicked.connect(self._on_cancel_clicked)
         self.lasso.toggled.connect(self._on_lasso_toggled)
-        self.clear.clicked.connect(self.clear_selection)
+        self.clear.clicked.connect(self._session.show_all)
         self._runner.progressed.connect(self._on_runner_progressed)
         self._runner.returned.connect(self._on_runner_returned)
         self._runner.failed.connect(self._on_runner_failed)
         self._runner.ended.connect(self._show_controls)
         for view in self.views.values():
-            view.lassoed.connect(self._on_view_lassoed)
-            view.clicked.connect(self._on_view_clicked)
-            view.hovered.connect(self._on_view_hovered)
+            self._listen(view)
 
     # -- what is shown ----------------------------------------------------------------------
 
@@ -134,18 +126,16 @@ class UmapPanel(QWidget):
 
     def show_spot(self) -> None:
         """Mark the spot that is looked at."""
-        session, spot, row = self._session, self._session.spot, None
-        if spot is not None and session.rows(spot.slice) is not None:
-            row = int(session.rows(spot.slice)[spot.row])  # type: ignore[index]
-        for key, view in self.views.items():
-            if session.result is not None and key in session.result.obsm:
-                view.mark(row)
+        result = self._session.result
+        self._mark_in(
+            view for key, view in self.views.items() if result is not None and key in result.obsm
+        )
 
     def show_selection(self) -> None:
-        """Say how many spots are selected."""
-        n, result = len(self._session.selection), self._session.result
-        self.clear.setEnabled(n > 0)
-        self.count.setText(f"{n:,} of {result.n_obs:,} spots" if n and result is not None else "")
+        """Say how many spots are shown, where not all are."""
+        focus = self._session.focus()
+        self.clear.setEnabled(focus is not None)
+        self.count.setText("" if focus is None else f"{focus.sum():,} of {len(focus):,} spots")
         self.show_lasso()
 
     def show_lasso(self) -> None:
@@ -196,31 +186,8 @@ class UmapPanel(QWidget):
 
     # -- selecting --------------------------------------------------------------------------
 
-    def clear_selection(self) -> None:
-        """Select nothing."""
-        self._session.selection = np.empty(0, dtype=np.intp)
-
     def _on_lasso_toggled(self, on: bool) -> None:
         self._session.tool = "lasso" if on else ""
-
-    def _on_view_lassoed(self, rows: NDArray[np.intp], how: str) -> None:
-        session = self._session
-        if how == "remove":
-            session.selection = np.setdiff1d(session.selection, rows)
-            return
-        try:
-            # As a tool on the tissue does: the class that is being annotated is given as well.
-            session.take(np.union1d(session.selection, rows) if how == "add" else rows, "lasso")
-        except InputError as error:
-            self.said.emit(str(error), True)
-
-    def _on_view_clicked(self, row: int | None) -> None:
-        self._session.spot = None if row is None else self._session.spot_of_row(row)
-
-    def _on_view_hovered(self, row: int | None) -> None:
-        if row is not None and self._session.result is not None:
-            spot = self._session.spot_of_row(row)
-            self.described.emit(describe(self._session, painting(self._session), spot))
 
 
 def _rgba_of_rows(session: Session) -> NDArray[np.float32]:

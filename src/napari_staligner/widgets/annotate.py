@@ -20,7 +20,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.region_classes import KEYS, TEMPLATES
 from napari_staligner.layers.keys import CanvasKeys
-from napari_staligner.session import ColorBy
+from napari_staligner.session import ColorBy, Region
 from napari_staligner.widgets._annotation_files import FileButtons
 from napari_staligner.widgets._annotation_tools import ToolBar
 from napari_staligner.widgets._annotators import Annotators
@@ -71,6 +71,9 @@ class AnnotateWidget(Dock):
         self.change = QPushButton("Class")
         self.change.setToolTip("Key and parent of the chosen class, or remove it")
         self.change.setMenu(QMenu(self.change))
+        self.alone = QPushButton("Alone")
+        self.alone.setCheckable(True)
+        self.alone.setToolTip("Show the chosen class alone, here and in all docks (Esc shows all)")
         self.clear = QPushButton("Clear")
         self.clear.setToolTip("Take the class of the selected spots away (0)")
         self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
@@ -87,7 +90,7 @@ class AnnotateWidget(Dock):
             self.recovery,
             self.annotators,
             self.tools,
-            _row(self.template, self.add, self.change, None, self.clear),
+            _row(self.template, self.add, self.change, self.alone, None, self.clear),
         ):
             self.body.addWidget(part)
         self.body.addWidget(self.table, 3)
@@ -99,6 +102,7 @@ class AnnotateWidget(Dock):
         annotations = self.session.annotations
         self.add.clicked.connect(self._on_add_clicked)
         self.change.menu().aboutToShow.connect(self._fill_class_menu)
+        self.alone.clicked.connect(self._on_alone_clicked)
         self.clear.clicked.connect(lambda: self._assign(""))
         self.undo.clicked.connect(annotations.undo)
         self.redo.clicked.connect(annotations.redo)
@@ -107,6 +111,7 @@ class AnnotateWidget(Dock):
         self.table.legend.renamed.connect(self._on_name_edited)
         self._connect(self.session.result_changed, self._refresh)
         self._connect(self.session.annotations_changed, self._refresh)
+        self._connect(self.session.region_changed, self._refresh)
         self._connect(self.session.selection_changed, self._on_session_selection_changed)
         self._connect(self.session.tool_changed, self._on_session_tool_changed)
         self._connect(self.session.proposal_changed, self.proposal.refresh)
@@ -150,7 +155,8 @@ class AnnotateWidget(Dock):
 
     def _refresh(self) -> None:
         annotations, session = self.session.annotations, self.session
-        counts, chosen = session.annotation_counts(), annotations.chosen
+        counts = session.annotation_counts()
+        seen = annotations.chosen or self._shown_alone
         slices = list(next(iter(counts.values()), {}))
         rows = [
             LegendRow(
@@ -158,7 +164,7 @@ class AnnotateWidget(Dock):
                 color=c.color,
                 counts=tuple(counts[c.name].values()),
                 specific=None,
-                dimmed=bool(chosen) and c.name != chosen,
+                dimmed=bool(seen) and c.name != seen,
                 note=_note(c),
             )
             for c in annotations.classes
@@ -177,11 +183,20 @@ class AnnotateWidget(Dock):
         for part in (self.annotators, self.tools, self.template, self.add, self.table, self.files):
             part.setEnabled(ready)
         self.change.setEnabled(ready and bool(annotations.chosen))
+        alone = self._shown_alone
+        self.alone.setEnabled(bool(alone) or self.change.isEnabled())
+        self.alone.setChecked(bool(alone) and alone == (annotations.chosen or alone))
         self.clear.setEnabled(ready and len(self.session.selection) > 0)
         self.undo.setEnabled(ready and bool(annotations.undo_text))
         self.redo.setEnabled(ready and bool(annotations.redo_text))
         self.undo.setToolTip(f"Undo: {annotations.undo_text} (Ctrl+Z)")
         self.redo.setToolTip(f"Redo: {annotations.redo_text} (Ctrl+Shift+Z)")
+
+    @property
+    def _shown_alone(self) -> str:
+        """Class that is shown alone; empty if none is."""
+        region = self.session.region
+        return region.name if region is not None and region.column == K.ANNOTATION else ""
 
     def _show_status(self) -> None:
         session, annotations = self.session, self.session.annotations
@@ -227,6 +242,11 @@ class AnnotateWidget(Dock):
     def _on_row_chosen(self, name: str, _: bool) -> None:
         annotations = self.session.annotations
         annotations.choose("" if annotations.chosen == name else name)
+
+    def _on_alone_clicked(self, alone: bool) -> None:
+        name = self.session.annotations.chosen
+        self.session.region = Region(K.ANNOTATION, name) if alone and name else None
+        self._enable()
 
     def _on_name_edited(self, old: str, new: str) -> None:
         self._try(lambda: self.session.annotations.rename_class(old, new))
@@ -291,7 +311,7 @@ class AnnotateWidget(Dock):
         if self.session.tool:
             self.session.tool = ""
         else:
-            self.session.selection = self.session.selection[:0]
+            self.session.show_all()
 
     # -- the session ------------------------------------------------------------------------
 

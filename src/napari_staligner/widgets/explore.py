@@ -52,16 +52,19 @@ class ExploreWidget(Dock):
         self.umap.described.connect(self._on_spot_described)
         escape = QShortcut(QKeySequence("Esc"), self)
         escape.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        escape.activated.connect(self.umap.clear_selection)
+        escape.activated.connect(self.session.show_all)
         session = self.session
         self._connect(session.slices_changed, self._on_session_slices_changed)
         self._connect(session.result_changed, self._on_session_result_changed)
         self._connect(session.domains_changed, self._on_session_domains_changed)
         self._connect(session.color_changed, self._show_colors)
-        self._connect(session.isolated_changed, self.umap.show_colors)
-        self._connect(session.selection_changed, self._on_session_selection_changed)
+        self._connect(session.isolated_changed, self._on_session_focus_changed)
+        self._connect(session.region_changed, self._on_session_focus_changed)
+        self._connect(session.selection_changed, self._on_session_focus_changed)
+        self._connect(session.annotations_changed, self._on_session_annotations_changed)
         self._connect(session.tool_changed, self.umap.show_lasso)
         self._connect(session.legend_changed, self._show_colors)
+        self._connect(session.spot_scale_changed, self._show_colors)
         self._connect(session.umap_changed, self._on_session_umap_changed)
         self._connect(session.spot_changed, self.umap.show_spot)
 
@@ -113,7 +116,7 @@ class ExploreWidget(Dock):
                 self.canvas_key = ColorKey(self._canvas, over_canvas=True)
         if self.canvas_key is not None:
             if shown:
-                self.canvas_key.show_legend(legend(self.session))
+                self.canvas_key.show_legend(legend(self.session), self.session.alone)
             self.canvas_key.setVisible(shown)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -147,9 +150,14 @@ class ExploreWidget(Dock):
         self.markers.refresh()
         self._show_colors()
 
-    def _on_session_selection_changed(self) -> None:
+    def _on_session_focus_changed(self) -> None:
         self.umap.show_selection()
-        self.umap.show_colors()
+        self._show_colors()
+        self.markers.refresh()
+        self.markers.follow()
+
+    def _on_session_annotations_changed(self) -> None:
+        self.colors.box.fill()
         self.markers.refresh()
 
     def _on_session_umap_changed(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QSplitter, QTabWidget
 from napari_staligner._errors import InputError
 from napari_staligner.widgets._base import Dock
 from napari_staligner.widgets._figures_panel import FiguresPanel
+from napari_staligner.widgets._pictures_panel import PicturesPanel
 from napari_staligner.widgets._presence_panel import PresencePanel
 from napari_staligner.widgets._run_row import RunRow
 from napari_staligner.widgets._verdicts_panel import VerdictsPanel
@@ -27,7 +29,9 @@ class JudgeWidget(Dock):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
+        self._viewer = weakref.ref(getattr(viewer, "__wrapped__", viewer))
         self.figures = FiguresPanel(self.session, self)
+        self.pictures = PicturesPanel(self.session, self)
         self.presence = PresencePanel(self.session, self)
         self.verdicts = VerdictsPanel(self.session, self)
         self.report = RunRow(
@@ -44,6 +48,7 @@ class JudgeWidget(Dock):
         self.tabs = QTabWidget()
         self.tabs.addTab(self.presence, "Domain by slice")
         self.tabs.addTab(self.figures, "Figures")
+        self.tabs.addTab(self.pictures, "Side by side")
         parts = QSplitter(Qt.Orientation.Vertical)
         parts.setChildrenCollapsible(False)
         parts.addWidget(self.tabs)
@@ -54,27 +59,33 @@ class JudgeWidget(Dock):
         self.body.addWidget(self.report)
 
     def _connect_all(self) -> None:
-        for panel in (self.figures, self.verdicts):
+        for panel in (self.figures, self.pictures, self.verdicts):
             panel.said.connect(self._on_panel_said)
         self.figures.pair_chosen.connect(self.verdicts.show_pair)
+        self.pictures.described.connect(self._on_spot_described)
         self.report.clicked.connect(self._on_report_clicked)
         self.report.returned.connect(self._on_report_returned)
         self.report.failed.connect(self._on_report_failed)
         self.report.cancelled.connect(self._on_report_cancelled)
         escape = QShortcut(QKeySequence("Esc"), self)
         escape.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        escape.activated.connect(self.presence.show_all)
+        escape.activated.connect(self.session.show_all)
         session = self.session
         self._connect(session.result_changed, self._on_session_result_changed)
         self._connect(session.domains_changed, self._on_session_domains_changed)
         self._connect(session.isolated_changed, self._on_session_isolated_changed)
-        self._connect(session.evaluation_changed, self.figures.refresh)
+        self._connect(session.evaluation_changed, self._on_session_evaluation_changed)
+        self._connect(session.umap_changed, self.pictures.refresh)
+        self._connect(session.region_changed, self.pictures.show_colors)
+        self._connect(session.selection_changed, self.pictures.show_colors)
+        self._connect(session.spot_changed, self.pictures.show_spot)
         self._connect(session.verdicts_changed, self.verdicts.show_verdicts)
 
     # -- what is shown ----------------------------------------------------------------------
 
     def _refresh(self) -> None:
         self.figures.refresh()
+        self.pictures.refresh()
         self.presence.refresh()
         self.verdicts.refresh()
         self.verdicts.show_isolated()
@@ -99,6 +110,7 @@ class JudgeWidget(Dock):
 
     def _on_session_result_changed(self) -> None:
         self.figures.run.stop()
+        self.pictures.run.stop()
         self.report.stop()
         self._refresh()
 
@@ -107,7 +119,17 @@ class JudgeWidget(Dock):
 
     def _on_session_isolated_changed(self) -> None:
         self.presence.table.dim()
+        self.pictures.show_colors()
         self.verdicts.show_isolated()
+
+    def _on_session_evaluation_changed(self) -> None:
+        self.figures.refresh()
+        self.pictures.refresh()
+
+    def _on_spot_described(self, text: str) -> None:
+        viewer = self._viewer()
+        if viewer is not None:
+            viewer.status = text
 
     # -- the report -------------------------------------------------------------------------
 

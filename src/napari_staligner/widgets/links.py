@@ -107,6 +107,7 @@ class LinksWidget(Dock):
             session.domains_changed,
             session.isolated_changed,
             session.selection_changed,
+            session.region_changed,
             session.spot_changed,
         ):
             self._connect(signal, self._refresh)
@@ -169,12 +170,12 @@ class LinksWidget(Dock):
 
     def _counted(self, drawn: Drawn) -> str:
         """Say how many links are drawn, how many there are, and how many join domains."""
-        some = self.session.isolated or len(self.session.selection)
-        of_what = "of the spots shown" if some else "there are"
+        of_what = "there are" if self.session.focus() is None else "of the spots shown"
         n = len(drawn.links) if self.session.links.shown else 0
         text = f"{n:,} drawn of {drawn.exist:,} {of_what}."
         if np.isfinite(drawn.parted):
-            text += f" {drawn.parted:.1%} of these join different domains."
+            pink = ", drawn pink" if self.session.links.color == "domain" else ""
+            text += f" {drawn.parted:.1%} of these join different domains{pink}."
         return text
 
     def _show_spot(self) -> None:
