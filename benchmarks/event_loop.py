@@ -187,20 +187,21 @@ class Stages:
     """Delays by what the run was doing."""
 
     def __init__(self, probe: Probe) -> None:
-        self._probe, self._stage = probe, "start"
+        self._probe, self._stage = probe, "start, preparing"
         self.delays: dict[str, list[float]] = {}
 
     def take(self, step: Progress) -> None:
-        """A step was shown."""
-        stage = step.stage if step.loss is not None else "preparing"
-        if step.loss is None and "align" in self.delays or self._stage == "end":
-            stage = "matches" if step.stage.startswith("match") else "afterwards"
+        """A step was made."""
+        stage = "training"
+        if step.loss is None:
+            rest = "domains to result" if "training" in self.delays else self._stage
+            stage = "matches" if step.stage.startswith("match") else rest
         if stage != self._stage:
             self.end()
             self._stage = stage
 
     def end(self) -> None:
-        """The run has ended, and all of it is shown."""
+        """Take the delays of the stage that ends."""
         self.delays.setdefault(self._stage, []).extend(self._probe.take())
 
 
