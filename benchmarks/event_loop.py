@@ -60,7 +60,7 @@ def train(spots: int = 40_000, slices: int = 8, turns: int = 2) -> None:
         window.probe.start()
         dock.run.click()
         window.live(lambda: dock._runner.running)
-        window.rest(2)
+        window.live_for(2)
         stages.end()
         dock._runner.progressed.disconnect(epochs.take)
         dock._runner.progressed.disconnect(stages.take)
@@ -102,13 +102,17 @@ def domains(spots: int = 200_000, slices: int = 8, rounds: int = 3) -> None:
         dock.k.setValue(DOMAINS - 1 - turn)
         start = time.perf_counter()
         window.live(lambda: not dock._runner.running)
-        searching = window.probe.take()
+        waiting = window.probe.take()
+        said: list[float] = []
+        dock._runner.progressed.connect(lambda _: said.extend(window.probe.take()))
         window.live(lambda: dock._runner.running)
-        found = window.probe.take()
-        window.rest(2)
-        shown = window.probe.take()
+        window.live_for(2)
         print(f"{dock.k.value()} domains in {time.perf_counter() - start - 2:.1f} s")
-        for what, delays in (("start", searching), ("search", found), ("shown", shown)):
+        for what, delays in (
+            ("start", waiting),
+            ("search", said),
+            ("result, and shown", window.probe.take()),
+        ):
             window.report(what, delays)
     window.close()
 
@@ -140,9 +144,13 @@ class Window:
     def rest(self, seconds: float) -> list[float]:
         """Let the event loop run; returns its delays."""
         self.probe.start()
+        self.live_for(seconds)
+        return self.probe.take()
+
+    def live_for(self, seconds: float) -> None:
+        """Let the event loop run for some time."""
         end = time.perf_counter() + seconds
         self.live(lambda: time.perf_counter() < end)
-        return self.probe.take()
 
     @staticmethod
     def report(what: str, delays: list[float]) -> None:

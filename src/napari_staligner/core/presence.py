@@ -206,6 +206,14 @@ def blocks_of(points: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     -------
     Shape (spots,): number of the block.
     """
+    there = np.ascontiguousarray(points, dtype=np.float64)
+    return _blocks(there.tobytes(), there.shape)
+
+
+@lru_cache(maxsize=32)
+def _blocks(coordinates: bytes, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Blocks of the same spots, which are asked for again with each change of the domains."""
+    points = np.frombuffer(coordinates).reshape(shape)
     n = len(points)
     wanted = min(MOST_BLOCKS, n / BLOCK_SPOTS)
     parts = [np.arange(n)]
@@ -219,6 +227,7 @@ def blocks_of(points: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     block = np.empty(n, dtype=np.int64)
     for number, rows in enumerate(parts):
         block[rows] = number
+    block.flags.writeable = False
     return block
 
 
