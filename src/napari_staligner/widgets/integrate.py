@@ -261,7 +261,7 @@ def _integrate(job: IntegrationJob) -> Steps[AnnData]:
     from napari_staligner.core.progress import Progress
     from napari_staligner.io.recovery import keep_result
 
-    result = yield from integrate_steps(job.slices, job.settings)
+    result = yield from integrate_steps(job.own_slices(), job.settings)
     if job.kept is not None:
         yield Progress("keeping a copy", 1, 1, note=keep_result(result, job.kept))
     return result
