@@ -209,14 +209,13 @@ def blocks_of(points: NDArray[np.floating[Any]], spots: int = BLOCK_SPOTS) -> ND
     Shape (spots,): number of the block.
     """
     there = np.ascontiguousarray(points, dtype=np.float64)
-    return _blocks(there.tobytes(), there.shape)
+    return _blocks(there.tobytes(), len(there), spots)
 
 
 @lru_cache(maxsize=32)
-def _blocks(coordinates: bytes, shape: tuple[int, int]) -> NDArray[np.int64]:
+def _blocks(coordinates: bytes, n: int, spots: int) -> NDArray[np.int64]:
     """Blocks of the same spots, which are asked for again with each change of the domains."""
-    points = np.frombuffer(coordinates).reshape(shape)
-    n = len(points)
+    points = np.frombuffer(coordinates).reshape(n, -1)
     wanted = min(MOST_BLOCKS, n / spots)
     parts = [np.arange(n)]
     for _ in range(max(0, int(np.round(np.log2(max(wanted, 1)))))):
