@@ -1,10 +1,13 @@
 """Time and peak memory of each stage, ours against the published trainer written plainly.
 
-Every measurement runs in a process of its own, ours and the plain one by turns, on the same
-prepared slices; what is printed are ratios. The plain one runs where its dense matrices fit.
+Every measurement runs in a process of its own, ours and the plain one by turns, on the same files;
+what is printed are ratios. The plain one runs where its dense matrices fit. "whole" is, for ours,
+from the files to the written result; for the plain one and the published settings it is added up
+from graph, 1,000 epochs and six searches for matches.
 
     python benchmarks/engine.py                      3 k and 14 k spots
-    python benchmarks/engine.py 50k 200k             ours alone
+    python benchmarks/engine.py 50k 200k 1M          ours alone
+    python benchmarks/engine.py --cpu                processor time of one thread, on a busy machine
     python benchmarks/engine.py --plot docs/images/engine.png
 """
 
@@ -12,12 +15,12 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,38 +29,49 @@ import torch
 import typer
 from anndata import AnnData
 from scipy.sparse import block_diag
-from slices import DATA, load
+from slices import DATA, FILES
 
-from napari_staligner import Settings
-from napari_staligner.core.graph import graph_steps
-from napari_staligner.core.integrate import prepare_steps
+from napari_staligner import Settings, read_slices, write_result
+from napari_staligner.core.graph import SpatialGraph, graph_steps
+from napari_staligner.core.integrate import integrate_steps, prepare_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.settings import SETTINGS
-from napari_staligner.core.slices import log_depth
 from napari_staligner.core.trainer import Trainer
-from napari_staligner.core.training import Prepared, train
+from napari_staligner.core.training import Prepared
 from napari_staligner.core.triplets import Triplets, mutual_nearest
 from napari_staligner.samples import simulated_olfactory_bulb
 
 # Spots of a slice, and slices; 14k are the four real slices of human cortex.
-SIZES = {"3k": (1500, 2), "14k": (0, 4), "50k": (6250, 8), "200k": (25_000, 8)}
+SIZES = {"3k": (1500, 2), "14k": (0, 4), "50k": (6250, 8), "200k": (25_000, 8), "1M": (25_000, 40)}
+SPOTS = {"3k": 3000, "14k": 14_364, "50k": 50_000, "200k": 200_000, "1M": 1_000_000}
 PLAIN_FITS = ("3k", "14k")
 DENSITY = 0.10
 STAGES = ("graph", "epoch", "matches", "whole")
+# What ours can do by itself, by settings: float32, and bfloat16 where the processor has it.
+SIDES: dict[str, Settings] = {
+    "default": SETTINGS["default"],
+    "published": SETTINGS["published"],
+    "published, bfloat16": replace(SETTINGS["published"], precision="bfloat16"),
+}
 
 
-def make(size: str) -> list[tuple[str, AnnData]]:
-    """Real slices, or simulated ones of 1,000 genes thinned to a density of 10 %."""
+def make(size: str, folder: Path) -> list[Path]:
+    """Files of real slices, or of simulated ones of 1,000 genes thinned to a density of 10 %."""
     spots, n_slices = SIZES[size]
     if size == "14k":
-        return load("dlpfc")
-    found: list[tuple[str, AnnData]] = []
+        return sorted(DATA.glob(FILES["dlpfc"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{seed:02d}{side}.h5ad" for seed in range(n_slices // 2) for side in "ab"]
     for seed in range(n_slices // 2):
-        pair = simulated_olfactory_bulb(
+        pair = paths[2 * seed : 2 * seed + 2]
+        if all(path.exists() for path in pair):
+            continue
+        made = simulated_olfactory_bulb(
             seed=seed, n_slide_seq=spots, n_stereo_seq=spots, n_genes=1000
         )
-        found += [(f"{seed}{side}", thinned(a, seed)) for side, a in zip("ab", pair, strict=True)]
-    return found
+        for path, adata in zip(pair, made, strict=True):
+            thinned(adata, seed).write_h5ad(path)
+    return paths
 
 
 def thinned(adata: AnnData, seed: int) -> AnnData:
@@ -69,20 +83,101 @@ def thinned(adata: AnnData, seed: int) -> AnnData:
     return adata
 
 
-def prepare(size: str, path: Path) -> None:
-    slices, _, expression = finish(prepare_steps(make(size), Settings()))
-    places = [(name, adata.obsm["spatial"]) for name, adata in slices]
+@dataclass(frozen=True)
+class Job:
+    """One measurement, as it is handed to a process of its own."""
+
+    side: str
+    stage: str
+    size: str
+    paths: list[str]
+    rounds: int
+    cpu: bool
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        return time.process_time if self.cpu else time.perf_counter
+
+    def timed(self, run: Callable[[], object]) -> float:
+        run()
+        taken = []
+        for _ in range(self.rounds):
+            start = self.clock()
+            run()
+            taken.append(self.clock() - start)
+        return float(np.median(taken))
+
+
+def measure(job: Job) -> dict[str, float]:
+    seconds = whole(job) if job.stage == "whole" else stage(job)
+    return {"seconds": seconds, "peak": peak_memory()}
+
+
+def peak_memory() -> float:
+    """Most memory this process held so far, MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def whole(job: Job) -> float:
+    """From the files to the written result, with our settings."""
+    settings = replace(SIDES[job.side], domains=7, seed=0, mnn_k=50)
+    start = job.clock()
+    slices = read_slices(job.paths, backed=True)
+    with tempfile.TemporaryDirectory() as folder:
+        write_result(finish(integrate_steps(slices, settings)), Path(folder) / "out.h5ad")
+    return job.clock() - start
+
+
+def stage(job: Job) -> float:
+    """A stage, on slices that are prepared in the same process."""
+    ready = finish(prepare_steps(read_slices(job.paths, backed=True), Settings()))
+    places = [(name, adata.obsm["spatial"]) for name, adata in ready.slices]
+    if job.stage == "graph" and job.side != "plain":
+        return job.timed(lambda: finish(graph_steps(places, Settings())))
     graphs = finish(graph_steps(places, Settings()))
     data = Prepared(
         tuple(name for name, _ in places),
-        tuple(len(points) for _, points in places),
-        expression,
+        ready.expression.sizes,
+        ready.expression,
         block_diag([g.connectivities for g in graphs.values()], format="csr"),
         np.concatenate([points for _, points in places]),
-        log_depth(slices, None),
+        ready.log_depth,
     )
-    radius = [g.radius for g in graphs.values()]
-    path.write_bytes(pickle.dumps((data, radius, [points for _, points in places])))
+    return (plain if job.side == "plain" else ours)(job, data, graphs)
+
+
+def ours(job: Job, data: Prepared, graphs: dict[str, SpatialGraph]) -> float:
+    settings = replace(SIDES[job.side], seed=0, mnn_k=50)
+    if job.stage == "epoch":
+        trainer = Trainer(data, settings)
+        triplets = Triplets(*some_triplets(sum(data.sizes)))
+        return job.timed(lambda: trainer.step(0, triplets))
+    if settings.search_spots:
+        trainer = Trainer(data, replace(settings, components=30))
+        return job.timed(lambda: finish(trainer.matcher.find(trainer.input.scores, 0, 1)))
+    z, rows = embedding(data), torch.arange(sum(data.sizes)).split(list(data.sizes))
+    pairs = [(i, j) for i in range(len(rows)) for j in range(i)]
+    return job.timed(
+        lambda: [mutual_nearest(z, rows[i], rows[j], settings.mnn_k) for i, j in pairs]
+    )
+
+
+def plain(job: Job, data: Prepared, graphs: dict[str, SpatialGraph]) -> float:
+    import plain_trainer as p
+
+    places = np.split(data.coordinates, np.cumsum(data.sizes)[:-1])
+    radius = [graph.radius for graph in graphs.values()]
+    if job.stage == "graph":
+        return job.timed(lambda: p.graph(places, radius))
+    if job.stage == "matches":
+        z = embedding(data).numpy()
+        return job.timed(lambda: p.matches(z, data.sizes, 50))
+    x = torch.from_numpy(data.expression.stacked().toarray())
+    model = p.model(x.shape[1])
+    adam = p.optimizer(model)
+    edges, triplets = p.graph(places, radius), some_triplets(len(x))
+    return job.timed(lambda: p.epoch(model, adam, x, edges, triplets))
 
 
 def some_triplets(n: int) -> torch.Tensor:
@@ -94,99 +189,39 @@ def embedding(data: Prepared) -> torch.Tensor:
     return Trainer(data, replace(Settings(), components=30)).input.scores
 
 
-def timed(run: Any, rounds: int) -> float:
-    run()
-    taken = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - start)
-    return float(np.median(taken))
-
-
-def measure(side: str, stage: str, path: Path, rounds: int) -> dict[str, float]:
-    data, radius, places = pickle.loads(path.read_bytes())
-    n = sum(data.sizes)
-    seconds = (plain if side == "plain" else ours)(side, stage, data, radius, places, rounds, n)
-    return {"seconds": seconds, "peak": peak_memory()}
-
-
-def peak_memory() -> float:
-    """Most memory this process held so far, MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
-def ours(
-    side: str, stage: str, data: Prepared, radius: Any, places: Any, rounds: int, n: int
-) -> float:
-    settings = replace(SETTINGS[side], domains=7, seed=0, mnn_k=50)
-    if stage == "graph":
-        named = list(zip(data.names, places, strict=True))
-        return timed(lambda: finish(graph_steps(named, settings)), 1)
-    if stage == "epoch":
-        trainer = Trainer(data, settings)
-        triplets = Triplets(*some_triplets(n))
-        return timed(lambda: trainer.step(0, triplets), rounds)
-    if stage == "matches":
-        z = embedding(data)
-        rows = torch.arange(n).split(list(data.sizes))
-        pairs = [(i, j) for i in range(len(rows)) for j in range(i)]
-        return timed(
-            lambda: [mutual_nearest(z, rows[i], rows[j], settings.mnn_k) for i, j in pairs], 1
-        )
-    start = time.perf_counter()
-    finish(train(data, settings))
-    return time.perf_counter() - start
-
-
-def plain(
-    side: str, stage: str, data: Prepared, radius: Any, places: Any, rounds: int, n: int
-) -> float:
-    import plain_trainer as p
-
-    if stage == "graph":
-        return timed(lambda: p.graph(places, radius), 1)
-    if stage == "matches":
-        z = embedding(data).numpy()
-        return timed(lambda: p.matches(z, data.sizes, 50), 1)
-    x = torch.from_numpy(data.expression.toarray())
-    model = p.model(x.shape[1])
-    adam = p.optimizer(model)
-    edges, triplets = p.graph(places, radius), some_triplets(n)
-    return timed(lambda: p.epoch(model, adam, x, edges, triplets), rounds)
-
-
-def in_a_process(side: str, stage: str, path: Path, rounds: int) -> dict[str, float]:
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        __file__,
-        "--child",
-        f"{side},{stage},{path},{rounds}",
-    ]
-    out = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+def in_a_process(job: Job) -> dict[str, float]:
+    command = [sys.executable, "-W", "ignore", __file__, "--child", json.dumps(vars(job))]
+    threads = {"OMP_NUM_THREADS": "1"} if job.cpu else {}
+    out = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | threads
+    )
     if out.returncode:
         raise RuntimeError(out.stderr)
     return json.loads(out.stdout.splitlines()[-1])
 
 
-def compare(size: str, path: Path, rounds: int, whole: bool) -> list[dict[str, Any]]:
-    rows = []
-    sides = ["default", "published", *(["plain"] if size in PLAIN_FITS else [])]
-    for stage in STAGES:
-        if stage == "whole" and not whole:
-            continue
-        for side in sides:
-            if stage == "whole" and side != "default":
-                continue  # a thousand epochs: added up below from what one takes
-            row = {"size": size, "side": side, "stage": stage}
-            rows.append(row | in_a_process(side, stage, path, rounds))
-            print(rows[-1], flush=True)
+def wanted(size: str, with_whole: bool) -> list[tuple[str, str]]:
+    """Sides and stages that are measured at a size, in this order."""
+    sides = [*SIDES, *(["plain"] if size in PLAIN_FITS else [])]
+    found = [(side, stage) for stage in STAGES[:3] for side in sides]
+    # What the precision or the settings do not change, and what would take an hour.
+    once = [("published, bfloat16", "graph"), ("published, bfloat16", "matches")]
+    once += [("published", "graph")] + ([("published", "matches")] if size == "1M" else [])
+    return [pair for pair in found if pair not in once] + [("default", "whole")] * with_whole
+
+
+def compare(size: str, paths: list[Path], rounds: int, cpu: bool, whole: bool) -> list[Any]:
+    rows: list[dict[str, Any]] = []
+    for side, stage in wanted(size, whole):
+        job = Job(side, stage, size, list(map(str, paths)), rounds, cpu)
+        rows.append({"size": size, "side": side, "stage": stage} | in_a_process(job))
+        print(rows[-1], flush=True)
     taken = {(row["side"], row["stage"]): row for row in rows}
-    for side in sides[1:] if whole else []:
-        parts = [taken[side, stage] for stage in ("graph", "epoch", "matches")]
+    for side in ("published", "plain"):
+        graph = taken.get((side, "graph"), taken["default", "graph"])
+        if (side, "matches") not in taken:
+            continue
+        parts = [graph, taken[side, "epoch"], taken[side, "matches"]]
         # Graph, 1,000 epochs, matches five times and once for the result.
         total = parts[0]["seconds"] + 1000 * parts[1]["seconds"] + 6 * parts[2]["seconds"]
         peak = max(part["peak"] for part in parts)
@@ -221,17 +256,18 @@ def show(rows: list[dict[str, Any]]) -> None:
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    spots = {"3k": 3000, "14k": 14_364, "50k": 50_000, "200k": 200_000}
     figure, axes = plt.subplots(2, len(STAGES), figsize=(13, 6), sharex=True, layout="constrained")
     for column, stage in enumerate(STAGES):
-        for side in ("plain", "published", "default"):
+        for side in ("plain", "published", "published, bfloat16", "default"):
             mine = [row for row in rows if (row["stage"], row["side"]) == (stage, side)]
-            at = [spots[row["size"]] for row in mine]
+            at = [SPOTS[row["size"]] for row in mine]
             for axis, key in zip(axes[:, column], ("seconds", "peak"), strict=True):
                 axis.loglog(at, [row[key] for row in mine], "o-", label=side)
         for axis in axes[:, column]:
-            seen = sorted({row["size"] for row in rows}, key=spots.__getitem__)
-            axis.set_xticks([spots[size] for size in seen], [size[:-1] + " k" for size in seen])
+            seen = sorted({row["size"] for row in rows}, key=SPOTS.__getitem__)
+            axis.set_xticks(
+                [SPOTS[size] for size in seen], [f"{size[:-1]} {size[-1]}" for size in seen]
+            )
             axis.xaxis.set_minor_locator(plt.NullLocator())
             axis.yaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{value:g}"))
             axis.yaxis.set_minor_formatter(plt.NullFormatter())
@@ -249,24 +285,26 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 def main(
     sizes: Annotated[list[str] | None, typer.Argument(help=", ".join(SIZES))] = None,
     rounds: int = 3,
-    whole: Annotated[bool, typer.Option(help="Train to the end with our settings.")] = True,
+    whole: Annotated[bool, typer.Option(help="Integrate to the end with our settings.")] = True,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Processor time of one thread.")] = False,
+    files: Annotated[Path | None, typer.Option(help="Keep the simulated files there.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Add the rows to this JSON file.")] = None,
     draw: Annotated[Path | None, typer.Option("--plot", help="Plot the rows of --keep.")] = None,
     child: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
-    torch.set_num_threads(2)
     if child:
-        side, stage, path, times = child.split(",")
-        print(json.dumps(measure(side, stage, Path(path), int(times))))
+        job = Job(**json.loads(child))
+        torch.set_num_threads(1 if job.cpu else 2)
+        print(json.dumps(measure(job)))
         return
     rows = json.loads(keep.read_text()) if keep and keep.exists() else []
-    known = {"14k"} if not any(DATA.glob("DLPFC*.h5ad")) else set()
-    for size in [s for s in sizes or ("3k", "14k") if s not in known]:
+    known = {"14k"} if not any(DATA.glob(FILES["dlpfc"])) else set()
+    asked = sizes if sizes is not None or draw else ["3k", "14k"]
+    for size in [s for s in asked or () if s not in known]:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "prepared"
-            prepare(size, path)
+            paths = make(size, (files or Path(folder)) / size)
             rows = [row for row in rows if row["size"] != size]
-            rows += compare(size, path, rounds, whole)
+            rows += compare(size, paths, rounds, cpu, whole)
         if keep:
             keep.write_text(json.dumps(rows, indent=1))
     show(rows)

@@ -26,13 +26,13 @@ from plain import PlainSTAligner
 def main(
     name: Annotated[str, typer.Argument(help="sample or dlpfc")] = "sample", rounds: int = 5
 ) -> None:
-    slices, _, expression = finish(prepare_steps(load(name), Settings()))
-    places = [(key, adata.obsm["spatial"]) for key, adata in slices]
+    ready = finish(prepare_steps(load(name), Settings()))
+    places = [(key, adata.obsm["spatial"]) for key, adata in ready.slices]
     graphs = finish(graph_steps(places, Settings()))
     graph = MessageGraph.from_connectivities(
         block_diag([g.connectivities for g in graphs.values()], format="csr")
     )
-    x = torch.from_numpy(expression.toarray())
+    x = torch.from_numpy(ready.expression.stacked().toarray())
     norm = x.square().sum()
     model = STAligner(x.shape[1], seed=0)
     plain = PlainSTAligner(model.w1, model.w2, model.a_src, model.a_dst)

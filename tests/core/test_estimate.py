@@ -25,7 +25,9 @@ def fixed_speed(monkeypatch):
 
 @pytest.mark.usefixtures("fixed_speed")
 def test_ours_is_told_to_take_far_less_than_the_papers():
-    ours, theirs = (estimate(extent_of(10_000), SETTINGS[name]) for name in ("default", "published"))
+    ours, theirs = (
+        estimate(extent_of(10_000), SETTINGS[name]) for name in ("default", "published")
+    )
     assert ours.seconds < theirs.seconds / 8
     assert 20 < theirs.seconds < 2000
 

@@ -54,7 +54,10 @@ def assert_same(result: ad.AnnData, expected: ad.AnnData) -> None:
     assert result.obs["domain"].tolist() == expected.obs["domain"].tolist()
     assert result.obs_names.tolist() == expected.obs_names.tolist()
     assert result.var.equals(expected.var)
-    for ours, theirs in ((result.X, expected.X), (result.layers["twice"], expected.layers["twice"])):
+    for ours, theirs in (
+        (result.X, expected.X),
+        (result.layers["twice"], expected.layers["twice"]),
+    ):
         assert sparse.issparse(ours)
         np.testing.assert_array_equal(ours.toarray(), sparse.csr_matrix(theirs).toarray())
     assert set(result.obsp) == set(expected.obsp)

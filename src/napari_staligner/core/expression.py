@@ -83,8 +83,10 @@ class Expression:
         return 8 * self.stored > HOLD_BYTES
 
     def stacked(self) -> sparse.csr_matrix:
-        """One matrix of all slices, in memory or in a scratch file, of which the system keeps in
-        memory what there is room for."""
+        """Make one matrix of all slices, in memory or in a scratch file.
+
+        Of the file, the system keeps in memory what there is room for.
+        """
         index = np.int32 if self.stored < np.iinfo(np.int32).max else np.int64
         values, columns = (self._room(kind) for kind in (np.float32, index))
         pointers = np.zeros(self.shape[0] + 1, dtype=index)

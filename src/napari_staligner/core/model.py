@@ -227,8 +227,8 @@ class STAligner(nn.Module):
 
     Shapes
     ------
-    X is (N, G), dense, float32, or bfloat16 where the products are; the graph has E edges, self loops included;
-    the output is described in :class:`Output`.
+    X is (N, G), dense, float32, or bfloat16 where the products are; the graph has E edges, self
+    loops included; the output is described in :class:`Output`.
 
     References
     ----------

@@ -75,7 +75,8 @@ def alike(matrices: Sequence[Any], shapes: Sequence[tuple[int, int]]) -> list[An
 
     Returns
     -------
-    As they are, if all are in memory; else dask arrays, sparse where one is, and zeros for ``None``.
+    As they are, if all are in memory; else dask arrays, sparse where one is, with zeros for
+    ``None``.
     """
     first = next(filter(on_disk, matrices), None)
     if first is None:

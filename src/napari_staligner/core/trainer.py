@@ -18,9 +18,9 @@ from napari_staligner.core.progress import Loss, Steps
 from napari_staligner.core.reduction import (
     depth_slope,
     principal_components,
+    scaled,
     scores,
     slice_offsets,
-    scaled,
 )
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.tiles import Tile, split

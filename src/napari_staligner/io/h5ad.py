@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import h5py
 import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotation_record import is_annotation
-from napari_staligner.core.on_disk import left_on_disk
 from napari_staligner.core.provenance import SAMPLE, Source, mark_source, source_of, sources_of
-from napari_staligner.io.sources import file_source, parse_source
+from napari_staligner.io.reading import is_result, read_backed, read_file
+from napari_staligner.io.sources import parse_source
 from napari_staligner.samples import sample_slices
 
 if TYPE_CHECKING:
@@ -115,11 +113,6 @@ def read_any(
     if is_result(adata):
         return "result", adata
     return "slices", split_by_library(path.stem, adata)
-
-
-def is_result(adata: AnnData) -> bool:
-    """Whether these are integrated slices as :func:`napari_staligner.integrate` gives them."""
-    return K.STALIGNER in adata.uns and K.EMBEDDING in adata.obsm and K.SLICE in adata.obs
 
 
 def split_by(name: str, adata: AnnData, key: str) -> Named:
@@ -294,81 +287,6 @@ def free_name(name: str, taken: Container[str]) -> str:
     while free in taken:
         free, number = f"{name} ({number})", number + 1
     return free
-
-
-def read_file(path: Path) -> AnnData:
-    """Read an ``.h5ad`` file or a ``.zarr`` folder as it is; slices get where they came from.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read.
-    """
-    import anndata as ad
-
-    return _read(path, ad.read_zarr if path.is_dir() else ad.read_h5ad)
-
-
-def read_backed(path: Path) -> AnnData:
-    """Read what an integration needs of a file, and leave ``X`` and ``layers`` on disk.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read.
-    """
-    return _read(path, _left_on_disk)
-
-
-def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
-    if not path.is_file() and not (path.is_dir() and path.suffix == ".zarr"):
-        raise InputError(f"There is no file {str(path)!r}: check the path.")
-    try:
-        adata = read(path)
-    except Exception as error:  # anndata raises whatever h5py, zlib or its own readers meet
-        raise InputError(
-            f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "
-            "it may be cut off or of another format; copy or export it again."
-        ) from error
-    if not is_result(adata):
-        mark_source(adata, file_source(path))
-    return adata
-
-
-def _left_on_disk(path: Path) -> AnnData:
-    import anndata as ad
-
-    with _opened(path) as file:
-        if file.attrs.get("encoding-type") != "anndata":
-            # As anndata wrote before 0.7: its own reader knows how.
-            return ad.read_h5ad(path)
-        parts = {key: ad.io.read_elem(file[key]) for key in ("obs", "var", "uns") if key in file}
-        layers = file["layers"] if "layers" in file else {}
-        present = file["varm"] if "varm" in file else {}
-        places = file["obsm"] if "obsm" in file else {}
-        return ad.AnnData(
-            left_on_disk(file["X"]) if "X" in file else None,
-            **parts,
-            obsm={k: ad.io.read_elem(places[k]) for k in (K.SPATIAL, K.EMBEDDING) if k in places},
-            varm={k: ad.io.read_elem(present[k]) for k in (K.IN_SLICE,) if k in present},
-            layers={key: left_on_disk(layers[key]) for key in layers},
-        )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    if path.is_dir():
-        import zarr
-
-        yield zarr.open_group(path.resolve(), mode="r")
-        return
-    with h5py.File(path.resolve(), "r") as file:
-        yield file
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def _clean(name: str) -> str:

@@ -19,7 +19,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.annotation_record import is_annotation
 from napari_staligner.io import user_folder
 from napari_staligner.io.beside import written_beside
-from napari_staligner.io.h5ad import is_result, read_file
+from napari_staligner.io.reading import is_result, read_file
 from napari_staligner.io.session_file import Content, SessionRecord, read_record, session_content
 
 if TYPE_CHECKING:
