@@ -56,6 +56,7 @@ def figures(adata: AnnData, truth: str, rare: list[str]) -> dict[str, float]:
         "ARI": adjusted_rand_score(labels[known], domain[known]),
         "iLISI": (np.median(mixed) - 1) / (n_slices - 1),
         "cLISI": 1 - (np.median(pure[known]) - 1) / (n_labels - 1),
+        "stability": adata.uns["staligner"]["domain_stability"],
         "epochs": len(adata.uns["staligner"]["loss"]["reconstruction"]),
     }
     return said | {f"F1 {name}": best_f1(domain, labels == name) for name in rare}

@@ -356,6 +356,18 @@ def test_keys_held_down_find_once(clustering, dock, qtbot):
     assert dock.summary.text() == "9 domains, 110 spots"
 
 
+def test_the_summary_says_how_stable_the_domains_are(clustering, dock, qtbot):
+    clustering.stability = 0.617
+    with qtbot.waitSignal(dock._runner.ended):
+        step_k(qtbot, dock)
+    assert dock.summary.text() == "5 domains, 110 spots, stability 0.62"
+    assert "adjusted Rand index" in dock.summary.toolTip()
+    press(qtbot, dock.undo)
+    assert dock.summary.text() == "4 domains, 110 spots"
+    press(qtbot, dock.redo)
+    assert dock.summary.text() == "5 domains, 110 spots, stability 0.62"
+
+
 def test_leiden_and_smoothing_are_asked_for(clustering, dock, qtbot):
     dock._debounce.setInterval(200)
     with qtbot.waitSignal(dock._runner.ended):

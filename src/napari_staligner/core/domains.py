@@ -128,7 +128,7 @@ def _fit(z: NDArray[np.float64], k: int, seed: int, tissue: Tissue | None) -> St
         return (yield from mixture(z, k, seed))
     blocks = tissue.blocks
     fit = yield from mixture(z, k, seed, blocks)
-    lone = lone_structures(tissue, k)
+    lone = lone_structures(z, tissue, k)
     seeds = seeds_of(lone, fit.labels, tissue.slice_of) if lone else None
     if seeds is None:
         return fit

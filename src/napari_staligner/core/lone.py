@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LOW = 0.5
 """A spot below this has no counterpart: most walks to other slices and back do not come home."""
+NEAREST = 10
+"""As many as the walks look at."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,22 @@ def tissue_of(adata: AnnData) -> Tissue | None:
     return Tissue(slice_of, places, confidence, links)
 
 
-def lone_structures(tissue: Tissue, k: int) -> list[NDArray[np.int64]]:
+def lone_structures(
+    z: NDArray[np.floating[Any]], tissue: Tissue, k: int
+) -> list[NDArray[np.int64]]:
     """Find structures that one slice alone has.
 
-    They are connected pieces, on the tissue and across slices, of spots without a counterpart. A
-    piece counts if the test of :func:`~napari_staligner.core.presence.presence` calls it specific
-    to a slice. Larger ones than the average of k domains are left to the mixture, and in a slice
-    of whose spots more than half have no counterpart nothing is looked for: it is not aligned.
+    They are connected pieces of spots without a counterpart. Two are linked if they are neighbours
+    on the tissue, matched across slices, or if one is among the ten nearest to the other in z in
+    their slice. A piece counts if the test of :func:`~napari_staligner.core.presence.presence`
+    calls it specific to a slice. Larger ones than the average of k domains are left to the mixture,
+    and in a slice of whose spots more than half have no counterpart nothing is looked for: it is
+    not aligned.
 
     Parameters
     ----------
+    z
+        Shape (spots, d): the embedding.
     tissue
         Where spots lie, and how they align.
     k
@@ -104,7 +112,10 @@ def lone_structures(tissue: Tissue, k: int) -> list[NDArray[np.int64]]:
     low = tissue.confidence < LOW
     without = np.bincount(tissue.slice_of, low) / np.bincount(tissue.slice_of)
     rows = np.flatnonzero(low & (without[tissue.slice_of] <= 0.5))
+    if len(rows) < BLOCK_SPOTS:
+        return []
     links = sparse.csr_matrix(tissue.links)[rows][:, rows]
+    links = links + _near(z, tissue.slice_of, rows)
     _, piece = sparse.csgraph.connected_components(links, directed=False)
     sizes = np.bincount(piece)
     large = np.flatnonzero((sizes >= BLOCK_SPOTS) & (sizes <= len(low) / k))
@@ -121,6 +132,27 @@ def lone_structures(tissue: Tissue, k: int) -> list[NDArray[np.int64]]:
         for label, row in tested.items()
     ]
     return sorted(found, key=lambda group: -len(group))[: k - 1]
+
+
+def _near(
+    z: NDArray[np.floating[Any]], slice_of: NDArray[np.int64], rows: NDArray[np.int64]
+) -> sparse.csr_matrix:
+    """Which of some rows are among the nearest in z, in their slice, of which others."""
+    from sklearn.neighbors import NearestNeighbors
+
+    place = np.full(len(z), -1)
+    place[rows] = np.arange(len(rows))
+    start, end = [], []
+    for number in np.unique(slice_of[rows]):
+        whole, some = np.flatnonzero(slice_of == number), rows[slice_of[rows] == number]
+        finder = NearestNeighbors(n_neighbors=min(NEAREST + 1, len(whole)), algorithm="brute")
+        near = whole[finder.fit(z[whole]).kneighbors(z[some], return_distance=False)]
+        start.append(np.repeat(place[some], near.shape[1]))
+        end.append(place[near.ravel()])
+    i, j = np.concatenate(start), np.concatenate(end)
+    known = j >= 0
+    ones = np.ones(int(known.sum()))
+    return sparse.csr_matrix((ones, (i[known], j[known])), shape=(len(rows), len(rows)))
 
 
 def seeds_of(

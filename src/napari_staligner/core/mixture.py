@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,11 @@ class Lone:
         """Number of such components."""
         return int(self.seeds.max()) + 1
 
+    @cached_property
+    def _slices(self) -> NDArray[np.float64]:
+        """1 where a spot is of a slice, shape (spots, slices)."""
+        return np.eye(int(self.slice_of.max()) + 1)[self.slice_of]
+
     def rows(self, drawn: NDArray[np.int64]) -> Lone:
         """Return the same for some of the spots."""
         return Lone(self.seeds[drawn], self.slice_of[drawn])
@@ -107,8 +113,7 @@ class Lone:
 
         Takes and gives shape (k, spots).
         """
-        slices = np.eye(int(self.slice_of.max()) + 1)[self.slice_of]
-        by_slice = (shares @ slices + 1e-9) / np.maximum(slices.sum(axis=0), 1)
+        by_slice = (shares @ self._slices + 1e-9) / np.maximum(self._slices.sum(axis=0), 1)
         log = np.log(by_slice / (shares.mean(axis=1, keepdims=True) + 1e-9))
         return np.asarray(log[:, self.slice_of])
 
