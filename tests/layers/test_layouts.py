@@ -127,6 +127,13 @@ def test_one_slice_needs_no_grid(shown):
     assert not shown.viewer.canvas.grid.enabled
 
 
+@pytest.mark.parametrize(("layout", "seen"), [("grid", True), ("mosaic", False), ("stack", False)])
+def test_cells_of_the_grid_bear_the_names_of_their_slices(shown, layout, seen):
+    shown.session.layout = layout
+    named = {layer.name for layer in shown.viewer.layers if layer.name_overlay.visible}
+    assert named == ({"slice1", "slice2"} if seen else set())
+
+
 def test_only_the_grid_layout_uses_the_grid(shown):
     shown.session.layout = "mosaic"
     assert not shown.viewer.canvas.grid.enabled

@@ -99,6 +99,7 @@ class Arrangement:
             grid.shape = (-1, -1)
             grid.spacing = _CELL_SPACING
             grid.enabled = True
+        _show_names(layers, shown=grid.enabled)
         if look == "fit" and layers:
             self._camera.fit()
         elif look == "follow" and layers:
@@ -182,6 +183,14 @@ def _put(layer: Layer, placement: np.ndarray, height: float = 0.0) -> None:
 
 def _scale(placement: np.ndarray) -> float:
     return float(np.sqrt(abs(np.linalg.det(placement[:2, :2]))))
+
+
+def _show_names(layers: SliceLayers, *, shown: bool) -> None:
+    """Write each slice's name into its cell of the grid; elsewhere all would share a corner."""
+    for roles in layers.values():
+        if "spots" in roles:
+            name = roles["spots"].name_overlay
+            name.box, name.visible = True, shown
 
 
 def grid_of(viewer: napari.Viewer) -> Any:
