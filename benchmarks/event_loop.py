@@ -7,7 +7,8 @@ scripts/with_display.sh --hidden .venv/bin/python -W ignore benchmarks/event_loo
 in turns the same training in a process of its own without a window. ``domains`` finds other
 domains of a result by the Domains dock. A timer that is due every 10 ms tells how late the event
 loop comes to it: the 95th percentile of its delays, and the longest, which is how long the window
-was frozen. All of it in milliseconds; an epoch in seconds by the clock, and of CPU of all threads.
+was frozen. All of it in milliseconds, less what the thread of the window waited for a core that
+other programs had (told by Linux); an epoch in seconds by the clock, and of CPU of all threads.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,59 +33,66 @@ from napari_staligner.core.progress import Progress
 from napari_staligner.core.settings import Settings
 
 DUE_MS, MARKERS = 10, 1200
-SETTINGS = Settings(
-    pretrain_epochs=20, epochs=20, tolerance=0, domains=DOMAINS, device="cpu", precision="float32"
-)
+SETTINGS = Settings(tolerance=0, domains=DOMAINS, device="cpu", precision="float32")
 app = typer.Typer(add_completion=False, help=__doc__)
 
 
 @app.command()
-def train(spots: int = 40_000, slices: int = 8, turns: int = 2) -> None:
+def train(spots: int = 40_000, slices: int = 8, epochs: int = 20, turns: int = 2) -> None:
     """Event loop and epochs while a training runs, against the same training alone."""
     window = Window()
     window.session.add(structured(spots, slices))
-    window.session.settings = SETTINGS
+    window.session.settings = of_length(epochs)
     dock = window.docks["Integrate"]
     window.rest(2)
     window.report("at rest", window.rest(5))
     for turn in range(turns):
         alone = json.loads(
             subprocess.run(
-                [sys.executable, "-W", "ignore", __file__, "alone", str(spots), str(slices)],
+                [
+                    sys.executable,
+                    "-W",
+                    "ignore",
+                    __file__,
+                    "alone",
+                    str(spots),
+                    str(slices),
+                    str(epochs),
+                ],
                 check=True,
                 capture_output=True,
                 text=True,
             ).stdout
         )
-        epochs, stages = Epochs(), Stages(window.probe)
-        dock._runner.progressed.connect(epochs.take)
+        taken, stages = Epochs(), Stages(window.probe)
+        dock._runner.progressed.connect(taken.take)
         dock._runner.progressed.connect(stages.take)
         window.probe.start()
         dock.run.click()
         window.live(lambda: dock._runner.running)
         window.live_for(2)
         stages.end()
-        dock._runner.progressed.disconnect(epochs.take)
+        dock._runner.progressed.disconnect(taken.take)
         dock._runner.progressed.disconnect(stages.take)
         print(f"turn {turn + 1}: {dock.status.text().splitlines()[0]}")
         for stage, delays in stages.delays.items():
             window.report(stage, delays)
         for what, here, there in zip(
-            ("clock", "CPU"), epochs.each(), (alone["clock"], alone["cpu"]), strict=True
+            ("clock", "CPU"), taken.each(), (alone["clock"], alone["cpu"]), strict=True
         ):
             print(f"  epoch, {what}: {here:.3f} s, alone {there:.3f} s: {here / there:.2f} times")
     window.close()
 
 
 @app.command()
-def alone(spots: int, slices: int) -> None:
+def alone(spots: int, slices: int, epochs: int) -> None:
     """Train without a window, and print what an epoch takes."""
     from napari_staligner.core.integrate import integrate_steps
     from napari_staligner.core.progress import finish
 
-    epochs = Epochs()
-    finish(integrate_steps(structured(spots, slices), SETTINGS), epochs.take)
-    clock, cpu = epochs.each()
+    taken = Epochs()
+    finish(integrate_steps(structured(spots, slices), of_length(epochs)), taken.take)
+    clock, cpu = taken.each()
     print(json.dumps({"clock": clock, "cpu": cpu}))
 
 
@@ -96,6 +106,8 @@ def domains(spots: int = 200_000, slices: int = 8, rounds: int = 3) -> None:
     dock = window.docks["Domains"]
     window.rest(25)
     window.report("at rest", window.rest(5))
+    said: list[float] = []
+    dock._runner.progressed.connect(lambda _: said.extend(window.probe.take()))
     for turn in range(rounds):
         window.probe.start()
         dock.mixture.setChecked(True)
@@ -103,8 +115,7 @@ def domains(spots: int = 200_000, slices: int = 8, rounds: int = 3) -> None:
         start = time.perf_counter()
         window.live(lambda: not dock._runner.running)
         waiting = window.probe.take()
-        said: list[float] = []
-        dock._runner.progressed.connect(lambda _: said.extend(window.probe.take()))
+        said.clear()
         window.live(lambda: dock._runner.running)
         window.live_for(2)
         print(f"{dock.k.value()} domains in {time.perf_counter() - start - 2:.1f} s")
@@ -115,6 +126,11 @@ def domains(spots: int = 200_000, slices: int = 8, rounds: int = 3) -> None:
         ):
             window.report(what, delays)
     window.close()
+
+
+def of_length(epochs: int) -> Settings:
+    """Settings with so many epochs of each kind."""
+    return replace(SETTINGS, pretrain_epochs=epochs, epochs=epochs)
 
 
 class Window:
@@ -177,7 +193,7 @@ class Probe(QObject):
 
     def start(self) -> None:
         """Start over."""
-        self._delays, self._last = [], time.perf_counter()
+        self._delays, self._last = [], time.perf_counter() - waited_for_a_core()
         self._timer.start()
 
     def take(self) -> list[float]:
@@ -186,9 +202,17 @@ class Probe(QObject):
         return delays
 
     def _on_due(self) -> None:
-        now = time.perf_counter()
+        now = time.perf_counter() - waited_for_a_core()
         self._delays.append(max(0.0, now - self._last - DUE_MS / 1e3))
         self._last = now
+
+
+def waited_for_a_core() -> float:
+    """Seconds that this thread stood ready while others had the cores; 0 where it is not told."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 class Stages:

@@ -112,7 +112,7 @@ def _unanswered(layer: Points, *, alone: bool) -> Iterator[bool]:
     Drawing answers both the layer's signal and that of its colours, and sends positions, sizes and
     symbols with them each time. Where the colours are not sent alone, once is enough.
     """
-    colors = getattr(getattr(layer, "_face", None), "events", None)
+    colors: Any = getattr(getattr(layer, "_face", None), "events", None)
     with layer.events.face_color.blocker():
         if alone and hasattr(colors, "blocker_all"):
             with colors.blocker_all():
