@@ -200,30 +200,33 @@ def in_a_process(job: Job) -> dict[str, float]:
     return json.loads(out.stdout.splitlines()[-1])
 
 
-def wanted(size: str, with_whole: bool) -> list[tuple[str, str]]:
+def wanted(size: str, stages: list[str]) -> list[tuple[str, str]]:
     """Sides and stages that are measured at a size, in this order."""
     sides = [*SIDES, *(["plain"] if size in PLAIN_FITS else [])]
-    found = [(side, stage) for stage in STAGES[:3] for side in sides]
+    found = [(side, stage) for stage in STAGES[:3] for side in sides if stage in stages]
     # What the precision or the settings do not change, and what would take an hour.
     once = [("published, bfloat16", "graph"), ("published, bfloat16", "matches")]
     once += [("published", "graph")] + ([("published", "matches")] if size == "1M" else [])
-    return [pair for pair in found if pair not in once] + [("default", "whole")] * with_whole
+    found = [pair for pair in found if pair not in once]
+    return [*found, *([("default", "whole")] if "whole" in stages else [])]
 
 
-def compare(size: str, paths: list[Path], rounds: int, cpu: bool, whole: bool) -> list[Any]:
+def compare(
+    size: str, paths: list[Path], rounds: int, cpu: bool, stages: list[str]
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for side, stage in wanted(size, whole):
+    for side, stage in wanted(size, stages):
         job = Job(side, stage, size, list(map(str, paths)), rounds, cpu)
         rows.append({"size": size, "side": side, "stage": stage} | in_a_process(job))
         print(rows[-1], flush=True)
     taken = {(row["side"], row["stage"]): row for row in rows}
     for side in ("published", "plain"):
-        graph = taken.get((side, "graph"), taken["default", "graph"])
-        if (side, "matches") not in taken:
+        graph = taken.get((side, "graph"), taken.get(("default", "graph")))
+        parts = [graph, taken.get((side, "epoch")), taken.get((side, "matches"))]
+        if None in parts:
             continue
-        parts = [graph, taken[side, "epoch"], taken[side, "matches"]]
         # Graph, 1,000 epochs, matches five times and once for the result.
-        total = parts[0]["seconds"] + 1000 * parts[1]["seconds"] + 6 * parts[2]["seconds"]
+        total = sum(n * part["seconds"] for n, part in zip((1, 1000, 6), parts, strict=True))
         peak = max(part["peak"] for part in parts)
         rows.append({"size": size, "side": side, "stage": "whole", "seconds": total, "peak": peak})
     return rows
@@ -285,7 +288,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 def main(
     sizes: Annotated[list[str] | None, typer.Argument(help=", ".join(SIZES))] = None,
     rounds: int = 3,
-    whole: Annotated[bool, typer.Option(help="Integrate to the end with our settings.")] = True,
+    stages: Annotated[
+        list[str] | None, typer.Option("--stage", help=f"Only this; {', '.join(STAGES)}.")
+    ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Processor time of one thread.")] = False,
     files: Annotated[Path | None, typer.Option(help="Keep the simulated files there.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Add the rows to this JSON file.")] = None,
@@ -304,7 +309,7 @@ def main(
         with tempfile.TemporaryDirectory() as folder:
             paths = make(size, (files or Path(folder)) / size)
             rows = [row for row in rows if row["size"] != size]
-            rows += compare(size, paths, rounds, cpu, whole)
+            rows += compare(size, paths, rounds, cpu, stages or list(STAGES))
         if keep:
             keep.write_text(json.dumps(rows, indent=1))
     show(rows)

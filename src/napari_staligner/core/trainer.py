@@ -220,13 +220,18 @@ class Trainer:
 
     def _first_pass(self) -> tuple[Sequence[Output | None], Tensor]:
         """Embed all spots; where outputs are kept, returns them with what their gradients need."""
-        if not self.keeps:
-            return [None] * len(self.tiles), self._embed().embedding
         z = self._empty()
-        outputs = []
+        outputs: list[Output | None] = []
         for number, tile in enumerate(self.tiles):
-            outputs.append(self.model(self._input(number), tile.graph))
-            z[tile.own] = outputs[-1].embedding[: tile.n_own].detach()
+            if self.keeps:
+                output = self.model(self._input(number), tile.graph)
+                outputs.append(output)
+                z[tile.own] = output.embedding[: tile.n_own].detach()
+                continue
+            with torch.no_grad():
+                embedding, _, _ = self.model.encode(self._input(number), tile.graph)
+            outputs.append(None)
+            z[tile.own] = embedding[: tile.n_own]
         return outputs, z
 
     def _embed(self) -> Embedded:

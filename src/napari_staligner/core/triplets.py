@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -91,10 +93,14 @@ def nearest(query: Tensor, reference: Tensor, k: int) -> Tensor:
     # Centred, so that the cancellation in ‖a‖² − 2ab + ‖b‖² stays at rounding error.
     query, reference = query - centre, reference - centre
     half_norm = reference.square().sum(1).mul_(0.5)
-    found = [
-        _smallest(torch.addmm(half_norm, rows, reference.t(), alpha=-1.0), k)
-        for rows in query.split(block)
-    ]
+    threads = torch.get_num_threads()
+    found: list[Tensor] = []
+    # Products have threads of their own; numpy's selection lets others run.
+    with ThreadPoolExecutor(threads) as pool:
+        select = pool.map if threads > 1 else map
+        for rows in query.split(block * threads):
+            values = torch.addmm(half_norm, rows, reference.t(), alpha=-1.0)
+            found += select(_smallest, values.split(block), repeat(k))
     return torch.cat(found)
 
 
