@@ -123,15 +123,15 @@ def domain_steps(
 
 
 def _fit(z: NDArray[np.float64], k: int, seed: int, tissue: Tissue | None) -> Steps[Fit]:
-    """Fit the mixture, and again if a structure that one slice alone has came away empty."""
+    """Fit the mixture, and again with what holds the structures that one slice alone has."""
     if tissue is None:
         return (yield from mixture(z, k, seed))
     blocks = tissue.blocks
     fit = yield from mixture(z, k, seed, blocks)
     lone = lone_structures(z, tissue, k)
-    seeds = seeds_of(lone, fit.labels, tissue.slice_of) if lone else None
-    if seeds is None:
+    if not lone:
         return fit
+    seeds = seeds_of(lone, fit.labels, tissue.slice_of)
     return (yield from mixture(z, k, seed, blocks, Lone(seeds, tissue.slice_of)))
 
 

@@ -157,8 +157,11 @@ def _near(
 
 def seeds_of(
     lone: list[NDArray[np.int64]], labels: NDArray[np.int64], slice_of: NDArray[np.int64]
-) -> NDArray[np.int64] | None:
-    """Spots that hold a domain for each structure, where the domains at hand lack one for any.
+) -> NDArray[np.int64]:
+    """Spots that hold domains for structures that one slice alone has.
+
+    A structure holds one domain, unless most of it lies in domains that every other slice has at
+    most a quarter as often: then it holds these, each by its spots in it.
 
     Parameters
     ----------
@@ -171,26 +174,18 @@ def seeds_of(
 
     Returns
     -------
-    Shape (spots,): number of the domain to hold, else -1; ``None`` where each structure has domains
-    of its own already: most of its spots lie in domains that every other slice has at most a
-    quarter as often.
+    Shape (spots,): number of the domain to hold, 0, 1, …, else -1; fewer than there are ``labels``.
     """
     counts = np.zeros((labels.max() + 1, slice_of.max() + 1))
     np.add.at(counts, (labels, slice_of), 1)
     shares = np.sort(counts / counts.sum(axis=0), axis=1)
     own = shares[:, -1] >= FOLD * shares[:, -2]
     held: list[NDArray[np.int64]] = []
-    lacking = False
     for rows in lone:
-        kept = own[labels[rows]]
-        if kept.mean() <= 0.5:
-            lacking = True
-            held.append(rows)
-            continue
-        pieces = [rows[labels[rows] == label] for label in np.unique(labels[rows][kept])]
-        held += [piece for piece in pieces if len(piece) >= BLOCK_SPOTS]
-    if not lacking:
-        return None
+        inside = labels[rows]
+        pieces = [rows[inside == label] for label in np.unique(inside[own[inside]])]
+        pieces = [piece for piece in pieces if len(piece) >= BLOCK_SPOTS]
+        held += pieces if 2 * sum(map(len, pieces)) > len(rows) else [rows]
     seeds = np.full(len(labels), -1, dtype=np.int64)
     for number, rows in enumerate(held[: int(labels.max())]):
         seeds[rows] = number
