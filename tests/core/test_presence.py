@@ -8,7 +8,8 @@ from fakes import fake_result
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.domains import record_domains
+from napari_staligner.core.domains import domain_steps, record_domains
+from napari_staligner.core.lone import tissue_of
 from napari_staligner.core.presence import (
     PresenceTable,
     blocks_of,
@@ -17,6 +18,7 @@ from napari_staligner.core.presence import (
     record_presence,
     recorded_presence,
 )
+from napari_staligner.core.progress import finish
 from napari_staligner.core.settings import Settings
 
 
@@ -157,6 +159,22 @@ def test_the_record_goes_with_the_domains_and_through_a_file(tmp_path):
     assert recorded_presence(again) is None
     record_presence(again)
     assert recorded_presence(again).rows[0].label == "one"
+
+
+def test_domains_that_were_tested_when_found_have_the_same_record():
+    _, adata = fake_result((160, 150))
+    adata.obs[K.SLICE] = adata.obs[K.SLICE].cat.reorder_categories(["slice2", "slice1"])
+    adata.obs[K.DOMAIN] = adata.obs[K.DOMAIN].cat.rename_categories({"1": "one"})
+    tissue = tissue_of(adata)
+    z = np.asarray(adata.obsm[K.EMBEDDING])
+    found = finish(domain_steps(z, None, Settings(domains=3, seed=0), tissue))
+    record_domains(adata, found.labels, Settings(domains=3), found.stability, found.presence)
+    ours, theirs = recorded_presence(adata).to_frame(), domain_presence(adata).to_frame()
+    columns = ["label", "slice"]
+    pd.testing.assert_frame_equal(
+        ours.sort_values(columns, ignore_index=True), theirs.sort_values(columns, ignore_index=True)
+    )
+    assert ours["label"].drop_duplicates().tolist() == adata.obs[K.DOMAIN].cat.categories.tolist()
 
 
 def test_a_spot_without_a_slice():

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.lone import Tissue, lone_structures, seeds_of, tissue_of
+from napari_staligner.core.lone import Tissue, lone_structures, seeds_of, slices_of, tissue_of
 from napari_staligner.core.mixture import Fit, Lone, mixture
 from napari_staligner.core.palette import categorical_colors
-from napari_staligner.core.presence import record_presence
+from napari_staligner.core.presence import PresenceTable, presence, record_presence
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.settings import Settings
 
@@ -37,6 +38,9 @@ class Found:
 
     labels: NDArray[np.int64]
     stability: float = float("nan")
+    presence: PresenceTable | None = None
+    """In which slices they are: labels ``"0"``, ``"1"``, … and slices numbered in the same way;
+    ``None`` if confidence or tissue is not known."""
 
 
 def find_domains(
@@ -84,7 +88,7 @@ def find_domains(
     connected = adata.obsp.get(K.CONNECTIVITIES)
     z = np.asarray(adata.obsm[K.EMBEDDING])
     found = finish(domain_steps(z, connected, settings, tissue_of(adata)))
-    record_domains(adata, found.labels, settings, found.stability)
+    record_domains(adata, found.labels, settings, found.stability, found.presence)
     return adata if copy else None
 
 
@@ -118,8 +122,18 @@ def domain_steps(
         labels = _leiden(embedding, settings.resolution, settings.seed)
     if settings.smooth and connectivities is not None:
         labels = smooth_labels(labels, connectivities)
+    labels = _largest_first(labels)
+    tested = None
+    if tissue is not None and tissue.confidence is not None:
+        yield Progress("presence by slice", 1, 1)
+        slices = _numbered(tissue.slice_of)
+        tested = presence(_numbered(labels), slices, tissue.places, tissue.confidence)
     yield Progress("domains", 1, 1)
-    return Found(_largest_first(labels), stability)
+    return Found(labels, stability, tested)
+
+
+def _numbered(codes: NDArray[np.int64]) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, list(map(str, range(int(codes.max()) + 1))))
 
 
 def _fit(z: NDArray[np.float64], k: int, seed: int, tissue: Tissue | None) -> Steps[Fit]:
@@ -188,6 +202,7 @@ def record_domains(
     labels: NDArray[np.integer[Any]],
     settings: Settings,
     stability: float = float("nan"),
+    tested: PresenceTable | None = None,
 ) -> None:
     """Write labels as domains; one that matches a domain of before keeps its name and colour.
 
@@ -202,11 +217,9 @@ def record_domains(
         Shape (spots,): 0, 1, …
     settings
         What they were found with.
-    stability
-        See :class:`Found`.
+    stability, tested
+        See :class:`Found`; the domains are tested here if they were not yet.
     """
-    import pandas as pd
-
     k = int(labels.max()) + 1
     names, colors = _inherit(adata, labels, k)
     order = sorted(range(k), key=lambda i: (len(names[i]), names[i]))
@@ -223,7 +236,10 @@ def record_domains(
     if np.isfinite(stability):
         adata.uns[K.STALIGNER][K.STABILITY] = float(stability)
     if K.SLICE in adata.obs and K.SPATIAL in adata.obsm:
-        record_presence(adata)
+        if tested is not None:
+            slices = {str(i): str(s) for i, s in enumerate(slices_of(adata).categories)}
+            tested = tested.named({str(i): names[i] for i in order}, slices)
+        record_presence(adata, tested)
 
 
 def _inherit(

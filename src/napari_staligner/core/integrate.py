@@ -201,7 +201,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     adata.obs[K.CONFIDENCE] = confidence
     _record(adata, graphs, trained, registered, settings, ledger.notes)
     record_provenance(adata, slices)
-    record_domains(adata, found.labels, settings, found.stability)
+    record_domains(adata, found.labels, settings, found.stability, found.presence)
     yield Progress("done", ledger.total, ledger.total)
     return adata
 

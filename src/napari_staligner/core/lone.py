@@ -54,6 +54,11 @@ class Tissue:
         return block
 
 
+def slices_of(adata: AnnData) -> pd.Categorical:
+    """The slice of each spot; categories are those that have spots, in their order."""
+    return pd.Categorical(adata.obs[K.SLICE]).remove_unused_categories()
+
+
 def tissue_of(adata: AnnData) -> Tissue | None:
     """Copy what is known of the tissue of integrated slices.
 
@@ -70,7 +75,7 @@ def tissue_of(adata: AnnData) -> Tissue | None:
     """
     if K.SLICE not in adata.obs or K.SPATIAL not in adata.obsm or not adata.n_obs:
         return None
-    slice_of, _ = pd.factorize(adata.obs[K.SLICE])
+    slice_of = slices_of(adata).codes.astype(np.int64)
     if (slice_of < 0).any():
         return None
     places = np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]

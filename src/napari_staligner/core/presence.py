@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,8 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -76,6 +78,17 @@ class PresenceTable:
         """The table that :meth:`to_frame` was made from."""
         records = frame.astype({"label": str, "slice": str, "verdict": str}).to_dict("records")
         return cls(tuple(Presence(**{str(k): v for k, v in row.items()}) for row in records))
+
+    def named(self, labels: Mapping[str, str], slices: Mapping[str, str]) -> PresenceTable:
+        """The same with other names, given by the present ones, and in the order of these."""
+        rows = {(row.label, row.slice): row for row in self.rows}
+        return PresenceTable(
+            tuple(
+                replace(rows[label, slice_], label=labels[label], slice=slices[slice_])
+                for label in labels
+                for slice_ in slices
+            )
+        )
 
     def specific(self) -> dict[str, Presence]:
         """Of each label that lies in one slice only, its row in that slice."""
@@ -167,9 +180,17 @@ def domain_presence(adata: AnnData) -> PresenceTable:
     )
 
 
-def record_presence(adata: AnnData) -> PresenceTable:
-    """Test the domains and write the table to ``uns["staligner"]["presence"]``; returns it."""
-    table = domain_presence(adata)
+def record_presence(adata: AnnData, tested: PresenceTable | None = None) -> PresenceTable:
+    """Write the test of the domains to ``uns["staligner"]["presence"]``; returns it.
+
+    Parameters
+    ----------
+    adata
+        See :func:`domain_presence`.
+    tested
+        The table, if it is known already.
+    """
+    table = domain_presence(adata) if tested is None else tested
     adata.uns.setdefault(K.STALIGNER, {})[K.PRESENCE] = table.to_frame()
     return table
 

@@ -94,6 +94,7 @@ class Domains(Holdings):
         labels: NDArray[np.integer[Any]],
         settings: Settings,
         stability: float = float("nan"),
+        tested: PresenceTable | None = None,
     ) -> None:
         """Take new labels (0, 1, … per row of the result); matching domains keep name and colour.
 
@@ -103,7 +104,7 @@ class Domains(Holdings):
 
         if self._result is None:
             return
-        record_domains(self._result, labels, settings, stability)
+        record_domains(self._result, labels, settings, stability, tested)
         self.settings = replace(
             self._settings,
             domains=settings.domains,

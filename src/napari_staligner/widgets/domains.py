@@ -288,7 +288,7 @@ class DomainsWidget(Dock):
 
     def _on_runner_returned(self, found: Found) -> None:
         if self._finding is not None:
-            self.session.set_domains(found.labels, self._finding, found.stability)
+            self.session.set_domains(found.labels, self._finding, found.stability, found.presence)
 
     def _on_runner_failed(self, reason: str) -> None:
         self._show_choice()
