@@ -11,6 +11,7 @@ from psygnal import Signal, SignalInstance
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QDockWidget, QTabBar
 
+from napari_staligner.acting import raise_dock
 from napari_staligner.layers import open_session
 from napari_staligner.session import Session
 from napari_staligner.widgets.integrate import IntegrateWidget
@@ -70,6 +71,29 @@ def test_second_call_brings_back_what_was_hidden_and_adds_nothing(viewer):
         name: id(widget) for name, widget in before.items()
     }
     assert not frame(before["Domains"]).isHidden()
+
+
+def test_a_class_is_chosen_no_more_once_another_tab_covers_the_dock(viewer, qtbot):
+    """Else a lasso in another dock would annotate unseen."""
+    docks = open_workbench(viewer)
+    session = open_session(viewer)
+    slices, result = fake_result()
+    session.add(slices)
+    session.set_result(result)
+    raise_dock(docks["Annotate"])
+    session.annotations.add_class("AOB")
+    session.annotations.choose("AOB")
+    session.tool = "lasso"
+    qtbot.wait(20)
+    assert (session.annotations.chosen, session.tool) == ("AOB", "lasso")
+    raise_dock(docks["Explore"])
+    qtbot.waitUntil(lambda: session.annotations.chosen == "")
+    assert session.tool == ""
+    raise_dock(docks["Annotate"])
+    session.annotations.choose("AOB")
+    qtbot.wait(20)
+    assert session.annotations.chosen == "AOB"
+    qtbot.waitUntil(lambda: len(session.graphs) == 2)
 
 
 def test_docks_fit_beside_the_tissue(viewer):
