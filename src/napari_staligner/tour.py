@@ -97,6 +97,7 @@ def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Ca
     session.links = replace(session.links, shown=False)
     session.color_by, session.layout = ColorBy("obs", K.DOMAIN), "grid"
     session.show_all()
+    viewer.reset_view()
 
 
 def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: Camera) -> None:
