@@ -13,7 +13,7 @@ demo: setup ## integrate the simulated olfactory bulb and show it (without a dis
 	scripts/with_display.sh .venv/bin/napari-staligner demo $(shell scripts/with_display.sh --seen || echo --screenshots demo)
 
 test: setup ## run the tests
-	scripts/with_display.sh --hidden .venv/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	scripts/with_display.sh --hidden .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup ## ruff, mypy and the manifest
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

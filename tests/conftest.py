@@ -24,6 +24,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 N_THREADS = 1
 """More would slow down tiny tensors, and stand in the way of the other tests' process."""
 
+LONG_FILES = ("test_whole_path.py", "test_demo.py", "test_workbench.py")
 PATIENCE_MS = 120_000
 """How long a test waits for what must come: a loaded machine takes long to import scanpy."""
 
@@ -43,6 +44,11 @@ def _open_screen() -> str:
     os.close(telling)
     with os.fdopen(told) as number:
         return f":{number.readline().strip()}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files first that take long: begun last, they would keep one process waiting."""
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
 @pytest.hookimpl(optionalhook=True)
