@@ -14,7 +14,7 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.expression import Expression
-from napari_staligner.core.on_disk import alike, unbacked
+from napari_staligner.core.on_disk import alike, named_layers, unbacked
 from napari_staligner.core.progress import Progress, Steps, T, finish
 from napari_staligner.core.provenance import record_provenance
 from napari_staligner.core.settings import Settings
@@ -320,7 +320,7 @@ def _slim(slices: Sequence[AnnData]) -> list[AnnData]:
     """The parts of slices that are joined: X, layers, obs, coordinates, colours."""
     from anndata import AnnData
 
-    keys = list(dict.fromkeys(key for adata in slices for key in adata.layers))
+    keys = list(dict.fromkeys(key for adata in slices for key in named_layers(adata)))
     shapes = [adata.shape for adata in slices]
     expression = alike([adata.X for adata in slices], shapes)
     layers = {key: alike([a.layers.get(key) for a in slices], shapes) for key in keys}

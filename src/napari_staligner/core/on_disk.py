@@ -15,6 +15,11 @@ ROWS = 4096
 """Rows that are read and written at once."""
 
 
+def named_layers(adata: AnnData) -> dict[str, Any]:
+    """Layers of an AnnData by name: from anndata 0.13 on, they also hold ``X``, as ``None``."""
+    return {str(key): adata.layers[key] for key in adata.layers if key is not None}
+
+
 def on_disk(matrix: Any) -> bool:
     """Whether a matrix is a dask array, whose values are not in memory."""
     return hasattr(matrix, "compute")
@@ -58,7 +63,7 @@ def unbacked(adata: AnnData) -> AnnData:
         obs=adata.obs.copy(),
         var=adata.var.copy(),
         obsm=dict(adata.obsm),
-        layers=dict(adata.layers),
+        layers=named_layers(adata),
         uns=dict(adata.uns),
     )
 

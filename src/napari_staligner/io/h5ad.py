@@ -201,7 +201,7 @@ def slices_of_result(result: AnnData) -> Named:
                     obs=obs.copy(),
                     var=part.var.drop(columns=[K.USED_GENE], errors="ignore").copy(),
                     obsm={K.SPATIAL: np.array(part.obsm[K.SPATIAL])},
-                    layers={key: part.layers[key].copy() for key in part.layers},
+                    layers={key: part.layers[key].copy() for key in part.layers if key is not None},
                     uns=_uns_of(result, str(name)),
                 ),
             )

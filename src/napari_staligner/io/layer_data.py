@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner import _keys as K
+from napari_staligner.core.on_disk import named_layers
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.io.images import tissue_image
 from napari_staligner.io.session_file import Content
@@ -199,6 +200,6 @@ def _table(name: str, adata: AnnData) -> AnnData:
         obs=obs,
         var=adata.var,
         obsm=dict(adata.obsm),
-        layers=dict(adata.layers),
+        layers=named_layers(adata),
         uns=uns | {"spatialdata_attrs": attributes},
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.on_disk import named_layers
 from napari_staligner.core.provenance import Source, source_of
 from napari_staligner.io.h5ad import (
     Named,
@@ -209,7 +210,7 @@ def _shared(adata: AnnData) -> AnnData:
         obsm=dict(adata.obsm),
         varm=dict(adata.varm),
         obsp=dict(adata.obsp),
-        layers=dict(adata.layers),
+        layers=named_layers(adata),
         uns={
             key: value if key == K.SPATIAL else copy.deepcopy(value)
             for key, value in adata.uns.items()

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.on_disk import named_layers
 from napari_staligner.core.settings import Settings
 from napari_staligner.session.keeping import Keeping
 
@@ -202,6 +203,6 @@ def _table(adata: AnnData) -> AnnData:
         obs=adata.obs.copy(),
         var=adata.var.copy(),
         obsm=dict(adata.obsm),
-        layers=dict(adata.layers),
+        layers=named_layers(adata),
         uns=dict(adata.uns),
     )
