@@ -14,6 +14,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotation_record import is_annotation
+from napari_staligner.core.on_disk import named_layers
 from napari_staligner.core.provenance import SAMPLE, Source, mark_source, source_of, sources_of
 from napari_staligner.io.reading import is_result, read_backed, read_file
 from napari_staligner.io.sources import parse_source
@@ -201,7 +202,7 @@ def slices_of_result(result: AnnData) -> Named:
                     obs=obs.copy(),
                     var=part.var.drop(columns=[K.USED_GENE], errors="ignore").copy(),
                     obsm={K.SPATIAL: np.array(part.obsm[K.SPATIAL])},
-                    layers={key: part.layers[key].copy() for key in part.layers if key is not None},
+                    layers={key: layer.copy() for key, layer in named_layers(part).items()},
                     uns=_uns_of(result, str(name)),
                 ),
             )
