@@ -152,11 +152,12 @@ def _rank(columns: Any, genes: NDArray[np.object_], n_inside: int) -> pd.DataFra
         tie_correct=True,
         use_raw=False,
     )
-    table = sc.get.rank_genes_groups_df(adata, "inside").set_index("names")
-    table = table.rename(
-        columns={"scores": "score", "logfoldchanges": "log2_fold_change", "pvals": "p"}
+    ranked = adata.uns["rank_genes_groups"]
+    columns_of = {"score": "scores", "log2_fold_change": "logfoldchanges", "p": "pvals"}
+    return pd.DataFrame(
+        {name: ranked[theirs]["inside"] for name, theirs in columns_of.items()},
+        index=pd.Index(ranked["names"]["inside"]),
     )
-    return table[["score", "log2_fold_change", "p"]]
 
 
 def _share_expressed(columns: Any) -> NDArray[np.float64]:
