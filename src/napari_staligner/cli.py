@@ -491,6 +491,7 @@ def _slice_table(name: str, adata: AnnData) -> Any:
 
     from napari_staligner import _keys as K
     from napari_staligner.core.graph import find_radius, spacing
+    from napari_staligner.core.on_disk import named_layers
     from napari_staligner.core.slices import is_counts
     from napari_staligner.io.images import tissue_image
 
@@ -499,7 +500,7 @@ def _slice_table(name: str, adata: AnnData) -> Any:
     if adata.X is not None:
         values = np.asarray(adata.X.data if hasattr(adata.X, "indptr") else adata.X)
         table.add_row("X", "counts" if is_counts(values) else "normalised values, not counts")
-    table.add_row("layers", _escape(", ".join(adata.layers) or "none"))
+    table.add_row("layers", _escape(", ".join(named_layers(adata)) or "none"))
     table.add_row("obs", _escape(", ".join(map(str, adata.obs.columns)) or "none"))
     points = np.asarray(adata.obsm[K.SPATIAL], dtype=float) if K.SPATIAL in adata.obsm else None
     if points is None:

@@ -16,7 +16,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.expression import HOLD_BYTES
 from napari_staligner.core.graph import WANTED_NEIGHBORS
 from napari_staligner.core.matching import FEWEST_NEAREST, pairs_compared, pairs_of
-from napari_staligner.core.on_disk import on_disk
+from napari_staligner.core.on_disk import named_layers, on_disk
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.slices import FEWEST_GENES
 from napari_staligner.core.trainer import KEEP_BYTES, OFFSET_ROUNDS, TILE_SPOTS, find_device
@@ -63,7 +63,7 @@ class Extent:
     @classmethod
     def of(cls, slices: Sequence[tuple[str, AnnData]]) -> Extent:
         """Take what is known of slices before any is looked at: the least of genes."""
-        matrices = (m for _, adata in slices for m in (adata.X, *adata.layers.values()))
+        matrices = (m for _, adata in slices for m in (adata.X, *named_layers(adata).values()))
         names, sizes = zip(*((name, adata.n_obs) for name, adata in slices), strict=True)
         return cls(names, sizes, joined=sum(map(_bytes, matrices)))
 

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.on_disk import in_memory, on_disk
+from napari_staligner.core.on_disk import in_memory, named_layers, on_disk
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -61,7 +61,7 @@ def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> l
             "log-normalised; name the layer that holds the counts (counts_layer)."
         )
     if not is_counts(values):
-        layers = ", ".join(map(repr, adata.layers))
+        layers = ", ".join(map(repr, named_layers(adata)))
         notes.append(
             f"Slice {name!r}: {where} holds normalised values, not counts; they are used as they "
             "are" + (f" (name the counts among layers {layers} otherwise)." if layers else ".")
@@ -114,7 +114,7 @@ def expression_of(name: str, adata: AnnData, counts_layer: str | None) -> Any:
             raise InputError(f"Slice {name!r} has no X: name the layer that holds the counts.")
         return in_memory(adata.X)
     if counts_layer not in adata.layers:
-        there = ", ".join(map(repr, adata.layers)) or "none"
+        there = ", ".join(map(repr, named_layers(adata))) or "none"
         raise InputError(
             f"Slice {name!r} has no layers[{counts_layer!r}]: name one that is there ({there})."
         )

@@ -17,6 +17,7 @@ from uuid import uuid4
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotation_record import is_annotation
+from napari_staligner.core.on_disk import named_layers
 from napari_staligner.io import user_folder
 from napari_staligner.io.beside import written_beside
 from napari_staligner.io.reading import is_result, read_file
@@ -300,7 +301,7 @@ def _escaped(name: str) -> str:
 
 def _bytes(adata: AnnData) -> int:
     """Bytes of the matrices of an AnnData, roughly."""
-    matrices = [adata.X, *adata.layers.values(), *adata.obsp.values(), *adata.obsm.values()]
+    matrices = [adata.X, *named_layers(adata).values(), *adata.obsp.values(), *adata.obsm.values()]
     return sum(
         sum(part.nbytes for part in (m.data, m.indices, m.indptr))
         if hasattr(m, "indptr")

@@ -11,6 +11,7 @@ from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
+from napari_staligner.core.on_disk import named_layers
 from napari_staligner.core.settings import PRESETS, Settings
 from napari_staligner.widgets._form import SettingsForm, form, narrow
 from napari_staligner.widgets._pair_choice import PairChoice
@@ -217,7 +218,7 @@ class SettingsPanel(QWidget):
     def follow_slices(self) -> None:
         """Offer the layers and pairs of the slices that are loaded."""
         slices = list(self._session.slices.values())
-        layers = [key for key in (slices[0].layers if slices else ()) if key is not None]
+        layers = list(named_layers(slices[0])) if slices else []
         common = [key for key in layers if all(key in adata.layers for adata in slices)]
         self.form.set_choices("counts_layer", {"X": None} | {str(key): key for key in common})
         if slices and self._session.settings.counts_layer not in (None, *common):
