@@ -7,8 +7,10 @@ touches nothing of the user's. Everything that it says reaches the GUI thread as
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,27 @@ class _Outcome:
     generation: int
     value: Any = None
     failure: str | None = None
+
+
+def keep_triton_out(mapped: Path = Path("/proc/self/maps")) -> None:
+    """Keep triton from being loaded into a process in which LLVM draws the canvas.
+
+    Where Mesa draws (software, AMD, Intel), its LLVM is there by now. torch with CUDA loads triton,
+    which brings another LLVM, and the two of them end the process with a segmentation fault.
+    Nothing here needs triton; torch goes without it where it cannot be imported.
+
+    Parameters
+    ----------
+    mapped
+        List of the libraries in this process, on Linux.
+    """
+    try:
+        drawn_by_llvm = "libLLVM" in mapped.read_text()
+    except OSError:
+        return
+    if drawn_by_llvm:
+        # An entry without a module is Python's way to say that a name cannot be imported.
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 
 class Runner(QObject):
@@ -88,6 +111,7 @@ class Runner(QObject):
         """
         if self.running:
             raise InputError(f"{self._title!r} is still running: wait for it, or cancel it.")
+        keep_triton_out()
         self._title = title
         self._generation += 1
         self._cancelled.clear()
