@@ -51,13 +51,15 @@ def keep_triton_out(mapped: Path = Path("/proc/self/maps")) -> None:
     mapped
         List of the libraries in this process, on Linux.
     """
+    if "triton" in sys.modules:
+        return
     try:
         drawn_by_llvm = "libLLVM" in mapped.read_text()
     except OSError:
         return
     if drawn_by_llvm:
         # An entry without a module is Python's way to say that a name cannot be imported.
-        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+        sys.modules["triton"] = None  # type: ignore[assignment]
 
 
 class Runner(QObject):

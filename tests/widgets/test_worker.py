@@ -54,6 +54,10 @@ def test_triton_is_kept_out_where_llvm_draws(library, kept_out, tmp_path):
 
 def test_triton_that_is_loaded_stays_and_other_systems_are_left_alone(tmp_path):
     mapped = tmp_path / "maps"
+    with patch.dict(sys.modules):
+        sys.modules.pop("triton", None)
+        keep_triton_out(mapped)
+        assert "triton" not in sys.modules
     with patch.dict(sys.modules, triton=sys):
         keep_triton_out(mapped)
         mapped.write_text("/usr/lib/libLLVM.so.19.1")
@@ -310,7 +314,7 @@ import time
 import napari
 from qtpy.QtCore import QTimer
 from napari_staligner.core.progress import Progress
-from napari_staligner.worker import Runner, keep_triton_out
+from napari_staligner.worker import Runner
 
 def steps():
     for i in range(10_000):

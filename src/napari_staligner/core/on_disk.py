@@ -54,12 +54,17 @@ def left_on_disk(element: Any) -> Any:
 
 def unbacked(adata: AnnData) -> AnnData:
     """Return a slice that was opened with ``backed="r"`` as one whose ``X`` is a dask array."""
-    from anndata import AnnData
-
     if not adata.isbacked:
         return adata
+    return sharing(adata, left_on_disk(getattr(adata.X, "group", adata.X)))
+
+
+def sharing(adata: AnnData, x: Any) -> AnnData:
+    """Return a slice of ``x`` and the same arrays: what is added to one, the other lacks."""
+    from anndata import AnnData
+
     return AnnData(
-        left_on_disk(getattr(adata.X, "group", adata.X)),
+        x,
         obs=adata.obs.copy(),
         var=adata.var.copy(),
         obsm=dict(adata.obsm),

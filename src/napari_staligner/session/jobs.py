@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.on_disk import named_layers
+from napari_staligner.core.on_disk import sharing
 from napari_staligner.core.settings import Settings
 from napari_staligner.session.keeping import Keeping
 
@@ -159,7 +159,7 @@ class Session(Keeping):
         """
         if not self._slices:
             raise InputError("There is no slice to integrate: open one or several .h5ad files.")
-        tables = tuple((name, _table(adata)) for name, adata in self._slices.items())
+        tables = tuple((name, sharing(adata, adata.X)) for name, adata in self._slices.items())
         kept = self.recovery.new_result() if self._keeping else None
         return IntegrationJob(tables, self._settings, kept)
 
@@ -192,17 +192,3 @@ class Session(Keeping):
             settings,
             tissue_of(self._result),
         )
-
-
-def _table(adata: AnnData) -> AnnData:
-    """An AnnData of its own with the same arrays: what is added to either, the other lacks."""
-    from anndata import AnnData
-
-    return AnnData(
-        adata.X,
-        obs=adata.obs.copy(),
-        var=adata.var.copy(),
-        obsm=dict(adata.obsm),
-        layers=named_layers(adata),
-        uns=dict(adata.uns),
-    )

@@ -220,7 +220,7 @@ class SettingsPanel(QWidget):
         slices = list(self._session.slices.values())
         layers = list(named_layers(slices[0])) if slices else []
         common = [key for key in layers if all(key in adata.layers for adata in slices)]
-        self.form.set_choices("counts_layer", {"X": None} | {str(key): key for key in common})
+        self.form.set_choices("counts_layer", {"X": None} | {key: key for key in common})
         if slices and self._session.settings.counts_layer not in (None, *common):
             self.form.set(counts_layer=None)
         self.pairs.follow_slices()
