@@ -115,6 +115,8 @@ def test_an_interrupt_leaves_no_file(files, tmp_path):
     """Ctrl+C amid the training, in a process of its own."""
     code = (
         "import os, signal, sys\n"
+        # A shell's background jobs ignore it, and so do their children.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from napari_staligner.core import matching\n"
         "draw = matching.Matcher.draw\n"
         "def interrupt(self, matches):\n"
