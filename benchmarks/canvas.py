@@ -30,6 +30,7 @@ from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy, Session
 
 GENES, PER_SPOT, DOMAINS = 5_000, 400, 12
+PAUSE = 0.4
 
 
 def main(
@@ -56,26 +57,39 @@ def main(
     canvas = viewer.window._qt_viewer.canvas.native
 
     clock = Busy.now if cpu else time.perf_counter
-    frames: list[float] = []
-    canvas.frameSwapped.connect(lambda: frames.append(time.perf_counter()))
+    frames: list[Busy | float] = []
+    canvas.frameSwapped.connect(lambda: frames.append(clock()))
 
-    def draw() -> None:
-        """Let the window live until it has drawn what was asked for, and is at rest."""
+    def draw() -> Busy | float:
+        """Let the window live until it has drawn what was asked for; returns when that was."""
         frames.clear()
         canvas.update()
         while not frames:
             QApplication.processEvents()
+        return frames[0]
 
-    end = time.perf_counter() + rest
-    while time.perf_counter() < end:
-        QApplication.processEvents()
-        time.sleep(0.01)
+    def live(seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            QApplication.processEvents()
+            time.sleep(0.01)
+
+    def timed(change: Callable[[int], None], turn: int) -> tuple[float, float]:
+        """Seconds until a change is set, and until it is drawn."""
+        # Pictures beside the canvas follow a moment after it: those of the change before are done.
+        live(PAUSE)
+        start = clock()
+        change(turn)
+        at_once = clock() - start
+        return float(at_once), float(draw() - start)
+
+    live(rest)
 
     print(f"{spots:,} spots, {slices} slices; seconds, median (best)")
     print(f"{'':<28} {'set':<15}drawn")
     for name, change in changes(session).items():
         draw()
-        taken = [timed(clock, change, draw, turn) for turn in range(rounds + 1)][1:]
+        taken = [timed(change, turn) for turn in range(rounds + 1)][1:]
         figures = zip(np.median(taken, axis=0), np.min(taken, axis=0), strict=True)
         print(f"{name:<28} " + "  ".join(f"{m:.3f} ({best:.3f})" for m, best in figures))
     viewer.close()
@@ -144,20 +158,6 @@ def changes(session: Session) -> dict[str, Callable[[int], None]]:
         "isolate a domain": isolate,
         "select with a lasso": select,
     }
-
-
-def timed(
-    clock: Callable[[], Busy | float],
-    change: Callable[[int], None],
-    draw: Callable[[], None],
-    turn: int,
-) -> tuple[float, float]:
-    """Seconds until a change is set, and until it is drawn."""
-    start = clock()
-    change(turn)
-    at_once = clock() - start
-    draw()
-    return float(at_once), float(clock() - start)
 
 
 class Busy:

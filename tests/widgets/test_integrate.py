@@ -165,12 +165,16 @@ def test_ours_or_the_papers_settings(dock, qtbot):
 
 def test_presets(dock, qtbot):
     panel, session = dock.settings, dock.session
+    # The defaults are those of two presets, and say nothing of the technology.
+    assert panel.preset.currentText() == "None"
     choose(qtbot, panel.preset, "Imaging")
     assert session.settings == Settings().with_preset("imaging")
     assert panel.preset.toolTip() == PRESETS["imaging"].reason
     # The genes of the imaging preset do not stay behind.
     choose(qtbot, panel.preset, "Visium")
     assert session.settings == Settings().with_preset("visium")
+    choose(qtbot, panel.preset, "None")
+    assert session.settings == Settings()
     type_into(qtbot, panel.controls["mnn_k"], "33")
     assert panel.preset.currentText() == "Custom"
     for name, preset in PRESETS.items():

@@ -11,6 +11,7 @@ from psygnal import Signal, SignalInstance
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QDockWidget, QTabBar
 
+from napari_staligner import _keys as K
 from napari_staligner.acting import raise_dock
 from napari_staligner.layers import open_session
 from napari_staligner.session import Session
@@ -93,6 +94,30 @@ def test_a_class_is_chosen_no_more_once_another_tab_covers_the_dock(viewer, qtbo
     session.annotations.choose("AOB")
     qtbot.wait(20)
     assert session.annotations.chosen == "AOB"
+    qtbot.waitUntil(lambda: len(session.graphs) == 2)
+
+
+def test_what_is_behind_another_tab_is_drawn_once_it_comes_to_sight(viewer, qtbot):
+    """To Qt a covered dock is visible; drawn all the same, ten of them freeze the window."""
+    docks = open_workbench(viewer)
+    session = open_session(viewer)
+    attention, links, umap = docks["Attention"], docks["Links"], docks["Explore"].umap
+    slices, result = fake_result()
+    result.obsm[K.UMAP] = result.obsm[K.SPATIAL]
+    raise_dock(docks["Domains"])
+    qtbot.waitUntil(lambda: docks["Domains"].seen and not docks["Explore"].seen)
+    session.add(slices)
+    session.set_result(result)
+    assert links.isVisible()
+    assert not links.seen
+    picture = umap.views[K.UMAP].picture
+    assert (attention.borders.text(), links.drawn.text(), picture.image) == ("", "", None)
+    for name in ("Attention", "Links", "Explore"):
+        raise_dock(docks[name])
+        qtbot.waitUntil(lambda name=name: docks[name].seen)
+    assert "edges" in attention.drawn.text()
+    assert "drawn of" in links.drawn.text()
+    qtbot.waitUntil(lambda: picture.image is not None)
     qtbot.waitUntil(lambda: len(session.graphs) == 2)
 
 

@@ -12,6 +12,7 @@ import pytest
 from napari.utils import progress as napari_progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QObject, QThreadPool
+from qtpy.QtWidgets import QLabel
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.progress import Progress
@@ -282,6 +283,26 @@ def test_events_that_napari_processes_amid_drawing_the_bar(
     assert told.kinds == ["progressed"] * 200 + ["returned", "ended"]
     assert [step.done for kind, step in told.said[:200]] == list(range(200))
     assert len(napari_progress._all_instances) == 0
+
+
+def test_the_sign_of_activity_does_not_draw_the_window_all_the_time(
+    qtbot, runner, make_napari_viewer_proxy
+):
+    viewer = make_napari_viewer_proxy(show=True)
+    step, go = threading.Event(), threading.Event()
+    runner.start(waiting(step, go), "Test")
+    (spinner,) = (
+        label.movie()
+        for label in viewer.window._qt_window.findChildren(QLabel)
+        if label.movie() is not None
+    )
+    pictures = []
+    spinner.frameChanged.connect(pictures.append)
+    qtbot.waitUntil(lambda: len(pictures) >= 2)
+    assert spinner.nextFrameDelay() >= 300
+    with qtbot.waitSignal(runner.ended):
+        runner.cancel()
+        go.set()
 
 
 def test_warning_of_a_library_is_logged_not_shown(qtbot, runner, told, notifications, caplog):

@@ -40,7 +40,7 @@ class Found:
     stability: float = float("nan")
     presence: PresenceTable | None = None
     """In which slices they are: labels ``"0"``, ``"1"``, … and slices numbered in the same way;
-    ``None`` if confidence or tissue is not known."""
+    ``None`` if the tissue is not known."""
 
 
 def find_domains(
@@ -124,7 +124,7 @@ def domain_steps(
         labels = smooth_labels(labels, connectivities)
     labels = _largest_first(labels)
     tested = None
-    if tissue is not None and tissue.confidence is not None:
+    if tissue is not None:
         yield Progress("presence by slice", 1, 1)
         slices = _numbered(tissue.slice_of)
         tested = presence(_numbered(labels), slices, tissue.places, tissue.confidence)

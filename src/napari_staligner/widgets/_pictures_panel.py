@@ -22,6 +22,7 @@ from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.io.layer_data import NO_VALUE, spots_xy
 from napari_staligner.layers.colors import DIMMED
 from napari_staligner.layers.layouts import Footprint, placements
+from napari_staligner.widgets._base import seen
 from napari_staligner.widgets._choice import Choice
 from napari_staligner.widgets._run_row import RunRow
 from napari_staligner.widgets._spots_panel import SpotsPanel
@@ -91,7 +92,7 @@ class PicturesPanel(SpotsPanel):
 
     def refresh(self) -> None:
         """Show the embeddings that there are figures of; later, while the panel is not seen."""
-        self._stale = not self.isVisible()
+        self._stale = not seen(self)
         if self._stale:
             return
         self._methods = self._session.methods()
@@ -104,9 +105,13 @@ class PicturesPanel(SpotsPanel):
         self.show_colors()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Catch up with what changed while the panel was hidden."""
+        """Catch up: another tab of the dock hid the panel."""
         super().showEvent(event)
-        if self._stale:
+        self.show_if_stale()
+
+    def show_if_stale(self) -> None:
+        """Catch up, once the panel is seen."""
+        if self._stale and seen(self):
             self.refresh()
 
     def _lacking(self) -> list[str]:
@@ -145,6 +150,7 @@ class PicturesPanel(SpotsPanel):
 
     def show_colors(self) -> None:
         """Colour the pictures, and dim what the session does not show."""
+        self._stale = self._stale or not seen(self)
         if self._stale:
             return
         focus = self._session.focus()

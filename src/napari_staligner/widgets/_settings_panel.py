@@ -91,6 +91,9 @@ _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Settings
 # What any preset sets: choosing another takes these back to their defaults first.
 _OF_PRESETS = sorted({key for preset in PRESETS.values() for key in preset.values})
 _TYPICAL_DOMAINS = 7
+_TIP = Qt.ItemDataRole.ToolTipRole
+_NO_PRESET = "No technology was chosen: the settings as they are for any"
+_CUSTOM = "The settings below match no preset"
 _NAMED = {
     "default": (
         "Default",
@@ -115,8 +118,7 @@ class SettingsPanel(QWidget):
     def __init__(self, session: Session, complain: Callable[[str], object]) -> None:
         super().__init__()
         self._session = session
-        # Presets may agree in all values; only the user's choice tells which was meant.
-        self._preset = ""
+        self._preset = ""  # which the user chose
         self.form = SettingsForm(session, complain, self)
         self._make_controls()
         self._lay_out()
@@ -131,15 +133,13 @@ class SettingsPanel(QWidget):
         self.named = narrow(QComboBox())
         for name, (title, reason) in _NAMED.items():
             self.named.addItem(title, name)
-            self.named.setItemData(self.named.count() - 1, reason, Qt.ItemDataRole.ToolTipRole)
+            self.named.setItemData(self.named.count() - 1, reason, _TIP)
         self.named.addItem("Custom", "")
         self.preset = narrow(QComboBox())
+        self.preset.addItem("None", "")
         for name, preset in PRESETS.items():
             self.preset.addItem(preset.title, name)
-            self.preset.setItemData(
-                self.preset.count() - 1, preset.reason, Qt.ItemDataRole.ToolTipRole
-            )
-        self.preset.addItem("Custom", "")
+            self.preset.setItemData(self.preset.count() - 1, preset.reason, _TIP)
         self.method = QComboBox()
         self.method.addItems(["Number", "Leiden"])
         self.method.setToolTip(
@@ -209,11 +209,19 @@ class SettingsPanel(QWidget):
         self.named.setToolTip(
             _NAMED[named][1] if named else "Some setting below was changed by hand"
         )
-        preset = self._fitting_preset()
-        self.preset.setCurrentIndex(self.preset.findData(preset))
-        self.preset.setToolTip(
-            PRESETS[preset].reason if preset else "The settings below match no preset"
-        )
+        self._show_preset()
+
+    def _show_preset(self) -> None:
+        fitting = self._fitting_presets()
+        # Where several agree in all values, only a choice tells which technology it is.
+        known = self._preset if self._preset in fitting else ""
+        if len(fitting) == 1:
+            known = fitting[0]
+        none = self.preset.findData("")
+        self.preset.setItemText(none, "None" if fitting else "Custom")
+        self.preset.setItemData(none, _NO_PRESET if fitting else _CUSTOM, _TIP)
+        self.preset.setCurrentIndex(self.preset.findData(known))
+        self.preset.setToolTip(self.preset.currentData(_TIP))
 
     def follow_slices(self) -> None:
         """Offer the layers and pairs of the slices that are loaded."""
@@ -226,9 +234,9 @@ class SettingsPanel(QWidget):
         self.pairs.follow_slices()
         self.show_set()
 
-    def _fitting_preset(self) -> str:
-        """Return the preset that the settings match: the chosen one, or the first."""
-        fitting = [
+    def _fitting_presets(self) -> list[str]:
+        """Return the presets that the settings match."""
+        return [
             name
             for name, preset in PRESETS.items()
             if all(
@@ -236,7 +244,6 @@ class SettingsPanel(QWidget):
                 for key in _OF_PRESETS
             )
         ]
-        return self._preset if self._preset in fitting else (fitting or [""])[0]
 
     def _on_named_activated(self, index: int) -> None:
         name = self.named.itemData(index)
@@ -246,11 +253,13 @@ class SettingsPanel(QWidget):
 
     def _on_preset_activated(self, index: int) -> None:
         self._preset = self.preset.itemData(index)
-        if self._preset:
+        if self._preset or self._fitting_presets():
             settings = replace(
                 self._session.settings, **{key: _DEFAULTS[key] for key in _OF_PRESETS}
             )
-            self._session.settings = settings.with_preset(self._preset)
+            if self._preset:
+                settings = settings.with_preset(self._preset)
+            self._session.settings = settings
         self.show_set()
 
     def _on_method_activated(self, index: int) -> None:

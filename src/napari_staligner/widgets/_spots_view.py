@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NEAR = 8
 """Pixels from the mouse within which a spot is meant."""
 _MARGIN = 0.04
-_LATER_MS = 20
+_LATER_MS = 60
 """Until the picture is drawn anew: the tissue, of the same colours, is drawn first."""
 
 

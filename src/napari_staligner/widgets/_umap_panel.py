@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_staligner import _keys as K
 from napari_staligner.io.layer_data import NO_VALUE
 from napari_staligner.layers import painting
+from napari_staligner.widgets._base import seen
 from napari_staligner.widgets._spots_panel import SpotsPanel
 from napari_staligner.widgets._spots_view import SpotsView
 from napari_staligner.worker import Runner
@@ -40,7 +41,6 @@ class UmapPanel(SpotsPanel):
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(session, parent)
-        self._stale = True
         self._runner = Runner(self)
         self.views = {key: SpotsView(title, self) for key, title in _TITLES.items()}
         self.compute = QPushButton("Compute UMAP")
@@ -104,10 +104,9 @@ class UmapPanel(SpotsPanel):
 
     def show_colors(self) -> None:
         """Colour as the tissue is; later, while the panel is not seen."""
-        self._stale = not self.isVisible()
-        result = self._session.result
-        if self._stale:
+        if not seen(self):
             return
+        result = self._session.result
         found = (
             {} if result is None else {k: result.obsm[k] for k in self.views if k in result.obsm}
         )
@@ -118,11 +117,6 @@ class UmapPanel(SpotsPanel):
             places = found.get(key)
             view.show_spots(_NOWHERE if places is None else places, rgba)
         self.show_spot()
-
-    def show_if_stale(self) -> None:
-        """Catch up, once the panel is seen."""
-        if self._stale:
-            self.refresh()
 
     def show_spot(self) -> None:
         """Mark the spot that is looked at."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QHideEvent, QKeySequence, QShortcut, QShowEvent
+from qtpy.QtGui import QColor, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QColorDialog,
-    QDockWidget,
     QHBoxLayout,
     QInputDialog,
     QMenu,
@@ -45,7 +44,6 @@ class AnnotateWidget(Dock):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self.color_dialog: QColorDialog | None = None
-        self._frame: QDockWidget | None = None
         self._make_controls()
         self._lay_out()
         self._keys = CanvasKeys(viewer, self._actions())
@@ -134,33 +132,12 @@ class AnnotateWidget(Dock):
             "Escape": self._on_escape_pressed,
         }
 
-    def showEvent(self, event: QShowEvent) -> None:
-        """Take the keys of the canvas while the dock is seen."""
-        super().showEvent(event)
-        self._watch_frame()
+    def _come_to_sight(self) -> None:
+        """Take the keys of the canvas."""
         self._keys.bind()
 
-    def hideEvent(self, event: QHideEvent) -> None:
+    def _go_out_of_sight(self) -> None:
         """Give the keys back; a tool would go on, and annotate, unseen."""
-        super().hideEvent(event)
-        self._put_away()
-
-    def _watch_frame(self) -> None:
-        """Hear when another tab covers the dock: to Qt it is visible even then."""
-        frame = self.parentWidget()
-        while frame is not None and not isinstance(frame, QDockWidget):
-            frame = frame.parentWidget()
-        if frame is not None and frame is not self._frame:
-            frame.visibilityChanged.connect(self._on_frame_seen)
-            self._frame = frame
-
-    def _on_frame_seen(self, seen: bool) -> None:
-        if seen:
-            self._keys.bind()
-        else:
-            self._put_away()
-
-    def _put_away(self) -> None:
         self._keys.release()
         self.session.tool = ""
         self.session.annotations.choose("")
@@ -168,7 +145,6 @@ class AnnotateWidget(Dock):
     def teardown(self) -> None:
         """End all connections; safe to call twice."""
         super().teardown()
-        self._frame = None
         self._keys.release()
         self.proposal.stop()
         self.recovery.teardown()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QButtonGroup,
@@ -162,9 +161,7 @@ class AttentionWidget(Dock):
         self._connect(session.spot_changed, self._show_spot)
         self._connect(session.spot_changed, self._show_overlay)
 
-    def showEvent(self, event: QShowEvent) -> None:
-        """Catch up with what changed while the dock was hidden."""
-        super().showEvent(event)
+    def _come_to_sight(self) -> None:
         if self._stale:
             self._refresh()
 
@@ -178,7 +175,7 @@ class AttentionWidget(Dock):
 
     def _refresh(self) -> None:
         """Show all, or note that it has to be shown once the dock is seen."""
-        self._stale, self._weights = not self.isVisible(), None
+        self._stale, self._weights = not self.seen, None
         result = self._result
         if self._stale and result is not None:
             return
@@ -266,7 +263,7 @@ class AttentionWidget(Dock):
 
     def _show_borders(self) -> None:
         """Show the attention across the borders of domains against within."""
-        if not self.isVisible():
+        if not self.seen:
             self._stale = True
             return
         known = self._result is not None and bool(self.session.domains)
@@ -279,7 +276,7 @@ class AttentionWidget(Dock):
 
     def _show_spot(self) -> None:
         """List the neighbours of the spot that is looked at."""
-        if not self.isVisible():
+        if not self.seen:
             self._stale = True
             return
         result, spot = self._result, self.session.spot

@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QKeySequence, QShortcut, QShowEvent
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 
@@ -68,10 +68,7 @@ class ExploreWidget(Dock):
         self._connect(session.umap_changed, self._on_session_umap_changed)
         self._connect(session.spot_changed, self.umap.show_spot)
 
-    def showEvent(self, event: QShowEvent) -> None:
-        """Catch up with what changed while the dock was hidden."""
-        super().showEvent(event)
-        self.umap.show_if_stale()
+    def _come_to_sight(self) -> None:
         self._show_colors()
 
     def teardown(self) -> None:
@@ -93,7 +90,7 @@ class ExploreWidget(Dock):
         self._show_status()
 
     def _show_colors(self) -> None:
-        if self.isVisible():
+        if self.seen:
             self.colors.show_set()
         self.umap.show_colors()
         self._show_canvas_key()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NO_SLICE = "Open at least one slice in the Slices dock."
 ONE_SLICE = "One slice only: it is run as a plain autoencoder."
 NO_PAIR = "Check at least one pair of slices under Advanced, Pairs."
-REDRAW_MS = 250
+REDRAW_MS = 500
 
 
 class IntegrateWidget(Dock):
@@ -135,7 +135,7 @@ class IntegrateWidget(Dock):
             self.say(ONE_SLICE if n == 1 else f"Ready: {n} slices.")
 
     def _show_run(self) -> None:
-        """Show stage, time and losses; called a few times a second, however fast the steps."""
+        """Show stage, time and losses; called twice a second, however fast the steps."""
         if self._step is None:
             return
         step, elapsed = self._step, spoken(self._clock.elapsed)

@@ -81,6 +81,9 @@ class JudgeWidget(Dock):
         self._connect(session.spot_changed, self.pictures.show_spot)
         self._connect(session.verdicts_changed, self.verdicts.show_verdicts)
 
+    def _come_to_sight(self) -> None:
+        self.pictures.show_if_stale()
+
     # -- what is shown ----------------------------------------------------------------------
 
     def _refresh(self) -> None:

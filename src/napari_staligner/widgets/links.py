@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox
 from superqt.utils import signals_blocked
 
@@ -114,9 +113,7 @@ class LinksWidget(Dock):
         for signal in (session.layout_changed, session.stack_changed):
             self._connect(signal, self._show_drawn)
 
-    def showEvent(self, event: QShowEvent) -> None:
-        """Catch up with what changed while the dock was hidden."""
-        super().showEvent(event)
+    def _come_to_sight(self) -> None:
         if self._stale:
             self._refresh()
 
@@ -130,7 +127,7 @@ class LinksWidget(Dock):
 
     def _refresh(self) -> None:
         """Show all, or note that it has to be shown once the dock is seen."""
-        self._stale = not self.isVisible()
+        self._stale = not self.seen
         result = self._result
         if self._stale and result is not None:
             return
@@ -148,7 +145,7 @@ class LinksWidget(Dock):
 
     def _show_drawn(self) -> None:
         """Show how many links are drawn, and how long they are."""
-        if not self.isVisible() and self._result is not None:
+        if not self.seen and self._result is not None:
             self._stale = True
             return
         drawn = drawn_links(self.session)
