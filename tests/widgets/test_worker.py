@@ -12,7 +12,7 @@ import pytest
 from napari.utils import progress as napari_progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QObject, QThreadPool
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.progress import Progress
@@ -288,12 +288,13 @@ def test_events_that_napari_processes_amid_drawing_the_bar(
 def test_the_sign_of_activity_does_not_draw_the_window_all_the_time(
     qtbot, runner, make_napari_viewer_proxy
 ):
-    viewer = make_napari_viewer_proxy(show=True)
+    make_napari_viewer_proxy(show=True)
     step, go = threading.Event(), threading.Event()
     runner.start(waiting(step, go), "Test")
     (spinner,) = (
         label.movie()
-        for label in viewer.window._qt_window.findChildren(QLabel)
+        for window in QApplication.topLevelWidgets()
+        for label in window.findChildren(QLabel)
         if label.movie() is not None
     )
     pictures = []

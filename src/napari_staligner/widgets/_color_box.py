@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QStringListModel, Qt, QTimer
@@ -14,6 +15,7 @@ from napari_staligner.session import ColorBy, Session
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from pandas import Index
 
 _GENE = "gene: "
 _ATTENTION = {
@@ -35,7 +37,10 @@ class ColorBox(QComboBox):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
+        # Few columns and components come and go; the genes, often thousands, stay with the slices.
         self._choices: list[ColorBy] = []
+        self._indexes: list[Index] = []
+        self._genes: list[str] = []
         self.setToolTip(
             "What the spots are coloured by: a column of obs, a component of obsm, or a gene. "
             "Type a part of the name to find it."
@@ -58,10 +63,14 @@ class ColorBox(QComboBox):
 
     def fill(self) -> None:
         """Offer what the slices and the result have, and show what is set."""
-        self._choices = _choices(self._session)
-        with_marks = [_title(choice) for choice in self._choices]
-        if with_marks != self._names.stringList():
-            self._names.setStringList(with_marks)
+        indexes = [adata.var_names for adata in self._session.slices.values()]
+        same = len(indexes) == len(self._indexes) and all(map(is_, indexes, self._indexes))
+        choices = _choices(self._session)
+        if not same or choices != self._choices:
+            self._indexes, self._choices = indexes, choices
+            self._genes = list(dict.fromkeys(str(gene) for index in indexes for gene in index))
+            titles = [_title(choice) for choice in choices]
+            self._names.setStringList(titles + [_GENE + gene for gene in self._genes])
         self.show_set()
 
     def show_set(self) -> None:
@@ -83,7 +92,10 @@ class ColorBox(QComboBox):
             self.show_set()
 
     def _on_activated(self, index: int) -> None:
-        self._session.color_by = self._choices[index]
+        n = len(self._choices)
+        self._session.color_by = (
+            self._choices[index] if index < n else ColorBy("gene", self._genes[index - n])
+        )
         self.show_set()
 
     def _on_return_pressed(self) -> None:
@@ -120,20 +132,18 @@ def _part_completer(model: QStringListModel, parent: ColorBox) -> QCompleter:
 
 
 def _choices(session: Session) -> list[ColorBy]:
+    """All that spots can be coloured by but genes."""
     columns = {K.SLICE: None}
     if session.result is not None:
         columns |= dict.fromkeys(map(str, session.result.obs))
-    genes: dict[str, None] = {}
     arrays = {} if session.result is None else _widths(session.result)
     for adata in session.slices.values():
         arrays = _widths(adata) | arrays
         columns |= dict.fromkeys(map(str, adata.obs))
-        genes |= dict.fromkeys(map(str, adata.var_names))
     choices = [ColorBy("obs", key) for key in columns]
     if session.result is not None and K.ATTENTION in session.result.obsp:
         choices += [ColorBy("attention", key) for key in _ATTENTION]
-    components = [ColorBy("obsm", key, i) for key, width in arrays.items() for i in range(width)]
-    return choices + components + [ColorBy("gene", gene) for gene in genes]
+    return choices + [ColorBy("obsm", key, i) for key, n in arrays.items() for i in range(n)]
 
 
 def _widths(adata: AnnData) -> dict[str, int]:
