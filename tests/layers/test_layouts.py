@@ -88,7 +88,9 @@ def test_layouts_change_neither_layers_nor_colours_nor_selection(shown):
     shown.viewer.layers.selection = {before[1]}
     for layout in ("mosaic", "stack", "grid"):
         shown.session.layout = layout
-        assert all(a is b for a, b in zip(shown.viewer.layers, before, strict=True))
+        # The mosaic adds names once, in their places; what was there stays.
+        there = [layer for layer in shown.viewer.layers if layer in before]
+        assert all(a is b for a, b in zip(there, before, strict=True))
         assert set(shown.viewer.layers.selection) == {before[1]}
         for (name, _), color in zip(shown.slices, colors, strict=True):
             np.testing.assert_array_equal(shown.layer(name).face_color, color)
@@ -132,6 +134,23 @@ def test_cells_of_the_grid_bear_the_names_of_their_slices(shown, layout, seen):
     shown.session.layout = layout
     named = {layer.name for layer in shown.viewer.layers if layer.name_overlay.visible}
     assert named == ({"slice1", "slice2"} if seen else set())
+
+
+def test_the_mosaic_writes_each_name_over_its_slice(shown):
+    shown.session.layout = "mosaic"
+    for name in ("slice1", "slice2"):
+        title, image = (shown.viewer.layers[f"{name} {part}"] for part in ("(name)", "image"))
+        assert str(title.text.values) == name
+        corner = image.data_to_world((-0.5, -0.5))
+        np.testing.assert_allclose(title.data_to_world(title.data[0]), corner, atol=1e-6)
+    assert shown.viewer.layers["slice1 (name)"].visible
+    # New slices get theirs, and the other layouts have no use for them.
+    shown.session.add([("slice3", fake_slice(40))])
+    titles = [layer for layer in shown.viewer.layers if layer.name.endswith("(name)")]
+    assert len(titles) == 3
+    for layout in ("grid", "stack"):
+        shown.session.layout = layout
+        assert not any(title.visible for title in titles)
 
 
 def test_only_the_grid_layout_uses_the_grid(shown):

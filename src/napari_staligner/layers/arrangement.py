@@ -28,7 +28,7 @@ BLANK = "blank"
 """Start of the roles of layers that only fill a place in a cell."""
 _ORDER = (
     *(BLANK, "image", "spots", "solid", "graph", "attention"),
-    *("shift", "proposal", "links", "marker", "sketch"),
+    *("shift", "proposal", "links", "marker", "title", "sketch"),
 )
 _CELL_SPACING = 6
 
@@ -137,8 +137,7 @@ class Arrangement:
 
     def _place(self, session: Session, layers: SliceLayers) -> dict[str, Footprint]:
         footprints = {
-            name: _footprint(spots_xy(session.slices[name]), roles)
-            for name, roles in layers.items()
+            name: footprint(spots_xy(session.slices[name]), roles) for name, roles in layers.items()
         }
         self._placements = placements(session.layout, footprints, session.alignment.transforms)
         heights = self._heights(session, layers)
@@ -210,7 +209,16 @@ def _sort(viewer: napari.Viewer, ours: list[Layer]) -> None:
             viewer.layers.move(viewer.layers.index(layer), at)
 
 
-def _footprint(xy: np.ndarray, roles: Mapping[str, Layer]) -> Footprint:
+def footprint(xy: np.ndarray, roles: Mapping[str, Layer]) -> Footprint:
+    """What a slice covers.
+
+    Parameters
+    ----------
+    xy
+        Coordinates of its spots, shape (spots, 2).
+    roles
+        Its layers.
+    """
     spots = np.array([xy.min(axis=0), xy.max(axis=0)])
     if "image" not in roles:
         return Footprint(spots, spots)

@@ -146,6 +146,21 @@ def solid_layer(name: str, xy: NDArray[np.float64], spot_size: float) -> Points:
     return layer
 
 
+def title_layer(name: str, xy: NDArray[np.float64], color: str) -> Points:
+    """Make a layer that writes the name of a slice at a point (x, y), over what is below."""
+    layer = Points(
+        xy[::-1][None],
+        name=f"{name} (name)",
+        size=1e-3,
+        opacity=1,
+        face_color="transparent",
+        border_width=0,
+        text={"string": {"constant": name}, "anchor": "upper_left", "size": 10, "color": color},
+    )
+    layer.editable = False
+    return layer
+
+
 def blank_layer(name: str, xy: NDArray[np.float64]) -> Image:
     """Make an image of nothing, at a point (x, y), to fill a place in a cell of the grid."""
     layer = Image(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Layer
+from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
@@ -17,7 +18,7 @@ from napari_staligner.io.layer_data import (
     spots_xy,
 )
 from napari_staligner.layers.adoption import Adoption
-from napari_staligner.layers.arrangement import Arrangement, is_solid
+from napari_staligner.layers.arrangement import Arrangement, footprint, is_solid
 from napari_staligner.layers.camera import held
 from napari_staligner.layers.canvas import Canvas
 from napari_staligner.layers.colors import Painting, paint
@@ -36,6 +37,7 @@ from napari_staligner.layers.overlays import (
     set_links,
     set_marker,
     solid_layer,
+    title_layer,
 )
 from napari_staligner.layers.picking import Picking
 
@@ -276,6 +278,9 @@ class Tissue:
             for name, role in self._arrangement.missing(self._live()):
                 middle = spots_xy(self.session.slices[name]).mean(axis=0)
                 self._add(viewer, name, role, blank_layer(name, middle))
+        # A cell of the grid says its name itself; in the stack all names would lie on each other.
+        if self.session.layout == "mosaic" and len(self._live()) > 1:
+            self._make_overlay("title", self._new_title)
         self._arrangement.arrange(self.session, self._live(), look=look)
         self.show_overlays()
         self._draw_links()
@@ -285,7 +290,7 @@ class Tissue:
         for name, layers in self._live().items():
             hidden = self._arrangement.hides(name)
             for role, layer in layers.items():
-                if role in ("graph", "attention", "shift", "marker"):
+                if role in ("graph", "attention", "shift", "marker", "title"):
                     visible = not hidden and (role == "marker" or self._is_shown(role))
                     if layer.visible != visible:
                         layer.visible = visible
@@ -369,6 +374,12 @@ class Tissue:
         extent = float(np.ptp(spots.data, axis=0).max()) * float(spots.scale[-1])
         return links_layer(name, _LINK_WIDTH * extent)
 
+    def _new_title(self, name: str, role: str) -> Layer:
+        covered = footprint(spots_xy(self.session.slices[name]), self.layers[name]).all
+        viewer = self._viewer()
+        theme = get_theme("dark" if viewer is None else viewer.theme)
+        return title_layer(name, covered[0], theme.text.as_hex())
+
     def _new_marker(self, name: str, role: str) -> Layer:
         return marker_layer(name, self._spot_size(name))
 
@@ -378,6 +389,8 @@ class Tissue:
     def _is_shown(self, kind: str) -> bool:
         if kind == "shift":
             return self.session.alignment.arrows
+        if kind == "title":
+            return self.session.layout == "mosaic"
         return self.session.graph_shown if kind == "graph" else self.session.attention.shown
 
     def _draw_edges(self, kind: str) -> None:
