@@ -32,7 +32,10 @@ FEWEST_MATCHES = 8
 TRIED = 4
 """Starts of a pair that are followed up."""
 FINEST = 2.0
-"""Smoothing of the last stage, in spacings: finer, and the noise of single spots decides."""
+"""Least smoothing of the last stage, in spacings: finer, and the noise of single spots decides."""
+GRAIN = 16
+"""Smallest thing that decides, as a part of a section's side: what is smaller differs between
+neighbouring sections in its own way, and no motion of the whole can follow it."""
 COMPONENTS = 10
 """Principal components of the embedding that are compared."""
 MOST = 4000
@@ -155,9 +158,9 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
         step_models = dict.fromkeys(step_models, job.model)
     used = [pair for pair in known if pair[0] in frame and pair[1] in frame]
     if len(used) > 1 or (used and job.model is not Model.RIGID):
-        frame, _ = refine(
-            {i: sections[i] for i in frame}, used, frame, reference, step_models, (4.0, FINEST)
-        )
+        moving = {i: sections[i] for i in frame}
+        finest = _finest(list(moving.values()))
+        frame, _ = refine(moving, used, frame, reference, step_models, (2 * finest, finest))
     home = np.linalg.inv(bases[reference])
     transforms = [home @ frame.get(i, np.eye(3)) @ bases[i] for i in range(len(names))]
     transforms[reference] = np.eye(3)
@@ -347,7 +350,8 @@ def _register_pair(first: Section, second: Section, model: Model) -> tuple[float
         return cost, Way(np.asarray(np.linalg.inv(way.matrix), dtype=np.float64), way.other)
     sections, pair, models = {0: first, 1: second}, [(0, 1)], {0: model}
     largest = max(np.ptp(s.points, axis=0).max() for s in (first, second))
-    coarse = max(2 * FINEST, float(largest) / PIXELS)
+    finest = _finest((first, second))
+    coarse = max(2 * finest, float(largest) / PIXELS)
 
     def refined(matrix: Matrix, sigmas: Sequence[float]) -> tuple[float, Matrix]:
         begun = {0: matrix, 1: np.eye(3)}
@@ -359,11 +363,17 @@ def _register_pair(first: Section, second: Section, model: Model) -> tuple[float
 
     found = starts(first.moving, (second.points, second.features), TRIED)
     rough = sorted((refined(m, (coarse,))[1] for m in found), key=gained, reverse=True)
-    halvings = int(np.ceil(np.log2(coarse / FINEST)))
-    sigmas = [max(FINEST, coarse / 2**k) for k in range(1, halvings + 1)]
+    halvings = int(np.ceil(np.log2(coarse / finest)))
+    sigmas = [max(finest, coarse / 2**k) for k in range(1, halvings + 1)]
     fine = [refined(m, sigmas) for m in distinct(rough)[:2]]
-    way = decide(sections, [matrix for _, matrix in fine], FINEST)
+    way = decide(sections, [matrix for _, matrix in fine], finest)
     return next(cost for cost, matrix in fine if matrix is way.matrix), way
+
+
+def _finest(sections: Sequence[Section]) -> float:
+    """Smoothing of the last stage, in spacings: by the section that has fewest across."""
+    across = min(np.ptp(s.points, axis=0).max() / s.step for s in sections)
+    return max(FINEST, float(across) / GRAIN)
 
 
 def _order(section: Section) -> tuple[float, ...]:
