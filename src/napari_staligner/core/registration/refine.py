@@ -50,6 +50,8 @@ LEAST_OVERLAP = 0.9
 better by chance."""
 PARTING = 10.0
 """Cost of no overlap at all, against the variance of the embedding."""
+SMOOTHINGS = tuple(2 ** (k / 2) for k in range(6))
+"""In spacings, from one to nearly six: by which a pair may be compared at the end."""
 PIXEL = 0.5
 """Width of a pixel, as a share of the smoothing or of the spacing, whichever is larger."""
 
@@ -128,6 +130,22 @@ def refine(
         transforms, _ = stage.transforms(found.x)
         costs = {pair: stage.compare(pair, transforms)[0] for pair in pairs}
     return transforms, costs
+
+
+def best_smoothing(
+    sections: Mapping[int, Section], pair: Pair, transforms: Mapping[int, Matrix]
+) -> float:
+    """Smoothing in spacings, of those in :data:`SMOOTHINGS`, at which a pair differs least.
+
+    Finer, what one section tells of the other is lost in the noise of its spots, and in what is
+    its own; coarser, in the smoothing.
+    """
+    models = {pair[0]: Model.RIGID}
+    costs = [
+        _Stage(sections, [pair], transforms, pair[1], models, sigma).compare(pair, transforms)[0]
+        for sigma in SMOOTHINGS
+    ]
+    return SMOOTHINGS[int(np.argmin(costs))]
 
 
 def gain(

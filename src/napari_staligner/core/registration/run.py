@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -15,7 +15,7 @@ from napari_staligner.core.graph import SAME_UNIT, find_radius, spacing
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.registration.doubt import Way, decide
 from napari_staligner.core.registration.fields import together
-from napari_staligner.core.registration.refine import Section, gain, refine
+from napari_staligner.core.registration.refine import Section, best_smoothing, gain, refine
 from napari_staligner.core.registration.residuals import counterparts
 from napari_staligner.core.registration.search import PIXELS, distinct, starts
 from napari_staligner.core.registration.transforms import Model, apply, shifted
@@ -31,15 +31,25 @@ if TYPE_CHECKING:
 FEWEST_MATCHES = 8
 TRIED = 4
 """Starts of a pair that are followed up."""
-FINEST = 2.0
+MIDDLE = 4.0
+"""Smoothing, in spacings, at which it is decided which way a pair lies."""
+LEAST = 2.0
 """Least smoothing of the last stage, in spacings: finer, and the noise of single spots decides."""
-GRAIN = 16
-"""Smallest thing that decides, as a part of a section's side: what is smaller differs between
-neighbouring sections in its own way, and no motion of the whole can follow it."""
+CLEAR = 2.0
+"""Smoothing of the last stage, in those at which the pair differs least: there, what they share and
+what each has for itself weigh the same; what is coarser is mostly shared."""
 COMPONENTS = 10
 """Principal components of the embedding that are compared."""
 MOST = 4000
 """Spots of a slice that are looked up in the others; its smoothed embedding is that of all."""
+
+
+class _Fit(NamedTuple):
+    """A pair of slices, one registered to the other: its cost, how it lies, the last smoothing."""
+
+    cost: float
+    way: Way
+    finest: float
 
 
 @dataclass(frozen=True)
@@ -140,11 +150,11 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
     step_models = {
         i: Model.SIMILARITY if i in other_unit else Model.RIGID for i in range(len(names))
     }
-    found: dict[Pair, tuple[float, Way]] = {}
+    found: dict[Pair, _Fit] = {}
     for done, (i, j) in enumerate(known):
         yield Progress(f"register {names[i]} to {names[j]}", done, total)
         model = Model.SIMILARITY if {i, j} & other_unit else Model.RIGID
-        found[i, j] = _, way = _register_pair(sections[i], sections[j], model)
+        found[i, j] = _, way, _ = _register_pair(sections[i], sections[j], model)
         if way.other:
             note = (
                 f"Slices {names[i]!r} and {names[j]!r} agree about as well with one of them "
@@ -152,14 +162,14 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
             )
             yield Progress("register", done + 1, total, note=note)
     yield Progress("register all together", len(known), total)
-    edges, lost = _spread(found, reference, len(names))
+    edges, lost = _spread({pair: fit.cost for pair, fit in found.items()}, reference, len(names))
     frame = _compose(edges, found, reference)
     if job.model is not Model.RIGID:
         step_models = dict.fromkeys(step_models, job.model)
     used = [pair for pair in known if pair[0] in frame and pair[1] in frame]
     if len(used) > 1 or (used and job.model is not Model.RIGID):
         moving = {i: sections[i] for i in frame}
-        finest = _finest(list(moving.values()))
+        finest = float(np.median([found[pair].finest for pair in used]))
         frame, _ = refine(moving, used, frame, reference, step_models, (2 * finest, finest))
     home = np.linalg.inv(bases[reference])
     transforms = [home @ frame.get(i, np.eye(3)) @ bases[i] for i in range(len(names))]
@@ -273,10 +283,10 @@ def _sections(
     features = PCA(min(COMPONENTS, *z.shape), svd_solver="full").fit_transform(z)
     features /= np.sqrt(np.square(features).sum(axis=1).mean()) or 1.0
     matched = _matched(job, names, pairs)
-    finest = min(step / ratio for step, ratio in zip(steps, ratios, strict=True))
+    smallest = min(step / ratio for step, ratio in zip(steps, ratios, strict=True))
     bases, sections = [], []
     for i, rows in enumerate(job.rows.values()):
-        unit = finest * ratios[i]
+        unit = smallest * ratios[i]
         middle = points[i][together(points[i])].mean(axis=0)
         base = np.diag([1 / unit, 1 / unit, 1.0]) @ shifted(-middle)
         there = matched[i][together(points[i][matched[i]])]
@@ -326,70 +336,71 @@ def _ratios(
     Matched spots cover the same tissue in both slices, whole or in part. Ratios that sections of
     one tissue may have are taken for 1.
     """
-    spread: dict[Pair, tuple[float, float]] = {}
+    few: dict[Pair, float] = {}
+    ratio_of: dict[Pair, float] = {}
     for pair in pairs:
         matched = _matches(job, names, pair)
         size = [
             float(np.median(np.linalg.norm(p - np.median(p, axis=0), axis=1))) or 1.0
             for p in (points[k][rows] for k, rows in zip(pair, matched, strict=True))
         ]
-        spread[pair] = -float(len(matched[0])), size[0] / size[1]
-    edges, _ = _spread(spread, reference, len(names))
+        few[pair], ratio_of[pair] = -float(len(matched[0])), size[0] / size[1]
+    edges, _ = _spread(few, reference, len(names))
     ratios = [1.0] * len(names)
     for i, j in edges:
-        ratio = spread[i, j][1] if (i, j) in spread else 1 / spread[j, i][1]
+        ratio = ratio_of[i, j] if (i, j) in ratio_of else 1 / ratio_of[j, i]
         ratios[i] = ratios[j] * (1.0 if 1 / SAME_UNIT <= ratio <= SAME_UNIT else ratio)
     return ratios
 
 
-def _register_pair(first: Section, second: Section, model: Model) -> tuple[float, Way]:
-    """Cost, and the way from the first section to the second: the best of several starts."""
+def _register_pair(first: Section, second: Section, model: Model) -> _Fit:
+    """The way from the first section to the second: the best of several starts."""
     if _order(first) > _order(second):
         # The same way whichever comes first, so that the two transforms are inverse.
-        cost, way = _register_pair(second, first, model)
-        return cost, Way(np.asarray(np.linalg.inv(way.matrix), dtype=np.float64), way.other)
-    sections, pair, models = {0: first, 1: second}, [(0, 1)], {0: model}
+        cost, way, finest = _register_pair(second, first, model)
+        back = np.asarray(np.linalg.inv(way.matrix), dtype=np.float64)
+        return _Fit(cost, replace(way, matrix=back), finest)
+    sections, pair, models = {0: first, 1: second}, (0, 1), {0: model}
     largest = max(np.ptp(s.points, axis=0).max() for s in (first, second))
-    finest = _finest((first, second))
-    coarse = max(2 * finest, float(largest) / PIXELS)
+    coarse = max(2 * MIDDLE, float(largest) / PIXELS)
 
-    def refined(matrix: Matrix, sigmas: Sequence[float]) -> tuple[float, Matrix]:
-        begun = {0: matrix, 1: np.eye(3)}
-        found, costs = refine(sections, pair, begun, 1, models, sigmas)
-        return costs[0, 1], found[0]
+    def laid(matrix: Matrix) -> dict[int, Matrix]:
+        return {0: matrix, 1: np.eye(3)}
+
+    def refined(matrix: Matrix, sigmas: Sequence[float]) -> tuple[Matrix, float]:
+        found, costs = refine(sections, [pair], laid(matrix), 1, models, sigmas)
+        return found[0], costs[pair]
 
     def gained(matrix: Matrix) -> float:
-        return gain(sections, (0, 1), {0: matrix, 1: np.eye(3)}, coarse)
+        return gain(sections, pair, laid(matrix), coarse)
 
     found = starts(first.moving, (second.points, second.features), TRIED)
-    rough = sorted((refined(m, (coarse,))[1] for m in found), key=gained, reverse=True)
-    halvings = int(np.ceil(np.log2(coarse / finest)))
-    sigmas = [max(finest, coarse / 2**k) for k in range(1, halvings + 1)]
-    fine = [refined(m, sigmas) for m in distinct(rough)[:2]]
-    way = decide(sections, [matrix for _, matrix in fine], finest)
-    return next(cost for cost, matrix in fine if matrix is way.matrix), way
+    rough = sorted((refined(m, (coarse,))[0] for m in found), key=gained, reverse=True)
+    close = [refined(m, _halved(coarse, MIDDLE))[0] for m in distinct(rough)[:2]]
+    way = decide(sections, close, MIDDLE)
+    finest = max(LEAST, CLEAR * best_smoothing(sections, pair, laid(way.matrix)))
+    matrix, cost = refined(way.matrix, _halved(MIDDLE, finest))
+    return _Fit(cost, replace(way, matrix=matrix), finest)
 
 
-def _finest(sections: Sequence[Section]) -> float:
-    """Smoothing of the last stage, in spacings: by the section that has fewest across."""
-    across = min(np.ptp(s.points, axis=0).max() / s.step for s in sections)
-    return max(FINEST, float(across) / GRAIN)
+def _halved(start: float, end: float) -> list[float]:
+    """Smoothings below a start, each half of the one before, down to an end, which is the last."""
+    halvings = max(1, int(np.ceil(np.log2(start / end))))
+    return [max(end, start / 2**k) for k in range(1, halvings + 1)]
 
 
 def _order(section: Section) -> tuple[float, ...]:
     return len(section.points), *section.features.mean(axis=0).round(6)
 
 
-def _spread(
-    found: Mapping[Pair, tuple[float, Any]], reference: int, n: int
-) -> tuple[list[Pair], list[int]]:
+def _spread(costs: Mapping[Pair, float], reference: int, n: int) -> tuple[list[Pair], list[int]]:
     """Tree of the cheapest pairs from the reference (Prim), as (new, known), and who is left."""
     known: set[int] = {reference}
     edges: list[Pair] = []
     while True:
         options = [
             (cost, i, j)
-            for (p, q), (cost, _) in found.items()
+            for (p, q), cost in costs.items()
             for i, j in ((p, q), (q, p))
             if i not in known and j in known
         ]
@@ -401,12 +412,12 @@ def _spread(
 
 
 def _compose(
-    edges: Sequence[Pair], found: Mapping[Pair, tuple[float, Way]], reference: int
+    edges: Sequence[Pair], found: Mapping[Pair, _Fit], reference: int
 ) -> dict[int, Matrix]:
     frame = {reference: np.eye(3)}
     for i, j in edges:
-        step = found[i, j][1].matrix if (i, j) in found else np.linalg.inv(found[j, i][1].matrix)
-        frame[i] = frame[j] @ step
+        there = found[i, j].way.matrix if (i, j) in found else np.linalg.inv(found[j, i].way.matrix)
+        frame[i] = frame[j] @ there
     return frame
 
 
