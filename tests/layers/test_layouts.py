@@ -144,6 +144,8 @@ def test_the_mosaic_writes_each_name_over_its_slice(shown):
         corner = image.data_to_world((-0.5, -0.5))
         np.testing.assert_allclose(title.data_to_world(title.data[0]), corner, atol=1e-6)
     assert shown.viewer.layers["slice1 (name)"].visible
+    shown.viewer.theme = "light"
+    assert shown.viewer.layers["slice1 (name)"].text.color.constant[:3].max() < 0.3
     # New slices get theirs, and the other layouts have no use for them.
     shown.session.add([("slice3", fake_slice(40))])
     titles = [layer for layer in shown.viewer.layers if layer.name.endswith("(name)")]

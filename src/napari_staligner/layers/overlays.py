@@ -146,7 +146,7 @@ def solid_layer(name: str, xy: NDArray[np.float64], spot_size: float) -> Points:
     return layer
 
 
-def title_layer(name: str, xy: NDArray[np.float64], color: str) -> Points:
+def title_layer(name: str, xy: NDArray[np.float64]) -> Points:
     """Make a layer that writes the name of a slice at a point (x, y), over what is below."""
     layer = Points(
         xy[::-1][None],
@@ -155,7 +155,7 @@ def title_layer(name: str, xy: NDArray[np.float64], color: str) -> Points:
         opacity=1,
         face_color="transparent",
         border_width=0,
-        text={"string": {"constant": name}, "anchor": "upper_left", "size": 10, "color": color},
+        text={"string": {"constant": name}, "anchor": "upper_left", "size": 10},
     )
     layer.editable = False
     return layer

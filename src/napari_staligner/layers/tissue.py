@@ -87,6 +87,7 @@ class Tissue:
         self._connect()
         viewer.layers.events.inserted.connect(self._on_layer_inserted, position="last")
         viewer.layers.events.removed.connect(self._on_layer_removed, position="last")
+        viewer.events.theme.connect(self._on_viewer_theme)
         self._adoption.take(viewer.layers)
         self._on_slices_changed()
 
@@ -376,9 +377,19 @@ class Tissue:
 
     def _new_title(self, name: str, role: str) -> Layer:
         covered = footprint(spots_xy(self.session.slices[name]), self.layers[name]).all
+        layer = title_layer(name, covered[0])
+        self._color_title(layer)
+        return layer
+
+    def _color_title(self, layer: Layer) -> None:
         viewer = self._viewer()
-        theme = get_theme("dark" if viewer is None else viewer.theme)
-        return title_layer(name, covered[0], theme.text.as_hex())
+        if viewer is not None:
+            layer.text.color = get_theme(viewer.theme).text.as_hex()
+
+    def _on_viewer_theme(self) -> None:
+        for layers in self._live().values():
+            if "title" in layers:
+                self._color_title(layers["title"])
 
     def _new_marker(self, name: str, role: str) -> Layer:
         return marker_layer(name, self._spot_size(name))
