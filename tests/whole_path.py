@@ -146,8 +146,8 @@ class Walk:
         """Find the genes of the domain of one slice, and colour by the first."""
         panel = self.front("Explore").markers
         panel.region.setCurrentIndex(panel.region.findData(self.lone()))
-        self.click(panel.find)
-        self.wait(lambda: panel.find.isEnabled())
+        self.click(panel.run.button)
+        self.wait(lambda: panel.run.button.isEnabled())
         panel.table.selectRow(0)
         assert self.session.color_by.kind == "gene"
         model = panel.table.model()

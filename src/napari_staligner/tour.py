@@ -89,7 +89,7 @@ def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Ca
     viewer.reset_view()
     session.region = Region(K.ANNOTATION, ANNOTATED)
     raise_dock(explore)
-    press(markers.find)
+    press(markers.run.button)
     camera.take("explore-region", viewer)
     raise_dock(docks["Links"])
     session.links = replace(session.links, shown=True)
@@ -129,11 +129,11 @@ def _explore(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
     session, umap, markers = explore.session, explore.umap, explore.markers
     raise_dock(explore)
     session.legend_shown = True
-    press(umap.compute)
+    press(umap.run.button)
     session.color_by = ColorBy("obs", K.SLICE)
     camera.take("explore-slices", viewer)
     markers.region.setCurrentIndex(markers.region.findData(session.domains[-1]))
-    press(markers.find)
+    press(markers.run.button)
     markers.table.selectRow(0)
     camera.take("explore-markers", viewer)
     session.legend_shown = False

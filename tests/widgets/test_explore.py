@@ -84,9 +84,9 @@ def color_near(view, spot):
 
 def test_without_slices_and_without_a_result_the_dock_says_so(empty_dock):
     assert empty_dock.status.text() == "There is nothing to explore yet: open slices first."
-    assert not empty_dock.umap.compute.isEnabled()
+    assert not empty_dock.umap.run.button.isEnabled()
     assert not empty_dock.umap.lasso.isEnabled()
-    assert not empty_dock.markers.find.isEnabled()
+    assert not empty_dock.markers.run.button.isEnabled()
     empty_dock.session.add(fake_result()[0])
     assert empty_dock.status.text().startswith("UMAP and markers come with integration")
     assert empty_dock.colors.box.findText("gene: gene7") >= 0
@@ -272,22 +272,22 @@ def test_a_double_click_shows_all(dock, qtbot):
 
 
 def test_the_umap_is_computed_and_may_be_cancelled(dock, qtbot):
-    session, runner = dock.session, dock.umap._runner
+    session, runner = dock.session, dock.umap.run._runner
     del session.result.obsm[K.UMAP], session.result.obsm[K.UMAP_BEFORE]
     dock.umap.refresh()
-    assert dock.umap.compute.text() == "Compute UMAP"
-    qtbot.mouseClick(dock.umap.compute, LEFT)
+    assert dock.umap.run.button.text() == "Compute UMAP"
+    qtbot.mouseClick(dock.umap.run.button, LEFT)
     with qtbot.waitSignal(runner.progressed):
-        assert dock.umap.cancel.isVisible()
+        assert dock.umap.run.cancel.isVisible()
     with qtbot.waitSignal(runner.ended):
-        qtbot.mouseClick(dock.umap.cancel, LEFT)
+        qtbot.mouseClick(dock.umap.run.cancel, LEFT)
     assert K.UMAP not in session.result.obsm
     assert dock.status.text() == "Cancelled: the UMAP is as it was."
-    qtbot.mouseClick(dock.umap.compute, LEFT)
+    qtbot.mouseClick(dock.umap.run.button, LEFT)
     with qtbot.waitSignal(runner.ended):
         pass
     assert session.result.obsm[K.UMAP].shape == (110, 2)
-    assert dock.umap.compute.text() == "Compute UMAP again"
+    assert dock.umap.run.button.text() == "Compute UMAP again"
 
 
 def test_the_button_puts_the_lasso_on(dock, qtbot):
@@ -306,8 +306,8 @@ def choose(box, data):
 
 def test_markers_of_a_domain_and_a_click_on_one(dock, qtbot):
     choose(dock.markers.region, "2")
-    with qtbot.waitSignal(dock.markers._runner.ended):
-        qtbot.mouseClick(dock.markers.find, LEFT)
+    with qtbot.waitSignal(dock.markers.run.ended):
+        qtbot.mouseClick(dock.markers.run.button, LEFT)
     table = dock.markers.table
     assert table.gene(0) == "gene4"
     assert dock.markers.title.text() == "Domain 2 in all slices against all other spots"
@@ -359,9 +359,9 @@ def test_markers_of_a_named_region_and_of_the_same_in_another_slice(dock):
 def test_what_cannot_be_compared_is_said(dock, qtbot):
     dock.session.selection = np.array([3])
     choose(dock.markers.region, "\0selection")
-    qtbot.mouseClick(dock.markers.find, LEFT)
+    qtbot.mouseClick(dock.markers.run.button, LEFT)
     assert dock.status.text().startswith("There are 1 spots to be marked, at least 3")
-    assert not dock.markers._runner.running
+    assert not dock.markers.run.running
 
 
 # --- the session and the window

@@ -68,7 +68,10 @@ class FiguresPanel(QWidget):
         self.labels = narrow(QComboBox())
         self.labels.setToolTip("Column of obs to compare with, an annotation of layers for one")
         self.run = RunRow(
-            "Compute figures", "Computed in the background; what is missing is added to obsm", self
+            "Compute figures",
+            "Computed in the background; what is missing is added to obsm",
+            "nothing has changed",
+            self,
         )
         self.table = FiguresTree(self)
         self._lay_out()
@@ -76,8 +79,7 @@ class FiguresPanel(QWidget):
         self.table.itemClicked.connect(self._on_row_clicked)
         self.run.clicked.connect(self._on_compute_clicked)
         self.run.returned.connect(self._on_run_returned)
-        self.run.failed.connect(self._on_run_failed)
-        self.run.cancelled.connect(self._on_run_cancelled)
+        self.run.said.connect(self.said)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -167,7 +169,6 @@ class FiguresPanel(QWidget):
 
             return evaluation_steps(job)
 
-        self.said.emit("", False)
         self.run.start(steps, "Computing figures")
 
     def _on_run_returned(self, evaluation: Evaluation) -> None:
@@ -176,12 +177,6 @@ class FiguresPanel(QWidget):
             self.said.emit(" ".join(evaluation.notes), False)
         else:
             self.said.emit("The domains changed meanwhile: compute the figures again.", True)
-
-    def _on_run_failed(self, reason: str) -> None:
-        self.said.emit(reason, True)
-
-    def _on_run_cancelled(self) -> None:
-        self.said.emit("Cancelled: nothing has changed.", False)
 
     def _on_row_clicked(self, item: QTreeWidgetItem) -> None:
         pair = item.data(0, _KEY)

@@ -12,10 +12,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QLabel,
-    QProgressBar,
-    QPushButton,
-    QSizePolicy,
-    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -25,14 +21,14 @@ from napari_staligner._errors import InputError
 from napari_staligner.session import ColorBy, Region
 from napari_staligner.widgets._cells import Role
 from napari_staligner.widgets._form import narrow
+from napari_staligner.widgets._run_row import RunRow
 from napari_staligner.widgets._sorted_table import SortedTable
-from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from napari_staligner.core.progress import Progress, Steps
+    from napari_staligner.core.progress import Steps
     from napari_staligner.session import Session
 
 GENE, SCORE, FOLD, P, INSIDE, AGAINST = range(6)
@@ -59,7 +55,6 @@ class MarkersPanel(QWidget):
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
         self._session = session
-        self._runner = Runner(self)
         self._title = ""
         self.region, self.where, self.against = (narrow(QComboBox()) for _ in range(3))
         self.region.setToolTip(
@@ -68,20 +63,20 @@ class MarkersPanel(QWidget):
         )
         self.where.setToolTip("Only their spots in one slice, or those of all")
         self.against.setToolTip("All other spots there, or the same region in another slice")
-        self.find = QPushButton("Find markers")
-        self.bar, self.cancel = QProgressBar(), QPushButton("Cancel")
-        self.bar.setMinimumWidth(60)
+        self.run = RunRow(
+            "Find markers",
+            "Genes that these spots express more than the others (Wilcoxon, scanpy)",
+            "the markers are as they were",
+            self,
+        )
         self.title = QLabel()
         self.table = MarkerTable(self)
         self._lay_out()
         self.where.currentIndexChanged.connect(self._fill_against)
-        self.find.clicked.connect(self._on_find_clicked)
-        self.cancel.clicked.connect(self._on_cancel_clicked)
+        self.run.clicked.connect(self._on_find_clicked)
+        self.run.returned.connect(self._on_run_returned)
+        self.run.said.connect(self.said)
         self.table.chosen.connect(self._on_gene_chosen)
-        self._runner.progressed.connect(self._on_runner_progressed)
-        self._runner.returned.connect(self._on_runner_returned)
-        self._runner.failed.connect(self._on_runner_failed)
-        self._runner.ended.connect(self.refresh)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -91,16 +86,7 @@ class MarkersPanel(QWidget):
         form.addRow("in", self.where)
         row = QHBoxLayout()
         row.addWidget(self.against, 1)
-        self._place = QStackedWidget()
-        self._place.addWidget(self.find)
-        running = QWidget()
-        bar = QHBoxLayout(running)
-        bar.setContentsMargins(0, 0, 0, 0)
-        bar.addWidget(self.bar)
-        bar.addWidget(self.cancel)
-        self._place.addWidget(running)
-        self._place.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        row.addWidget(self._place)
+        row.addWidget(self.run)
         form.addRow("against", row)
         layout.addLayout(form)
         layout.addWidget(self.title)
@@ -125,8 +111,7 @@ class MarkersPanel(QWidget):
         self._fill_against()
         for box in (self.region, self.where, self.against):
             box.setEnabled(bool(regions))
-        self.find.setEnabled(bool(regions) and not self._runner.running)
-        self._place.setCurrentIndex(int(self._runner.running))
+        self.run.allow(bool(regions))
 
     def follow(self) -> None:
         """Choose what the session shows alone: the selection, a region or a domain."""
@@ -143,7 +128,7 @@ class MarkersPanel(QWidget):
 
     def start_over(self) -> None:
         """Forget the markers: the result is another."""
-        self._runner.cancel()
+        self.run.stop()
         self.title.setText("")
         self.table.genes.show(None)
         self.refresh()
@@ -203,26 +188,11 @@ class MarkersPanel(QWidget):
             f"{self.region.currentText()} in {self.where.currentText()} "
             f"against {self.against.currentText()}"
         )
-        self.said.emit("", False)
-        self.bar.setRange(0, 0)
-        self._runner.start(steps, "Finding markers")
-        self.find.setEnabled(False)
-        self._place.setCurrentIndex(1)
+        self.run.start(steps, "Finding markers")
 
-    def _on_cancel_clicked(self) -> None:
-        self._runner.cancel()
-        self.said.emit("Cancelled: the markers are as they were.", False)
-
-    def _on_runner_progressed(self, step: Progress) -> None:
-        self.bar.setRange(0, step.total)
-        self.bar.setValue(step.done)
-
-    def _on_runner_returned(self, table: pd.DataFrame) -> None:
+    def _on_run_returned(self, table: pd.DataFrame) -> None:
         self.title.setText(self._title)
         self.table.genes.show(table)
-
-    def _on_runner_failed(self, reason: str) -> None:
-        self.said.emit(reason, True)
 
     def _on_gene_chosen(self, gene: str) -> None:
         self._session.color_by = ColorBy("gene", gene)

@@ -60,14 +60,16 @@ class PicturesPanel(SpotsPanel):
         self.empty.setWordWrap(True)
         self.by = Choice(BY)
         self.run = RunRow(
-            "Compute UMAPs", "UMAP of each embedding that lacks one (scanpy), kept in obsm", self
+            "Compute UMAPs",
+            "UMAP of each embedding that lacks one (scanpy), kept in obsm",
+            "there are no new UMAPs",
+            self,
         )
         self._lay_out()
         self.by.chosen.connect(self._on_by_chosen)
         self.run.clicked.connect(self._on_compute_clicked)
         self.run.returned.connect(self._on_run_returned)
-        self.run.failed.connect(self._on_run_failed)
-        self.run.cancelled.connect(self._on_run_cancelled)
+        self.run.said.connect(self.said)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -186,17 +188,10 @@ class PicturesPanel(SpotsPanel):
 
             return umap_steps(job)
 
-        self.said.emit("", False)
         self.run.start(steps, "Computing UMAPs")
 
     def _on_run_returned(self, umap: Umap) -> None:
         self._session.set_umap(umap)
-
-    def _on_run_failed(self, reason: str) -> None:
-        self.said.emit(reason, True)
-
-    def _on_run_cancelled(self) -> None:
-        self.said.emit("Cancelled: there are no new UMAPs.", False)
 
 
 def _mosaic(session: Session) -> NDArray[np.float64]:

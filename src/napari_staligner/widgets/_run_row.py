@@ -28,6 +28,8 @@ class RunRow(QStackedWidget):
     ----------
     text, tip
         Of the button.
+    unchanged
+        What is said when it was cancelled: what there is now.
     parent
         Owner.
     """
@@ -36,17 +38,16 @@ class RunRow(QStackedWidget):
     """The button was clicked: :meth:`start` what is wanted."""
     returned = Signal(object)
     """The result."""
-    failed = Signal(str)
-    """Why there is none."""
-    cancelled = Signal()
-    """Cancel was clicked."""
+    said = Signal(str, bool)
+    """A sentence for the status line, and whether it is a problem; empty at the start."""
     ended = Signal()
     """The next may start."""
 
-    def __init__(self, text: str, tip: str, parent: QWidget) -> None:
+    def __init__(self, text: str, tip: str, unchanged: str, parent: QWidget) -> None:
         super().__init__(parent)
         self._runner = Runner(self)
         self._ready = False
+        self._unchanged = unchanged
         self.button, self.cancel = QPushButton(text), QPushButton("Cancel")
         self.button.setToolTip(tip)
         self.bar = QProgressBar()
@@ -63,7 +64,7 @@ class RunRow(QStackedWidget):
         self.cancel.clicked.connect(self._on_cancel_clicked)
         self._runner.progressed.connect(self._on_runner_progressed)
         self._runner.returned.connect(self.returned)
-        self._runner.failed.connect(self.failed)
+        self._runner.failed.connect(lambda reason: self.said.emit(reason, True))
         self._runner.ended.connect(self._on_runner_ended)
 
     @property
@@ -81,6 +82,7 @@ class RunRow(QStackedWidget):
         self.bar.setRange(0, 0)
         self.bar.setFormat("%p%")
         self.cancel.setEnabled(True)
+        self.said.emit("", False)
         self._runner.start(make_steps, title)
         self.button.setEnabled(False)
         self.setCurrentIndex(1)
@@ -93,7 +95,7 @@ class RunRow(QStackedWidget):
         # What is under way ends at its next step.
         self.cancel.setEnabled(False)
         self.stop()
-        self.cancelled.emit()
+        self.said.emit(f"Cancelled: {self._unchanged}.", False)
 
     def _on_runner_progressed(self, step: Progress) -> None:
         self.bar.setRange(0, step.total)

@@ -9,10 +9,7 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
-    QSizePolicy,
-    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -21,14 +18,14 @@ from napari_staligner import _keys as K
 from napari_staligner.io.layer_data import NO_VALUE
 from napari_staligner.layers import painting
 from napari_staligner.widgets._base import seen
+from napari_staligner.widgets._run_row import RunRow
 from napari_staligner.widgets._spots_panel import SpotsPanel
 from napari_staligner.widgets._spots_view import SpotsView
-from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_staligner.core.progress import Progress, Steps
+    from napari_staligner.core.progress import Steps
     from napari_staligner.core.umap import Umap
     from napari_staligner.session import Session
 
@@ -41,14 +38,13 @@ class UmapPanel(SpotsPanel):
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(session, parent)
-        self._runner = Runner(self)
         self.views = {key: SpotsView(title, self) for key, title in _TITLES.items()}
-        self.compute = QPushButton("Compute UMAP")
-        self.compute.setToolTip(
-            "UMAP of the embedding and, for comparison, of the genes without integration (scanpy)"
+        self.run = RunRow(
+            "Compute UMAP",
+            "UMAP of the embedding and, for comparison, of the genes without integration (scanpy)",
+            "the UMAP is as it was",
+            self,
         )
-        self.bar, self.cancel = QProgressBar(), QPushButton("Cancel")
-        self.bar.setMinimumWidth(60)
         self.lasso = QPushButton("Lasso on tissue")
         self.lasso.setCheckable(True)
         self.lasso.setToolTip(
@@ -71,22 +67,19 @@ class UmapPanel(SpotsPanel):
         for view in self.views.values():
             row.addWidget(view)
         layout.addWidget(self.pictures, 1)
-        self._place = QStackedWidget()
-        self._place.addWidget(self.compute)
-        self._place.addWidget(_row(self.bar, self.cancel))
-        self._place.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        layout.addWidget(self._place)
-        layout.addWidget(_row(self.lasso, self.clear, self.count))
+        layout.addWidget(self.run)
+        row = QHBoxLayout()
+        for widget in (self.lasso, self.clear, self.count):
+            row.addWidget(widget)
+        layout.addLayout(row)
 
     def _connect_all(self) -> None:
-        self.compute.clicked.connect(self._on_compute_clicked)
-        self.cancel.clicked.connect(self._on_cancel_clicked)
         self.lasso.toggled.connect(self._on_lasso_toggled)
         self.clear.clicked.connect(self._session.show_all)
-        self._runner.progressed.connect(self._on_runner_progressed)
-        self._runner.returned.connect(self._on_runner_returned)
-        self._runner.failed.connect(self._on_runner_failed)
-        self._runner.ended.connect(self._show_controls)
+        self.run.clicked.connect(self._on_compute_clicked)
+        self.run.returned.connect(self._session.set_umap)
+        self.run.said.connect(self.said)
+        self.run.ended.connect(self._show_controls)
         for view in self.views.values():
             self._listen(view)
 
@@ -100,7 +93,7 @@ class UmapPanel(SpotsPanel):
 
     def stop(self) -> None:
         """The result is another: what is computed for the old one is no use."""
-        self._runner.cancel()
+        self.run.stop()
 
     def show_colors(self) -> None:
         """Colour as the tissue is; later, while the panel is not seen."""
@@ -142,10 +135,9 @@ class UmapPanel(SpotsPanel):
         result = self._session.result
         ready = result is not None and K.EMBEDDING in result.obsm
         self.lasso.setEnabled(result is not None)
-        self.compute.setEnabled(ready and not self._runner.running)
+        self.run.allow(ready)
         again = result is not None and K.UMAP in result.obsm
-        self.compute.setText("Compute UMAP again" if again else "Compute UMAP")
-        self._place.setCurrentIndex(0)
+        self.run.button.setText("Compute UMAP again" if again else "Compute UMAP")
 
     # -- computing --------------------------------------------------------------------------
 
@@ -157,26 +149,7 @@ class UmapPanel(SpotsPanel):
 
             return umap_steps(job)
 
-        self.bar.setRange(0, 0)
-        self.compute.setEnabled(False)
-        self._place.setCurrentIndex(1)
-        self.said.emit("", False)
-        self._runner.start(steps, "Computing UMAP")
-
-    def _on_cancel_clicked(self) -> None:
-        self._runner.cancel()
-        self.said.emit("Cancelled: the UMAP is as it was.", False)
-
-    def _on_runner_progressed(self, step: Progress) -> None:
-        self.bar.setRange(0, step.total)
-        self.bar.setValue(step.done)
-        self.bar.setFormat(step.stage.removeprefix("UMAP "))
-
-    def _on_runner_returned(self, umap: Umap) -> None:
-        self._session.set_umap(umap)
-
-    def _on_runner_failed(self, reason: str) -> None:
-        self.said.emit(reason, True)
+        self.run.start(steps, "Computing UMAP")
 
     # -- selecting --------------------------------------------------------------------------
 
@@ -195,12 +168,3 @@ def _rgba_of_rows(session: Session) -> NDArray[np.float32]:
         if rows is not None and len(rows) == len(colors):
             rgba[rows] = colors
     return rgba
-
-
-def _row(*widgets: QWidget) -> QWidget:
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return row

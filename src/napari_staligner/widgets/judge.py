@@ -37,6 +37,7 @@ class JudgeWidget(Dock):
         self.report = RunRow(
             "Report…",
             "Write verdicts, pictures and figures as one HTML file, which opens without napari",
+            "no report was written",
             self,
         )
         self._target = Path()
@@ -65,8 +66,7 @@ class JudgeWidget(Dock):
         self.pictures.described.connect(self._on_spot_described)
         self.report.clicked.connect(self._on_report_clicked)
         self.report.returned.connect(self._on_report_returned)
-        self.report.failed.connect(self._on_report_failed)
-        self.report.cancelled.connect(self._on_report_cancelled)
+        self.report.said.connect(self._on_panel_said)
         escape = QShortcut(QKeySequence("Esc"), self)
         escape.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         escape.activated.connect(self.session.show_all)
@@ -159,7 +159,6 @@ class JudgeWidget(Dock):
         def steps() -> Steps[str]:
             return report_steps(job)
 
-        self.say("")
         self.report.start(steps, "Writing report")
 
     def _on_report_returned(self, page: str) -> None:
@@ -171,9 +170,3 @@ class JudgeWidget(Dock):
             self.say(str(error), problem=True)
         else:
             self.say(f"Report written to {self._target}.")
-
-    def _on_report_failed(self, reason: str) -> None:
-        self.say(reason, problem=True)
-
-    def _on_report_cancelled(self) -> None:
-        self.say("Cancelled: no report was written.")
