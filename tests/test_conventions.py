@@ -63,6 +63,7 @@ RANKS = {
     "demo": 0,
     "tour": 0,
     "acting": 0,
+    "tables": 1,
     "widgets": 1,
     "worker": 2,
     "layers": 2,

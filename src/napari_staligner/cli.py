@@ -15,11 +15,19 @@ from rich.console import Console
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.registration import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
+from napari_staligner.tables import (
+    WIDEST,
+    agreement_lines,
+    class_table,
+    domain_table,
+    figure_tables,
+    residual_table,
+    result_table,
+    show,
+    slice_table,
+)
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-
-    from napari_staligner.core.evaluation import Evaluation
     from napari_staligner.core.progress import Progress, Steps, T
 
 app = typer.Typer(
@@ -52,8 +60,16 @@ def _sentences() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+# Made at each use: stdout and stderr may have been replaced since the import.
+
+
+def _output() -> Console:
+    """Stdout: in a file or a pipe tables are as wide as they are."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDEST)
+
+
 def _errors() -> Console:
-    # Made at each use: stderr may have been replaced since the import.
     return Console(stderr=True, highlight=False)
 
 
@@ -221,8 +237,8 @@ def _integrate(
         settings = replace(settings, pairs=tuple(parse_pair(pair, names) for pair in pairs))
     result = _with_bar(integrate_steps(slices, settings))
     write_result(result, output)
-    console = Console()
-    console.print(_domain_table(result))
+    console = _output()
+    show(console, domain_table(result))
     console.print(f"Written to {_escape(str(output))}", soft_wrap=True)
 
 
@@ -251,26 +267,6 @@ def _with_bar(steps: Steps[T]) -> T:
                 bar.console.print(f"[yellow]Note:[/] {_escape(step.note)}", soft_wrap=True)
 
         return finish(steps, say)
-
-
-def _domain_table(result: AnnData) -> Any:
-    import pandas as pd
-    from rich.table import Table
-
-    from napari_staligner import _keys as K
-    from napari_staligner.core.presence import domain_presence, recorded_presence
-
-    counts = pd.crosstab(result.obs[K.DOMAIN], result.obs[K.SLICE])
-    lone = (recorded_presence(result) or domain_presence(result)).specific()
-    table = Table(title="Spots by domain and slice")
-    table.add_column("domain")
-    for name in counts.columns:
-        table.add_column(_escape(str(name)), justify="right")
-    table.add_column("")
-    for domain, row in counts.iterrows():
-        mark = f"only in {lone[str(domain)].slice}" if str(domain) in lone else ""
-        table.add_row(_escape(str(domain)), *map(str, row), _escape(mark))
-    return table
 
 
 @app.command()
@@ -313,55 +309,13 @@ def _evaluate(
         raise InputError(f"{str(file)!r} does not hold integrated slices: integrate them first.")
     job = E.evaluation_job(content, labels, embeddings or E.BEFORE_AND_AFTER)
     found = _with_bar(E.evaluation_steps(job))
-    console = Console()
-    for table in _figure_tables(found):
-        console.print(table)
+    console = _output()
+    for table in figure_tables(found):
+        show(console, table)
     if target is not None:
         made_by = {"file": file.name, "version": version("napari-staligner")}
         write_text(json.dumps(made_by | found.to_dict(), indent=2) + "\n", target)
         console.print(f"Written to {_escape(str(target))}", soft_wrap=True)
-
-
-def _figure_tables(found: Evaluation) -> Iterator[Any]:
-    """Figures overall with an embedding a column; by pair and by slice with a figure a column."""
-    from rich.table import Table
-
-    from napari_staligner.core.embeddings import TITLES
-    from napari_staligner.core.metrics import METRICS
-
-    frame = found.to_frame()
-    titles = {key: TITLES.get(key, key) for key in found.figures}
-    against = "" if found.labels is None else f", against obs {_escape(found.labels)}"
-    for scope, title in (("overall", "Overall"), ("pair", "By slice pair"), ("slice", "By slice")):
-        part = frame[frame["scope"] == scope]
-        metrics = [key for key in METRICS if key in set(part["metric"])]
-        if not metrics:
-            continue
-        table = Table(title=title + against)
-        if scope == "overall":
-            table.add_column("")
-            for key in found.figures:
-                table.add_column(_escape(titles[key]), justify="right")
-            wide = part.pivot(index="metric", columns="embedding", values="value")
-            for metric in metrics:
-                better = "↑" if METRICS[metric].higher_is_better else "↓"
-                values = (_figure(wide.loc[metric, key]) for key in found.figures)
-                table.add_row(f"{METRICS[metric].title} {better}", *values)
-        else:
-            table.add_column("slices" if scope == "pair" else "slice")
-            table.add_column("embedding")
-            for metric in metrics:
-                table.add_column(METRICS[metric].title, justify="right")
-            groups = part.groupby(["first", "second", "embedding"], sort=False)
-            for (first, second, key), rows in groups:
-                values = rows.set_index("metric")["value"].reindex(metrics)
-                name = f"{first} – {second}" if second else first
-                table.add_row(_escape(name), _escape(titles[key]), *map(_figure, values))
-        yield table
-
-
-def _figure(value: float) -> str:
-    return "–" if value != value else f"{value:.3f}"
 
 
 @app.command()
@@ -399,7 +353,7 @@ def _report(
     figures = evaluation_job(content, labels, embeddings or BEFORE_AND_AFTER)
     job = report_job(content, source.name, figures, compute_umaps=umap)
     write_text(_with_bar(report_steps(job)), target)
-    Console().print(f"Written to {_escape(str(target))}", soft_wrap=True)
+    _output().print(f"Written to {_escape(str(target))}", soft_wrap=True)
 
 
 @app.command()
@@ -445,26 +399,9 @@ def _register(source: Path, target: Path, choice: Choice) -> None:
     registered = _with_bar(register_steps(registration_job(content, choice)))
     record_registration(content, registered, choice)
     write_result(content, target)
-    console = Console()
-    console.print(_residual_table(content))
+    console = _output()
+    show(console, residual_table(content))
     console.print(f"Written to {_escape(str(target))}", soft_wrap=True)
-
-
-def _residual_table(result: AnnData) -> Any:
-    from rich.table import Table
-
-    from napari_staligner import _keys as K
-
-    table = Table(title="Residuals in spot spacings")
-    for column in ("slice", "median", "90 %", "compared", "bending"):
-        table.add_column(column, justify="left" if column == "slice" else "right")
-    bending = result.uns[K.STALIGNER]["registration"]["bending"]
-    for name, values in result.obs[K.RESIDUAL].groupby(result.obs[K.SLICE], observed=False):
-        share = f"{values.notna().mean():.0%}"
-        figures = [f"{values.quantile(q):.2f}" if values.notna().any() else "–" for q in (0.5, 0.9)]
-        bent = f"{bending[name]:.2g}" if name in bending else "–"
-        table.add_row(_escape(str(name)), *figures, share, bent)
-    return table
 
 
 @app.command()
@@ -476,70 +413,13 @@ def info(
         from napari_staligner.io.h5ad import read_any
 
         kind, content = read_any(file)
-        console = Console()
+        console = _output()
         if kind == "result":
-            console.print(_result_table(file, content))
-            console.print(_domain_table(content))
+            console.print(result_table(file, content))
+            show(console, domain_table(content))
         else:
             for name, adata in content:
-                console.print(_slice_table(name, adata))
-
-
-def _slice_table(name: str, adata: AnnData) -> Any:
-    import numpy as np
-    from rich.table import Table
-
-    from napari_staligner import _keys as K
-    from napari_staligner.core.graph import find_radius, spacing
-    from napari_staligner.core.on_disk import named_layers
-    from napari_staligner.core.slices import is_counts
-    from napari_staligner.io.images import tissue_image
-
-    table = Table(title=f"Slice {_escape(name)}", show_header=False)
-    table.add_row("spots × genes", f"{adata.n_obs} × {adata.n_vars}")
-    if adata.X is not None:
-        values = np.asarray(adata.X.data if hasattr(adata.X, "indptr") else adata.X)
-        table.add_row("X", "counts" if is_counts(values) else "normalised values, not counts")
-    table.add_row("layers", _escape(", ".join(named_layers(adata)) or "none"))
-    table.add_row("obs", _escape(", ".join(map(str, adata.obs.columns)) or "none"))
-    points = np.asarray(adata.obsm[K.SPATIAL], dtype=float) if K.SPATIAL in adata.obsm else None
-    if points is None:
-        table.add_row(f"obsm[{K.SPATIAL!r}]".replace("[", r"\["), "missing: needed to integrate")
-    elif np.isfinite(points).all() and len(points) > 1:
-        low, high = points.min(axis=0), points.max(axis=0)
-        extent = ", ".join(f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))
-        table.add_row("coordinates", extent)
-        table.add_row("spacing", f"{spacing(points):g}")
-        table.add_row("radius for about 6 neighbours", f"{find_radius(points):g}")
-    image = tissue_image(adata)
-    table.add_row("image", "none" if image is None else "{1} × {0} pixels".format(*image[0].shape))
-    return table
-
-
-def _result_table(file: Path, result: AnnData) -> Any:
-    from rich.table import Table
-
-    from napari_staligner import _keys as K
-    from napari_staligner.core.provenance import shell_command, sources_of
-
-    kept = result.uns[K.STALIGNER]
-    table = Table(title=f"Integrated slices in {_escape(file.name)}", show_header=False)
-    table.add_row("slices", _escape(", ".join(map(str, result.obs[K.SLICE].cat.categories))))
-    table.add_row("spots × genes", f"{result.n_obs} × {result.n_vars}")
-    if K.USED_GENE in result.var:
-        table.add_row("genes used", str(int(result.var[K.USED_GENE].sum())))
-    table.add_row("embedding", f"obsm {K.EMBEDDING}, {result.obsm[K.EMBEDDING].shape[1]} wide")
-    table.add_row("made by", f"napari-staligner {kept.get('version', '?')}")
-    for key, value in kept.get("params", {}).items():
-        table.add_row(_escape(str(key)), _escape(str(value)))
-    if K.STABILITY in kept:
-        table.add_row("stability of the domains", f"{kept[K.STABILITY]:.2f}")
-    for note in kept.get("notes", ()):
-        table.add_row("note", _escape(str(note)))
-    for name, source in sources_of(result).items():
-        table.add_row(_escape(f"slice {name}"), _escape(source.spec()))
-    table.add_row("made again by", _escape(shell_command(result) or "no command: made in memory"))
-    return table
+                console.print(slice_table(name, adata))
 
 
 @app.command("annotations")
@@ -587,7 +467,7 @@ def _annotations(
     read_annotations(adata, made)
     if by is not None:
         made.annotate_as(by)
-    console = Console()
+    console = _output()
     if read is not None:
         if find(file) is not None:
             raise InputError(
@@ -604,34 +484,9 @@ def _annotations(
         )
         console.print(f"{said} written to {_escape(str(export))}", soft_wrap=True)
     if export is None and read is None:
-        _print_annotations(console, adata, made)
-
-
-def _print_annotations(console: Console, adata: AnnData, made: Any) -> None:
-    """Print spots by class and slice, and how far annotators agree."""
-    from itertools import combinations
-
-    import pandas as pd
-    from rich.table import Table
-
-    from napari_staligner import _keys as K
-    from napari_staligner.core.agreement import agreement
-
-    slices = adata.obs[K.SLICE].to_numpy()
-    counts = pd.crosstab(made.column(), slices, dropna=False)
-    table = Table(title=f"Spots by class and slice, by {_escape(made.annotator)}")
-    table.add_column("class")
-    for name in counts.columns:
-        table.add_column(_escape(str(name)), justify="right")
-    for region, row in counts.loc[counts.index.notna()].iterrows():
-        table.add_row(_escape(str(region)), *map(str, row))
-    console.print(table)
-    for first, second in combinations(made.annotators, 2):
-        found = agreement(made, first, second)
-        console.print(
-            f"{_escape(first)} and {_escape(second)}: Cohen's kappa {found.kappa:.3f}, "
-            f"{found.n_same:,} of {found.n_both:,} common spots the same"
-        )
+        show(console, class_table(adata, made))
+        for line in agreement_lines(made):
+            console.print(_escape(line), soft_wrap=True)
 
 
 @app.command()
