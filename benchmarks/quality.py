@@ -5,7 +5,8 @@ the 90 spots nearest in z, scaled to 0..1 (cLISI as 1 minus that). F1 is that of
 covers a structure best.
 
     python benchmarks/quality.py dlpfc                      our settings, five seeds
-    python benchmarks/quality.py dlpfc --settings published
+    python benchmarks/quality.py dlpfc --precision float32
+    python benchmarks/quality.py dlpfc --settings published --precision float32
     python benchmarks/quality.py dlpfc --without WM         the white matter in the first slice only
 """
 
@@ -68,6 +69,7 @@ def main(
     without: Annotated[str, typer.Option(help="Leave a label in the first slice only.")] = "",
     seeds: int = 5,
     positives: str = "random",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16")] = "auto",
 ) -> None:
     slices, rows = load(name), []
     if without:
@@ -81,6 +83,7 @@ def main(
             domains=DOMAINS[name],
             seed=seed,
             positives=positives,
+            precision=precision,
         )
         taken = time.perf_counter() - start
         rare = [without] if without else RARE.get(name, [])
