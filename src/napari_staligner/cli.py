@@ -484,7 +484,11 @@ def _annotations(
         )
         console.print(f"{said} written to {_escape(str(export))}", soft_wrap=True)
     if export is None and read is None:
-        show(console, class_table(adata, made))
+        table = class_table(adata, made)
+        if table.rows:
+            show(console, table)
+        else:
+            console.print(f"Nothing is annotated by {_escape(made.annotator)} yet.")
         for line in agreement_lines(made):
             console.print(_escape(line), soft_wrap=True)
 

@@ -227,6 +227,17 @@ def test_csv_of_all_slices_comes_back_as_it_went(annotations, result, tmp_path):
     assert labels(back) == labels(annotations)
 
 
+@pytest.mark.parametrize("named", [None, "slice2"])
+def test_spots_may_be_called_as_the_result_calls_them(result, tmp_path, named):
+    path, back = tmp_path / "in.csv", blank(result)
+    spot = int(np.flatnonzero((result.obs[K.SLICE] == "slice2").to_numpy())[3])
+    path.write_text(f"Barcode,annotation\n{result.obs_names[spot]},GL\n")
+    assert read_barcodes(result, back, path, slice_name=named) == 1
+    assert np.flatnonzero(pd.notna(np.array(labels(back), object))).tolist() == [spot]
+    with pytest.raises(InputError, match="in no slice"):
+        read_barcodes(result, back, path, slice_name="slice1")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

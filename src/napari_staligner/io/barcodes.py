@@ -74,7 +74,8 @@ def read_barcodes(
     annotations
         Gets the classes, for the present annotator; new ones are added.
     path
-        Has a column ``Barcode`` and one with the class: ``annotation``, or the first other one.
+        Has a column ``Barcode``, as the slice had them or as the result names its spots, and one
+        with the class: ``annotation``, or the first other one.
     slice_name
         Slice of the barcodes, where the file has no column ``slice``.
 
@@ -109,6 +110,11 @@ def read_barcodes(
     once = np.flatnonzero(~index.duplicated())
     place = index[once].get_indexer(wanted)
     place = np.where(place < 0, -1, once[place])
+    named = adata.obs_names.get_indexer(told[BARCODE])
+    if K.SLICE in told:
+        there = told[K.SLICE].to_numpy() == ours[K.SLICE].to_numpy()[named]
+        named = np.where(there, named, -1)
+    place = np.where(place < 0, named, place)
     if (place < 0).any():
         first = _shown(wanted[int(np.argmax(place < 0))])
         raise InputError(
