@@ -33,6 +33,15 @@ def test_ours_is_told_to_take_far_less_than_the_papers():
 
 
 @pytest.mark.usefixtures("fixed_speed")
+def test_no_spot_has_more_neighbours_than_there_are():
+    few, most = (
+        estimate(extent_of(1000), replace(SETTINGS["default"], n_neighbors=k)).memory
+        for k in (499, 10**6)
+    )
+    assert few == most
+
+
+@pytest.mark.usefixtures("fixed_speed")
 def test_memory_stops_growing_with_the_activations():
     small, large = (estimate(extent_of(n), SETTINGS["default"]) for n in (20_000, 400_000))
     assert large.memory < 10 * small.memory

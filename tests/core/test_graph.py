@@ -73,10 +73,14 @@ def test_distances_are_those_of_the_coordinates():
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [(Settings(radius=1.1), "larger"), (Settings(radius=6.0), "smaller")],
+    [
+        (Settings(radius=1.1), "give a larger radius"),
+        (Settings(radius=6.0), "give a smaller radius"),
+        (Settings(n_neighbors=10**6), "give fewer neighbours"),
+    ],
 )
 def test_unusual_graphs_are_described(settings, words):
-    sparse_points = square() if words == "smaller" else square()[::7] * 1.0
+    sparse_points = square()[::7] * 1.0 if "larger" in words else square()
     assert words in spatial_graph(sparse_points, settings).describe("A")
 
 

@@ -145,7 +145,7 @@ def _memory(extent: Extent, settings: Settings, width: int, keeps: bool, spools:
     stored = 0 if settings.components or spools else 8 * extent.stored
     # One slice as it is read, normalised and cut to the genes.
     reading = 40 * extent.stored * largest // n
-    edges = n * ((settings.n_neighbors or WANTED_NEIGHBORS) + 1)
+    edges = sum(m * min((settings.n_neighbors or WANTED_NEIGHBORS) + 1, m) for m in extent.sizes)
     partners = 2 * pairs_compared(extent.names, settings) / len(extent.names)
     share = min(1.0, (settings.search_spots or largest) / largest)
     matches = n * partners * max(FEWEST_NEAREST, settings.mnn_k * share) * MATCHED

@@ -59,19 +59,26 @@ class SpatialGraph:
     def describe(self, name: str) -> str | None:
         """Return a sentence about slice ``name`` if its graph is unusual, else ``None``."""
         mean, alone = self.mean_neighbors, self.alone
-        remedy = "give a {} radius, or leave it out to have it found from the spacing"
+        more, fewer = (
+            ("more neighbours", "fewer neighbours")
+            if self.radius is None
+            else ("a larger radius", "a smaller radius")
+        )
+        remedy = (
+            "give {}, or neither radius nor neighbours to have a radius found from the spacing."
+        )
         if mean < FEW:
             return (
                 f"Slice {name!r}: spots have {mean:.1f} neighbours on average "
-                f"({alone} have none); {remedy.format('larger')}."
+                f"({alone} have none); {remedy.format(more)}"
             )
         if mean > MANY:
             return (
                 f"Slice {name!r}: spots have {mean:.1f} neighbours on average, "
-                f"which blurs the domains; {remedy.format('smaller')}."
+                f"which blurs the domains; {remedy.format(fewer)}"
             )
         if alone > 0.05 * self.connectivities.shape[0]:
-            return f"Slice {name!r}: {alone} spots have no neighbour; {remedy.format('larger')}."
+            return f"Slice {name!r}: {alone} spots have no neighbour; {remedy.format(more)}"
         return None
 
 
