@@ -94,6 +94,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(files, tmp_path):
     refused(run("integrate", files[0], tmp_path / "C.h5ad", "-o", out), "'C'", "obsm['spatial']")
     refused(run("integrate", tmp_path / "text.h5ad", "-o", out), "text.h5ad")
     refused(run("integrate", *files, "-o", tmp_path / "no" / "out.h5ad"), "does not exist")
+    refused(run("integrate", *files, "-o", tmp_path / "out.txt"), "out.txt", "call it 'out.h5ad'")
     refused(run("integrate", *files, "-o", out, "--alpha", "2"), "alpha")
     refused(run("integrate", *files, "-o", out, "--radius", "0.1"), "radius 0.1")
     refused(run("integrate", *files, "-o", out, "--domains", "3", "--resolution", "1"), "not both")

@@ -226,9 +226,9 @@ def _integrate(
     from itertools import pairwise
 
     from napari_staligner.core.integrate import integrate_steps
-    from napari_staligner.io.h5ad import check_target, read_slices, write_result
+    from napari_staligner.io.h5ad import check_result_target, read_slices, write_result
 
-    check_target(output)
+    check_result_target(output)
     slices = read_slices(paths, slice_key=slice_key, backed=True)
     names = [name for name, _ in slices]
     if chain:
@@ -390,9 +390,9 @@ def _register(source: Path, target: Path, choice: Choice) -> None:
         register_steps,
         registration_job,
     )
-    from napari_staligner.io.h5ad import check_target, read_any, write_result
+    from napari_staligner.io.h5ad import check_result_target, read_any, write_result
 
-    check_target(target)
+    check_result_target(target)
     kind, content = read_any(source)
     if kind != "result":
         raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")

@@ -229,9 +229,9 @@ def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     InputError
-        The target cannot be written.
+        The target cannot be written, or does not end in ``.h5ad``.
     """
-    path = check_target(path)
+    path = check_result_target(path)
     handle, draft = tempfile.mkstemp(suffix=".h5ad", prefix=f".{path.stem}-", dir=path.parent)
     os.close(handle)
     try:
@@ -247,8 +247,25 @@ def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def check_result_target(path: str | os.PathLike[str]) -> Path:
+    """Check before long work that integrated slices can be written there, and read again.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_target`, or the name does not end in ``.h5ad``.
+    """
+    path = Path(path)
+    if path.suffix != ".h5ad":
+        raise InputError(
+            f"{str(path)!r} does not end in .h5ad, by which it would be known again: "
+            f"call it {path.stem + '.h5ad'!r}."
+        )
+    return check_target(path)
+
+
 def check_target(path: str | os.PathLike[str]) -> Path:
-    """Check before long work that its result can be written.
+    """Check before long work that a file can be written.
 
     Raises
     ------
