@@ -41,7 +41,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def in_memory(folder) -> ad.AnnData:
     result = integrate(three_slices(), settings=QUICK)
-    return ad.read_h5ad(write_result(result, folder / "in_memory.result"))
+    return ad.read_h5ad(write_result(result, folder / "in_memory.h5ad"))
 
 
 def files_of(folder: Path) -> list[Path]:
