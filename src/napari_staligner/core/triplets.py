@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from napari_staligner.core.settings import Positives
 
-BLOCK_ELEMENTS = 1 << 19
-"""Distances that are looked at at once: so many stay in the processor's cache."""
+BLOCK_ELEMENTS = 1 << 20
+"""Distances looked at at once: few enough for a cache, enough for threads to take turns."""
 STRIDE = 8
 AT_ONCE = 1 << 19
 """Triplets that are differentiated at once."""
@@ -120,18 +120,21 @@ def _smallest(values: Tensor, k: int) -> Tensor:
     flat = values.numpy()
     bound = np.partition(flat[:, ::STRIDE], rank - 1, axis=1)[:, rank - 1 : rank]
     at = np.flatnonzero(flat <= bound)
-    ends = np.searchsorted(at, np.arange(n + 1) * m)
-    counts = np.diff(ends)
-    row = np.repeat(np.arange(n), counts)
+    starts = np.arange(n + 1) * m
+    counts = np.diff(np.searchsorted(at, starts))
     near = flat.take(at)
-    left = np.full((n, max(k, int(counts.max()))), np.inf, dtype=flat.dtype)
-    left[row, np.arange(len(at)) - ends[row]] = near
-    near_enough = near <= np.partition(left, k - 1, axis=1)[row, k - 1]
-    exact = np.bincount(row[near_enough], minlength=n) == k
+    filled = np.arange(max(k, int(counts.max()))) < counts[:, None]
+    left = np.full(filled.shape, np.inf, dtype=flat.dtype)
+    left[filled] = near
+    limit = np.repeat(np.partition(left, k - 1, axis=1)[:, k - 1], counts)
+    nearest_at = at[near <= limit]
+    exact = np.diff(np.searchsorted(nearest_at, starts)) == k
+    if exact.all():
+        return torch.from_numpy(nearest_at.reshape(n, k) - starts[:-1, None])
     found = np.empty((n, k), dtype=np.int64)
-    found[exact] = (at[near_enough & exact[row]] % m).reshape(-1, k)
-    whole = np.flatnonzero(~exact)
-    found[whole] = values[torch.from_numpy(whole)].topk(k, largest=False).indices.numpy()
+    found[exact] = (nearest_at[exact[nearest_at // m]] % m).reshape(-1, k)
+    whole = torch.from_numpy(np.flatnonzero(~exact))
+    found[~exact] = values[whole].topk(k, largest=False).indices.numpy()
     return torch.from_numpy(found)
 
 
