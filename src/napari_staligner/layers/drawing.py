@@ -16,7 +16,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.region_classes import Shape
 from napari_staligner.core.regions import inside, piece_of
-from napari_staligner.layers.picking import CLICK
+from napari_staligner.layers.picking import clicked
 from napari_staligner.layers.sketch import proposal_layer, set_proposal, set_sketch, sketch_layer
 
 if TYPE_CHECKING:
@@ -75,12 +75,7 @@ class Drawing:
             yield from self._drag(event)
             return
         # A drag still moves the view; only a click is the tool's.
-        start, farthest = np.array(event.pos), 0.0
-        yield
-        while event.type == "mouse_move":
-            farthest = max(farthest, float(np.abs(np.array(event.pos) - start).max()))
-            yield
-        if farthest < CLICK:
+        if (yield from clicked(event)):
             self._click(viewer, event)
 
     def _drag(self, event: Any) -> Generator[None]:

@@ -28,6 +28,16 @@ CLICK = 4
 """A mouse that moved fewer pixels between press and release has clicked, not dragged."""
 
 
+def clicked(event: Any) -> Generator[None, None, bool]:
+    """Wait until a pressed button is released, and say if that was a click."""
+    start, farthest = np.array(event.pos), 0.0
+    yield
+    while event.type == "mouse_move":
+        farthest = max(farthest, float(np.abs(np.array(event.pos) - start).max()))
+        yield
+    return farthest < CLICK
+
+
 class Picking:
     """Listens to the mouse of a viewer.
 
@@ -107,12 +117,7 @@ class Picking:
             return
         if self._tissue.session.tool:
             return
-        start, farthest = np.array(event.pos), 0.0
-        yield
-        while event.type == "mouse_move":
-            farthest = max(farthest, float(np.abs(np.array(event.pos) - start).max()))
-            yield
-        if farthest < CLICK:
+        if (yield from clicked(event)):
             spot = self.spot_at(viewer, event.position, _cell(event))
             self._tissue.session.spot = spot
 

@@ -1,4 +1,4 @@
-"""Controls that show and set fields of the session's settings."""
+"""Controls that show and set fields of the session's settings, and what lays controls out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QFrame,
+    QHBoxLayout,
     QScrollArea,
     QSizePolicy,
     QSpinBox,
@@ -141,6 +142,19 @@ def form(parent: QWidget | None = None) -> QFormLayout:
     layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
     return layout
+
+
+def row(*widgets: QWidget | None) -> QWidget:
+    """Put widgets in a row; ``None`` takes the room that is left."""
+    box = QWidget()
+    layout = QHBoxLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        if widget is None:
+            layout.addStretch(1)
+        else:
+            layout.addWidget(widget)
+    return box
 
 
 class FittingScroll(QScrollArea):

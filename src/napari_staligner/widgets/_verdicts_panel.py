@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QFormLayout,
-    QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QPushButton,
@@ -24,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_staligner._errors import InputError
 from napari_staligner.core.verdicts import LEVELS, is_current, login_name
 from napari_staligner.widgets._cells import CellDelegate, Role
-from napari_staligner.widgets._form import narrow
+from napari_staligner.widgets._form import narrow, row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,10 +85,10 @@ class VerdictsPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Verdict on", _row(self.slices, self.domain))
+        form.addRow("Verdict on", row(self.slices, self.domain))
         layout.addLayout(form)
-        layout.addWidget(_row(self.note, self.who, self.undo))
-        layout.addWidget(_row(*self.buttons.values()))
+        layout.addWidget(row(self.note, self.who, self.undo))
+        layout.addWidget(row(*self.buttons.values()))
         layout.addWidget(self.list, 1)
         self.list.setHeaderLabels(_HEADS)
         self.list.setRootIsDecorated(False)
@@ -183,12 +182,3 @@ def _offer(box: QComboBox, choices: Sequence[tuple[str, object]]) -> None:
     for text, data in choices:
         box.addItem(text, data)
     box.setCurrentIndex(max(0, box.findText(chosen)) if choices else -1)
-
-
-def _row(*widgets: QWidget) -> QWidget:
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return row

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QGroupBox,
-    QHBoxLayout,
     QLabel,
     QListView,
     QListWidget,
@@ -31,7 +30,7 @@ from napari_staligner.core.registration import AlignmentState, Choice, Model
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets._alignment_history import AlignmentHistory
 from napari_staligner.widgets._base import Dock
-from napari_staligner.widgets._form import narrow
+from napari_staligner.widgets._form import narrow, row
 from napari_staligner.widgets._landmark_pairs import LandmarkPairs
 from napari_staligner.worker import Runner
 
@@ -143,13 +142,16 @@ class AlignmentWidget(Dock):
         form.addRow("Reference", self.reference)
         form.addRow("", self.nonrigid)
         self.body.addLayout(form)
-        self.body.addLayout(_row(self.register, self.cancel, self.accept, self.reject))
+        self.body.addWidget(row(self.register, self.cancel, self.accept, self.reject, None))
         self.body.addWidget(self.bar)
-        self.residual_box = _box("Residuals", self.residuals, _row(self.arrows, self.map))
+        self.residual_box = _box("Residuals", self.residuals, row(self.arrows, self.map, None))
         self.hand_box = _box(
-            "By hand", _row(QLabel("Slice"), self.hand, self.mirror), self.hand_help, self.pairs
+            "By hand",
+            row(QLabel("Slice"), self.hand, self.mirror, None),
+            self.hand_help,
+            self.pairs,
         )
-        self.history_box = _box("Steps", self.steps, _row(self.undo, self.redo))
+        self.history_box = _box("Steps", self.steps, row(self.undo, self.redo, None))
         for box in (self.residual_box, self.hand_box, self.history_box):
             self.body.addWidget(box, int(box is self.history_box))
 
@@ -453,21 +455,10 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    row.addStretch(1)
-    return row
-
-
-def _box(title: str, *contents: QWidget | QHBoxLayout) -> QGroupBox:
+def _box(title: str, *contents: QWidget) -> QGroupBox:
     box = QGroupBox(title)
     layout = QVBoxLayout(box)
     layout.setContentsMargins(6, 4, 6, 4)
     for content in contents:
-        if isinstance(content, QWidget):
-            layout.addWidget(content)
-        else:
-            layout.addLayout(content)
+        layout.addWidget(content)
     return box

@@ -8,12 +8,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QColorDialog,
-    QHBoxLayout,
     QInputDialog,
     QMenu,
     QPushButton,
     QScrollArea,
-    QWidget,
 )
 
 from napari_staligner import _keys as K
@@ -25,6 +23,7 @@ from napari_staligner.widgets._annotation_files import FileButtons
 from napari_staligner.widgets._annotation_tools import ToolBar
 from napari_staligner.widgets._annotators import Annotators
 from napari_staligner.widgets._base import Dock
+from napari_staligner.widgets._form import row
 from napari_staligner.widgets._keeping import RecoveryBar
 from napari_staligner.widgets._legend import LegendRow, LegendTable
 from napari_staligner.widgets._proposal_bar import ProposalBar
@@ -90,11 +89,11 @@ class AnnotateWidget(Dock):
             self.recovery,
             self.annotators,
             self.tools,
-            _row(self.template, self.add, self.change, self.alone, None, self.clear),
+            row(self.template, self.add, self.change, self.alone, None, self.clear),
         ):
             self.body.addWidget(part)
         self.body.addWidget(self.table, 3)
-        for part in (_row(self.undo, self.redo, None, self.files), self.proposal):
+        for part in (row(self.undo, self.redo, None, self.files), self.proposal):
             self.body.addWidget(part)
         self.body.addWidget(scroll, 2)
 
@@ -338,16 +337,3 @@ def _note(region: RegionClass) -> str:
     key = f"key {region.key}" if region.key else ""
     parent = f"part of {region.parent}" if region.parent else ""
     return " · ".join(part for part in (key, parent) if part) or "no key"
-
-
-def _row(*widgets: QWidget | None) -> QWidget:
-    """Put widgets in a row; ``None`` takes the room that is left."""
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        if widget is None:
-            layout.addStretch(1)
-        else:
-            layout.addWidget(widget)
-    return row

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QColorDialog,
     QDoubleSpinBox,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
@@ -21,13 +20,13 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QSpinBox,
     QStackedWidget,
-    QWidget,
 )
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets._base import Dock
+from napari_staligner.widgets._form import row
 from napari_staligner.widgets._history import DomainHistory
 from napari_staligner.widgets._legend import LegendRow, LegendTable
 from napari_staligner.worker import Runner
@@ -118,8 +117,8 @@ class DomainsWidget(Dock):
         self.body.addLayout(found)
         # Summary and progress share a place, so that the table stays where it is during a run.
         self._place = QStackedWidget()
-        self._place.addWidget(_row(self.summary, None, self.show_all, self.undo, self.redo))
-        self._place.addWidget(_row(self.bar, self.cancel))
+        self._place.addWidget(row(self.summary, None, self.show_all, self.undo, self.redo))
+        self._place.addWidget(row(self.bar, self.cancel))
         self._place.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.body.addWidget(self._place)
         self.body.addWidget(self.table, 1)
@@ -384,16 +383,3 @@ def _summary(counts: dict[str, dict[str, int]], n_spots: int, stability: float |
     if without:
         text += f" ({without:,} without domain)"
     return text if stability is None else f"{text}, stability {stability:.2f}"
-
-
-def _row(*widgets: QWidget | None) -> QWidget:
-    """Put widgets in a row; ``None`` takes the room that is left."""
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        if widget is None:
-            layout.addStretch(1)
-        else:
-            layout.addWidget(widget)
-    return row

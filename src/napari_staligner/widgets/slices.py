@@ -15,17 +15,15 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QGroupBox,
-    QHBoxLayout,
     QLabel,
     QPushButton,
-    QWidget,
 )
 
 from napari_staligner._errors import InputError
 from napari_staligner.widgets._base import Dock
 from napari_staligner.widgets._choice import LAYOUTS
 from napari_staligner.widgets._color_box import ColorBox
-from napari_staligner.widgets._form import narrow
+from napari_staligner.widgets._form import narrow, row
 from napari_staligner.widgets._graph_choice import GraphChoice
 from napari_staligner.widgets._keeping import RecoveryBar, SessionBar, may_lose, saver_of
 from napari_staligner.widgets._opening import Opened, file_steps, sample_steps, split_steps
@@ -100,7 +98,7 @@ class SlicesWidget(Dock):
     def _lay_out(self) -> None:
         self.body.addWidget(self.keeping)
         self.body.addWidget(self.recovery)
-        self.body.addLayout(_row(self.add, self.sample, self.remove))
+        self.body.addWidget(row(self.add, self.sample, self.remove))
         self.body.addWidget(self.table, 1)
         self.body.addWidget(self.warning)
         split = QFormLayout()
@@ -113,7 +111,7 @@ class SlicesWidget(Dock):
         self.body.addWidget(graph)
         view = QGroupBox("View")
         form = QFormLayout(view)
-        form.addRow("Layout", _row(*self.layout_buttons.values()))
+        form.addRow("Layout", row(*self.layout_buttons.values()))
         form.addRow("Colour by", self.color_by)
         self.body.addWidget(view)
 
@@ -355,13 +353,6 @@ class SlicesWidget(Dock):
             now.n_neighbors,
         ):
             self._rebuild_graphs()
-
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    return row
 
 
 def _dropped(event: QDropEvent) -> list[Path]:
