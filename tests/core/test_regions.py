@@ -42,6 +42,24 @@ def test_outlines_hold_their_own_spots_and_no_others(xy):
         assert inside(polygon, xy).tolist() == np.flatnonzero(codes == code).tolist()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_outlines_of_grids_with_gaps_have_the_area_of_their_cells(seed):
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.arange(40.0), np.arange(40.0))
+    grid = np.column_stack([(x + (y % 2) / 2 * (seed % 3 == 1)).ravel(), y.ravel()])
+    grid *= rng.uniform(0.1, 300)
+    if seed % 3 == 2:
+        cosine, sine = np.cos(seed), np.sin(seed)
+        grid = grid @ np.array([[cosine, -sine], [sine, cosine]])
+    xy = grid[rng.random(len(grid)) < rng.uniform(0.1, 1)]
+    codes = rng.integers(0, 3, len(xy))
+    area = np.array([cell.area for cell in cells(xy)])
+    for code, polygon in outlines(xy, codes).items():
+        assert polygon.is_valid
+        assert polygon.area == pytest.approx(area[codes == code].sum(), rel=1e-5)
+        assert inside(polygon, xy).tolist() == np.flatnonzero(codes == code).tolist()
+
+
 def test_cells_of_a_square_grid_are_its_squares():
     x, y = np.meshgrid(np.arange(9.0), np.arange(9.0))
     xy = np.column_stack([x.ravel(), y.ravel()]) * 10

@@ -274,12 +274,14 @@ def test_two_annotators_are_compared_and_mapped(dock, qtbot):
 # --- files and crashes
 
 
-def test_export_and_import_through_the_dock(dock, tmp_path):
+def test_export_and_import_through_the_dock(dock, qtbot, tmp_path):
     session = dock.session
     session.annotations.assign(np.arange(10), "GL", "spot")
     path = tmp_path / "out.geojson"
     dock.files.export("image", path, None)
-    assert "1 outlines written to out.geojson." in dock.status.text()
+    dock.files.export("csv", tmp_path / "out.csv", None)
+    assert "'Export annotations' is still running" in dock.status.text()
+    qtbot.waitUntil(lambda: "1 outline written to out.geojson." in dock.status.text())
     (feature,) = json.loads(path.read_text())["features"]
     assert feature["properties"]["classification"]["name"] == "GL"
     session.annotations.undo()

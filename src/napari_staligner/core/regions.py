@@ -23,6 +23,8 @@ REACH = 0.75
 """A spot's cell ends here, in median distances to the fourth neighbour: it meets the cells of its
 neighbours on a square grid (0.71), on a hexagonal one (0.58) and mostly among scattered spots, and
 does not grow over empty tissue."""
+GRID = 1e-6
+"""Corners of cells are rounded to this share of the reach."""
 VISIUM_PITCH_UM = 100.0
 """From the middle of a Visium spot to the next, by the make of the slide."""
 
@@ -41,18 +43,29 @@ def cells(xy: NDArray[np.float64]) -> NDArray[np.object_]:
     place share a cell.
     """
     import shapely
-    from scipy.spatial import KDTree
+    from scipy.spatial import KDTree, Voronoi
 
-    places, inverse = np.unique(xy, axis=0, return_inverse=True)
+    low, extent = xy.min(axis=0), float(np.ptp(xy, axis=0).max()) or 1.0
+    _, first, place = np.unique(
+        np.round((xy - low) / extent, 9), axis=0, return_index=True, return_inverse=True
+    )
+    places = xy[first]
     nth = min(4, len(places) - 1) + 1
     radius = REACH * float(np.median(KDTree(places).query(places, k=[nth])[0])) or REACH
     discs = shapely.buffer(shapely.points(xy), radius, quad_segs=4)
-    if len(places) < 3:
+    if len(places) < 2:
         return np.asarray(discs)
-    frame = shapely.box(*(places.min(axis=0) - radius), *(places.max(axis=0) + radius))
-    diagram = shapely.voronoi_polygons(shapely.multipoints(places), extend_to=frame, ordered=True)
-    voronoi = shapely.get_parts(diagram)
-    return np.asarray(shapely.intersection(discs, voronoi[inverse.ravel()]))
+    # Four places far away close the cells at the border. GEOS's own diagrams of grids with gaps
+    # hold cells that cross themselves and others.
+    far = low + extent * np.array([(-9, -9), (-9, 10), (10, -9), (10, 10)])
+    diagram = Voronoi(np.concatenate([places, far]))
+    corners = [diagram.regions[region] for region in diagram.point_region[: len(places)]]
+    of = np.repeat(np.arange(len(places)), [len(each) for each in corners])
+    rings = shapely.linearrings(diagram.vertices[np.concatenate(corners)], indices=of)
+    ground = shapely.polygons(rings)[place.ravel()]
+    # On a grid of points, which what is made of the cells keeps: without, GEOS may lose cells
+    # whose corners are a rounding error apart.
+    return np.asarray(shapely.set_precision(shapely.intersection(discs, ground), GRID * radius))
 
 
 def outline(of: NDArray[np.object_]) -> Polygon | MultiPolygon:

@@ -50,10 +50,10 @@ def export_annotations(
     if path.suffix in (".geojson", ".json"):
         names = None if slice_name is None else [slice_name]
         n = write_geojson(adata, annotations, path, slices=names, coordinates=coordinates)
-        return f"{n:,} outlines"
+        return f"{n:,} outline{'' if n == 1 else 's'}"
     if path.suffix == ".csv":
         n = write_barcodes(adata, annotations, path, slice_name=slice_name)
-        return f"Classes of {n:,} spots"
+        return f"Classes of {n:,} spot{'' if n == 1 else 's'}"
     if path.suffix == ".zarr":
         from napari_staligner.io.spatialdata import write_spatialdata
 

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QMenu, QPushButton, QWidget
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.progress import Progress
+from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_staligner.core.progress import Steps
     from napari_staligner.session import Session
 
 _EXPORTS = {
@@ -36,6 +41,9 @@ class FileButtons(QWidget):
     def __init__(self, session: Session, tell: Callable[[str, bool], object]) -> None:
         super().__init__()
         self._session, self._tell = session, tell
+        self._runner = Runner(self)
+        self._runner.returned.connect(lambda said: tell(said, False))
+        self._runner.failed.connect(lambda reason: tell(reason, True))
         self.read = QPushButton("Import…")
         self.read.setToolTip("Regions from QuPath or TissUUmaps (.geojson), or classes by barcode")
         self.write = QPushButton("Export")
@@ -50,7 +58,7 @@ class FileButtons(QWidget):
         self.read.clicked.connect(self._on_import_clicked)
 
     def export(self, kind: str, path: Path, slice_name: str | None) -> None:
-        """Write a file.
+        """Write a file in the background.
 
         Parameters
         ----------
@@ -61,23 +69,19 @@ class FileButtons(QWidget):
         slice_name
             The slice; ``None`` takes all.
         """
-        from napari_staligner.io.annotation_files import export_annotations
-
-        result = self._session.result
-        if result is None:
+        session = self._session
+        if session.result is None:
             return
+        content, annotator = session.to_write(), session.annotations.annotator
+        pixels = kind == "image"
         try:
-            said = export_annotations(
-                result,
-                self._session.annotations,
-                path,
-                slice_name=slice_name,
-                coordinates="image" if kind == "image" else "spots",
+            self._runner.start(
+                lambda: _export(content, annotator, path, slice_name, pixels), "Export annotations"
             )
         except InputError as error:
             self._tell(str(error), True)
         else:
-            self._tell(f"{said} written to {path.name}.", False)
+            self._tell(f"Writing {path.name} …", False)
 
     def bring(self, path: Path, slice_name: str | None) -> None:
         """Read a file; ``slice_name`` is the slice of what names none."""
@@ -119,3 +123,20 @@ class FileButtons(QWidget):
             return None
         chosen, sure = QInputDialog.getItem(self, title, "Slice", [ALL, *names], 0, False)
         return "" if not sure else None if chosen == ALL else chosen
+
+
+def _export(
+    content: AnnData, annotator: str, path: Path, slice_name: str | None, pixels: bool
+) -> Steps[str]:
+    from napari_staligner.core.annotation_record import read_annotations
+    from napari_staligner.core.annotations import Annotations
+    from napari_staligner.io.annotation_files import export_annotations
+
+    yield Progress(f"writing {path.name}", 0, 1)
+    made = Annotations()
+    read_annotations(content, made)
+    made.annotate_as(annotator)
+    said = export_annotations(
+        content, made, path, slice_name=slice_name, coordinates="image" if pixels else "spots"
+    )
+    return f"{said} written to {path.name}."
