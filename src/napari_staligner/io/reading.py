@@ -51,6 +51,11 @@ def read_backed(path: Path) -> AnnData:
 def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
     if not path.is_file() and not (path.is_dir() and path.suffix == ".zarr"):
         raise InputError(f"There is no file {str(path)!r}: check the path.")
+    if (path / "tables").is_dir():
+        raise InputError(
+            f"{str(path)!r} is a SpatialData store: write the table of its spots as .h5ad, with "
+            "their coordinates in obsm['spatial'], and give that."
+        )
     try:
         adata = read(path)
     except Exception as error:  # anndata raises whatever h5py, zlib or its own readers meet
