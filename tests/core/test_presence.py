@@ -91,7 +91,11 @@ def test_one_compact_patch_of_a_block_is_no_evidence():
     points = tissue()
     first, second = layers_of(points), layers_of(points)
     first[(points[:, 0] < 5) & (points[:, 1] < 4)] = 6
-    assert not table_of([first, second], [points, points]).specific()
+    table = table_of([first, second], [points, points])
+    assert not table.specific()
+    assert {r.slice: r.verdict for r in table.rows if r.label == "6"} == dict.fromkeys(
+        ("s0", "s1"), "unclear"
+    )
 
 
 def level(patch: int) -> tuple[float, float]:

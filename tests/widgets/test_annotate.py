@@ -251,7 +251,7 @@ def test_the_card_names_size_and_markers_and_goes_when_the_region_changes(dock, 
     qtbot.waitUntil(dock.card.text.isVisible)
     assert "absent" in dock.card.text.text()
     # Sixty spots are too few to tell absence from chance.
-    assert "slice1: no difference shown" in dock.card.text.text()
+    assert "slice1: unclear" in dock.card.text.text()
 
 
 # --- several annotators

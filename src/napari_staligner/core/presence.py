@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-Verdict = Literal["shared", "slice-specific", "depleted"]
+Verdict = Literal["shared", "slice-specific", "depleted", "unclear"]
 
 BLOCK_SPOTS, MOST_BLOCKS = 16, 256
 """Spots of a block of tissue; blocks of a slice at most (larger ones where it has more spots)."""
@@ -49,7 +49,8 @@ class Presence:
         Two-sided, of the permutation test; adjusted by Benjamini and Hochberg over the table.
     verdict
         ``"slice-specific"``: the slice has it, every other one lacks it. ``"depleted"``: the slice
-        lacks what others have. Else ``"shared"``.
+        lacks what others have. ``"unclear"``: shares differ as much, but too few blocks have the
+        label to tell that from chance. Else ``"shared"``.
     """
 
     label: str
@@ -313,12 +314,15 @@ def _verdicts(shares: NDArray[np.float64], q: NDArray[np.float64]) -> list[list[
     elsewhere = _elsewhere(shares)
     verdicts: list[list[Verdict]] = []
     for own, others, adjusted in zip(shares, elsewhere, q, strict=True):
-        lacks = (adjusted <= LEVEL) & (FOLD * own <= others) & (others > 0)
-        verdict: list[Verdict] = ["depleted" if lack else "shared" for lack in lacks]
+        sure = adjusted <= LEVEL
+        lacks = (FOLD * own <= others) & (others > 0)
+        verdict: list[Verdict] = ["shared"] * len(own)
+        for s in np.flatnonzero(lacks):
+            verdict[s] = "depleted" if sure[s] else "unclear"
         top = int(own.argmax())
         rest = np.delete(own, top)
-        if len(rest) and adjusted[top] <= LEVEL and own[top] >= FOLD * rest.max() > -1:
-            verdict[top] = "slice-specific"
+        if len(rest) and own[top] >= FOLD * rest.max() and own[top] > 0:
+            verdict[top] = "slice-specific" if sure[top] else "unclear"
         verdicts.append(verdict)
     return verdicts
 

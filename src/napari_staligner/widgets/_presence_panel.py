@@ -22,11 +22,12 @@ _HEADS = {
     "Spots": "Spots of the domain in the slice",
     "Share": "Share of the slice's spots",
     "Conf.": "Mean confidence of these spots: how well other slices share their neighbourhood",
-    "Verdict": "Shared, in this slice only, or depleted in it: a permutation of blocks of tissue",
+    "Verdict": "Shared, in this slice only, or depleted in it, by a permutation of blocks of "
+    "tissue; unclear where too few blocks show a difference as large",
 }
 _WIDTHS = {DOMAIN: 58, SPOTS: 46, SHARE: 48, CONFIDENCE: 44, VERDICT: 94}
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-_VERDICTS = ("slice-specific", "depleted", "shared")
+_VERDICTS = ("slice-specific", "depleted", "unclear", "shared")
 _SPECIFIC, _DEPLETED = QColor("#e8871e"), QColor("#3d9df5")
 
 

@@ -133,9 +133,7 @@ def _row(name: str, extent: Extent, without: str) -> str:
 
 
 def _verdict(row: Presence) -> str:
-    # A region of a few spots may be absent by chance, and then "shared" would mislead.
-    said = "no difference shown" if row.verdict == "shared" else row.verdict
-    return f"{said} (q = {row.q:.2g})"
+    return f"{row.verdict} (q = {row.q:.2g})"
 
 
 def _units(card: RegionCard) -> str:
