@@ -94,6 +94,15 @@ def test_a_run_is_proposed_and_accepted(dock, qtbot):
     assert "0." in dock.residuals.text()
 
 
+def test_a_run_that_finds_the_same_has_nothing_to_accept(dock, qtbot):
+    run(qtbot, dock)
+    press(qtbot, dock.accept)
+    run(qtbot, dock)
+    assert dock.status.text() == "The slices lie there already."
+    assert not dock.accept.isVisible()
+    assert dock.history.count() == 1
+
+
 def test_a_rejected_run_leaves_all_as_it_was_and_can_be_redone(dock, qtbot):
     before = dock.session.result.obsm[K.SPATIAL_ALIGNED].copy()
     run(qtbot, dock)

@@ -319,10 +319,13 @@ class AlignmentWidget(Dock):
         choice = self._choice
         what = ", ".join(choice.landmarks) if choice.landmarks else "all spots"
         title = f"Register by {what} ({_MODELS[choice.model][0].lower()})"
-        self._proposed = self.session.alignment.state
-        self.session.alignment.set(AlignmentState(title, registered, choice))
+        before, after = self.session.alignment.state, AlignmentState(title, registered, choice)
+        same = before is not None and before.same_places(after)
+        self._proposed = None if same else before
+        self.session.alignment.set(after)
         self.session.layout = "stack"
-        self.say("\n".join(["Accept this, or reject it.", *self._notes]))
+        said = "The slices lie there already." if same else "Accept this, or reject it."
+        self.say("\n".join([said, *self._notes]))
         self._show_enabled()
 
     def _on_runner_failed(self, reason: str) -> None:
