@@ -116,7 +116,8 @@ def _align(viewer: napari.Viewer, alignment: QWidget, camera: Camera) -> None:
         return
     raise_dock(alignment)
     press(alignment.register)
-    alignment.accept.click()
+    if alignment.accept.isVisible():
+        alignment.accept.click()
     alignment.map.click()
     session.alignment.arrows = True
     camera.take("alignment", viewer)
