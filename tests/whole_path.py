@@ -68,7 +68,7 @@ class Walk:
 
         QTest.qWait(milliseconds)
 
-    def wait(self, until: Callable[[], object], seconds: float = 400) -> None:
+    def wait(self, until: Callable[[], object], seconds: float = 700) -> None:
         end = time.monotonic() + seconds
         while not until():
             if time.monotonic() > end:

@@ -67,6 +67,14 @@ def test_cells_of_a_square_grid_are_its_squares():
     assert [cell.area for cell in middle] == pytest.approx([100.0] * len(middle), rel=0.01)
 
 
+def test_a_spot_far_off_takes_nothing_from_the_cells_of_the_others():
+    xy = scattered(400)
+    alone = [cell.area for cell in cells(xy)]
+    among = [cell.area for cell in cells(np.vstack([xy, [[1e9, -1e9]]]))]
+    assert among[:-1] == pytest.approx(alone, rel=0.01)
+    assert among[-1] == pytest.approx(max(alone), rel=0.01)
+
+
 def test_a_lasso_that_crosses_itself_is_used():
     bow = np.array([[0.0, 0.0], [10, 10], [10, 0], [0, 10]])
     assert inside(bow, np.array([[2.0, 5.0], [5.0, 2.0], [8.0, 5.0]])).tolist() == [0, 2]

@@ -43,29 +43,41 @@ def cells(xy: NDArray[np.float64]) -> NDArray[np.object_]:
     place share a cell.
     """
     import shapely
-    from scipy.spatial import KDTree, Voronoi
+    from scipy.spatial import KDTree
 
-    low, extent = xy.min(axis=0), float(np.ptp(xy, axis=0).max()) or 1.0
-    _, first, place = np.unique(
-        np.round((xy - low) / extent, 9), axis=0, return_index=True, return_inverse=True
-    )
-    places = xy[first]
+    places, place = np.unique(xy, axis=0, return_inverse=True)
     nth = min(4, len(places) - 1) + 1
-    radius = REACH * float(np.median(KDTree(places).query(places, k=[nth])[0])) or REACH
-    discs = shapely.buffer(shapely.points(xy), radius, quad_segs=4)
-    if len(places) < 2:
-        return np.asarray(discs)
-    # Four places far away close the cells at the border. GEOS's own diagrams of grids with gaps
-    # hold cells that cross themselves and others.
-    far = low + extent * np.array([(-9, -9), (-9, 10), (10, -9), (10, 10)])
-    diagram = Voronoi(np.concatenate([places, far]))
-    corners = [diagram.regions[region] for region in diagram.point_region[: len(places)]]
-    of = np.repeat(np.arange(len(places)), [len(each) for each in corners])
-    rings = shapely.linearrings(diagram.vertices[np.concatenate(corners)], indices=of)
-    ground = shapely.polygons(rings)[place.ravel()]
+    apart = KDTree(places).query(places, k=[2, nth])[0]
+    radius = REACH * float(np.median(apart[:, 1])) or REACH
+    found = shapely.buffer(shapely.points(xy), radius, quad_segs=4)
+    # What lies alone has its disc, and however far off it lies, takes no precision from the rest.
+    near = np.flatnonzero(apart[:, 0] <= 2 * radius)
+    if len(near):
+        site = np.full(len(places), -1)
+        site[near], ground = _ground(places[near])
+        at = site[place.ravel()]
+        found[at >= 0] = shapely.intersection(found[at >= 0], ground[at[at >= 0]])
     # On a grid of points, which what is made of the cells keeps: without, GEOS may lose cells
     # whose corners are a rounding error apart.
-    return np.asarray(shapely.set_precision(shapely.intersection(discs, ground), GRID * radius))
+    return np.asarray(shapely.set_precision(found, GRID * radius))
+
+
+def _ground(xy: NDArray[np.float64]) -> tuple[Rows, NDArray[np.object_]]:
+    """Voronoi polygons, closed far outside, and which is whose; almost one place has one."""
+    import shapely
+    from scipy.spatial import Voronoi
+
+    low, extent = xy.min(axis=0), float(np.ptp(xy, axis=0).max())
+    _, first, site = np.unique(
+        np.round((xy - low) / extent, 9), axis=0, return_index=True, return_inverse=True
+    )
+    # GEOS's own diagrams of grids with gaps hold polygons that cross themselves and others.
+    far = low + extent * np.array([(-9, -9), (-9, 10), (10, -9), (10, 10)])
+    diagram = Voronoi(np.concatenate([xy[first], far]))
+    corners = [diagram.regions[region] for region in diagram.point_region[: len(first)]]
+    of = np.repeat(np.arange(len(first)), [len(each) for each in corners])
+    rings = shapely.linearrings(diagram.vertices[np.concatenate(corners)], indices=of)
+    return site.ravel(), np.asarray(shapely.polygons(rings))
 
 
 def outline(of: NDArray[np.object_]) -> Polygon | MultiPolygon:
