@@ -87,9 +87,12 @@ def test_add_reads_files_off_the_gui_thread_and_shows_them(dock, qtbot, files, m
     assert dock.add.isEnabled()
 
 
+@pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
 def test_dropped_files_are_opened_and_others_not(dock, qtbot, files, tmp_path):
+    folder, text = tmp_path / "folder.zarr", tmp_path / "notes.txt"
+    fake_slice(10).write_zarr(folder)
     mime = QMimeData()
-    mime.setUrls([QUrl.fromLocalFile(str(p)) for p in (*files, tmp_path / "notes.txt")])
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in (*files, folder, text)])
     event = QDropEvent(
         QPointF(5, 5),
         Qt.DropAction.CopyAction,
@@ -98,7 +101,8 @@ def test_dropped_files_are_opened_and_others_not(dock, qtbot, files, tmp_path):
         Qt.KeyboardModifier.NoModifier,
     )
     dock.dropEvent(event)
-    qtbot.waitUntil(lambda: len(dock.session.slices) == 2)
+    qtbot.waitUntil(lambda: len(dock.session.slices) == 3)
+    assert list(dock.session.slices) == ["part0", "part1", "folder"]
     settled(qtbot, dock)
 
 

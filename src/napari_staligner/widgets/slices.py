@@ -215,7 +215,7 @@ class SlicesWidget(Dock):
     # -- files ------------------------------------------------------------------------------
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Take .h5ad files."""
+        """Take .h5ad files and .zarr folders."""
         if _dropped(event) and not self._reader.running:
             event.acceptProposedAction()
 
@@ -357,7 +357,7 @@ class SlicesWidget(Dock):
 
 def _dropped(event: QDropEvent) -> list[Path]:
     paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-    return [path for path in paths if path.suffix == ".h5ad"]
+    return [path for path in paths if path.suffix in (".h5ad", ".zarr")]
 
 
 def _graph_steps(job: GraphJob) -> Steps[dict[str, SpatialGraph]]:
