@@ -454,8 +454,7 @@ def _annotations(
     coordinates: Any,
     by: str | None,
 ) -> None:
-    from napari_staligner.core.annotation_record import read_annotations, write_annotations
-    from napari_staligner.core.annotations import Annotations
+    from napari_staligner.core.annotation_record import annotations_of, write_annotations
     from napari_staligner.io.annotation_files import export_annotations, import_annotations
     from napari_staligner.io.h5ad import read_any, write_result
     from napari_staligner.io.recovery import find
@@ -463,10 +462,7 @@ def _annotations(
     kind, adata = read_any(file)
     if kind != "result":
         raise InputError(f"{str(file)!r} holds no integrated slices: integrate them first.")
-    made = Annotations()
-    read_annotations(adata, made)
-    if by is not None:
-        made.annotate_as(by)
+    made = annotations_of(adata, by)
     console = _output()
     if read is not None:
         if find(file) is not None:

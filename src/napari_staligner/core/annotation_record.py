@@ -79,6 +79,23 @@ def read_annotations(adata: AnnData, into: Annotations) -> None:
         into.carry_to(adata.obs_names)
 
 
+def annotations_of(adata: AnnData, annotator: str | None = None) -> Annotations:
+    """Return the annotations of integrated slices.
+
+    Parameters
+    ----------
+    adata
+        See :func:`read_annotations`.
+    annotator
+        Who annotates; the last one, if none is named.
+    """
+    made = Annotations()
+    read_annotations(adata, made)
+    if annotator is not None:
+        made.annotate_as(annotator)
+    return made
+
+
 def take_column(
     into: Annotations, column: pd.Series, colors: Sequence[str] | None, how: str
 ) -> int:

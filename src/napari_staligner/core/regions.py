@@ -56,14 +56,18 @@ def cells(xy: NDArray[np.float64]) -> NDArray[np.object_]:
         site = np.full(len(places), -1)
         site[near], ground = _ground(places[near])
         at = site[place.ravel()]
-        found[at >= 0] = shapely.intersection(found[at >= 0], ground[at[at >= 0]])
+        cut = np.flatnonzero(at >= 0)
+        found[cut] = shapely.intersection(found[cut], ground[at[cut]])
     # On a grid of points, which what is made of the cells keeps: without, GEOS may lose cells
     # whose corners are a rounding error apart.
     return np.asarray(shapely.set_precision(found, GRID * radius))
 
 
 def _ground(xy: NDArray[np.float64]) -> tuple[Rows, NDArray[np.object_]]:
-    """Voronoi polygons, closed far outside, and which is whose; almost one place has one."""
+    """Which Voronoi polygon is whose, and these, closed far outside.
+
+    Places that differ by rounding share one.
+    """
     import shapely
     from scipy.spatial import Voronoi
 

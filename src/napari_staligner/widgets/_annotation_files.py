@@ -128,14 +128,11 @@ class FileButtons(QWidget):
 def _export(
     content: AnnData, annotator: str, path: Path, slice_name: str | None, pixels: bool
 ) -> Steps[str]:
-    from napari_staligner.core.annotation_record import read_annotations
-    from napari_staligner.core.annotations import Annotations
+    from napari_staligner.core.annotation_record import annotations_of
     from napari_staligner.io.annotation_files import export_annotations
 
     yield Progress(f"writing {path.name}", 0, 1)
-    made = Annotations()
-    read_annotations(content, made)
-    made.annotate_as(annotator)
+    made = annotations_of(content, annotator)
     said = export_annotations(
         content, made, path, slice_name=slice_name, coordinates="image" if pixels else "spots"
     )

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
-    QHBoxLayout,
     QScrollArea,
     QSizePolicy,
     QStackedWidget,
@@ -23,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_staligner.layers import painting
 from napari_staligner.widgets._color_box import ColorBox
 from napari_staligner.widgets._color_key import ColorKey
-from napari_staligner.widgets._form import narrow
+from napari_staligner.widgets._form import narrow, row
 from napari_staligner.widgets._histogram import ColoredHistogram
 from napari_staligner.widgets._slider import Slider
 
@@ -68,12 +67,7 @@ class ColorPanel(QWidget):
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Colour by", self.box)
-        self.scale = QWidget()
-        row = QHBoxLayout(self.scale)
-        row.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.low, self.high, self.log):
-            row.addWidget(widget)
-        row.addStretch(1)
+        self.scale = row(self.low, self.high, self.log, None)
         form.addRow("Percentiles", self.scale)
         form.addRow("Colour map", self.colormap)
         form.addRow("Spot size", self.size)
