@@ -119,9 +119,14 @@ def peak_memory() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
+def whole_settings(side: str) -> Settings:
+    """Settings of a whole run."""
+    return replace(SIDES[side], domains=7, seed=0, mnn_k=50)
+
+
 def whole(job: Job) -> float:
     """From the files to the written result, with our settings."""
-    settings = replace(SIDES[job.side], domains=7, seed=0, mnn_k=50)
+    settings = whole_settings(job.side)
     start = job.clock()
     slices = read_slices(job.paths, backed=True)
     with tempfile.TemporaryDirectory() as folder:
