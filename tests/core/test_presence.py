@@ -96,6 +96,7 @@ def test_one_compact_patch_of_a_block_is_no_evidence():
     assert {r.slice: r.verdict for r in table.rows if r.label == "6"} == dict.fromkeys(
         ("s0", "s1"), "unclear"
     )
+    assert table.unclear() == ["6"]
 
 
 def level(patch: int) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from napari_staligner import _keys as K
 from napari_staligner.core.evaluation import evaluate
 from napari_staligner.core.metrics import METRICS
 from napari_staligner.core.palette import to_rgba
+from napari_staligner.core.presence import PresenceTable
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.umap import Umap
 from napari_staligner.layers.colors import DIMMED
@@ -88,6 +90,15 @@ def test_the_table_says_what_the_test_says(dock):
         assert said[:3] == [row.label, row.slice, f"{row.spots:,}"]
         assert said[3:] == [f"{row.share:.0%}", f"{row.confidence:.2f}", row.verdict]
     assert dock.status.text() == "No domain lies in one slice only."
+
+
+def test_what_is_unclear_is_said(dock, monkeypatch):
+    session = dock.session
+    rows = session.presence().rows
+    table = PresenceTable((*rows[:2], *(replace(row, verdict="unclear") for row in rows[2:4])))
+    monkeypatch.setattr(session, "presence", lambda: table)
+    session.domains_changed.emit()
+    assert dock.status.text() == "No domain lies in one slice only. Unclear: 2."
 
 
 def test_a_click_on_a_row_isolates_its_domain_and_a_second_shows_all(dock, qtbot):

@@ -95,6 +95,10 @@ class PresenceTable:
         """Of each label that lies in one slice only, its row in that slice."""
         return {row.label: row for row in self.rows if row.verdict == "slice-specific"}
 
+    def unclear(self) -> list[str]:
+        """Labels that may lie in one slice only, or be lacking in one."""
+        return list(dict.fromkeys(row.label for row in self.rows if row.verdict == "unclear"))
+
 
 def presence(
     labels: pd.Categorical,

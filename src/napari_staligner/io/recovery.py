@@ -69,8 +69,10 @@ class Kept:
         names = [entry.name for entry in self.record.slices]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         local = datetime.fromisoformat(self.when).astimezone()
-        of = f"{self.file.name}: edits" if self.file is not None else f"A session of {shown}"
-        return f"{of} of {local:%d %b %Y, %H:%M} were not saved."
+        when = f"{local:%d %b %Y, %H:%M}"
+        if self.file is not None:
+            return f"{self.file.name}: edits of {when} were not saved."
+        return f"A session of {shown}, of {when}, was not saved."
 
 
 class Recovery:

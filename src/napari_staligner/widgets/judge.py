@@ -101,10 +101,10 @@ class JudgeWidget(Dock):
     def _summary(self) -> str:
         table = self.session.presence()
         lone = {} if table is None else table.specific()
-        if not lone:
-            return "No domain lies in one slice only."
+        unclear = [] if table is None else table.unclear()
         where = ", ".join(f"{name} ({row.slice})" for name, row in lone.items())
-        return f"In one slice only: {where}."
+        said = f"In one slice only: {where}." if lone else "No domain lies in one slice only."
+        return f"{said} Unclear: {', '.join(unclear)}." if unclear else said
 
     def _on_panel_said(self, text: str, problem: bool) -> None:
         self.say(text, problem=problem)
