@@ -32,13 +32,13 @@ from scipy.sparse import block_diag
 from slices import DATA, FILES
 
 from napari_staligner import Settings, read_slices, write_result
-from napari_staligner.core.graph import SpatialGraph, graph_steps
 from napari_staligner.core.integrate import integrate_steps, prepare_steps
+from napari_staligner.core.prepare.graph import SpatialGraph, graph_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.settings import SETTINGS
-from napari_staligner.core.trainer import Trainer
-from napari_staligner.core.training import Prepared
-from napari_staligner.core.triplets import Triplets, mutual_nearest
+from napari_staligner.core.training.data import Prepared
+from napari_staligner.core.training.trainer import Trainer
+from napari_staligner.core.training.triplets import Triplets, mutual_nearest
 from napari_staligner.samples import simulated_olfactory_bulb
 
 # Spots of a slice, and slices; 14k are the four real slices of human cortex.

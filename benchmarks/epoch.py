@@ -19,13 +19,13 @@ from scipy.sparse import block_diag
 from slices import load
 
 from napari_staligner import Settings
-from napari_staligner.core.graph import graph_steps
 from napari_staligner.core.integrate import prepare_steps
+from napari_staligner.core.prepare.graph import graph_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.settings import SETTINGS
-from napari_staligner.core.trainer import Trainer
-from napari_staligner.core.training import Prepared
-from napari_staligner.core.triplets import Triplets, mutual_nearest
+from napari_staligner.core.training.data import Prepared
+from napari_staligner.core.training.trainer import Trainer
+from napari_staligner.core.training.triplets import Triplets, mutual_nearest
 
 NEAREST = 50
 

@@ -270,7 +270,7 @@ def embed(result: Any) -> None:
     """Give a result an embedding in which its domains are clouds, and a spatial graph."""
     from scipy.sparse import block_diag
 
-    from napari_staligner.core.graph import spatial_graph
+    from napari_staligner.core.prepare.graph import spatial_graph
 
     rng = np.random.default_rng(0)
     codes = result.obs[K.DOMAIN].cat.codes.to_numpy()

@@ -15,9 +15,9 @@ import typer
 from sklearn.metrics import f1_score, roc_auc_score
 
 from napari_staligner import _keys as K
-from napari_staligner.core.confidence import confidence_steps
-from napari_staligner.core.presence import domain_presence
+from napari_staligner.core.domains.presence import domain_presence
 from napari_staligner.core.progress import finish
+from napari_staligner.core.result.confidence import confidence_steps
 
 
 def main(

@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from plain import PlainSTAligner
 
-from napari_staligner.core.model import STAligner
+from napari_staligner.core.training.model import STAligner
 
 
 def graph(coordinates: Sequence[np.ndarray], radius: Sequence[float]) -> torch.Tensor:

@@ -15,7 +15,7 @@ import pandas as pd
 import typer
 from numpy.typing import NDArray
 
-from napari_staligner.core import presence as P
+from napari_staligner.core.domains import presence as P
 
 SHARES = (0.4, 0.3, 0.15, 0.1, 0.05)
 

@@ -26,7 +26,7 @@ from scipy import sparse
 from scipy.spatial import KDTree
 from slices import DATA
 
-from napari_staligner.core.graph import spacing, spatial_graph
+from napari_staligner.core.prepare.graph import spacing, spatial_graph
 from napari_staligner.core.progress import finish
 from napari_staligner.core.registration import (
     Model,
@@ -65,7 +65,7 @@ def matches(z: np.ndarray, sizes: list[int]) -> sparse.csr_matrix:
     """Mutual nearest neighbours of all pairs of slices."""
     import torch
 
-    from napari_staligner.core.triplets import mutual_nearest
+    from napari_staligner.core.training.triplets import mutual_nearest
 
     whole, rows = torch.as_tensor(z), torch.arange(len(z)).split(sizes)
     found = [mutual_nearest(whole, a, b, NEIGHBORS) for a, b in combinations(rows, 2)]

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import typer
 
-from napari_staligner.demo import DEMO, run_demo
+from napari_staligner.demo.run import DEMO, run_demo
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 

@@ -61,9 +61,7 @@ RANKS = {
     "cli": 0,
     "__main__": 0,
     "demo": 0,
-    "tour": 0,
-    "acting": 0,
-    "tables": 1,
+    "report": 3.5,
     "widgets": 1,
     "worker": 2,
     "layers": 2,
@@ -109,7 +107,7 @@ def wrong_imports(module: str, tree: ast.Module, *, is_package: bool = False) ->
                 continue
             if part not in RANKS:
                 wrong.append(f"{where}, which has no rank: import it from the module that has it")
-            elif own in {"cli", "demo", "tour", "acting", "__main__"}:
+            elif own in {"cli", "demo", "__main__"}:
                 if part == "widgets" and node in tree.body:
                     wrong.append(f"{where} at module level")
             elif part != own and RANKS[part] <= RANKS[own]:
@@ -139,9 +137,9 @@ def modules() -> list[tuple[str, Path]]:
         ("io.h5ad", "from napari_staligner.session import Session"),
         ("session", "import napari_staligner.layers"),
         ("layers", "from napari_staligner.worker import run"),
-        ("worker", "from napari_staligner.widgets.slices import SlicesWidget"),
+        ("worker", "from napari_staligner.widgets.slices.dock import SlicesWidget"),
         ("_keys", "from napari_staligner.core import settings"),
-        ("cli", "from napari_staligner.widgets.slices import SlicesWidget"),
+        ("cli", "from napari_staligner.widgets.slices.dock import SlicesWidget"),
         ("widgets.slices", "from napari_staligner import integrate"),
     ],
 )
@@ -156,9 +154,9 @@ def test_wrong_imports_are_found(module, source):
             "core.graph",
             "import numpy\nfrom napari_staligner import _keys as K\nfrom . import model",
         ),
-        ("io.h5ad", "from napari_staligner.core.slices import check"),
+        ("io.h5ad", "from napari_staligner.core.prepare.slices import check"),
         ("layers", "from napari_staligner.samples import simulated_olfactory_bulb"),
-        ("widgets.slices", "from napari_staligner.widgets._base import Dock\nimport qtpy"),
+        ("widgets.slices", "from napari_staligner.widgets.parts.dock import Dock\nimport qtpy"),
         ("cli", "def f():\n    from napari_staligner.widgets.workbench import open_workbench"),
     ],
 )

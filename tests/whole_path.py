@@ -115,7 +115,7 @@ class Walk:
         from qtpy.QtTest import QTest
         from qtpy.QtWidgets import QLineEdit
 
-        from napari_staligner.widgets._legend import NAME
+        from napari_staligner.widgets.parts.legend import NAME
 
         table = self.front("Domains").table
         first = self.session.domains[0]
@@ -164,7 +164,7 @@ class Walk:
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        from napari_staligner.widgets._legend import NAME
+        from napari_staligner.widgets.parts.legend import NAME
 
         dock = self.front("Annotate")
         if self.session.layout != "mosaic":
@@ -208,7 +208,7 @@ class Walk:
     def save(self, path: Path) -> None:
         from qtpy.QtWidgets import QFileDialog
 
-        from napari_staligner.widgets._keeping import saver_of
+        from napari_staligner.widgets.parts.saving import saver_of
 
         # The one dialog that is the system's own.
         QFileDialog.getSaveFileName = staticmethod(lambda *_: (str(path), ""))
@@ -307,7 +307,7 @@ def walk(folder: Path, files: list[Path]) -> None:
 
 def reopen(session: Path, target: Path) -> None:
     """Open a saved session as the shell's ``view`` does."""
-    from napari_staligner.demo import view_files
+    from napari_staligner.demo.run import view_files
 
     def look() -> None:
         import napari
@@ -350,7 +350,7 @@ def crash(folder: Path, times: int) -> None:
 
     import napari_staligner.core.integrate
     import napari_staligner.core.registration
-    import napari_staligner.core.training
+    import napari_staligner.core.training.train
     import napari_staligner.widgets.workbench  # noqa: F401
 
     files = sorted(folder.glob("*.h5ad"))

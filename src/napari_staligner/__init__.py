@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_staligner._errors import InputError as InputError
-    from napari_staligner.core.domains import find_domains as find_domains
-    from napari_staligner.core.evaluation import evaluate as evaluate
+    from napari_staligner.core.domains.domains import find_domains as find_domains
+    from napari_staligner.core.evaluation.evaluation import evaluate as evaluate
     from napari_staligner.core.integrate import integrate as integrate
-    from napari_staligner.core.registration import register as register
+    from napari_staligner.core.registration.anndata import register as register
     from napari_staligner.core.settings import Settings as Settings
     from napari_staligner.io.h5ad import read_slices as read_slices
     from napari_staligner.io.h5ad import write_result as write_result
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 _WHERE = {
     "InputError": "_errors",
     "Settings": "core.settings",
-    "evaluate": "core.evaluation",
-    "find_domains": "core.domains",
+    "evaluate": "core.evaluation.evaluation",
+    "find_domains": "core.domains.domains",
     "integrate": "core.integrate",
     "read_slices": "io.h5ad",
-    "register": "core.registration",
+    "register": "core.registration.anndata",
     "simulated_olfactory_bulb": "samples",
     "write_result": "io.h5ad",
 }

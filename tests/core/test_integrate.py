@@ -13,8 +13,8 @@ from tiny import QUICK, tiny_pair
 
 from napari_staligner import integrate
 from napari_staligner.core.integrate import integrate_steps
-from napari_staligner.core.model import MessageGraph, STAligner
 from napari_staligner.core.progress import finish
+from napari_staligner.core.training.model import MessageGraph, STAligner
 
 
 @pytest.fixture(scope="module")

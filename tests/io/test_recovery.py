@@ -273,7 +273,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_annotating_goes_on(file, mo
     def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("napari_staligner.io.beside.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("napari_staligner.io.atomic.tempfile.mkdtemp", refuse)
     session.annotations.use_template("Cortex")
     assert len(session.annotations.classes) == 7
     assert "Read-only file system" in session.recovery.problem

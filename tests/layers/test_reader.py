@@ -10,8 +10,8 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.palette import to_rgba
 from napari_staligner.io.h5ad import write_result
-from napari_staligner.io.reader import get_reader
 from napari_staligner.layers import open_session
+from napari_staligner.layers.reader import get_reader
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from napari.layers import Layer
 from spatialdata.models import get_table_keys
 
 from napari_staligner import _keys as K
-from napari_staligner.io.layer_data import content_layers, slice_layers
 from napari_staligner.io.session_file import Content
 from napari_staligner.layers import open_session, sample_olfactory_bulb
+from napari_staligner.layers.layer_data import content_layers, slice_layers
 from napari_staligner.session import Overlay, Spot, StackView
 
 

@@ -13,12 +13,9 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.expression import Expression
-from napari_staligner.core.on_disk import alike, named_layers, unbacked
-from napari_staligner.core.progress import Progress, Steps, T, finish
-from napari_staligner.core.provenance import record_provenance
-from napari_staligner.core.settings import Settings
-from napari_staligner.core.slices import (
+from napari_staligner.core.prepare.expression import Expression
+from napari_staligner.core.prepare.on_disk import alike, named_layers, unbacked
+from napari_staligner.core.prepare.slices import (
     check_slice,
     log_depth,
     shared_genes,
@@ -27,14 +24,17 @@ from napari_staligner.core.slices import (
     with_counts,
     with_unique_names,
 )
+from napari_staligner.core.progress import Progress, Steps, T, finish
+from napari_staligner.core.result.provenance import record_provenance
+from napari_staligner.core.settings import Settings
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from napari_staligner.core.graph import SpatialGraph
+    from napari_staligner.core.prepare.graph import SpatialGraph
     from napari_staligner.core.registration import Registered
-    from napari_staligner.core.training import Trained
+    from napari_staligner.core.training.data import Trained
 
 ONE_SLICE = "One slice only: it is run as a plain autoencoder, there is nothing to align it with."
 
@@ -141,13 +141,14 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     settings
         See :class:`~napari_staligner.core.settings.Settings`.
     """
-    from napari_staligner.core.confidence import confidence_steps
-    from napari_staligner.core.domains import domain_steps, record_domains
-    from napari_staligner.core.estimate import Extent, check_memory, estimate
-    from napari_staligner.core.graph import graph_steps
-    from napari_staligner.core.lone import Tissue
+    from napari_staligner.core.domains.domains import domain_steps, record_domains
+    from napari_staligner.core.domains.slice_specific import Tissue
+    from napari_staligner.core.prepare.graph import graph_steps
     from napari_staligner.core.registration import RegistrationJob, register_steps
-    from napari_staligner.core.training import Prepared, train
+    from napari_staligner.core.result.confidence import confidence_steps
+    from napari_staligner.core.training.data import Prepared
+    from napari_staligner.core.training.estimate import Extent, check_memory, estimate
+    from napari_staligner.core.training.train import train
 
     epochs = settings.pretrain_epochs + settings.epochs
     part = max(len(slices), epochs // 40)
@@ -227,7 +228,7 @@ def check_slices(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> N
     InputError
         There is none, two have one name, or the settings name one that is not there.
     """
-    from napari_staligner.core.matching import pairs_of
+    from napari_staligner.core.training.matching import pairs_of
 
     if not slices:
         raise InputError("There is no slice to integrate: give one or several .h5ad files.")

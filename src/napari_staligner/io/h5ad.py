@@ -13,10 +13,16 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.annotation_record import is_annotation
-from napari_staligner.core.on_disk import named_layers
-from napari_staligner.core.provenance import SAMPLE, Source, mark_source, source_of, sources_of
-from napari_staligner.io.reading import is_result, read_backed, read_file
+from napari_staligner.core.annotations.record import is_annotation
+from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.core.result.provenance import (
+    SAMPLE,
+    Source,
+    mark_source,
+    source_of,
+    sources_of,
+)
+from napari_staligner.io.anndata import is_result, read_backed, read_file
 from napari_staligner.io.sources import parse_source
 from napari_staligner.samples import sample_slices
 

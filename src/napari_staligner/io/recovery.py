@@ -16,11 +16,11 @@ from uuid import uuid4
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.annotation_record import is_annotation
-from napari_staligner.core.on_disk import named_layers
+from napari_staligner.core.annotations.record import is_annotation
+from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.io import user_folder
-from napari_staligner.io.beside import written_beside
-from napari_staligner.io.reading import is_result, read_file
+from napari_staligner.io.anndata import is_result, read_file
+from napari_staligner.io.atomic import written_beside
 from napari_staligner.io.session_file import Content, SessionRecord, read_record, session_content
 
 if TYPE_CHECKING:

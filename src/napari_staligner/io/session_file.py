@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.on_disk import named_layers
-from napari_staligner.core.provenance import Source, source_of
+from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.core.result.provenance import Source, source_of
 from napari_staligner.io.h5ad import (
     Named,
     is_result,

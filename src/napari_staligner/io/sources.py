@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.provenance import SAMPLE, Source
+from napari_staligner.core.result.provenance import SAMPLE, Source
 
 _SPEC = re.compile(r"(?P<path>.+)\[(?P<key>[^\[\]=]+)=(?P<value>[^\[\]]*)\]")
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from napari_staligner.layers.colors import Legend, Painting, paint
-from napari_staligner.layers.picking import describe
 from napari_staligner.layers.tissue import Tissue
+from napari_staligner.layers.tools.pick import describe
 from napari_staligner.session import Session
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_staligner.io.layer_data import LayerData
+    from napari_staligner.layers.layer_data import LayerData
 
 __all__ = [
     "Legend",
@@ -58,7 +58,7 @@ def legend(session: Session) -> Legend:
 
 def sample_olfactory_bulb() -> list[LayerData]:
     """Layer data of the simulated olfactory bulb, for File ▸ Open Sample."""
-    from napari_staligner.io.layer_data import slice_layers
+    from napari_staligner.layers.layer_data import slice_layers
     from napari_staligner.samples import sample_slices
 
     return slice_layers(sample_slices())

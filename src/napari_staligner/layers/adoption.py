@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_staligner import _keys as K
-from napari_staligner.io.layer_data import IMAGE_NAME
+from napari_staligner.layers.layer_data import IMAGE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

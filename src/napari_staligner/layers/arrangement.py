@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from napari.layers import Points
 
-from napari_staligner.io.layer_data import spots_xy
+from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.camera import Camera
 from napari_staligner.layers.layouts import Footprint, placements, to_napari
 from napari_staligner.layers.stacking import Stacking

@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner.core.palette import categorical_colors, to_rgba
-from napari_staligner.io.layer_data import NO_VALUE
-from napari_staligner.layers.values import Numbers, as_names, title_of, values_of
+from napari_staligner.layers.layer_data import NO_VALUE
+from napari_staligner.layers.spot_values import Numbers, as_names, title_of, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_staligner.core.graph import SAME_UNIT
+from napari_staligner.core.prepare.graph import SAME_UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,23 +11,21 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
-from napari_staligner.core.annotation_record import is_annotation
-from napari_staligner.io.layer_data import (
-    image_layer,
-    spots_layer,
-    spots_xy,
-)
+from napari_staligner.core.annotations.record import is_annotation
+from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.adoption import Adoption
 from napari_staligner.layers.arrangement import Arrangement, footprint, is_solid
 from napari_staligner.layers.camera import held
-from napari_staligner.layers.canvas import Canvas
+from napari_staligner.layers.canvas_view import Canvas
 from napari_staligner.layers.colors import Painting, paint
-from napari_staligner.layers.drawing import Drawing
-from napari_staligner.layers.edges import attention_edges, graph_edges
-from napari_staligner.layers.handling import Handling
-from napari_staligner.layers.lean import LeanSpots
-from napari_staligner.layers.links import drawn_links, link_lines
-from napari_staligner.layers.overlays import (
+from napari_staligner.layers.fast_points import LeanSpots
+from napari_staligner.layers.layer_data import (
+    image_layer,
+    spots_layer,
+)
+from napari_staligner.layers.overlays.edges import attention_edges, graph_edges
+from napari_staligner.layers.overlays.links import drawn_links, link_lines
+from napari_staligner.layers.overlays.markers import (
     EDGE_WIDTHS,
     blank_layer,
     edges_layer,
@@ -39,7 +37,9 @@ from napari_staligner.layers.overlays import (
     solid_layer,
     title_layer,
 )
-from napari_staligner.layers.picking import Picking
+from napari_staligner.layers.tools.draw import Drawing
+from napari_staligner.layers.tools.move import Handling
+from napari_staligner.layers.tools.pick import Picking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.layers.arrangement import Look
-    from napari_staligner.layers.links import Lines
+    from napari_staligner.layers.overlays.links import Lines
     from napari_staligner.session import Session
 
 MANY_SPOTS = 50_000

@@ -9,21 +9,21 @@ import numpy as np
 from psygnal import Signal
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.annotation_record import (
+from napari_staligner.core.annotations.annotations import Annotations
+from napari_staligner.core.annotations.record import (
     is_annotation,
     read_annotations,
     write_annotations,
 )
-from napari_staligner.core.annotations import Annotations
 from napari_staligner.session.holdings import no_rows
 from napari_staligner.session.judging import Judging
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_staligner.core.region_card import CardJob
-    from napari_staligner.core.region_classes import Shape
-    from napari_staligner.core.transfer import TransferJob
+    from napari_staligner.core.annotations.card import CardJob
+    from napari_staligner.core.annotations.classes import Shape
+    from napari_staligner.core.annotations.transfer import TransferJob
 
 
 class Annotating(Judging):
@@ -117,7 +117,7 @@ class Annotating(Judging):
 
     def map_disagreement(self, first: str, second: str) -> bool:
         """Write where two annotators agree to ``obs``; says whether there is a result."""
-        from napari_staligner.core.agreement import write_disagreement
+        from napari_staligner.core.annotations.agreement import write_disagreement
 
         if self._result is None:
             return False
@@ -133,7 +133,7 @@ class Annotating(Judging):
         InputError
             There is no result, no such class, or no spot of it.
         """
-        from napari_staligner.core.region_card import card_job
+        from napari_staligner.core.annotations.card import card_job
 
         if self._result is None:
             raise InputError("There is no region to describe: integrate the slices first.")
@@ -159,7 +159,7 @@ class Annotating(Judging):
         InputError
             There is no result, no such class, or no spot of it in the source.
         """
-        from napari_staligner.core.transfer import transfer_job
+        from napari_staligner.core.annotations.transfer import transfer_job
 
         self.check_annotations()
         place = self.annotations.classes.index(self.annotations.named(name))

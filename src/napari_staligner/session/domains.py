@@ -16,7 +16,7 @@ from napari_staligner.session.holdings import Holdings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_staligner.core.presence import PresenceTable
+    from napari_staligner.core.domains.presence import PresenceTable
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Domains(Holdings):
 
         Writes ``uns["staligner"]["presence"]``; ``None`` without domains.
         """
-        from napari_staligner.core.presence import record_presence, recorded_presence
+        from napari_staligner.core.domains.presence import record_presence, recorded_presence
 
         if self._result is None or not self.domains:
             return None
@@ -84,7 +84,7 @@ class Domains(Holdings):
     def domain_stability(self) -> float | None:
         """Mean adjusted Rand index of the mixture with others that are as likely, if it is known.
 
-        See :class:`napari_staligner.core.domains.Found`.
+        See :class:`napari_staligner.core.domains.domains.Found`.
         """
         kept = {} if self._result is None else self._result.uns.get(K.STALIGNER, {})
         return float(kept[K.STABILITY]) if K.STABILITY in kept else None
@@ -98,9 +98,9 @@ class Domains(Holdings):
     ) -> None:
         """Take new labels (0, 1, … per row of the result); matching domains keep name and colour.
 
-        Writes what :func:`napari_staligner.core.domains.record_domains` writes.
+        Writes what :func:`napari_staligner.core.domains.domains.record_domains` writes.
         """
-        from napari_staligner.core.domains import record_domains
+        from napari_staligner.core.domains.domains import record_domains
 
         if self._result is None:
             return

@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.annotation_record import is_annotation
+from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.settings import Settings
 from napari_staligner.io.h5ad import free_name
 from napari_staligner.session.shown import Shown
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from napari_staligner.core.graph import SpatialGraph
+    from napari_staligner.core.prepare.graph import SpatialGraph
 
 MOST_NAMES = 60
 """A column of more names is none of regions."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.on_disk import sharing
+from napari_staligner.core.prepare.on_disk import sharing
 from napari_staligner.core.settings import Settings
 from napari_staligner.session.keeping import Keeping
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from napari_staligner.core.lone import Tissue
-    from napari_staligner.core.markers import MarkerJob
-    from napari_staligner.core.umap import Umap, UmapJob
+    from napari_staligner.core.domains.slice_specific import Tissue
+    from napari_staligner.core.evaluation.umap import Umap, UmapJob
+    from napari_staligner.core.result.markers import MarkerJob
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Session(Keeping):
         """
         from scipy.sparse import csr_matrix, hstack
 
-        from napari_staligner.core.umap import UmapJob
+        from napari_staligner.core.evaluation.umap import UmapJob
 
         result = self._result
         if result is None or K.EMBEDDING not in result.obsm:
@@ -105,7 +105,7 @@ class Session(Keeping):
         InputError
             There is no result yet.
         """
-        from napari_staligner.core.umap import UmapJob, umap_key
+        from napari_staligner.core.evaluation.umap import UmapJob, umap_key
 
         result = self._result
         if result is None:
@@ -127,7 +127,7 @@ class Session(Keeping):
         InputError
             There is no result, or these rows cannot be compared.
         """
-        from napari_staligner.core.markers import marker_job
+        from napari_staligner.core.result.markers import marker_job
 
         if self._result is None:
             raise InputError("There are no integrated slices to compare: integrate first.")
@@ -184,7 +184,7 @@ class Session(Keeping):
         """
         if self._result is None:
             raise InputError("There is no embedding to find domains in: integrate first.")
-        from napari_staligner.core.lone import tissue_of
+        from napari_staligner.core.domains.slice_specific import tissue_of
 
         return DomainJob(
             np.array(self._result.obsm[K.EMBEDDING]),

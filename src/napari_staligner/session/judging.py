@@ -10,14 +10,14 @@ from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.registration import Alignment
+from napari_staligner.session.alignment import Alignment
 from napari_staligner.session.domains import Domains
 from napari_staligner.session.values import ColorBy
 
 if TYPE_CHECKING:
-    from napari_staligner.core.evaluation import Evaluation, EvaluationJob
-    from napari_staligner.core.side_by_side import Method
-    from napari_staligner.core.verdicts import Level, Verdict
+    from napari_staligner.core.evaluation.comparison import Method
+    from napari_staligner.core.evaluation.evaluation import Evaluation, EvaluationJob
+    from napari_staligner.core.result.verdicts import Level, Verdict
 
 
 class Judging(Domains):
@@ -63,7 +63,7 @@ class Judging(Domains):
         InputError
             There is no result, or a column or an embedding cannot be used.
         """
-        from napari_staligner.core.evaluation import evaluation_job
+        from napari_staligner.core.evaluation.evaluation import evaluation_job
 
         if self._result is None:
             raise InputError("There are no integrated slices to judge: integrate first.")
@@ -83,8 +83,8 @@ class Judging(Domains):
         """List what there are figures of, to be seen side by side; see :mod:`core.side_by_side`."""
         import pandas as pd
 
-        from napari_staligner.core.side_by_side import methods
-        from napari_staligner.core.umap import umap_key
+        from napari_staligner.core.evaluation.comparison import methods
+        from napari_staligner.core.evaluation.umap import umap_key
 
         result, evaluation = self._result, self._evaluation
         if result is None or evaluation is None:
@@ -110,7 +110,7 @@ class Judging(Domains):
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """What people said of the alignment, the oldest first."""
-        from napari_staligner.core.verdicts import read_verdicts
+        from napari_staligner.core.result.verdicts import read_verdicts
 
         return () if self._result is None else read_verdicts(self._result)
 
@@ -129,7 +129,7 @@ class Judging(Domains):
         InputError
             There is no result, or no such slice or domain.
         """
-        from napari_staligner.core.verdicts import add_verdict
+        from napari_staligner.core.result.verdicts import add_verdict
 
         if self._result is None:
             raise InputError("There are no integrated slices to judge: integrate first.")
@@ -140,7 +140,7 @@ class Judging(Domains):
 
     def undo_verdict(self) -> Verdict | None:
         """Take the last verdict back and return it; ``None`` if there is none."""
-        from napari_staligner.core.verdicts import write_verdicts
+        from napari_staligner.core.result.verdicts import write_verdicts
 
         if self._result is None or not self.verdicts:
             return None
@@ -151,7 +151,7 @@ class Judging(Domains):
         return last
 
     def _on_domains_renamed(self, names: Mapping[str, str]) -> None:
-        from napari_staligner.core.verdicts import rename_judged_domains
+        from napari_staligner.core.result.verdicts import rename_judged_domains
 
         super()._on_domains_renamed(names)
         if self._result is not None:

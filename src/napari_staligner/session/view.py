@@ -23,7 +23,7 @@ from napari_staligner.session.values import (
 )
 
 if TYPE_CHECKING:
-    from napari_staligner.core.transfer import Proposal
+    from napari_staligner.core.annotations.transfer import Proposal
 
 
 class View:

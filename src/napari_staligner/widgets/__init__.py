@@ -1,1 +1,1 @@
-"""The docks, one file each. A dock shows the state of the session and sets it."""
+"""The docks, one folder each; ``parts`` is what they share."""

@@ -10,13 +10,13 @@ import numpy as np
 from scipy.spatial import KDTree
 from sklearn.decomposition import PCA
 
-from napari_staligner.core.graph import find_radius
-from napari_staligner.core.registration.fields import rasterize, together
+from napari_staligner.core.prepare.graph import find_radius
+from napari_staligner.core.registration.raster import rasterize, together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_staligner.core.registration.fields import Field
+    from napari_staligner.core.registration.raster import Field
 
 REACH = 6.0
 """No counterpart is looked for farther than this, in spacings."""

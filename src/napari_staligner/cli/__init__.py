@@ -1,0 +1,1 @@
+"""The shell: ``app`` takes commands, ``tables`` prints."""

@@ -1,0 +1,521 @@
+"""The shell: integrate, evaluate, report, register, annotations, view, demo, info."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.cli.tables import (
+    WIDEST,
+    agreement_lines,
+    class_table,
+    domain_table,
+    figure_tables,
+    residual_table,
+    result_table,
+    show,
+    slice_table,
+)
+from napari_staligner.core.registration import Choice, Model
+from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
+
+if TYPE_CHECKING:
+    from napari_staligner.core.progress import Progress, Steps, T
+
+app = typer.Typer(
+    name="napari-staligner",
+    help="Integrate slices of spatial transcriptomics with STAligner, and look at the result.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Preset = StrEnum("Preset", {name.replace("-", "_"): name for name in PRESETS})  # type: ignore[misc]
+Named = StrEnum("Named", {name: name for name in SETTINGS})  # type: ignore[misc]
+Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda")})  # type: ignore[misc]
+Coordinates = StrEnum("Coordinates", {name: name for name in ("spots", "image")})  # type: ignore[misc]
+Positives = StrEnum("Positives", {name: name for name in ("random", "nearest")})  # type: ignore[misc]
+
+_DEFAULT = Settings()
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what the input got wrong into one sentence on stderr and exit code 2."""
+    try:
+        yield
+    except (InputError, ComputeError) as error:
+        _errors().print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        _errors().print("Cancelled; nothing was written.")
+        raise typer.Exit(130) from None
+
+
+# Made at each use: stdout and stderr may have been replaced since the import.
+
+
+def _output() -> Console:
+    """Stdout: in a file or a pipe tables are as wide as they are."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDEST)
+
+
+def _errors() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _help(text: str, default: Any) -> str:
+    return f"{text} [default: {default}]"
+
+
+@app.command()
+def integrate(
+    slices: Annotated[
+        list[str],
+        typer.Argument(
+            help="Slices: .h5ad files or .zarr folders, FILE\\[COLUMN=VALUE] for one of several in "
+            "a file, or sample:Slide-seqV2 and sample:Stereo-seq, which are simulated.",
+            metavar="SLICE...",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the result goes, .h5ad.")],
+    slice_key: Annotated[
+        str | None, typer.Option(help="Column of obs that tells the slices of one file apart.")
+    ] = None,
+    counts_layer: Annotated[
+        str | None, typer.Option(help="Layer that holds the raw counts, if X does not.")
+    ] = None,
+    settings: Annotated[
+        Named | None,
+        typer.Option(help=_help("Our method and schedule, or those of the paper.", "default")),
+    ] = None,
+    preset: Annotated[Preset | None, typer.Option(help="Settings that suit a technology.")] = None,
+    domains: Annotated[
+        int | None, typer.Option(help="Number of domains, by a Gaussian mixture.", metavar="K")
+    ] = None,
+    resolution: Annotated[
+        float | None,
+        typer.Option(help=_help("Resolution of Leiden, without --domains.", _DEFAULT.resolution)),
+    ] = None,
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="Smooth the domains by majority of neighbours.")
+    ] = False,
+    radius: Annotated[
+        float | None,
+        typer.Option(help="Neighbours are closer than this. [default: found, about 6 neighbours]"),
+    ] = None,
+    neighbors: Annotated[
+        int | None, typer.Option(help="Neighbours per spot, instead of a radius.", metavar="K")
+    ] = None,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Align each slice with the next only (serial sections).")
+    ] = False,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Align these two; may be given again. [default: every pair]", metavar="SLICE:SLICE"
+        ),
+    ] = None,
+    pretrain_epochs: Annotated[
+        int | None,
+        typer.Option(help=_help("Epochs of reconstruction alone.", _DEFAULT.pretrain_epochs)),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help=_help("Epochs with triplets.", _DEFAULT.epochs))
+    ] = None,
+    refresh: Annotated[
+        int | None,
+        typer.Option(help=_help("Epochs between two searches for matches.", _DEFAULT.refresh)),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help=_help("Weight of reconstruction against triplets.", _DEFAULT.alpha)),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help=_help("Margin of the triplets.", _DEFAULT.margin))
+    ] = None,
+    mnn_k: Annotated[
+        int | None,
+        typer.Option(help=_help("Nearest neighbours looked at for matches.", _DEFAULT.mnn_k)),
+    ] = None,
+    positives: Annotated[
+        Positives | None,
+        typer.Option(help=_help("Which match becomes the positive.", _DEFAULT.positives)),
+    ] = None,
+    genes: Annotated[
+        int | None, typer.Option(help=_help("Variable genes per slice.", _DEFAULT.n_top_genes))
+    ] = None,
+    hidden: Annotated[
+        int | None, typer.Option(help=_help("Width of the hidden layer.", _DEFAULT.hidden))
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help=_help("Learning rate.", _DEFAULT.learning_rate))
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help=_help("Seed.", _DEFAULT.seed))] = None,
+    device: Annotated[
+        Device | None, typer.Option(help=_help("Where to compute.", _DEFAULT.device))
+    ] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Any other of the settings; may be given again.", metavar="NAME=VALUE"
+        ),
+    ] = None,
+) -> None:
+    """Integrate slices and write one .h5ad with embedding, domains and attention."""
+    options = {
+        "counts_layer": counts_layer,
+        "domains": domains,
+        "resolution": resolution,
+        "smooth": smooth or None,
+        "radius": radius,
+        "n_neighbors": neighbors,
+        "pretrain_epochs": pretrain_epochs,
+        "epochs": epochs,
+        "refresh": refresh,
+        "alpha": alpha,
+        "margin": margin,
+        "mnn_k": mnn_k,
+        "positives": positives and str(positives),
+        "n_top_genes": genes,
+        "hidden": hidden,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "device": device and str(device),
+    }
+    with _sentences():
+        options |= dict(map(parse_setting, others or ()))
+        chosen = _settings(str(settings or "default"), preset and str(preset), options)
+        _integrate(slices, output, slice_key, chosen, chain, pair)
+
+
+def _settings(named: str, preset: str | None, options: dict[str, Any]) -> Settings:
+    from dataclasses import replace
+
+    if options["domains"] is not None and options["resolution"] is not None:
+        raise InputError("Give either --domains or --resolution, not both.")
+    settings = Settings().as_named(named)
+    settings = settings if preset is None else settings.with_preset(preset)
+    return replace(settings, **{key: v for key, v in options.items() if v is not None})
+
+
+def _integrate(
+    paths: list[str],
+    output: Path,
+    slice_key: str | None,
+    settings: Settings,
+    chain: bool,
+    pairs: list[str] | None,
+) -> None:
+    from dataclasses import replace
+    from itertools import pairwise
+
+    from napari_staligner.core.integrate import integrate_steps
+    from napari_staligner.io.h5ad import check_result_target, read_slices, write_result
+
+    check_result_target(output)
+    slices = read_slices(paths, slice_key=slice_key, backed=True)
+    names = [name for name, _ in slices]
+    if chain:
+        settings = replace(settings, pairs=tuple(pairwise(names)))
+    elif pairs:
+        settings = replace(settings, pairs=tuple(parse_pair(pair, names) for pair in pairs))
+    result = _with_bar(integrate_steps(slices, settings))
+    write_result(result, output)
+    console = _output()
+    show(console, domain_table(result))
+    console.print(f"Written to {_escape(str(output))}", soft_wrap=True)
+
+
+def _with_bar(steps: Steps[T]) -> T:
+    """Run a computation with a progress bar on stderr."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from napari_staligner.core.progress import finish
+
+    columns = (
+        TextColumn("{task.description:<32}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=_errors(), transient=True) as bar:
+        task = bar.add_task("start", total=None)
+
+        def say(step: Progress) -> None:
+            what = step.stage if step.loss is None else f"{step.stage}, epoch {step.loss.epoch}"
+            bar.update(task, description=what, completed=step.done, total=step.total)
+            if step.outlook:
+                bar.console.print(_escape(step.outlook), soft_wrap=True)
+            if step.note:
+                bar.console.print(f"[yellow]Note:[/] {_escape(step.note)}", soft_wrap=True)
+
+        return finish(steps, say)
+
+
+@app.command()
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    labels: Annotated[
+        str | None, typer.Option(help="Column of obs to compare with.", metavar="COL")
+    ] = None,
+    embedding: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Key of obsm; may be given again. X_pca and X_pca_harmony are computed where "
+            "they are absent. [default: X_pca, STAligner]",
+            metavar="KEY",
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the figures there as well.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Compare embeddings: before and after integration, or any that are in the file."""
+    with _sentences():
+        _evaluate(file, labels, embedding, json)
+
+
+def _evaluate(
+    file: Path, labels: str | None, embeddings: list[str] | None, target: Path | None
+) -> None:
+    import json
+    from importlib.metadata import version
+
+    from napari_staligner.core.evaluation import evaluation as E
+    from napari_staligner.io.h5ad import check_target, read_any
+    from napari_staligner.io.text import write_text
+
+    if target is not None:
+        check_target(target)
+    kind, content = read_any(file)
+    if kind != "result":
+        raise InputError(f"{str(file)!r} does not hold integrated slices: integrate them first.")
+    job = E.evaluation_job(content, labels, embeddings or E.BEFORE_AND_AFTER)
+    found = _with_bar(E.evaluation_steps(job))
+    console = _output()
+    for table in figure_tables(found):
+        show(console, table)
+    if target is not None:
+        made_by = {"file": file.name, "version": version("napari-staligner")}
+        write_text(json.dumps(made_by | found.to_dict(), indent=2) + "\n", target)
+        console.print(f"Written to {_escape(str(target))}", soft_wrap=True)
+
+
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes, .html.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Column of obs to compare with.", metavar="COL")
+    ] = None,
+    embedding: Annotated[
+        list[str] | None,
+        typer.Option(help="Key of obsm, as for evaluate; may be given again.", metavar="KEY"),
+    ] = None,
+    umap: Annotated[
+        bool, typer.Option(help="Compute the UMAPs of embeddings that the file lacks.")
+    ] = True,
+) -> None:
+    """Write verdicts, pictures and figures as one HTML file that opens without napari."""
+    with _sentences():
+        _report(file, output, labels, embedding, umap=umap)
+
+
+def _report(
+    source: Path, target: Path, labels: str | None, embeddings: list[str] | None, *, umap: bool
+) -> None:
+    from napari_staligner.core.evaluation.evaluation import BEFORE_AND_AFTER, evaluation_job
+    from napari_staligner.io.h5ad import check_target, read_any
+    from napari_staligner.io.text import write_text
+    from napari_staligner.report.report import report_job, report_steps
+
+    check_target(target)
+    kind, content = read_any(source)
+    if kind != "result":
+        raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")
+    figures = evaluation_job(content, labels, embeddings or BEFORE_AND_AFTER)
+    job = report_job(content, source.name, figures, compute_umaps=umap)
+    write_text(_with_bar(report_steps(job)), target)
+    _output().print(f"Written to {_escape(str(target))}", soft_wrap=True)
+
+
+@app.command()
+def register(
+    result: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    landmark: Annotated[
+        list[str] | None,
+        typer.Option(help="Domain whose spots are compared; may be given again. [default: all]"),
+    ] = None,
+    model: Annotated[
+        Model, typer.Option(help="What the slices may do besides moving, turning and mirroring.")
+    ] = Model.RIGID,
+    reference: Annotated[
+        str | None, typer.Option(help="Slice that stays. [default: the first]", metavar="SLICE")
+    ] = None,
+    nonrigid: Annotated[
+        bool, typer.Option("--nonrigid", help="Displace the spots smoothly as a last step.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where the result goes. [default: the same file]"),
+    ] = None,
+) -> None:
+    """Bring integrated slices into one frame, and say how far apart they still are."""
+    with _sentences():
+        choice = Choice(model, tuple(landmark or ()), reference, nonrigid, seed)
+        _register(result, output or result, choice)
+
+
+def _register(source: Path, target: Path, choice: Choice) -> None:
+    from napari_staligner.core.registration import (
+        record_registration,
+        register_steps,
+        registration_job,
+    )
+    from napari_staligner.io.h5ad import check_result_target, read_any, write_result
+
+    check_result_target(target)
+    kind, content = read_any(source)
+    if kind != "result":
+        raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")
+    registered = _with_bar(register_steps(registration_job(content, choice)))
+    record_registration(content, registered, choice)
+    write_result(content, target)
+    console = _output()
+    show(console, residual_table(content))
+    console.print(f"Written to {_escape(str(target))}", soft_wrap=True)
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="A slice or a result, .h5ad.")],
+) -> None:
+    """Say what is in a file, as a table."""
+    with _sentences():
+        from napari_staligner.io.h5ad import read_any
+
+        kind, content = read_any(file)
+        console = _output()
+        if kind == "result":
+            console.print(result_table(file, content))
+            show(console, domain_table(content))
+        else:
+            for name, adata in content:
+                console.print(slice_table(name, adata))
+
+
+@app.command("annotations")
+def bring_annotations(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.")],
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write the regions: .geojson (QuPath, TissUUmaps), .csv (Loupe), .zarr."),
+    ] = None,
+    read: Annotated[
+        Path | None,
+        typer.Option("--import", help="Take regions from .geojson or .csv into the file."),
+    ] = None,
+    slice_name: Annotated[
+        str | None, typer.Option("--slice", help="Only this slice. [default: all]")
+    ] = None,
+    coordinates: Annotated[
+        Coordinates | None, typer.Option(help="Of GeoJSON. [default: spots]")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="The annotator. [default: the last one]")] = None,
+) -> None:
+    """Say what is annotated; bring annotations in or out."""
+    with _sentences():
+        _annotations(file, export, read, slice_name, coordinates and str(coordinates), by)
+
+
+def _annotations(
+    file: Path,
+    export: Path | None,
+    read: Path | None,
+    slice_name: str | None,
+    coordinates: Any,
+    by: str | None,
+) -> None:
+    from napari_staligner.core.annotations.record import annotations_of, write_annotations
+    from napari_staligner.io.annotations.formats import export_annotations, import_annotations
+    from napari_staligner.io.h5ad import read_any, write_result
+    from napari_staligner.io.recovery import find
+
+    kind, adata = read_any(file)
+    if kind != "result":
+        raise InputError(f"{str(file)!r} holds no integrated slices: integrate them first.")
+    made = annotations_of(adata, by)
+    console = _output()
+    if read is not None:
+        if find(file) is not None:
+            raise InputError(
+                f"{str(file)!r} has edits that were not saved: open it in napari first, "
+                "and restore or discard them."
+            )
+        n = import_annotations(adata, made, read, slice_name=slice_name, coordinates=coordinates)
+        write_annotations(adata, made)
+        write_result(adata, file)
+        console.print(f"{n:,} spots changed in {_escape(str(file))}", soft_wrap=True)
+    if export is not None:
+        said = export_annotations(
+            adata, made, export, slice_name=slice_name, coordinates=coordinates or "spots"
+        )
+        console.print(f"{said} written to {_escape(str(export))}", soft_wrap=True)
+    if export is None and read is None:
+        table = class_table(adata, made)
+        if table.rows:
+            show(console, table)
+        else:
+            console.print(f"Nothing is annotated by {_escape(made.annotator)} yet.")
+        for line in agreement_lines(made):
+            console.print(_escape(line), soft_wrap=True)
+
+
+@app.command()
+def view(
+    files: Annotated[
+        list[Path], typer.Argument(help="Slices or a result, .h5ad.", metavar="FILE...")
+    ],
+) -> None:
+    """Open slices or a result in napari, with the docks."""
+    with _sentences():
+        from napari_staligner.demo.run import view_files
+
+        view_files(files)
+
+
+@app.command()
+def demo(
+    screenshots: Annotated[
+        Path | None,
+        typer.Option(help="Leave pictures in this folder and quit, instead of staying open."),
+    ] = None,
+) -> None:
+    """Run the main job on the simulated olfactory bulb, through the docks."""
+    with _sentences():
+        from napari_staligner.demo.run import run_demo
+
+        for path in run_demo(screenshots):
+            typer.echo(path)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

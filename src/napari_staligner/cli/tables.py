@@ -1,0 +1,245 @@
+"""Tables of the shell, and how they are printed where they are wider than the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.table import Column as RichColumn
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from napari_staligner import _keys as K
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from anndata import AnnData
+    from rich.console import Console
+
+    from napari_staligner.core.annotations.annotations import Annotations
+    from napari_staligner.core.evaluation.evaluation import Evaluation
+
+WIDEST = 1000
+"""Width of what is no terminal."""
+_EDGE = 3
+"""Characters between the texts of two columns."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts.
+
+    Parameters
+    ----------
+    title
+        Over it.
+    names
+        Headings of the first columns, which say what a row is; they stand in every part.
+    columns
+        Headings of the others.
+    rows
+        As many texts each as there are headings.
+    """
+
+    title: str
+    names: Sequence[str]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def show(console: Console, table: Table) -> None:
+    """Print a table; in several parts below each other where it is too wide.
+
+    Parameters
+    ----------
+    console
+        Where to.
+    table
+        What.
+    """
+    for part in _parts(table, console.width):
+        console.print(part)
+
+
+def _parts(table: Table, width: int) -> Iterator[RichTable]:
+    n = len(table.names)
+    cells = list(zip(*table.rows, strict=True)) or [()] * (n + len(table.columns))
+    widths = [
+        max(map(len, [*texts, *(heading.split() if k >= n else [heading])]), default=0) + _EDGE
+        for k, (heading, texts) in enumerate(
+            zip([*table.names, *table.columns], cells, strict=True)
+        )
+    ]
+    free = width - sum(widths[:n]) - 1
+    for part in _fitting(widths[n:], free):
+        made = RichTable(title=table.title)
+        for heading in table.names:
+            made.add_column(Text(heading), overflow="fold")
+        for k in part:
+            made.add_column(Text(table.columns[k]), justify="right", width=widths[n + k] - _EDGE)
+        for row in table.rows:
+            made.add_row(*map(Text, [*row[:n], *(row[n + k] for k in part)]))
+        yield made
+
+
+def _fitting(widths: Sequence[int], free: int) -> Iterator[list[int]]:
+    """Numbers of the columns of each part: as many as fit, one at least."""
+    part: list[int] = []
+    for k, width in enumerate(widths):
+        if part and sum(widths[i] for i in part) + width > free:
+            yield part
+            part = []
+        part.append(k)
+    yield part
+
+
+def domain_table(result: AnnData) -> Table:
+    """Spots by domain and slice, and which domain is in one slice only."""
+    import pandas as pd
+
+    from napari_staligner.core.domains.presence import domain_presence, recorded_presence
+
+    counts = pd.crosstab(result.obs[K.DOMAIN], result.obs[K.SLICE])
+    lone = (recorded_presence(result) or domain_presence(result)).specific()
+    names, columns = ["domain"], list(map(str, counts.columns))
+    rows = [[str(domain), *map(str, row)] for domain, row in counts.iterrows()]
+    if lone:
+        names.append("only in")
+        for row in rows:
+            row.insert(1, str(lone[row[0]].slice) if row[0] in lone else "")
+    return Table("Spots by domain and slice", names, columns, rows)
+
+
+def figure_tables(found: Evaluation) -> Iterator[Table]:
+    """Figures overall with an embedding a column; by pair and by slice with a figure a column."""
+    from napari_staligner.core.evaluation.baselines import TITLES
+    from napari_staligner.core.evaluation.metrics import METRICS
+
+    frame = found.to_frame()
+    titles = {key: TITLES.get(key, key) for key in found.figures}
+    against = "" if found.labels is None else f", against obs {found.labels}"
+    for scope, title in (("overall", "Overall"), ("pair", "By slice pair"), ("slice", "By slice")):
+        part = frame[frame["scope"] == scope]
+        metrics = [key for key in METRICS if key in set(part["metric"])]
+        if not metrics:
+            continue
+        heads = [
+            f"{METRICS[m].title} {'↑' if METRICS[m].higher_is_better else '↓'}" for m in metrics
+        ]
+        if scope == "overall":
+            wide = part.pivot(index="metric", columns="embedding", values="value")
+            rows = [
+                [head, *(_figure(wide.loc[metric, key]) for key in titles)]
+                for metric, head in zip(metrics, heads, strict=True)
+            ]
+            yield Table(title + against, ["figure"], list(titles.values()), rows)
+            continue
+        rows = []
+        for (first, second, key), group in part.groupby(
+            ["first", "second", "embedding"], sort=False
+        ):
+            values = group.set_index("metric")["value"].reindex(metrics)
+            name = f"{first} – {second}" if second else first
+            rows.append([name, titles[key], *map(_figure, values)])
+        names = ["slices" if scope == "pair" else "slice", "embedding"]
+        yield Table(title + against, names, heads, rows)
+
+
+def _figure(value: float) -> str:
+    return "–" if value != value else f"{value:.3f}"
+
+
+def residual_table(result: AnnData) -> Table:
+    """How far slices are apart still, after registration."""
+    bending = result.uns[K.STALIGNER]["registration"]["bending"]
+    rows = []
+    for name, values in result.obs[K.RESIDUAL].groupby(result.obs[K.SLICE], observed=False):
+        share = f"{values.notna().mean():.0%}"
+        figures = [f"{values.quantile(q):.2f}" if values.notna().any() else "–" for q in (0.5, 0.9)]
+        bent = f"{bending[name]:.2g}" if name in bending else "–"
+        rows.append([str(name), *figures, share, bent])
+    columns = ["median", "90 %", "compared", "bending"]
+    return Table("Residuals in spot spacings", ["slice"], columns, rows)
+
+
+def slice_table(name: str, adata: AnnData) -> RichTable:
+    """What a slice has of all that an integration can use."""
+    from napari_staligner.core.prepare.graph import find_radius, spacing
+    from napari_staligner.core.prepare.on_disk import named_layers
+    from napari_staligner.core.prepare.slices import is_counts
+    from napari_staligner.io.images import tissue_image
+
+    rows = [["spots × genes", f"{adata.n_obs} × {adata.n_vars}"]]
+    if adata.X is not None:
+        values = np.asarray(adata.X.data if hasattr(adata.X, "indptr") else adata.X)
+        rows.append(["X", "counts" if is_counts(values) else "normalised values, not counts"])
+    rows.append(["layers", ", ".join(named_layers(adata)) or "none"])
+    rows.append(["obs", ", ".join(map(str, adata.obs.columns)) or "none"])
+    points = np.asarray(adata.obsm[K.SPATIAL], dtype=float) if K.SPATIAL in adata.obsm else None
+    if points is None:
+        rows.append([f"obsm[{K.SPATIAL!r}]", "missing: needed to integrate"])
+    elif np.isfinite(points).all() and len(points) > 1:
+        low, high = points.min(axis=0), points.max(axis=0)
+        extent = ", ".join(f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))
+        rows.append(["coordinates", extent])
+        rows.append(["spacing", f"{spacing(points):g}"])
+        rows.append(["radius for about 6 neighbours", f"{find_radius(points):g}"])
+    image = tissue_image(adata)
+    rows.append(["image", "none" if image is None else "{1} × {0} pixels".format(*image[0].shape)])
+    return _facts(f"Slice {name}", rows)
+
+
+def result_table(file: Path, result: AnnData) -> RichTable:
+    """How a result was made, and from what."""
+    from napari_staligner.core.result.provenance import shell_command, sources_of
+
+    kept: dict[str, Any] = result.uns[K.STALIGNER]
+    rows = [["slices", ", ".join(map(str, result.obs[K.SLICE].cat.categories))]]
+    rows.append(["spots × genes", f"{result.n_obs} × {result.n_vars}"])
+    if K.USED_GENE in result.var:
+        rows.append(["genes used", str(int(result.var[K.USED_GENE].sum()))])
+    rows.append(["embedding", f"obsm {K.EMBEDDING}, {result.obsm[K.EMBEDDING].shape[1]} wide"])
+    rows.append(["made by", f"napari-staligner {kept.get('version', '?')}"])
+    rows += [[str(key), str(value)] for key, value in kept.get("params", {}).items()]
+    if K.STABILITY in kept:
+        rows.append(["stability of the domains", f"{kept[K.STABILITY]:.2f}"])
+    rows += [["note", str(note)] for note in kept.get("notes", ())]
+    rows += [[f"slice {name}", source.spec()] for name, source in sources_of(result).items()]
+    rows.append(["made again by", shell_command(result) or "no command: made in memory"])
+    return _facts(f"Integrated slices in {file.name}", rows)
+
+
+def _facts(title: str, rows: Sequence[Sequence[str]]) -> RichTable:
+    made = RichTable("", RichColumn(overflow="fold"), title=title, show_header=False)
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
+
+
+def class_table(adata: AnnData, made: Annotations) -> Table:
+    """Spots by class of an annotation, and slice."""
+    import pandas as pd
+
+    counts = pd.crosstab(made.column(), adata.obs[K.SLICE].to_numpy(), dropna=False)
+    rows = [
+        [str(region), *map(str, row)] for region, row in counts.loc[counts.index.notna()].iterrows()
+    ]
+    title = f"Spots by class and slice, by {made.annotator}"
+    return Table(title, ["class"], list(map(str, counts.columns)), rows)
+
+
+def agreement_lines(made: Annotations) -> Iterator[str]:
+    """How far each two annotators agree, a sentence each."""
+    from napari_staligner.core.annotations.agreement import agreement
+
+    for first, second in combinations(made.annotators, 2):
+        found = agreement(made, first, second)
+        yield (
+            f"{first} and {second}: Cohen's kappa {found.kappa:.3f}, "
+            f"{found.n_same:,} of {found.n_both:,} common spots the same"
+        )

@@ -1,0 +1,277 @@
+"""Regions of annotated spots: outlines, areas, connected pieces, and what a region is like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from napari_staligner import _keys as K
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+    from shapely import MultiPolygon, Polygon
+
+    Rows = NDArray[np.intp]
+
+REACH = 0.75
+"""A spot's cell ends here, in median distances to the fourth neighbour: it meets the cells of its
+neighbours on a square grid (0.71), on a hexagonal one (0.58) and mostly among scattered spots, and
+does not grow over empty tissue."""
+GRID = 1e-6
+"""Corners of cells are rounded to this share of the reach."""
+VISIUM_PITCH_UM = 100.0
+"""From the middle of a Visium spot to the next, by the make of the slide."""
+
+
+def cells(xy: NDArray[np.float64]) -> NDArray[np.object_]:
+    """Give every spot the ground that is nearest to it, within its reach.
+
+    Parameters
+    ----------
+    xy
+        Coordinates, shape (spots, 2).
+
+    Returns
+    -------
+    Polygons of shapely, shape (spots,): Voronoi cells cut to a disc around the spot. Spots at one
+    place share a cell.
+    """
+    import shapely
+    from scipy.spatial import KDTree
+
+    places, place = np.unique(xy, axis=0, return_inverse=True)
+    nth = min(4, len(places) - 1) + 1
+    apart = KDTree(places).query(places, k=[2, nth])[0]
+    radius = REACH * float(np.median(apart[:, 1])) or REACH
+    found = shapely.buffer(shapely.points(xy), radius, quad_segs=4)
+    # What lies alone has its disc, and however far off it lies, takes no precision from the rest.
+    near = np.flatnonzero(apart[:, 0] <= 2 * radius)
+    if len(near):
+        site = np.full(len(places), -1)
+        site[near], ground = _ground(places[near])
+        at = site[place.ravel()]
+        cut = np.flatnonzero(at >= 0)
+        found[cut] = shapely.intersection(found[cut], ground[at[cut]])
+    # On a grid of points, which what is made of the cells keeps: without, GEOS may lose cells
+    # whose corners are a rounding error apart.
+    return np.asarray(shapely.set_precision(found, GRID * radius))
+
+
+def _ground(xy: NDArray[np.float64]) -> tuple[Rows, NDArray[np.object_]]:
+    """Which Voronoi polygon is whose, and these, closed far outside.
+
+    Places that differ by rounding share one.
+    """
+    import shapely
+    from scipy.spatial import Voronoi
+
+    low, extent = xy.min(axis=0), float(np.ptp(xy, axis=0).max())
+    _, first, site = np.unique(
+        np.round((xy - low) / extent, 9), axis=0, return_index=True, return_inverse=True
+    )
+    # GEOS's own diagrams of grids with gaps hold polygons that cross themselves and others.
+    far = low + extent * np.array([(-9, -9), (-9, 10), (10, -9), (10, 10)])
+    diagram = Voronoi(np.concatenate([xy[first], far]))
+    corners = [diagram.regions[region] for region in diagram.point_region[: len(first)]]
+    of = np.repeat(np.arange(len(first)), [len(each) for each in corners])
+    rings = shapely.linearrings(diagram.vertices[np.concatenate(corners)], indices=of)
+    return site.ravel(), np.asarray(shapely.polygons(rings))
+
+
+def outline(of: NDArray[np.object_]) -> Polygon | MultiPolygon:
+    """Join the cells of a region to its outline; holes stay holes."""
+    import shapely
+
+    joined = shapely.union_all(of)
+    return joined if joined.geom_type != "GeometryCollection" else shapely.MultiPolygon()
+
+
+def outlines(
+    xy: NDArray[np.float64], codes: NDArray[np.integer[Any]]
+) -> dict[int, Polygon | MultiPolygon]:
+    """Outline of each class on a slice.
+
+    Parameters
+    ----------
+    xy
+        Coordinates of the slice's spots, shape (spots, 2).
+    codes
+        Class of each, -1 for none.
+    """
+    own = cells(xy)
+    return {int(c): outline(own[codes == c]) for c in np.unique(codes[codes >= 0])}
+
+
+def inside(polygon: Any, xy: NDArray[np.float64]) -> Rows:
+    """Rows of the spots inside a polygon of shapely, or of its corners (x, y)."""
+    import shapely
+
+    if isinstance(polygon, np.ndarray):
+        if len(polygon) < 3:
+            return np.empty(0, np.intp)
+        # A lasso may cross itself.
+        polygon = shapely.make_valid(shapely.Polygon(polygon))
+    shapely.prepare(polygon)
+    return np.flatnonzero(shapely.contains_xy(polygon, xy[:, 0], xy[:, 1]))
+
+
+def piece_of(adata: AnnData, row: int, key: str = K.DOMAIN) -> Rows:
+    """Rows of the connected piece of a domain that a spot lies in.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices; reads ``obsp["spatial_connectivities"]``, whose neighbours lie in one
+        slice.
+    row
+        The spot.
+    key
+        Column of ``obs`` that holds the domains.
+
+    Returns
+    -------
+    Sorted rows, the spot's own among them; only that where it has no domain.
+    """
+    codes = adata.obs[key].cat.codes.to_numpy()
+    if codes[row] < 0:
+        return np.array([row], dtype=np.intp)
+    same = np.flatnonzero(codes == codes[row])
+    pieces = _pieces(adata, same)
+    return np.asarray(same[pieces == pieces[np.searchsorted(same, row)]])
+
+
+def largest_piece(adata: AnnData, domain: str, key: str = K.DOMAIN) -> Rows:
+    """Rows of the largest connected piece of a domain.
+
+    Parameters
+    ----------
+    adata, key
+        As for :func:`piece_of`.
+    domain
+        Which.
+    """
+    same = np.flatnonzero((adata.obs[key] == domain).to_numpy())
+    pieces = _pieces(adata, same)
+    return np.asarray(same[pieces == np.bincount(pieces).argmax()])
+
+
+def _pieces(adata: AnnData, rows: Rows) -> NDArray[np.integer[Any]]:
+    """Number of the connected piece that each of some spots lies in, among these spots alone."""
+    from scipy.sparse.csgraph import connected_components
+
+    graph = sparse.csr_matrix(adata.obsp[K.CONNECTIVITIES])[rows][:, rows]
+    return np.asarray(connected_components(graph, directed=False)[1])
+
+
+def microns_per_unit(adata: AnnData, libraries: Mapping[str, Any]) -> tuple[float, str] | None:
+    """Size of the unit of a slice's coordinates.
+
+    Parameters
+    ----------
+    adata
+        The slice; reads ``obsm["spatial"]`` and whether ``obs`` has Visium's array.
+    libraries
+        The slice's part of ``uns["spatial"]``.
+
+    Returns
+    -------
+    µm per unit and how they are known; ``None`` where they are not.
+    """
+    from napari_staligner.core.prepare.graph import spacing
+
+    for library in libraries.values():
+        factors = library.get("scalefactors", {}) if hasattr(library, "get") else {}
+        if factors.get("microns_per_pixel"):
+            return float(factors["microns_per_pixel"]), "by its scale factors"
+        if factors.get("spot_diameter_fullres") and {"array_row", "array_col"} <= set(adata.obs):
+            # The diameter is a nominal one, 55 or 65 µm by the version of Space Ranger.
+            pitch = spacing(np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2])
+            return VISIUM_PITCH_UM / pitch, "by Visium’s pitch of 100 µm"
+    return None
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A region on one slice.
+
+    Parameters
+    ----------
+    n_spots
+        Its spots.
+    share
+        Of the slice's spots, 0..1.
+    n_pieces
+        Connected pieces.
+    area
+        Ground of its spots, in ``unit``.
+    unit
+        ``"µm²"``, or the square of the unit of the coordinates.
+    confidence
+        Mean confidence of the alignment; nan without spots.
+    """
+
+    n_spots: int
+    share: float
+    n_pieces: int
+    area: float
+    unit: str
+    confidence: float
+
+
+def extents(
+    adata: AnnData,
+    region: NDArray[np.bool_],
+    libraries: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Extent]:
+    """Measure a region on each slice.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices.
+    region
+        Whether a spot belongs to it, shape (spots,).
+    libraries
+        Each slice's part of ``uns["spatial"]``; ``None`` takes that of ``adata``.
+    """
+    found = {}
+    for name in adata.obs[K.SLICE].cat.categories:
+        rows = np.flatnonzero((adata.obs[K.SLICE] == name).to_numpy())
+        own = libraries.get(str(name), {}) if libraries is not None else library_of(adata, name)
+        found[str(name)] = _extent(adata[rows], rows[region[rows]], region[rows], own, adata)
+    return found
+
+
+def library_of(adata: AnnData, name: str) -> dict[str, Any]:
+    """Return the part of ``uns["spatial"]`` that belongs to a slice of a result."""
+    libraries = adata.uns.get(K.SPATIAL, {})
+    return {k: v for k, v in libraries.items() if k == name or k.startswith(f"{name} ")}
+
+
+def _extent(
+    part: AnnData, rows: Rows, here: NDArray[np.bool_], library: Mapping[str, Any], adata: AnnData
+) -> Extent:
+    import shapely
+    from scipy.sparse.csgraph import connected_components
+
+    xy = np.asarray(part.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+    scale = microns_per_unit(part, library)
+    # Of one cell at each place, so that spots at one place do not count twice.
+    places = np.unique(xy, axis=0, return_index=True)[1]
+    area = float(shapely.area(cells(xy)[places][here[places]]).sum())
+    graph = sparse.csr_matrix(adata.obsp[K.CONNECTIVITIES])[rows][:, rows]
+    trust = adata.obs[K.CONFIDENCE].to_numpy()[rows] if K.CONFIDENCE in adata.obs else []
+    return Extent(
+        len(rows),
+        len(rows) / max(1, len(here)),
+        int(connected_components(graph, directed=False)[0]) if len(rows) else 0,
+        area * (scale[0] ** 2 if scale else 1.0),
+        "µm²" if scale else "square units of the coordinates",
+        float(np.mean(trust)) if len(trust) else float("nan"),
+    )

@@ -1,0 +1,53 @@
+"""Compact blocks of tissue: neighbours are alike, so blocks are what is drawn at random."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+BLOCK_SPOTS, MOST_BLOCKS = 16, 256
+"""Spots of a block of tissue; blocks of a slice at most (larger ones where it has more spots)."""
+
+
+def blocks_of(points: NDArray[np.floating[Any]], spots: int = BLOCK_SPOTS) -> NDArray[np.int64]:
+    """Cut one slice into compact blocks of equal numbers of spots, by halving the longer side.
+
+    Parameters
+    ----------
+    points
+        Shape (spots, 2).
+    spots
+        About how many spots a block has; more where there would be too many blocks.
+
+    Returns
+    -------
+    Shape (spots,): number of the block.
+    """
+    there = np.ascontiguousarray(points, dtype=np.float64)
+    return _blocks(there.tobytes(), len(there), spots)
+
+
+@lru_cache(maxsize=32)
+def _blocks(coordinates: bytes, n: int, spots: int) -> NDArray[np.int64]:
+    """Blocks of the same spots, which are asked for again with each change of the domains."""
+    points = np.frombuffer(coordinates).reshape(n, -1)
+    wanted = min(MOST_BLOCKS, n / spots)
+    parts = [np.arange(n)]
+    for _ in range(max(0, int(np.round(np.log2(max(wanted, 1)))))):
+        halves = []
+        for rows in parts:
+            axis = int(np.ptp(points[rows], axis=0).argmax())
+            order = rows[np.argsort(points[rows, axis], kind="stable")]
+            halves += [order[: len(order) // 2], order[len(order) // 2 :]]
+        parts = halves
+    block = np.empty(n, dtype=np.int64)
+    for number, rows in enumerate(parts):
+        block[rows] = number
+    block.flags.writeable = False
+    return block

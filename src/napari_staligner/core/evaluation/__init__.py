@@ -1,0 +1,1 @@
+"""How good an integration is: figures, what to compare with, and all of them in one call."""

@@ -1,0 +1,85 @@
+"""The domains of several embeddings beside each other, in colours that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_staligner.core.domains.domains import colors_like
+from napari_staligner.core.evaluation.baselines import TITLES
+from napari_staligner.core.evaluation.metrics import METRICS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.evaluation.evaluation import Evaluation
+
+_SAID = ("ilisi_unweighted", "ari", "chaos")
+"""The figures that stand beside a picture: mixing, agreement with labels, smoothness."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the pictures of one embedding, or of the labels, are drawn from.
+
+    Parameters
+    ----------
+    title
+        Name for people.
+    key
+        Of the embedding in ``obsm``; empty for labels.
+    codes
+        Shape (spots,): number of the domain, -1 without one.
+    colors
+        Hex colour of each domain. A domain has the colour of the one of the result that it shares
+        most spots with.
+    umap
+        Shape (spots, 2); ``None`` where there is none.
+    figures
+        Some overall figures, as text.
+    """
+
+    title: str
+    key: str
+    codes: NDArray[np.integer[Any]] = field(repr=False)
+    colors: tuple[str, ...]
+    umap: NDArray[np.floating[Any]] | None = field(repr=False)
+    figures: str = ""
+
+
+def methods(
+    evaluation: Evaluation,
+    reference: NDArray[np.integer[Any]],
+    colors: list[str],
+    labels: NDArray[np.integer[Any]] | None,
+    umaps: Mapping[str, NDArray[np.floating[Any]]],
+) -> tuple[Method, ...]:
+    """List the labels, if there are any, and the embeddings, in the order of the figures.
+
+    Parameters
+    ----------
+    evaluation
+        Figures of the embeddings, with the domains of each.
+    reference, colors
+        Domains of the result, shape (spots,), and the hex colour of each.
+    labels
+        Codes of the column that was compared with, shape (spots,).
+    umaps
+        UMAP of each embedding, by the embedding's key, as far as there are any.
+    """
+    found = []
+    if labels is not None and evaluation.labels is not None:
+        palette = tuple(colors_like(labels, reference, colors))
+        found.append(Method(f"obs: {evaluation.labels}", "", labels, palette, None))
+    for key, figures in evaluation.figures.items():
+        palette = tuple(colors_like(figures.domains, reference, colors))
+        said = ", ".join(
+            f"{METRICS[name].title} {figures.overall[name]:.2f}"
+            for name in _SAID
+            if figures.overall.get(name, float("nan")) == figures.overall.get(name)
+        )
+        title = TITLES.get(key, key)
+        found.append(Method(title, key, figures.domains, palette, umaps.get(key), said))
+    return tuple(found)

@@ -1,0 +1,495 @@
+"""How good embeddings are: all figures of :mod:`metrics`, overall, by slice pair and by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.domains.domains import domain_steps
+from napari_staligner.core.domains.slice_specific import Tissue
+from napari_staligner.core.evaluation import metrics as M
+from napari_staligner.core.evaluation.baselines import EmbeddingJob, embedding_job, embedding_steps
+from napari_staligner.core.evaluation.nearest import nearest_by_slice
+from napari_staligner.core.progress import Progress, Steps, finish, scaled
+from napari_staligner.core.settings import Settings
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+BEFORE_AND_AFTER = (K.PCA, K.EMBEDDING)
+SILHOUETTE_SPOTS = 20_000
+SAMPLED = (
+    "ASW rests on {sample:,} of the {n:,} spots, drawn with seed {seed}; the other figures on all."
+)
+NOT_RECORDED = "The result does not record the reconstruction error by slice, so it is left out."
+NO_LABELS = (
+    "Without a column of labels there are no cLISI, label ASW, graph connectivity, ARI and NMI, "
+    "and batch ASW is over all spots."
+)
+UNLABELLED = "{n:,} spots have no label in obs[{key!r}] and are left out of figures with labels."
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """All that an evaluation needs, copied.
+
+    Parameters
+    ----------
+    keys
+        Embeddings to compare, in the order of the tables.
+    embeddings
+        Those that are there: shape (spots, d) each.
+    missing
+        What the others are computed from.
+    domains
+        Domains that are there already, by embedding, shape (spots,); others are found with
+        ``settings``.
+    slices
+        Names.
+    slice_of
+        Shape (spots,): number of the slice.
+    coordinates
+        Shape (spots, 2): as they came, slice by slice.
+    connectivities
+        Spatial graph for smoothing the domains, or ``None``.
+    label_key, labels
+        Column to compare with, and its codes, shape (spots,), -1 where there is none; or ``None``.
+    reconstruction
+        Mean squared error of each slice, as recorded; empty where it is not.
+    settings
+        ``domains`` or ``resolution``, ``smooth`` and ``seed``.
+    """
+
+    keys: tuple[str, ...]
+    embeddings: Mapping[str, NDArray[np.floating[Any]]]
+    missing: EmbeddingJob | None
+    domains: Mapping[str, NDArray[np.integer[Any]]]
+    slices: tuple[str, ...]
+    slice_of: NDArray[np.integer[Any]]
+    coordinates: NDArray[np.float64]
+    connectivities: Any
+    label_key: str | None
+    labels: NDArray[np.integer[Any]] | None
+    reconstruction: Mapping[str, float]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of one embedding; a figure that cannot be had is NaN.
+
+    Parameters
+    ----------
+    overall
+        By key of :data:`napari_staligner.core.evaluation.metrics.METRICS`.
+    pairs
+        Of the spots of two slices, by their names.
+    slices
+        Of the spots of one slice, by its name.
+    domains
+        Shape (spots,): the domains that ARI, NMI, CHAOS and PAS are about.
+    """
+
+    overall: Mapping[str, float]
+    pairs: Mapping[tuple[str, str], Mapping[str, float]]
+    slices: Mapping[str, Mapping[str, float]]
+    domains: NDArray[np.integer[Any]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of several embeddings of the same spots.
+
+    Parameters
+    ----------
+    figures
+        By key in ``obsm``.
+    computed
+        Embeddings that the file lacked, by key: shape (spots, components), float32.
+    labels
+        Column of ``obs`` that was compared with, or ``None``.
+    notes
+        Sentences that belong to the figures.
+    """
+
+    figures: Mapping[str, Figures]
+    computed: Mapping[str, NDArray[np.float32]] = field(repr=False)
+    labels: str | None
+    notes: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per figure: embedding, scope (overall, pair, slice), slices, metric, value."""
+        rows = [
+            (embedding, scope, first, second, metric, value)
+            for embedding, figures in self.figures.items()
+            for scope, first, second, found in _scopes(figures)
+            for metric, value in found.items()
+        ]
+        columns = ["embedding", "scope", "first", "second", "metric", "value"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for JSON; what cannot be had is ``None``."""
+        return {
+            "labels": self.labels,
+            "notes": list(self.notes),
+            "embeddings": {
+                key: {
+                    "overall": _plain(figures.overall),
+                    "pairs": [
+                        {"slices": list(pair), **_plain(found)}
+                        for pair, found in figures.pairs.items()
+                    ],
+                    "slices": {name: _plain(found) for name, found in figures.slices.items()},
+                }
+                for key, figures in self.figures.items()
+            },
+        }
+
+
+def _scopes(figures: Figures) -> list[tuple[str, str, str, Mapping[str, float]]]:
+    return [
+        ("overall", "", "", figures.overall),
+        *(("pair", a, b, found) for (a, b), found in figures.pairs.items()),
+        *(("slice", name, "", found) for name, found in figures.slices.items()),
+    ]
+
+
+def _plain(found: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: None if np.isnan(value) else float(value) for key, value in found.items()}
+
+
+def evaluate(
+    adata: AnnData, labels: str | None = None, embeddings: Sequence[str] = BEFORE_AND_AFTER
+) -> Evaluation:
+    """Compare embeddings of integrated slices, by default before and after integration.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices, see :func:`evaluation_job`.
+    labels
+        Column of ``obs`` to compare with.
+    embeddings
+        Keys of ``obsm``; ``"X_pca"`` and ``"X_pca_harmony"`` are computed where they are absent.
+
+    Returns
+    -------
+    The figures; ``adata`` stays as it is.
+
+    Raises
+    ------
+    InputError
+        A column or an embedding cannot be used.
+    """
+    return finish(evaluation_steps(evaluation_job(adata, labels, embeddings)))
+
+
+def evaluation_job(
+    adata: AnnData, labels: str | None = None, embeddings: Sequence[str] = BEFORE_AND_AFTER
+) -> EvaluationJob:
+    """Check and copy what an evaluation needs.
+
+    Parameters
+    ----------
+    adata
+        Reads ``obs["slice"]``, ``obsm["spatial"]``, the embeddings in ``obsm``, ``obs["domain"]``
+        (the domains of ``obsm["STAligner"]``) and ``uns["staligner"]``.
+    labels, embeddings
+        See :func:`evaluate`.
+
+    Raises
+    ------
+    InputError
+        A column or an embedding is missing or cannot be used.
+    """
+    keys = tuple(dict.fromkeys(embeddings))
+    if not keys:
+        raise InputError("There is no embedding to evaluate: name a key of obsm.")
+    there = {key: _embedding(adata, key) for key in keys if key in adata.obsm}
+    wanted = tuple(key for key in keys if key not in there)
+    names, slice_of = _slices(adata)
+    settings = _settings(adata)
+    kept = adata.uns.get(K.STALIGNER, {})
+    domains = {}
+    if K.EMBEDDING in there and K.DOMAIN in adata.obs:
+        domains[K.EMBEDDING] = pd.factorize(adata.obs[K.DOMAIN])[0]
+    graph = adata.obsp[K.CONNECTIVITIES].copy() if K.CONNECTIVITIES in adata.obsp else None
+    return EvaluationJob(
+        keys=keys,
+        embeddings=there,
+        missing=embedding_job(adata, wanted, settings.seed) if wanted else None,
+        domains=domains,
+        slices=names,
+        slice_of=slice_of,
+        coordinates=np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2],
+        connectivities=graph,
+        label_key=labels,
+        labels=None if labels is None else _labels(adata, labels),
+        reconstruction={
+            str(name): float(error)
+            for name, error in kept.get(K.RECONSTRUCTION_BY_SLICE, {}).items()
+        },
+        settings=settings,
+    )
+
+
+def _slices(adata: AnnData) -> tuple[tuple[str, ...], NDArray[np.integer[Any]]]:
+    if K.SLICE not in adata.obs:
+        raise InputError(f"There is no obs[{K.SLICE!r}] that tells the slices apart.")
+    if K.SPATIAL not in adata.obsm:
+        raise InputError(f"There is no obsm[{K.SPATIAL!r}]: put the spots' coordinates there.")
+    column = adata.obs[K.SLICE].astype("category").cat.remove_unused_categories()
+    if column.isna().any():
+        raise InputError(f"obs[{K.SLICE!r}] is empty for some spots: name a slice for each.")
+    return tuple(map(str, column.cat.categories)), column.cat.codes.to_numpy()
+
+
+def _embedding(adata: AnnData, key: str) -> NDArray[np.floating[Any]]:
+    value = adata.obsm[key]
+    z = np.array(value.toarray() if hasattr(value, "toarray") else value)
+    if z.ndim != 2 or z.dtype.kind not in "fiu":
+        raise InputError(f"obsm[{key!r}] has shape {z.shape} and type {z.dtype}: name another.")
+    if not np.isfinite(z).all():
+        bad = int((~np.isfinite(z).all(axis=1)).sum())
+        raise InputError(f"obsm[{key!r}] is not finite for {bad} spots: name another embedding.")
+    return z
+
+
+def _labels(adata: AnnData, key: str) -> NDArray[np.integer[Any]]:
+    if key not in adata.obs:
+        columns = ", ".join(map(repr, adata.obs.columns))
+        raise InputError(f"There is no obs[{key!r}] to compare with: choose one of {columns}.")
+    codes, found = pd.factorize(adata.obs[key], sort=True)
+    if len(found) < 2:
+        raise InputError(
+            f"obs[{key!r}] holds {len(found)} label{'s' * (len(found) != 1)}: choose a column "
+            "with at least 2."
+        )
+    if len(found) > len(codes) / 2:
+        raise InputError(
+            f"obs[{key!r}] holds {len(found):,} labels for {len(codes):,} spots: choose a column "
+            "of regions or kinds, not of measurements."
+        )
+    return np.asarray(codes)
+
+
+def _settings(adata: AnnData) -> Settings:
+    """What the domains of the file were found with."""
+    params = adata.uns.get(K.STALIGNER, {}).get("params", {})
+    default = Settings()
+    domains = params.get("domains")
+    return replace(
+        default,
+        domains=None if domains is None else int(domains),
+        resolution=float(params.get("resolution", default.resolution)),
+        smooth=bool(params.get("smooth", default.smooth)),
+        seed=int(params.get("seed", default.seed)),
+    )
+
+
+def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
+    """Compute all figures of all embeddings; see :func:`evaluate`."""
+    n, parts = len(job.slice_of), len(job.keys) + 1
+    total = parts * n
+    computed: dict[str, NDArray[np.float32]] = {}
+    if job.missing is not None:
+        computed = yield from scaled(embedding_steps(job.missing), 0, n, total)
+    figures = {}
+    for number, key in enumerate(job.keys, 1):
+        z = computed[key] if key in computed else job.embeddings[key]
+        start = number * n
+        domains = job.domains.get(key)
+        if domains is None:
+            steps = domain_steps(
+                np.asarray(z, np.float32),
+                job.connectivities,
+                job.settings,
+                Tissue(np.asarray(job.slice_of, dtype=np.int64), job.coordinates),
+            )
+            domains = (yield from scaled(steps, start, n // 4, total)).labels
+        figures[key] = yield from scaled(
+            _figures(job, key, z, domains), start + n // 4, n - n // 4, total
+        )
+    notes = tuple(_notes(job))
+    for note in notes:
+        yield Progress("figures", total, total, note=note)
+    return Evaluation(figures, computed, job.label_key, notes)
+
+
+def _notes(job: EvaluationJob) -> list[str]:
+    notes = []
+    n = len(job.slice_of)
+    if job.labels is None:
+        notes.append(NO_LABELS)
+    elif (job.labels < 0).any():
+        notes.append(UNLABELLED.format(n=int((job.labels < 0).sum()), key=job.label_key))
+    if n > SILHOUETTE_SPOTS:
+        notes.append(SAMPLED.format(sample=SILHOUETTE_SPOTS, n=n, seed=job.settings.seed))
+    if K.EMBEDDING in job.keys and not job.reconstruction:
+        notes.append(NOT_RECORDED)
+    return notes
+
+
+def _figures(
+    job: EvaluationJob,
+    key: str,
+    z: NDArray[np.floating[Any]],
+    domains: NDArray[np.integer[Any]],
+) -> Steps[Figures]:
+    n_slices = len(job.slices)
+    everything = tuple(range(n_slices))
+    scopes = sorted({everything, *combinations(range(n_slices), 2)})
+    found: dict[tuple[int, ...], dict[str, float]] = {scope: {} for scope in scopes}
+    mixing = yield from _neighborhoods(job, z, scopes)
+    yield Progress("silhouettes", 1, 1)
+    sums = _silhouette_sums(job, z)
+    for scope in scopes:
+        found[scope] |= mixing[scope]
+        found[scope]["batch_asw"] = sums.batch_asw(scope) if n_slices > 1 else float("nan")
+        if job.labels is not None:
+            found[scope]["label_asw"] = sums.label_asw(scope)
+        found[scope] |= _agreement(job, domains, np.isin(job.slice_of, scope))
+    by_slice = {}
+    for s, name in enumerate(job.slices):
+        rows = job.slice_of == s
+        by_slice[name] = _agreement(job, domains, rows) | {
+            "chaos": M.chaos(job.coordinates[rows], domains[rows]),
+            "pas": M.pas(job.coordinates[rows], domains[rows]),
+        }
+        if key == K.EMBEDDING and name in job.reconstruction:
+            by_slice[name]["reconstruction"] = job.reconstruction[name]
+    overall = dict(found[everything])
+    weights = np.bincount(job.slice_of, minlength=n_slices)
+    for metric in ("chaos", "pas", "reconstruction"):
+        values = [figures[metric] for figures in by_slice.values() if metric in figures]
+        if len(values) == n_slices:
+            overall[metric] = float(np.average(values, weights=weights))
+    pairs = {
+        (job.slices[a], job.slices[b]): _ordered(found[a, b])
+        for a, b in combinations(range(n_slices), 2)
+    }
+    slices = {name: _ordered(figures) for name, figures in by_slice.items()}
+    return Figures(_ordered(overall), pairs, slices, domains)
+
+
+def _ordered(found: Mapping[str, float]) -> dict[str, float]:
+    return {key: found[key] for key in M.METRICS if key in found}
+
+
+def _agreement(
+    job: EvaluationJob, domains: NDArray[np.integer[Any]], rows: NDArray[np.bool_]
+) -> dict[str, float]:
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    if job.labels is None:
+        return {}
+    rows = rows & (job.labels >= 0) & (domains >= 0)
+    if not rows.any():
+        return {"ari": float("nan"), "nmi": float("nan")}
+    labels, domains = job.labels[rows], domains[rows]
+    return {
+        "ari": float(adjusted_rand_score(labels, domains)),
+        "nmi": float(normalized_mutual_info_score(labels, domains)),
+    }
+
+
+def _silhouette_sums(job: EvaluationJob, z: NDArray[np.floating[Any]]) -> M.SilhouetteSums:
+    """Over at most :data:`SILHOUETTE_SPOTS` spots, since it takes every pair of spots."""
+    labels = np.zeros(len(z), dtype=np.int64) if job.labels is None else job.labels
+    rows = np.flatnonzero(labels >= 0)
+    if len(rows) > SILHOUETTE_SPOTS:
+        rng = np.random.default_rng(job.settings.seed)
+        rows = np.sort(rng.choice(rows, SILHOUETTE_SPOTS, replace=False))
+    return M.silhouette_sums(z[rows], labels[rows], job.slice_of[rows], len(job.slices))
+
+
+class _Scope:
+    """Gathers what the neighbourhoods say over the spots of some slices."""
+
+    def __init__(self, job: EvaluationJob, among: tuple[int, ...]) -> None:
+        self.job, self.among = job, among
+        self.rows = np.flatnonzero(np.isin(job.slice_of, among))
+        self.number = np.full(len(job.slice_of), -1)
+        self.number[self.rows] = np.arange(len(self.rows))
+        # Slices of this scope as 0, 1, …
+        self.slice_at = np.full(len(job.slices), -1)
+        self.slice_at[list(among)] = np.arange(len(among))
+        self.shares = np.bincount(job.slice_of, minlength=len(job.slices))[list(among)] / len(
+            self.rows
+        )
+        # Weighted, then unweighted.
+        self.ilisi, self.clisi = np.full((2, 2, len(self.rows)), np.nan)
+        self.accepted = np.zeros(len(self.rows), dtype=bool)
+        self.graph = np.zeros((len(self.rows), min(M.GRAPH_NEIGHBORS, len(self.rows))), np.int32)
+
+    def add(
+        self,
+        rows: NDArray[np.int64],
+        near: NDArray[np.int64],
+        distance: NDArray[np.float64],
+    ) -> None:
+        """Take the nearest of a block of spots."""
+        at = self.number[rows]
+        slices = self.slice_at[self.job.slice_of[near]]
+        usable = near != rows[:, None]
+        perplexity = max(near.shape[1] // 3, 1)
+        weights = M.neighbor_weights(distance, usable, perplexity)
+        for found, w in zip(self.ilisi, (weights, _even(usable)), strict=True):
+            found[at] = M.inverse_simpson(w, slices, len(self.among))
+        self.accepted[at] = M.kbet_accepts(slices[:, : M.KBET_NEIGHBORS], self.shares)
+        self.graph[at] = self.number[near[:, : M.GRAPH_NEIGHBORS]]
+        if self.job.labels is not None:
+            labels = self.job.labels[near]
+            if (labels < 0).any():
+                usable = usable & (labels >= 0)
+                weights = M.neighbor_weights(distance, usable, perplexity)
+            known = self.job.labels[rows] >= 0
+            n_labels = int(self.job.labels.max()) + 1
+            for found, w in zip(self.clisi, (weights, _even(usable)), strict=True):
+                found[at[known]] = M.inverse_simpson(w, labels, n_labels)[known]
+
+    def figures(self) -> dict[str, float]:
+        """What was gathered, scaled to 0..1."""
+        n, nan = len(self.among), float("nan")
+        found = {"kbet": float(self.accepted.mean()) if n > 1 else nan}
+        for key, lisi in zip(("ilisi", "ilisi_unweighted"), self.ilisi, strict=True):
+            found[key] = (float(np.nanmedian(lisi)) - 1) / (n - 1) if n > 1 else nan
+        if self.job.labels is not None:
+            labels = self.job.labels[self.rows]
+            k = len(np.unique(labels[labels >= 0]))
+            for key, lisi in zip(("clisi", "clisi_unweighted"), self.clisi, strict=True):
+                known = lisi[np.isfinite(lisi)]
+                pure = k > 1 and len(known)
+                found[key] = (k - float(np.median(known))) / (k - 1) if pure else nan
+            found["graph_connectivity"] = M.graph_connectivity(self.graph, labels)
+        return found
+
+
+def _even(usable: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.asarray(usable / np.maximum(usable.sum(axis=1, keepdims=True), 1))
+
+
+def _neighborhoods(
+    job: EvaluationJob, z: NDArray[np.floating[Any]], among: Sequence[tuple[int, ...]]
+) -> Steps[dict[tuple[int, ...], dict[str, float]]]:
+    """Figures of the neighbourhoods over the spots of each set of slices, in one pass."""
+    scopes = [_Scope(job, slices) for slices in among]
+    slice_rows = [np.flatnonzero(job.slice_of == s) for s in range(len(job.slices))]
+    done = 0
+    yield Progress("neighbourhoods", 0, len(z))
+    for block in nearest_by_slice(z, slice_rows, M.LISI_NEIGHBORS):
+        for scope in scopes:
+            if block.slice in scope.among:
+                scope.add(block.rows, *block.among(scope.among, M.LISI_NEIGHBORS))
+        done += len(block.rows)
+        yield Progress("neighbourhoods", done, len(z))
+    return {scope.among: scope.figures() for scope in scopes}

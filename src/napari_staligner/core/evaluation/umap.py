@@ -1,0 +1,208 @@
+"""UMAP of the spots, from the embedding and, for comparison, from genes without integration.
+
+The compiled parts of UMAP hold Python's lock for seconds at a time, which would freeze a window,
+and cannot be interrupted. So scanpy works in a process of its own, ``python -m`` this module.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import ComputeError
+from napari_staligner.core.progress import Progress
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from napari_staligner.core.progress import Steps
+
+N_NEIGHBORS, N_COMPONENTS = 15, 30
+FEWEST_SPOTS = 5
+_POLL_SECONDS = 0.1
+_STAGES = {K.UMAP: "after integration", K.UMAP_BEFORE: "before integration"}
+_SAID = re.compile(r"<(?P<key>[^<>\n]+)>|(?P<done>\d+)/(?P<total>\d+) \[")
+
+
+@dataclass(frozen=True)
+class UmapJob:
+    """All that computing a UMAP needs, copied.
+
+    Parameters
+    ----------
+    embeddings
+        By the key of its UMAP: an embedding, float32, shape (spots, components).
+    expression
+        Expression of the genes that were integrated and, in the last column, the sum of all
+        others, CSR, shape (spots, genes + 1); ``None`` leaves out the UMAP before integration.
+    slices
+        Rows of each slice, which is normalised by itself.
+    seed
+        Of the start and of the optimisation.
+    """
+
+    embeddings: Mapping[str, NDArray[np.float32]]
+    expression: csr_matrix | None
+    slices: tuple[NDArray[np.intp], ...]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Umap:
+    """UMAPs by their key in ``obsm``, each float32, shape (spots, 2), and how they were made."""
+
+    arrays: dict[str, NDArray[np.float32]]
+    params: dict[str, Any]
+
+
+def umap_key(key: str) -> str:
+    """Key in ``obsm`` of the UMAP of an embedding, by the embedding's own key."""
+    return K.UMAP if key == K.EMBEDDING else K.UMAP_OF + key.removeprefix("X_")
+
+
+def umap_steps(job: UmapJob) -> Steps[Umap]:
+    """Compute the UMAP of each embedding and, where there is expression, before integration.
+
+    Of an embedding: 15 nearest neighbours in it. Before: the same in 30 principal components of
+    the log-normalised genes. All by scanpy's ``pp.neighbors`` and ``tl.umap``.
+
+    Raises
+    ------
+    ComputeError
+        There are too few spots, or scanpy failed.
+    """
+    n_spots = sum(map(len, job.slices))
+    if n_spots < FEWEST_SPOTS:
+        raise ComputeError(f"{n_spots} spots are too few for a UMAP.")
+    n_parts = len(job.embeddings) + (job.expression is not None)
+    with tempfile.TemporaryDirectory(prefix="staligner-umap-") as folder:
+        yield Progress("UMAP: preparing", 0, 1)
+        _as_anndata(job).write_h5ad(Path(folder) / "spots.h5ad")
+        yield from _supervise(Path(folder), n_parts)
+        with np.load(Path(folder) / "umap.npz") as found:
+            arrays = {key: found[key].astype(np.float32) for key in found.files}
+    return Umap(arrays, {"n_neighbors": N_NEIGHBORS, "random_state": job.seed})
+
+
+def _as_anndata(job: UmapJob) -> AnnData:
+    """Log-normalise the genes, slice by slice."""
+    from anndata import AnnData
+    from scipy import sparse
+
+    from napari_staligner.core.prepare.slices import normalize
+
+    adata = AnnData(
+        obsm=dict(job.embeddings),
+        uns={"seed": job.seed},
+        shape=(
+            sum(map(len, job.slices)),
+            0 if job.expression is None else job.expression.shape[1] - 1,
+        ),
+    )
+    if job.expression is not None:
+        parts = [normalize("", AnnData(job.expression[rows]), None) for rows in job.slices]
+        order = np.argsort(np.concatenate(job.slices))
+        adata.X = sparse.csr_matrix(sparse.vstack(parts)[order, :-1])
+    return adata
+
+
+def _supervise(folder: Path, n_parts: int) -> Generator[Progress, None, None]:
+    """Run the process, say how far it is, and end it when nobody listens any more."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, str(folder)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    said: SimpleQueue[str] = SimpleQueue()
+    reader = Thread(target=_read, args=(process, said), daemon=True)
+    reader.start()
+    try:
+        text, step = "", Progress("UMAP: neighbours", 0, 1)
+        while process.poll() is None:
+            with suppress(Empty):
+                text += said.get(timeout=_POLL_SECONDS)
+            step = _how_far(text, n_parts)
+            yield step
+        reader.join()
+        while not said.empty():
+            text += said.get()
+        if process.returncode:
+            raise ComputeError(_why(text))
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        reader.join()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def _read(process: subprocess.Popen[bytes], said: SimpleQueue[str]) -> None:
+    """Pass on what the process says, as it says it."""
+    if process.stderr is not None:
+        while chunk := os.read(process.stderr.fileno(), 4096):
+            said.put(chunk.decode(errors="replace"))
+
+
+def _how_far(text: str, n_parts: int) -> Progress:
+    """Read the stage and the epoch from the text of the process."""
+    part, key, share = -1, "", 0.0
+    for match in _SAID.finditer(text):
+        if match["key"]:
+            part, key, share = part + 1, match["key"], 0.0
+        else:
+            share = int(match["done"]) / max(1, int(match["total"]))
+    what = "optimising" if share else "neighbours"
+    of = _STAGES.get(key, f"of {key.removeprefix(K.UMAP_OF)}" if key else "")
+    stage = f"UMAP {of}: {what}".replace(" :", ":")
+    return Progress(stage, round(100 * (max(part, 0) + share)), 100 * n_parts)
+
+
+def _why(text: str) -> str:
+    last = text.strip().splitlines()[-1:] or ["no reason given"]
+    return f"The UMAP failed ({last[0].strip()[:200]}): please report it."
+
+
+def _work(folder: Path) -> None:
+    """Compute; what :func:`_supervise` started."""
+    import anndata as ad
+    import scanpy as sc
+
+    sc.settings.verbosity = 4  # makes UMAP count its epochs
+    adata = ad.read_h5ad(folder / "spots.h5ad")
+    seed = int(adata.uns["seed"])
+    # A UMAP takes the place of its embedding.
+    used = {key: key for key in adata.obsm}
+    if adata.n_vars:
+        used[K.UMAP_BEFORE] = "X_pca"
+    for key, rep in used.items():
+        sys.stderr.write(f"\n<{key}>\n")
+        if rep == "X_pca":
+            n_comps = min(N_COMPONENTS, adata.n_obs - 1, adata.n_vars - 1)
+            sc.pp.pca(adata, n_comps=n_comps, random_state=seed)
+        n_neighbors = min(N_NEIGHBORS, adata.n_obs - 1)
+        sc.pp.neighbors(adata, n_neighbors=n_neighbors, use_rep=rep, random_state=seed)
+        sc.tl.umap(adata, random_state=seed, key_added=key)
+    np.savez(folder / "umap.npz", **{key: adata.obsm[key] for key in used})
+
+
+if __name__ == "__main__":
+    _work(Path(sys.argv[1]))

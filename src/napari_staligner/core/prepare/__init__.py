@@ -1,0 +1,1 @@
+"""Slices before the training: checks, shared genes, spatial graphs, and the joined table."""

@@ -1,0 +1,106 @@
+"""Log-normalised expression of all slices: made a slice at a time, whenever it is asked for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from napari_staligner.core.prepare.slices import normalize
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+HOLD_BYTES = 1 << 30
+"""Where one matrix of all slices is needed and takes more, it lies in a scratch file."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Log-normalised expression of the shared genes, slice after slice.
+
+    Parameters
+    ----------
+    sizes
+        Spots of each slice.
+    n_genes
+        Shared variable genes.
+    stored
+        How many values the blocks store, at most.
+    block
+        Makes the block of the slice with a number: shape (spots, genes), CSR float32, columns
+        sorted. Counts that lie on disk are read for it, so that one slice at a time is in memory.
+    """
+
+    sizes: tuple[int, ...]
+    n_genes: int
+    stored: int
+    block: Callable[[int], sparse.csr_matrix]
+
+    @classmethod
+    def of_slices(
+        cls,
+        slices: Sequence[tuple[str, AnnData]],
+        genes: Sequence[str],
+        counts_layer: str | None,
+        stored: int,
+    ) -> Expression:
+        """Take the genes of slices whose counts are in memory or on disk."""
+
+        def block(number: int) -> sparse.csr_matrix:
+            name, adata = slices[number]
+            whole = normalize(name, adata, counts_layer)
+            part = sparse.csr_matrix(whole[:, adata.var_names.get_indexer(genes)])
+            # Sums are taken in this order, which must not hang on the genes' order in a file.
+            part.sort_indices()
+            return part
+
+        return cls(tuple(adata.n_obs for _, adata in slices), len(genes), stored, block)
+
+    @classmethod
+    def held(cls, blocks: Sequence[sparse.csr_matrix]) -> Expression:
+        """Take blocks that are there."""
+        sizes = tuple(block.shape[0] for block in blocks)
+        stored = sum(block.nnz for block in blocks)
+        return cls(sizes, blocks[0].shape[1], stored, blocks.__getitem__)
+
+    def __iter__(self) -> Iterator[sparse.csr_matrix]:
+        return map(self.block, range(len(self.sizes)))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """All spots, and genes."""
+        return sum(self.sizes), self.n_genes
+
+    @property
+    def spools(self) -> bool:
+        """Whether one matrix of all slices would lie in a scratch file."""
+        return 8 * self.stored > HOLD_BYTES
+
+    def stacked(self) -> sparse.csr_matrix:
+        """Make one matrix of all slices, in memory or in a scratch file.
+
+        Of the file, the system keeps in memory what there is room for.
+        """
+        index = np.int32 if self.stored < np.iinfo(np.int32).max else np.int64
+        values, columns = (self._room(kind) for kind in (np.float32, index))
+        pointers = np.zeros(self.shape[0] + 1, dtype=index)
+        row = end = 0
+        for block in self:
+            start, end = end, end + block.nnz
+            values[start:end], columns[start:end] = block.data, block.indices
+            pointers[row + 1 : row + 1 + block.shape[0]] = start + block.indptr[1:]
+            row += block.shape[0]
+        return sparse.csr_matrix((values[:end], columns[:end], pointers), self.shape, copy=False)
+
+    def _room(self, kind: type[np.generic]) -> NDArray[Any]:
+        if not self.spools:
+            return np.empty(self.stored, dtype=kind)
+        # The file has no name, and is gone with the array.
+        with tempfile.TemporaryFile() as file:
+            return np.memmap(file, dtype=kind, mode="w+", shape=(self.stored,))

@@ -1,0 +1,285 @@
+"""From slices as they come to what is trained on: checks, genes, normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.on_disk import in_memory, named_layers, on_disk
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+TARGET_SUM = 1e4
+FEWEST_GENES, FEW_GENES = 20, 100
+FEWEST_SPOTS = 3
+
+
+def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> list[str]:
+    """Check that a slice can be integrated.
+
+    Parameters
+    ----------
+    name
+        Its name, for the messages.
+    adata
+        Reads ``obsm["spatial"]`` and ``X`` or the counts layer.
+    counts_layer
+        Layer that holds the counts; ``None`` means ``X``.
+
+    Returns
+    -------
+    Sentences the user should know about.
+
+    Raises
+    ------
+    InputError
+        Something is missing, or holds values that cannot be used.
+    """
+    if adata.n_obs < FEWEST_SPOTS:
+        raise InputError(
+            f"Slice {name!r} holds {adata.n_obs} spots: leave it out, "
+            f"a slice needs at least {FEWEST_SPOTS}."
+        )
+    notes = check_coordinates(name, adata)
+    where = f"layers[{counts_layer!r}]" if counts_layer else "X"
+    values = _stored(expression_of(name, adata, counts_layer))
+    if not np.isfinite(values).all():
+        raise InputError(
+            f"Slice {name!r}: {where} holds values that are not finite; replace or drop them."
+        )
+    if values.size and values.min() < 0:
+        raise InputError(
+            f"Slice {name!r}: {where} holds negative values, so it is neither counts nor "
+            "log-normalised; name the layer that holds the counts (counts_layer)."
+        )
+    if not is_counts(values):
+        layers = ", ".join(map(repr, named_layers(adata)))
+        notes.append(
+            f"Slice {name!r}: {where} holds normalised values, not counts; they are used as they "
+            "are" + (f" (name the counts among layers {layers} otherwise)." if layers else ".")
+        )
+    if adata.n_obs < 50:
+        notes.append(f"Slice {name!r} has only {adata.n_obs} spots; its result is hardly reliable.")
+    return notes
+
+
+def check_coordinates(name: str, adata: AnnData) -> list[str]:
+    """Check that a slice has coordinates; see :func:`check_slice`."""
+    if K.SPATIAL not in adata.obsm:
+        raise InputError(
+            f"Slice {name!r} has no obsm[{K.SPATIAL!r}]: put the spots' coordinates there, "
+            "one row per spot."
+        )
+    points = np.asarray(adata.obsm[K.SPATIAL])
+    if points.ndim != 2 or points.shape[1] < 2 or points.dtype.kind not in "fiu":
+        raise InputError(
+            f"Slice {name!r}: obsm[{K.SPATIAL!r}] has shape {points.shape} and type "
+            f"{points.dtype}; put numeric x and y there, one row per spot."
+        )
+    if not np.isfinite(points).all():
+        bad = int((~np.isfinite(points).all(axis=1)).sum())
+        raise InputError(
+            f"Slice {name!r}: obsm[{K.SPATIAL!r}] is not finite for {bad} spots; "
+            "drop them or give them coordinates."
+        )
+    if points.shape[1] == 2:
+        return []
+    depth = points[:, 2:]
+    if np.ptp(depth, axis=0).max() > 0:
+        raise InputError(
+            f"Slice {name!r}: obsm[{K.SPATIAL!r}] has {points.shape[1]} dimensions; a slice is "
+            "flat, so keep x and y and make one slice of each depth."
+        )
+    return [f"Slice {name!r}: the constant third coordinate of obsm[{K.SPATIAL!r}] is not used."]
+
+
+def expression_of(name: str, adata: AnnData, counts_layer: str | None) -> Any:
+    """Return ``X`` or the counts layer; what lies on disk is read.
+
+    Raises
+    ------
+    InputError
+        There is no such layer, or no ``X``.
+    """
+    if counts_layer is None:
+        if adata.X is None:
+            raise InputError(f"Slice {name!r} has no X: name the layer that holds the counts.")
+        return in_memory(adata.X)
+    if counts_layer not in adata.layers:
+        there = ", ".join(map(repr, named_layers(adata))) or "none"
+        raise InputError(
+            f"Slice {name!r} has no layers[{counts_layer!r}]: name one that is there ({there})."
+        )
+    return in_memory(adata.layers[counts_layer])
+
+
+def with_counts(adata: AnnData, counts_layer: str | None) -> AnnData:
+    """A slice with its counts in memory, to look at them several times; the same if they are."""
+    matrix = adata.X if counts_layer is None else adata.layers.get(counts_layer)
+    if not on_disk(matrix):
+        return adata
+    held = adata.copy()
+    if counts_layer is None:
+        held.X = in_memory(matrix)
+    else:
+        held.layers[counts_layer] = in_memory(matrix)
+    return held
+
+
+def _stored(matrix: Any) -> NDArray[Any]:
+    return np.asarray(matrix.data if sparse.issparse(matrix) else matrix)
+
+
+def is_counts(values: NDArray[Any]) -> bool:
+    """Whether values are non-negative whole numbers; looks at up to 100,000 of them."""
+    if values.dtype.kind in "ub":
+        return True
+    flat = values.reshape(-1)
+    some = flat[:: max(1, flat.size // 100_000)]
+    return bool((some >= 0).all() and (some == np.round(some)).all())
+
+
+def normalize(name: str, adata: AnnData, counts_layer: str | None) -> sparse.csr_matrix:
+    """Counts per 10,000, log1p; values that are no counts come back as they are.
+
+    Returns
+    -------
+    Shape (spots, genes), CSR float32, a copy.
+    """
+    matrix = sparse.csr_matrix(expression_of(name, adata, counts_layer), dtype=np.float32)
+    if not is_counts(matrix.data):
+        return matrix.copy()
+    totals = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
+    scale = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
+    scaled = sparse.csr_matrix(sparse.diags(scale.astype(np.float32)) @ matrix)
+    return scaled.log1p()
+
+
+def log_depth(name: str, adata: AnnData, counts_layer: str | None) -> NDArray[np.float64] | None:
+    """Logarithm of the total counts of a slice's spots, shape (spots,).
+
+    ``None`` if its values are not counts.
+    """
+    matrix = expression_of(name, adata, counts_layer)
+    if not is_counts(_stored(matrix)):
+        return None
+    totals = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
+    return np.asarray(np.log(np.maximum(totals, 1.0)))
+
+
+def stored_by_gene(name: str, adata: AnnData, counts_layer: str | None) -> NDArray[np.int64]:
+    """How many values a slice stores of each gene, shape (genes,)."""
+    matrix = expression_of(name, adata, counts_layer)
+    if sparse.issparse(matrix):
+        return np.asarray(matrix.getnnz(axis=0), dtype=np.int64)
+    return np.asarray(np.count_nonzero(matrix, axis=0), dtype=np.int64)
+
+
+def variable_genes(
+    name: str, adata: AnnData, counts_layer: str | None, n_top: int
+) -> pd.Index[str]:
+    """Names of the highly variable genes of a slice (``seurat_v3`` on counts).
+
+    Parameters
+    ----------
+    name, adata, counts_layer
+        The slice.
+    n_top
+        How many; all are taken where there are no more.
+    """
+    import scanpy as sc
+    from anndata import AnnData
+
+    if adata.n_vars <= n_top:
+        return adata.var_names
+    matrix = sparse.csr_matrix(expression_of(name, adata, counts_layer), dtype=np.float32)
+    counts = is_counts(matrix.data)
+    slim = AnnData(matrix, var=pd.DataFrame(index=adata.var_names))
+    try:
+        table = sc.pp.highly_variable_genes(
+            slim,
+            n_top_genes=n_top,
+            flavor="seurat_v3" if counts else "seurat",
+            inplace=False,
+        )
+    except ValueError:
+        # The loess fit of seurat_v3 fails where too few spots give too few distinct means.
+        spread = np.asarray(matrix.power(2).mean(axis=0) - np.square(matrix.mean(axis=0))).ravel()
+        return adata.var_names[np.sort(np.argsort(-spread, kind="stable")[:n_top])]
+    return adata.var_names[table["highly_variable"].to_numpy()]
+
+
+def shared_genes(
+    names: Sequence[str], genes: Sequence[Iterable[str]]
+) -> tuple[list[str], str | None]:
+    """Genes that all slices have, in the order of the first.
+
+    Parameters
+    ----------
+    names
+        Names of the slices.
+    genes
+        Variable genes of each.
+
+    Returns
+    -------
+    The genes, and a warning where they are few.
+
+    Raises
+    ------
+    InputError
+        Fewer than 20 genes are shared.
+    """
+    sets = [set(of_slice) for of_slice in genes]
+    shared = [gene for gene in genes[0] if all(gene in others for others in sets[1:])]
+    if len(shared) < FEWEST_GENES:
+        raise InputError(_too_few(names, sets, len(shared)))
+    if len(shared) < FEW_GENES:
+        return shared, (
+            f"The slices share only {len(shared)} variable genes; "
+            "with under 100 the domains rest on little."
+        )
+    return shared, None
+
+
+def _too_few(names: Sequence[str], sets: Sequence[set[str]], n_shared: int) -> str:
+    """Say which slice has the least in common with the others."""
+    if len(names) == 1:
+        return f"Slice {names[0]!r} has {n_shared} genes in var_names; at least 20 are needed."
+    overlap = [
+        sum(len(own & other) for j, other in enumerate(sets) if j != i)
+        for i, own in enumerate(sets)
+    ]
+    odd = int(np.argmin(overlap))
+    return (
+        f"The slices share {n_shared} genes, at least {FEWEST_GENES} are needed; slice "
+        f"{names[odd]!r} has least in common with the others: give all slices the same kind of "
+        "gene names in var_names, symbols or Ensembl identifiers."
+    )
+
+
+def with_unique_names(name: str, adata: AnnData) -> tuple[AnnData, list[str]]:
+    """Make spot and gene names of a slice unique; a copy where anything changes.
+
+    Returns
+    -------
+    The slice, and a sentence for each kind of name that was not unique.
+    """
+    notes = []
+    if not adata.obs_names.is_unique or not adata.var_names.is_unique:
+        adata = adata.copy()
+    if not adata.obs_names.is_unique:
+        adata.obs_names_make_unique()
+        notes.append(f"Slice {name!r}: obs_names were not unique and got numbers.")
+    if not adata.var_names.is_unique:
+        adata.var_names_make_unique()
+        notes.append(f"Slice {name!r}: var_names were not unique and got numbers.")
+    return adata, notes

@@ -1,0 +1,186 @@
+"""Registration of integrated slices as they are kept: from AnnData to a job, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.progress import Progress, finish
+from napari_staligner.core.registration.register import Registered, RegistrationJob, register_steps
+from napari_staligner.core.registration.transforms import Model
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user chooses of a registration.
+
+    Parameters
+    ----------
+    model
+        What the transforms may do: ``"rigid"``, ``"similarity"`` or ``"affine"``.
+    landmarks
+        Domains whose spots are compared; all spots if empty.
+    reference
+        The slice that stays; the first if ``None``.
+    nonrigid
+        Whether a smooth displacement follows.
+    seed
+        Seed of the draw of spots where there are many.
+    """
+
+    model: Model = Model.RIGID
+    landmarks: tuple[str, ...] = ()
+    reference: str | None = None
+    nonrigid: bool = False
+    seed: int = 0
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Choice:
+        """Read what :func:`record_registration` wrote; the defaults where there is nothing."""
+        return cls(
+            Model(str(kept.get("model", Model.RIGID))),
+            tuple(str(name) for name in kept.get("landmarks", ())),
+            str(kept["reference"]) if "reference" in kept else None,
+            bool(kept.get("nonrigid", False)),
+            int(kept.get("seed", 0)),
+        )
+
+
+def register(
+    adata: AnnData,
+    *,
+    model: str = "rigid",
+    landmarks: Sequence[str] = (),
+    reference: str | None = None,
+    nonrigid: bool = False,
+    seed: int = 0,
+    copy: bool = False,
+    on_progress: Callable[[Progress], object] | None = None,
+) -> AnnData | None:
+    """Bring integrated slices into one frame.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices, as :func:`napari_staligner.integrate` returns them.
+    model
+        What the transforms may do: ``"rigid"``, ``"similarity"`` or ``"affine"``. Slices in other
+        units are scaled in any case.
+    landmarks
+        Domains whose spots are compared; all spots if empty.
+    reference
+        The slice that stays; the first by default.
+    nonrigid
+        Whether a smooth displacement (thin-plate spline) follows.
+    seed
+        Seed of the draw of spots where there are many.
+    copy
+        Whether to return a copy instead of writing into ``adata``.
+    on_progress
+        Called with each :class:`~napari_staligner.core.progress.Progress`.
+
+    Returns
+    -------
+    ``None``, or the copy. Written are ``obsm["spatial_aligned"]``,
+    ``obsm["registration_shift"]``, ``obs["registration_residual"]``,
+    ``uns["staligner"]["transforms"]`` and ``uns["staligner"]["registration"]``.
+
+    Raises
+    ------
+    InputError
+        A slot is missing, or a slice or domain does not exist.
+    """
+    if model not in list(Model):
+        raise InputError(f"There is no model {model!r}: choose one of {', '.join(Model)}.")
+    choice = Choice(Model(model), tuple(landmarks), reference, nonrigid, seed)
+    job = registration_job(adata, choice)
+    target = adata.copy() if copy else adata
+    record_registration(target, finish(register_steps(job), on_progress), choice)
+    return target if copy else None
+
+
+def registration_job(adata: AnnData, choice: Choice) -> RegistrationJob:
+    """Copy from integrated slices what a registration needs.
+
+    Raises
+    ------
+    InputError
+        A slot is missing, or a slice or domain does not exist, or there is one slice only.
+    """
+    for part, key in ((adata.obs, K.SLICE), (adata.obsm, K.SPATIAL), (adata.obsm, K.EMBEDDING)):
+        if key not in part:
+            raise InputError(f"These slices lack {key!r}: integrate them first.")
+    if K.MUTUAL not in adata.obsp:
+        raise InputError(f"These slices lack obsp[{K.MUTUAL!r}]: integrate them once more.")
+    names = [str(name) for name in adata.obs[K.SLICE].cat.categories]
+    if len(names) < 2:
+        raise InputError(
+            f"Slice {names[0]!r} is the only one: integrate it with others to register it."
+        )
+    if choice.reference is not None and choice.reference not in names:
+        raise InputError(
+            f"There is no slice {choice.reference!r} to register to: "
+            f"choose one of {', '.join(map(repr, names))}."
+        )
+    labels = adata.obs[K.SLICE].to_numpy()
+    order = np.concatenate([np.flatnonzero(labels == name) for name in names])
+    if not np.array_equal(order, np.arange(adata.n_obs)):
+        raise InputError(
+            f"The spots of a slice do not stand together in obs[{K.SLICE!r}]: sort them by slice."
+        )
+    points = np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+    recorded = np.asarray(adata.uns.get(K.STALIGNER, {}).get("pairs", ()), dtype=object)
+    return RegistrationJob(
+        coordinates={name: points[labels == name] for name in names},
+        embedding=np.array(adata.obsm[K.EMBEDDING]),
+        mutual=sparse.csr_matrix(adata.obsp[K.MUTUAL], copy=True),
+        pairs=tuple((str(a), str(b)) for a, b in recorded) or None,
+        model=choice.model,
+        reference=choice.reference,
+        counted=_counted(adata, choice.landmarks),
+        nonrigid=choice.nonrigid,
+        seed=choice.seed,
+    )
+
+
+def _counted(adata: AnnData, landmarks: Sequence[str]) -> Any:
+    """Spots of the landmark domains; ``None`` if there are no such domains."""
+    if not landmarks:
+        return None
+    if K.DOMAIN not in adata.obs:
+        raise InputError(f"These slices lack obs[{K.DOMAIN!r}]: find domains first.")
+    domains = [str(domain) for domain in adata.obs[K.DOMAIN].cat.categories]
+    strange = next((name for name in landmarks if name not in domains), None)
+    if strange is not None:
+        raise InputError(
+            f"There is no domain {strange!r} to be a landmark: "
+            f"choose from {', '.join(map(repr, domains))}."
+        )
+    return adata.obs[K.DOMAIN].astype(str).isin(list(landmarks)).to_numpy()
+
+
+def record_registration(adata: AnnData, registered: Registered, choice: Choice) -> None:
+    """Write a registration into integrated slices; see :func:`register` for the slots."""
+    adata.obsm[K.SPATIAL_ALIGNED] = registered.aligned
+    adata.obsm[K.SHIFT] = registered.shift
+    adata.obs[K.RESIDUAL] = registered.residual.astype(np.float32)
+    kept = adata.uns.setdefault(K.STALIGNER, {})
+    kept["transforms"] = dict(registered.transforms)
+    kept["registration"] = {
+        "model": str(choice.model),
+        "reference": choice.reference or next(iter(registered.transforms)),
+        "landmarks": np.array(choice.landmarks, dtype=object),
+        "nonrigid": choice.nonrigid,
+        "seed": choice.seed,
+        "pairs": np.array(registered.pairs, dtype=object).reshape(-1, 2),
+        "bending": dict(registered.bending),
+    }

@@ -1,0 +1,439 @@
+"""Registration of slices, step by step: pairs, then a tree of them, then all together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.graph import SAME_UNIT, find_radius, spacing
+from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.registration.ambiguity import Way, decide
+from napari_staligner.core.registration.optimize import Section, best_smoothing, gain, refine
+from napari_staligner.core.registration.raster import together
+from napari_staligner.core.registration.residuals import counterparts
+from napari_staligner.core.registration.starts import PIXELS, distinct, starts
+from napari_staligner.core.registration.transforms import Model, apply, shifted
+from napari_staligner.core.registration.warp import warp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.registration.transforms import Matrix
+
+    Pair = tuple[int, int]
+
+FEWEST_MATCHES = 8
+TRIED = 4
+"""Starts of a pair that are followed up."""
+MIDDLE = 4.0
+"""Smoothing, in spacings, at which it is decided which way a pair lies."""
+LEAST = 2.0
+"""Least smoothing of the last stage, in spacings: finer, and the noise of single spots decides."""
+CLEAR = 2.0
+"""Smoothing of the last stage, in those at which the pair differs least: there, what they share and
+what each has for itself weigh the same; what is coarser is mostly shared."""
+COMPONENTS = 10
+"""Principal components of the embedding that are compared."""
+MOST = 4000
+"""Spots of a slice that are looked up in the others; its smoothed embedding is that of all."""
+
+
+class _Fit(NamedTuple):
+    """A pair of slices, one registered to the other: its cost, how it lies, the last smoothing."""
+
+    cost: float
+    way: Way
+    finest: float
+
+
+@dataclass(frozen=True)
+class RegistrationJob:
+    """All that a registration needs, copied.
+
+    Parameters
+    ----------
+    coordinates
+        Of each slice, shape (spots, 2), in the order of the rows of the embedding.
+    embedding
+        Shape (spots, d).
+    mutual
+        Shape (spots, spots), CSR: mutual nearest neighbours across slices.
+    pairs
+        Names of the slices that are compared; all pairs if ``None``.
+    model
+        What the transforms may do.
+    reference
+        The slice that stays; the first if ``None``.
+    counted
+        Shape (spots,), bool: spots that are compared, those of landmark domains; all if ``None``.
+    nonrigid
+        Whether a smooth displacement follows.
+    seed
+        Seed of the draw of spots where there are many.
+    """
+
+    coordinates: Mapping[str, NDArray[np.floating[Any]]]
+    embedding: NDArray[np.floating[Any]]
+    mutual: sparse.csr_matrix
+    pairs: tuple[tuple[str, str], ...] | None = None
+    model: Model = Model.RIGID
+    reference: str | None = None
+    counted: NDArray[np.bool_] | None = None
+    nonrigid: bool = False
+    seed: int = 0
+
+    @property
+    def rows(self) -> dict[str, slice]:
+        """Rows of the embedding of each slice."""
+        ends = np.cumsum([0, *(len(points) for points in self.coordinates.values())])
+        return {n: slice(a, b) for n, (a, b) in zip(self.coordinates, pairwise(ends), strict=True)}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Slices in a common frame.
+
+    Parameters
+    ----------
+    transforms
+        Of each slice: shape (3, 3), float64, takes (x, y, 1) as a column to the reference's frame.
+    aligned
+        Shape (spots, 2), float64, in the units of the reference.
+    shift
+        Shape (spots, 2), float64, in the units of the reference: from each spot to its
+        counterpart in the slices it was compared with; NaN where these have no tissue.
+    residual
+        Shape (spots,), float64: length of the shift in spacings of the reference.
+    pairs
+        Names of the slices that were compared.
+    bending
+        Bending energy of the smooth last step, by slice; see
+        :class:`~napari_staligner.core.registration.warp.Warp`.
+    """
+
+    transforms: dict[str, Matrix]
+    aligned: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    pairs: tuple[tuple[str, str], ...]
+    bending: dict[str, float] = field(default_factory=dict)
+
+
+def register_steps(job: RegistrationJob) -> Steps[Registered]:
+    """Register slices to the reference, a pair a step.
+
+    Returns
+    -------
+    Slices without enough matches to any other are centred on the reference, and a note says so.
+
+    Raises
+    ------
+    InputError
+        The reference, or a slice of a pair, does not exist.
+    """
+    names = list(job.coordinates)
+    reference = _index(names, job.reference)
+    wanted = _pairs(names, job)
+    known = [pair for pair in wanted if _matches(job, names, pair)[0].size >= FEWEST_MATCHES]
+    if job.counted is not None and not known:
+        raise InputError(
+            "The landmark domains hold too few matches between the slices: choose others, or none."
+        )
+    total = len(known) + 2
+    bases, sections, other_unit = _sections(job, known, reference)
+    step_models = {
+        i: Model.SIMILARITY if i in other_unit else Model.RIGID for i in range(len(names))
+    }
+    found: dict[Pair, _Fit] = {}
+    for done, (i, j) in enumerate(known):
+        yield Progress(f"register {names[i]} to {names[j]}", done, total)
+        model = Model.SIMILARITY if {i, j} & other_unit else Model.RIGID
+        found[i, j] = _, way, _ = _register_pair(sections[i], sections[j], model)
+        if way.other:
+            note = (
+                f"Slices {names[i]!r} and {names[j]!r} agree about as well with one of them "
+                f"{way.other}: look at them in the stack, and correct by hand if they lie wrong."
+            )
+            yield Progress("register", done + 1, total, note=note)
+    yield Progress("register all together", len(known), total)
+    edges, lost = _spread({pair: fit.cost for pair, fit in found.items()}, reference, len(names))
+    frame = _compose(edges, found, reference)
+    if job.model is not Model.RIGID:
+        step_models = dict.fromkeys(step_models, job.model)
+    used = [pair for pair in known if pair[0] in frame and pair[1] in frame]
+    if len(used) > 1 or (used and job.model is not Model.RIGID):
+        moving = {i: sections[i] for i in frame}
+        finest = float(np.median([found[pair].finest for pair in used]))
+        frame, _ = refine(moving, used, frame, reference, step_models, (2 * finest, finest))
+    home = np.linalg.inv(bases[reference])
+    transforms = [home @ frame.get(i, np.eye(3)) @ bases[i] for i in range(len(names))]
+    transforms[reference] = np.eye(3)
+    for i in lost:
+        note = (
+            f"Slice {names[i]!r} has too few matches to the other slices to be registered; "
+            f"it is centred on {names[reference]!r}."
+        )
+        yield Progress("register", len(known), total, note=note)
+    yield Progress("residuals", len(known) + 1, total)
+    pairs = tuple((names[i], names[j]) for i, j in used)
+    placed = measure(job, dict(zip(names, transforms, strict=True)), pairs)
+    if job.nonrigid:
+        placed = yield from _warped(job, placed, names[reference])
+    return placed
+
+
+def measure(
+    job: RegistrationJob,
+    transforms: Mapping[str, Matrix],
+    pairs: Sequence[tuple[str, str]],
+    moved: Mapping[str, NDArray[np.float64]] | None = None,
+) -> Registered:
+    """Find the residuals of given transforms.
+
+    Parameters
+    ----------
+    job
+        The slices.
+    transforms
+        Of each slice.
+    pairs
+        Names of the slices that are compared.
+    moved
+        Displacements on top of the transforms, shape (spots, 2), of the slices that have any.
+    """
+    names = list(job.coordinates)
+    aligned = [apply(transforms[n], np.asarray(p)[:, :2]) for n, p in job.coordinates.items()]
+    for name, by in (moved or {}).items():
+        aligned[names.index(name)] = aligned[names.index(name)] + by
+    unit = _frame_unit(job)
+    whole = replace(job, counted=None)
+    matches = {
+        pair: _matches(whole, names, pair)
+        for pair in ((names.index(a), names.index(b)) for a, b in pairs)
+    }
+    shift = np.concatenate(counterparts(aligned, job.embedding, matches, unit))
+    return Registered(
+        {name: np.array(transforms[name], dtype=np.float64) for name in names},
+        np.concatenate(aligned),
+        shift * unit,
+        np.linalg.norm(shift, axis=1),
+        tuple(pairs),
+    )
+
+
+def _frame_unit(job: RegistrationJob) -> float:
+    """Spacing of the reference, whose units are those of the frame."""
+    return spacing(
+        next(iter(job.coordinates.values()))
+        if job.reference is None
+        else job.coordinates[job.reference]
+    )
+
+
+def _index(names: Sequence[str], reference: str | None) -> int:
+    if reference is None:
+        return 0
+    if reference not in names:
+        raise InputError(
+            f"There is no slice {reference!r} to register to: "
+            f"choose one of {', '.join(map(repr, names))}."
+        )
+    return names.index(reference)
+
+
+def _pairs(names: Sequence[str], job: RegistrationJob) -> list[Pair]:
+    if job.pairs is None:
+        return list(combinations(range(len(names)), 2))
+    strange = next((n for pair in job.pairs for n in pair if n not in names), None)
+    if strange is not None:
+        raise InputError(f"There is no slice {strange!r}, which a pair to be registered names.")
+    return [(names.index(a), names.index(b)) for a, b in job.pairs]
+
+
+def _matches(
+    job: RegistrationJob, names: Sequence[str], pair: Pair
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows within each slice of the mutual nearest neighbours of a pair."""
+    a, b = (job.rows[names[k]] for k in pair)
+    block = sparse.coo_matrix(job.mutual[a, b])
+    first, second = np.asarray(block.row, np.intp), np.asarray(block.col, np.intp)
+    if job.counted is not None:
+        both = job.counted[a][first] & job.counted[b][second]
+        first, second = first[both], second[both]
+    return first, second
+
+
+def _sections(
+    job: RegistrationJob, pairs: Sequence[Pair], reference: int
+) -> tuple[list[Matrix], list[Section], set[int]]:
+    """Each slice centred and in a common unit, how it got there, and which had another unit."""
+    from sklearn.decomposition import PCA
+
+    names = list(job.coordinates)
+    points = [np.asarray(p, dtype=np.float64)[:, :2] for p in job.coordinates.values()]
+    ratios = _ratios(job, names, points, pairs, reference)
+    steps = [find_radius(p) / 1.1 for p in points]
+    z = np.asarray(job.embedding, dtype=np.float64)
+    features = PCA(min(COMPONENTS, *z.shape), svd_solver="full").fit_transform(z)
+    features /= np.sqrt(np.square(features).sum(axis=1).mean()) or 1.0
+    matched = _matched(job, names, pairs)
+    smallest = min(step / ratio for step, ratio in zip(steps, ratios, strict=True))
+    bases, sections = [], []
+    for i, rows in enumerate(job.rows.values()):
+        unit = smallest * ratios[i]
+        middle = points[i][together(points[i])].mean(axis=0)
+        base = np.diag([1 / unit, 1 / unit, 1.0]) @ shifted(-middle)
+        there = matched[i][together(points[i][matched[i]])]
+        counted = np.arange(len(there))
+        if job.counted is not None:
+            counted = np.flatnonzero(job.counted[rows][there])
+        if len(counted) > MOST:
+            # A generator for each slice: what is drawn must not depend on the order of the slices.
+            counted = np.random.default_rng(job.seed).permutation(counted)[:MOST]
+        bases.append(base)
+        sections.append(
+            Section(
+                apply(base, points[i][there]),
+                features[rows][there],
+                np.sort(counted),
+                steps[i] / unit,
+            )
+        )
+    other_unit = {i for i, ratio in enumerate(ratios) if ratio != 1.0}
+    return bases, sections, other_unit
+
+
+def _matched(
+    job: RegistrationJob, names: Sequence[str], pairs: Sequence[Pair]
+) -> list[NDArray[np.intp]]:
+    """Rows within each slice of the spots that match one of a slice they are compared with.
+
+    A structure of one slice only has few, if any; all spots where there is no pair.
+    """
+    whole = replace(job, counted=None)
+    seen = [np.zeros(len(points), dtype=bool) for points in job.coordinates.values()]
+    for pair in pairs:
+        for k, rows in zip(pair, _matches(whole, names, pair), strict=True):
+            seen[k][rows] = True
+    return [np.flatnonzero(s) if s.any() else np.arange(len(s)) for s in seen]
+
+
+def _ratios(
+    job: RegistrationJob,
+    names: Sequence[str],
+    points: Sequence[NDArray[np.float64]],
+    pairs: Sequence[Pair],
+    reference: int,
+) -> list[float]:
+    """Size of each slice's unit in that of the reference, from how far its matches are spread.
+
+    Matched spots cover the same tissue in both slices, whole or in part. Ratios that sections of
+    one tissue may have are taken for 1.
+    """
+    few: dict[Pair, float] = {}
+    ratio_of: dict[Pair, float] = {}
+    for pair in pairs:
+        matched = _matches(job, names, pair)
+        size = [
+            float(np.median(np.linalg.norm(p - np.median(p, axis=0), axis=1))) or 1.0
+            for p in (points[k][rows] for k, rows in zip(pair, matched, strict=True))
+        ]
+        few[pair], ratio_of[pair] = -float(len(matched[0])), size[0] / size[1]
+    edges, _ = _spread(few, reference, len(names))
+    ratios = [1.0] * len(names)
+    for i, j in edges:
+        ratio = ratio_of[i, j] if (i, j) in ratio_of else 1 / ratio_of[j, i]
+        ratios[i] = ratios[j] * (1.0 if 1 / SAME_UNIT <= ratio <= SAME_UNIT else ratio)
+    return ratios
+
+
+def _register_pair(first: Section, second: Section, model: Model) -> _Fit:
+    """The way from the first section to the second: the best of several starts."""
+    if _order(first) > _order(second):
+        # The same way whichever comes first, so that the two transforms are inverse.
+        cost, way, finest = _register_pair(second, first, model)
+        back = np.asarray(np.linalg.inv(way.matrix), dtype=np.float64)
+        return _Fit(cost, replace(way, matrix=back), finest)
+    sections, pair, models = {0: first, 1: second}, (0, 1), {0: model}
+    largest = max(np.ptp(s.points, axis=0).max() for s in (first, second))
+    coarse = max(2 * MIDDLE, float(largest) / PIXELS)
+
+    def laid(matrix: Matrix) -> dict[int, Matrix]:
+        return {0: matrix, 1: np.eye(3)}
+
+    def refined(matrix: Matrix, sigmas: Sequence[float]) -> tuple[Matrix, float]:
+        found, costs = refine(sections, [pair], laid(matrix), 1, models, sigmas)
+        return found[0], costs[pair]
+
+    def gained(matrix: Matrix) -> float:
+        return gain(sections, pair, laid(matrix), coarse)
+
+    found = starts(first.moving, (second.points, second.features), TRIED)
+    rough = sorted((refined(m, (coarse,))[0] for m in found), key=gained, reverse=True)
+    close = [refined(m, _halved(coarse, MIDDLE))[0] for m in distinct(rough)[:2]]
+    way = decide(sections, close, MIDDLE)
+    finest = max(LEAST, CLEAR * best_smoothing(sections, pair, laid(way.matrix)))
+    matrix, cost = refined(way.matrix, _halved(MIDDLE, finest))
+    return _Fit(cost, replace(way, matrix=matrix), finest)
+
+
+def _halved(start: float, end: float) -> list[float]:
+    """Smoothings below a start, each half of the one before, down to an end, which is the last."""
+    halvings = max(1, int(np.ceil(np.log2(start / end))))
+    return [max(end, start / 2**k) for k in range(1, halvings + 1)]
+
+
+def _order(section: Section) -> tuple[float, ...]:
+    return len(section.points), *section.features.mean(axis=0).round(6)
+
+
+def _spread(costs: Mapping[Pair, float], reference: int, n: int) -> tuple[list[Pair], list[int]]:
+    """Tree of the cheapest pairs from the reference (Prim), as (new, known), and who is left."""
+    known: set[int] = {reference}
+    edges: list[Pair] = []
+    while True:
+        options = [
+            (cost, i, j)
+            for (p, q), cost in costs.items()
+            for i, j in ((p, q), (q, p))
+            if i not in known and j in known
+        ]
+        if not options:
+            return edges, sorted(set(range(n)) - known)
+        _, i, j = min(options)
+        known.add(i)
+        edges.append((i, j))
+
+
+def _compose(
+    edges: Sequence[Pair], found: Mapping[Pair, _Fit], reference: int
+) -> dict[int, Matrix]:
+    frame = {reference: np.eye(3)}
+    for i, j in edges:
+        there = found[i, j].way.matrix if (i, j) in found else np.linalg.inv(found[j, i].way.matrix)
+        frame[i] = frame[j] @ there
+    return frame
+
+
+def _warped(job: RegistrationJob, placed: Registered, reference: str) -> Steps[Registered]:
+    """Displace each slice but the reference smoothly towards its counterparts."""
+    unit, moved, bending = _frame_unit(job), {}, {}
+    others = [name for name in job.coordinates if name != reference]
+    for done, name in enumerate(others):
+        yield Progress(f"bend {name}", done, len(others))
+        rows = job.rows[name]
+        found = warp(placed.aligned[rows], placed.shift[rows], unit)
+        if found is None:
+            continue
+        if found.folds:
+            note = f"Slice {name!r}: the smooth displacement would fold the tissue; it is left out."
+            yield Progress(f"bend {name}", done + 1, len(others), note=note)
+            continue
+        moved[name], bending[name] = found.shift, found.bending
+    return replace(measure(job, placed.transforms, placed.pairs, moved), bending=bending)

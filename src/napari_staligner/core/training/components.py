@@ -1,0 +1,189 @@
+"""The low-rank input: principal components, and what is technical in them taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.training.triplets import Matches
+
+ROWS = 4096
+
+
+def principal_components(
+    blocks: Iterable[sparse.csr_matrix], n_components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Axes on which expression varies most, from one pass over its rows.
+
+    Exact: from the covariance of the genes, which adds up over blocks of rows, so that only one
+    block is ever dense and slices may come one after the other.
+
+    Parameters
+    ----------
+    blocks
+        Log-normalised expression, each of shape (some spots, genes), CSR.
+    n_components
+        How many; cut to what there is.
+
+    Returns
+    -------
+    mean
+        Shape (genes,), float32.
+    axes
+        Shape (genes, components), float32, orthonormal, the largest variance first.
+    """
+    from scipy.linalg import eigh
+    from scipy.sparse.linalg import eigsh
+
+    gram, total, n = 0.0, 0.0, 0
+    for block in blocks:
+        for start in range(0, block.shape[0], ROWS):
+            dense = block[start : start + ROWS].toarray()
+            gram = gram + (dense.T @ dense).astype(np.float64)
+            total = total + dense.sum(axis=0, dtype=np.float64)
+            n += len(dense)
+    mean = np.asarray(total) / n
+    covariance = np.asarray(gram) / n - np.outer(mean, mean)
+    g = len(mean)
+    k = min(n_components, g, max(1, n - 1))
+    if 4 * k < g:
+        values, axes = eigsh(covariance, k=k, v0=np.full(g, g**-0.5))
+    else:
+        values, axes = eigh(covariance, subset_by_index=(g - k, g - 1))
+    order = np.argsort(-values, kind="stable")
+    return mean.astype(np.float32), np.ascontiguousarray(axes[:, order], dtype=np.float32)
+
+
+def scores(
+    blocks: Iterable[sparse.csr_matrix],
+    n_spots: int,
+    mean: NDArray[np.float32],
+    axes: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Centred expression on the axes, shape (n_spots, components), without ever being dense."""
+    found = np.empty((n_spots, axes.shape[1]), dtype=np.float32)
+    centre, end = mean @ axes, 0
+    for block in blocks:
+        start, end = end, end + block.shape[0]
+        np.subtract(block @ axes, centre, out=found[start:end])
+    return found
+
+
+def depth_slope(
+    x: NDArray[np.float32], log_depth: NDArray[np.float64], connectivities: sparse.csr_matrix
+) -> NDArray[np.float32]:
+    r"""How the input moves with sequencing depth, judged by neighbours on the tissue.
+
+    Neighbours show nearly the same tissue, so what differs between them along with their depth is
+    technical; layers that hold more RNA than others do not enter. The slope b minimises the sum
+    over neighbours of :math:`\|(x_i - x_j) - b (l_i - l_j)\|^2`.
+
+    Parameters
+    ----------
+    x
+        Shape (N, r).
+    log_depth
+        Shape (N,): logarithm of a spot's total counts.
+    connectivities
+        Shape (N, N), CSR, symmetric.
+
+    Returns
+    -------
+    Shape (r,); zero where all neighbours are equally deep.
+    """
+    degree = np.asarray(connectivities.sum(axis=1)).ravel()
+    apart = degree * log_depth - connectivities @ log_depth
+    spread = float(apart @ log_depth)
+    if spread <= 0:
+        return np.zeros(x.shape[1], dtype=np.float32)
+    # By rows, since a product with numbers of twice the length makes a copy of x.
+    starts = range(0, len(x), ROWS)
+    slope = sum(apart[start : start + ROWS] @ x[start : start + ROWS] for start in starts)
+    return np.asarray(slope / spread, dtype=np.float32)
+
+
+def scaled(
+    x: NDArray[np.float32], log_depth: NDArray[np.float64] | None, slope: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Take depth out of the input and scale it to a mean square of 1, in place.
+
+    Parameters
+    ----------
+    x
+        Shape (N, r).
+    log_depth, slope
+        Of :func:`depth_slope`; ``None`` leaves depth in.
+    """
+    squares = 0.0
+    for start in range(0, len(x), ROWS):
+        rows = x[start : start + ROWS]
+        if log_depth is not None:
+            rows -= np.outer(log_depth[start : start + ROWS] - log_depth.mean(), slope)
+        squares += float(np.square(rows, dtype=np.float64).sum())
+    x /= np.float32(np.sqrt(squares / x.size) or 1.0)
+    return x
+
+
+def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -> Tensor:
+    r"""What sets slices apart in the input, judged by their matched spots alone.
+
+    The offsets :math:`o` minimise the sum over matched spots of
+    :math:`w_{ij} \|(x_i - o_{s(i)}) - (x_j - o_{s(j)})\|^2`, in which every spot counts once
+    however many matches it has. Spots of a structure that one slice alone shows have few matches,
+    so that they do not bend the offset, as they would bend a mean over all spots.
+
+    Parameters
+    ----------
+    x
+        Shape (N, r): the input of all spots, rows of a slice contiguous.
+    matches
+        Of each pair of slices.
+    sizes
+        Spots of each slice.
+
+    Returns
+    -------
+    Shape (slices, r); their mean over spots is zero. A slice without matches stays where it is.
+    """
+    n_slices = len(sizes)
+    ends = np.cumsum([0, *sizes])
+    laplacian = torch.zeros(n_slices, n_slices, dtype=torch.float64, device=x.device)
+    pull = torch.zeros(n_slices, x.shape[1], dtype=torch.float64, device=x.device)
+    for match in matches:
+        if not len(match.first):
+            continue
+        i, j = (
+            int(np.searchsorted(ends, int(rows[0]), "right")) - 1
+            for rows in (match.first, match.second)
+        )
+        # Only the rows of the two slices, however many there are.
+        first, second = match.first - ends[i], match.second - ends[j]
+        share_i, share_j = (1.0 / torch.bincount(rows)[rows] for rows in (first, second))
+        weight = (0.5 * (share_i + share_j)).double()
+        total = weight.sum()
+        # Weights add up by spot first, so that no array of size matches × components is made.
+        apart = torch.bincount(first, weight, sizes[i]).to(x.dtype) @ x[ends[i] : ends[i + 1]]
+        apart -= torch.bincount(second, weight, sizes[j]).to(x.dtype) @ x[ends[j] : ends[j + 1]]
+        laplacian[i, i] += total
+        laplacian[j, j] += total
+        laplacian[i, j] -= total
+        laplacian[j, i] -= total
+        pull[i] += apart.double()
+        pull[j] -= apart.double()
+    # The pseudo-inverse leaves what no match decides at zero.
+    offsets = torch.linalg.pinv(laplacian, hermitian=True) @ pull
+    share = torch.tensor(sizes, dtype=torch.float64, device=x.device)
+    linked = (laplacian.diagonal() > 0).double()
+    weights = share * linked
+    if weights.sum() > 0:
+        offsets -= linked[:, None] * (weights @ offsets) / weights.sum()
+    found: Tensor = offsets.to(x.dtype)
+    return found

@@ -1,0 +1,186 @@
+"""What a run will take, told before it starts: time on this machine, and memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import torch
+from scipy import sparse
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.expression import HOLD_BYTES
+from napari_staligner.core.prepare.graph import WANTED_NEIGHBORS
+from napari_staligner.core.prepare.on_disk import named_layers, on_disk
+from napari_staligner.core.prepare.slices import FEWEST_GENES
+from napari_staligner.core.settings import Settings
+from napari_staligner.core.training.matching import FEWEST_NEAREST, pairs_compared, pairs_of
+from napari_staligner.core.training.trainer import (
+    KEEP_BYTES,
+    OFFSET_ROUNDS,
+    TILE_SPOTS,
+    find_device,
+)
+from napari_staligner.core.training.triplets import BLOCK_ELEMENTS
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+GIB = 1 << 30
+RUNTIME_BYTES = 300 << 20
+"""What libraries take that are loaded on the way."""
+EDGE_BYTES = 120
+"""Of the graph, in the forms that it takes for training and in the result, for each edge."""
+MATCHED, MATCH_BYTES = 0.3, 40
+"""Part of the nearest neighbours looked at that are mutual, and what one takes at the end."""
+DISK_BYTES = 100e6
+"""Bytes of a compressed file read or written in a second."""
+# Of the speed of one large product, an epoch reaches about half: the rest is passes over memory.
+EFFICIENCY = 0.5
+# Finding the k nearest costs about so many operations for each pair of spots compared.
+OPERATIONS_A_PAIR = 400
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much there is to work on.
+
+    Parameters
+    ----------
+    names, sizes
+        Names of the slices and their spots.
+    n_genes, stored
+        Shared variable genes, and stored values of their expression.
+    joined
+        Bytes of the matrices that are in memory and are joined in the result.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    n_genes: int = FEWEST_GENES
+    stored: int = 0
+    joined: int = 0
+
+    @classmethod
+    def of(cls, slices: Sequence[tuple[str, AnnData]]) -> Extent:
+        """Take what is known of slices before any is looked at: the least of genes."""
+        matrices = (m for _, adata in slices for m in (adata.X, *named_layers(adata).values()))
+        names, sizes = zip(*((name, adata.n_obs) for name, adata in slices), strict=True)
+        return cls(names, sizes, joined=sum(map(_bytes, matrices)))
+
+
+def _bytes(matrix: Any) -> int:
+    if matrix is None or on_disk(matrix):
+        return 0
+    if sparse.issparse(matrix):
+        return int(matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes)
+    return int(np.asarray(matrix).nbytes)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take at most: ``seconds``, and ``memory`` in bytes beyond what is in use.
+
+    ``streams`` tells whether it goes through the spots piece by piece, since all at once would
+    take more.
+    """
+
+    seconds: float
+    memory: float
+    streams: bool = False
+
+    def __str__(self) -> str:
+        minutes = self.seconds / 60
+        spoken = f"{minutes:.0f} min" if minutes >= 1.5 else f"{max(self.seconds, 1):.0f} s"
+        takes = f"This takes up to about {spoken} and {self.memory / GIB:.1f} GB of memory"
+        return f"{takes}, a piece of the slices at a time." if self.streams else f"{takes}."
+
+
+def estimate(extent: Extent, settings: Settings) -> Estimate:
+    """Estimate time and memory of a run from counted operations and this machine's speed.
+
+    Parameters
+    ----------
+    extent
+        Of the slices.
+    settings
+        Of the run; training that settles early takes less.
+    """
+    n, width = sum(extent.sizes), extent.n_genes
+    if settings.components:
+        width = min(width, settings.components)
+    device = find_device(settings.device)
+    operations = _training(extent, settings, width) / EFFICIENCY + _searches(extent, settings)
+    # The covariance of the genes, once, and ten passes over what is stored, to read and write it.
+    once = 2.0 * n * extent.n_genes**2 if settings.components else 0.0
+    seconds = (operations + once) / _speed(device) + 10 * 8 * extent.stored / DISK_BYTES
+    keeps = 4 * n * (width + 4 * settings.hidden) <= KEEP_BYTES
+    spools = not settings.components and 8 * extent.stored > HOLD_BYTES
+    return Estimate(seconds, _memory(extent, settings, width, keeps, spools), not keeps or spools)
+
+
+def _training(extent: Extent, settings: Settings, width: int) -> float:
+    """Operations of all epochs."""
+    n, h, d = sum(extent.sizes), settings.hidden, settings.latent
+    # Forward and both gradients of every product; a wide input needs no gradient of its own.
+    epoch = n * h * (12 * (width + d) if width <= h else 4 * width + 6 * h + 12 * d)
+    return float(epoch * (settings.pretrain_epochs + settings.epochs))
+
+
+def _searches(extent: Extent, settings: Settings) -> float:
+    """Operations of all searches for matches."""
+    pairs = pairs_of(extent.names, settings)
+    drawn = [min(size, settings.search_spots or size) for size in extent.sizes]
+    compared = sum(2 * drawn[i] * drawn[j] for i, j in pairs)
+    compared = compared * pairs_compared(extent.names, settings) // max(len(pairs), 1)
+    moves = settings.offsets and settings.components > 0
+    searches = 1 + -(-settings.epochs // settings.refresh) + (2 * OFFSET_ROUNDS if moves else 0)
+    return float(compared * searches * OPERATIONS_A_PAIR)
+
+
+def _memory(extent: Extent, settings: Settings, width: int, keeps: bool, spools: bool) -> float:
+    n, largest = sum(extent.sizes), max(extent.sizes)
+    rows = n if keeps else min(largest, TILE_SPOTS)
+    activations = 4 * rows * (width + (4 if keeps else 6) * settings.hidden)
+    scores = 4 * n * width if settings.components else 0
+    stored = 0 if settings.components or spools else 8 * extent.stored
+    # One slice as it is read, normalised and cut to the genes.
+    reading = 40 * extent.stored * largest // n
+    edges = sum(m * min((settings.n_neighbors or WANTED_NEIGHBORS) + 1, m) for m in extent.sizes)
+    partners = 2 * pairs_compared(extent.names, settings) / len(extent.names)
+    share = min(1.0, (settings.search_spots or largest) / largest)
+    matches = n * partners * max(FEWEST_NEAREST, settings.mnn_k * share) * MATCHED
+    found = EDGE_BYTES * edges + MATCH_BYTES * matches + 40 * n * settings.latent
+    held = scores + stored + extent.joined + found
+    return float(max(2 * activations, reading) + held + 12 * BLOCK_ELEMENTS + RUNTIME_BYTES)
+
+
+def check_memory(need: Estimate) -> None:
+    """Refuse a run that cannot fit.
+
+    Raises
+    ------
+    InputError
+        Less memory is free than the run needs.
+    """
+    free = psutil.virtual_memory().available
+    if need.memory > free:
+        raise InputError(
+            f"This needs about {need.memory / GIB:.1f} GB of memory and {free / GIB:.1f} GB are "
+            "free: take fewer or smaller slices, or another machine."
+        )
+
+
+def _speed(device: torch.device) -> float:
+    """Operations a second of one large product, measured in some hundredths of a second."""
+    left, right = torch.ones(2048, 512, device=device), torch.ones(512, 512, device=device)
+    best = float("inf")
+    for _ in range(4):
+        start = time.perf_counter()
+        float((left @ right)[0, 0])
+        best = min(best, time.perf_counter() - start)
+    return 2 * 2048 * 512 * 512 / best

@@ -1,0 +1,160 @@
+"""Which spots of which slices are compared in a search for matches: all of them, or drawn ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations, pairwise
+
+import torch
+from torch import Tensor
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.settings import Settings
+from napari_staligner.core.training.triplets import Matches, Triplets, draw_triplets, mutual_nearest
+
+Pair = tuple[int, int]
+
+PARTNERS = 12
+"""Other slices that a slice is compared with in a search, on average, where there are more."""
+FEWEST_NEAREST = 5
+"""With fewer nearest neighbours than this, most of the drawn spots would go without a match."""
+
+
+def pairs_of(names: Sequence[str], settings: Settings) -> list[Pair]:
+    """Pairs of slices to align, as indices; every pair unless the settings name some."""
+    if settings.pairs is None:
+        return list(combinations(range(len(names)), 2))
+    at = {name: i for i, name in enumerate(names)}
+    found = set()
+    for first, second in settings.pairs:
+        for name in (first, second):
+            if name not in at:
+                raise InputError(
+                    f"Setting 'pairs' names slice {name!r}, which is not loaded: "
+                    f"choose among {', '.join(map(repr, names))}."
+                )
+        if first != second:
+            found.add((min(at[first], at[second]), max(at[first], at[second])))
+    return sorted(found)
+
+
+def pairs_compared(names: Sequence[str], settings: Settings) -> int:
+    """Number of pairs of slices that one search compares."""
+    n = len(pairs_of(names, settings))
+    thinned = settings.search_spots and settings.pairs is None
+    return min(n, len(names) * PARTNERS // 2) if thinned else n
+
+
+def draw_pairs(n_slices: int, n_pairs: int, generator: torch.Generator) -> list[Pair]:
+    """Draw pairs of slices, a random chain through all slices among them; sorted."""
+    order = torch.randperm(n_slices, generator=generator).tolist()
+    chain = {(min(pair), max(pair)) for pair in pairwise(order)}
+    rest = [pair for pair in combinations(range(n_slices), 2) if pair not in chain]
+    others = torch.randperm(len(rest), generator=generator).tolist()
+    return sorted(chain | {rest[k] for k in others[: max(0, n_pairs - len(chain))]})
+
+
+class Matcher:
+    """Finds mutual nearest neighbours between slices and draws triplets from them.
+
+    A slice of more than ``settings.search_spots`` spots takes part in a search with so many of
+    them, which :meth:`thin` draws, and k shrinks with them, so that the same share of a slice
+    counts as near. Of many slices, only some pairs are compared: a chain through all slices, so
+    that none is cut off from the others, and random pairs.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        sizes: Sequence[int],
+        settings: Settings,
+        device: torch.device,
+    ) -> None:
+        self.settings = settings
+        self.names = names
+        self.rows = torch.arange(sum(sizes), device=device).split(list(sizes))
+        self.slice_of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(
+            device
+        )
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        # Of its own, so that what is drawn for triplets does not depend on it.
+        self._thinning = torch.Generator().manual_seed(settings.seed)
+        self._all_pairs = pairs_of(names, settings)
+        self._n_pairs = pairs_compared(names, settings)
+        self._most = settings.search_spots or max(sizes)
+        self.thins = max(sizes) > self._most or self._n_pairs < len(self._all_pairs)
+        self.pairs, self._drawn = self._all_pairs, self.rows
+        self.thin()
+
+    def thin(self) -> None:
+        """Draw anew which spots and which pairs of slices the next searches compare."""
+        self._drawn = tuple(parts[0] for parts in self._parts())
+        self.pairs = self._draw_pairs()
+
+    def find(self, embedding: Tensor, done: int, total: int) -> Steps[list[Matches]]:
+        """Matches of the drawn spots of every drawn pair of slices, a pair a step."""
+        matches = []
+        for i, j in self.pairs:
+            yield self._progress(i, j, done, total)
+            matches.append(self._match(embedding, (i, j), self._drawn[i], self._drawn[j]))
+        return matches
+
+    def find_all(self, embedding: Tensor, done: int, total: int) -> Steps[list[Matches]]:
+        """Matches of all spots of every drawn pair of slices, a pair a step.
+
+        Large slices are cut into random parts, and each part is compared with one of the other
+        slice: every spot takes part, at a cost that grows with their number and not its square.
+        """
+        parts = self._parts()
+        matches = []
+        for i, j in self.pairs:
+            yield self._progress(i, j, done, total)
+            rounds = range(max(len(parts[i]), len(parts[j])))
+            found = [
+                self._match(
+                    embedding, (i, j), parts[i][r % len(parts[i])], parts[j][r % len(parts[j])]
+                )
+                for r in rounds
+            ]
+            matches.append(found[0] if len(found) == 1 else Matches.joined(found))
+        return matches
+
+    def draw(self, matches: Sequence[Matches]) -> Triplets | None:
+        """Draw the triplets of the next epochs."""
+        return draw_triplets(
+            matches, self.rows, self.slice_of, self.settings.positives, self.generator
+        )
+
+    def _progress(self, i: int, j: int, done: int, total: int) -> Progress:
+        return Progress(f"match {self.names[i]} and {self.names[j]}", done, total)
+
+    def _match(self, embedding: Tensor, pair: Pair, first: Tensor, second: Tensor) -> Matches:
+        k_there, k_back = (
+            self._k(len(rows), len(self.rows[number]))
+            for rows, number in ((second, pair[1]), (first, pair[0]))
+        )
+        return mutual_nearest(embedding, first, second, k_there, k_back)
+
+    def _k(self, drawn: int, whole: int) -> int:
+        """Nearest neighbours looked at among the drawn spots of a slice."""
+        k = self.settings.mnn_k
+        return k if drawn == whole else max(min(k, FEWEST_NEAREST), round(k * drawn / whole))
+
+    def _parts(self) -> list[tuple[Tensor, ...]]:
+        """Rows of each slice in random parts of about equal size, none larger than is compared."""
+        return [tuple(self._split(rows)) for rows in self.rows]
+
+    def _split(self, rows: Tensor) -> Iterator[Tensor]:
+        n_parts = -(-len(rows) // self._most)
+        if n_parts == 1:
+            yield rows
+            return
+        order = torch.randperm(len(rows), generator=self._thinning).to(rows.device)
+        for part in order.tensor_split(n_parts):
+            yield rows[part.sort().values]
+
+    def _draw_pairs(self) -> list[Pair]:
+        if self._n_pairs == len(self._all_pairs):
+            return self._all_pairs
+        return draw_pairs(len(self.names), self._n_pairs, self._thinning)

@@ -1,0 +1,76 @@
+"""When to stop: rules that know neither the data's scale nor its size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from napari_staligner.core.training.triplets import Matches
+
+WINDOW = 25
+
+
+class Settling:
+    """Says when a share that rises with training has stopped rising.
+
+    Parameters
+    ----------
+    tolerance
+        It has when it gained less than this part of itself over the last 25 epochs; 0 means never.
+    """
+
+    def __init__(self, tolerance: float) -> None:
+        self._tolerance = tolerance
+        self._seen: list[float] = []
+
+    def settled(self, share: float) -> bool:
+        """Take the share of this epoch; tells whether it has settled."""
+        self._seen.append(share)
+        if not self._tolerance or len(self._seen) <= WINDOW:
+            return False
+        return share - self._seen[-1 - WINDOW] < self._tolerance * abs(share)
+
+
+class MatchSettling:
+    """Says when the set of mutual nearest neighbours has stopped settling.
+
+    The overlap (Jaccard index) of two sets that follow each other rises while slices come together
+    and then stays where it is. How high depends on the data; that it no longer rises does not.
+
+    Parameters
+    ----------
+    tolerance
+        Least rise of the overlap from one search to the next that counts; 0 means never settled.
+    """
+
+    def __init__(self, tolerance: float) -> None:
+        self._tolerance = tolerance
+        self._overlap = 0.0
+
+    def settled(self, matches: Sequence[Matches], before: Sequence[Matches] | None) -> bool:
+        """Take the matches of a search; tells whether they have settled.
+
+        Parameters
+        ----------
+        matches
+            Of this search.
+        before
+            Of the same spots in the search before, ``None`` in the first.
+        """
+        if not self._tolerance or before is None:
+            return False
+        keys, keys_before = _keys(matches), _keys(before)
+        both = int(torch.isin(keys, keys_before, assume_unique=True).sum())
+        overlap = both / max(1, len(keys) + len(keys_before) - both)
+        risen, self._overlap = overlap - self._overlap, overlap
+        return risen < self._tolerance
+
+
+def _keys(matches: Sequence[Matches]) -> Tensor:
+    """One number for each pair of spots."""
+    if not matches:
+        return torch.zeros(0, dtype=torch.int64)
+    first, second = (torch.cat([getattr(m, part) for m in matches]) for part in ("first", "second"))
+    return (first << 32) + second

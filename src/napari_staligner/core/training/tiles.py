@@ -1,0 +1,115 @@
+"""Tiles: pieces of slices that are trained on one at a time, with the halo that makes it exact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from napari_staligner.core.training.model import MessageGraph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Spots that are trained on together.
+
+    Parameters
+    ----------
+    nodes
+        Shape (nodes,), int64: rows in all spots; first the tile's own, then those within two steps
+        on the graph. z of a spot needs its neighbours' input, and the reconstruction its
+        neighbours' z: with two steps, both are what they would be on the whole graph.
+    n_own
+        How many of the nodes are the tile's own: losses and embeddings count for these.
+    graph
+        Messages among the nodes.
+    """
+
+    nodes: Tensor
+    n_own: int
+    graph: MessageGraph
+
+    @property
+    def own(self) -> Tensor:
+        """Rows of the tile's own spots."""
+        return self.nodes[: self.n_own]
+
+
+def split(
+    sizes: Sequence[int],
+    connectivities: sparse.csr_matrix,
+    coordinates: NDArray[np.floating] | None,
+    most: int,
+    device: torch.device | str = "cpu",
+) -> list[Tile]:
+    """Split all spots into tiles of at most ``most`` own spots, none across slices.
+
+    Parameters
+    ----------
+    sizes
+        Spots of each slice; rows of a slice are contiguous.
+    connectivities
+        Shape (N, N), CSR: the spatial graph of all slices, without self loops.
+    coordinates
+        Shape (N, 2), in the units of each slice; without them a slice is cut in the order of its
+        rows, which is as exact but has larger halos.
+    most
+        Own spots of a tile.
+    device
+        Where the tiles live.
+    """
+    tiles, start = [], 0
+    for size in sizes:
+        rows = np.arange(start, start + size)
+        points = None if coordinates is None else np.asarray(coordinates[rows], dtype=np.float64)
+        tiles += [
+            _tile(rows[own], connectivities, device)
+            for own in _halves(np.arange(size), points, most)
+        ]
+        start += size
+    return tiles
+
+
+def _halves(
+    rows: NDArray[np.intp], points: NDArray[np.float64] | None, most: int
+) -> list[NDArray[np.intp]]:
+    """Halve along the longer side until the pieces are small enough."""
+    if len(rows) <= most:
+        return [rows]
+    middle = len(rows) // 2
+    if points is not None:
+        side = int(np.ptp(points[rows], axis=0).argmax())
+        rows = rows[np.argsort(points[rows, side], kind="stable")]
+    halves = (np.sort(rows[:middle]), np.sort(rows[middle:]))
+    return [piece for half in halves for piece in _halves(half, points, most)]
+
+
+def _tile(
+    own: NDArray[np.intp], connectivities: sparse.csr_matrix, device: torch.device | str
+) -> Tile:
+    near = _beyond(connectivities, own, own)
+    inner = np.concatenate([own, near])
+    far = _beyond(connectivities, near, inner)
+    nodes = np.concatenate([inner, far])
+    # The far ones send but need not hear: nothing of theirs is used but their input.
+    heard = connectivities[inner][:, nodes]
+    silent = sparse.csr_matrix((len(far), len(nodes)), dtype=heard.dtype)
+    among = sparse.csr_matrix(sparse.vstack([heard, silent], format="csr"))
+    graph = MessageGraph.from_connectivities(among, device)
+    return Tile(torch.from_numpy(nodes).long().to(device), len(own), graph)
+
+
+def _beyond(
+    connectivities: sparse.csr_matrix, rows: NDArray[np.intp], known: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Neighbours of rows that are not known yet."""
+    found = np.unique(connectivities[rows].indices)
+    return np.setdiff1d(found, known).astype(np.intp)

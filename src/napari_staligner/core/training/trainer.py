@@ -1,0 +1,344 @@
+"""One exact step of training, whatever the number of spots: tile by tile, gradients added up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.progress import Loss, Steps
+from napari_staligner.core.settings import Settings
+from napari_staligner.core.training.components import (
+    depth_slope,
+    principal_components,
+    scaled,
+    scores,
+    slice_offsets,
+)
+from napari_staligner.core.training.matching import Matcher
+from napari_staligner.core.training.model import Output, STAligner
+from napari_staligner.core.training.tiles import Tile, split
+from napari_staligner.core.training.triplets import Matches, Triplets
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.training.data import Prepared
+
+TILE_SPOTS = 16_384
+KEEP_BYTES = 1 << 30
+"""Inputs and activations up to this size stay in memory from one pass to the next. Fixed, so that
+a run gives the same numbers on a machine with more or less memory."""
+OFFSET_ROUNDS, OFFSET_SMALL = 2, 0.02
+"""Slices are moved and matched again up to so many times, while they move by more than this part
+of the length of a spot's input."""
+
+
+def find_device(name: str) -> torch.device:
+    """Device for a name: ``"auto"`` takes a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("Setting 'device' is 'cuda', but there is no CUDA GPU: choose 'cpu'.")
+    return torch.device(name)
+
+
+def find_precision(name: str, device: torch.device) -> torch.dtype:
+    """Type of matrix products: ``"auto"`` takes bfloat16 where the processor is made for it."""
+    if name != "auto":
+        return torch.bfloat16 if name == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return torch.bfloat16 if amx() else torch.float32
+
+
+class Embedded(NamedTuple):
+    """A forward pass over all spots, without gradients.
+
+    ``embedding`` is z (N × d); ``receivers``, ``senders`` and ``attention`` (E each) are the edges,
+    sorted by tile, with their α.
+    """
+
+    embedding: Tensor
+    receivers: Tensor
+    senders: Tensor
+    attention: Tensor
+
+
+class _Searched(NamedTuple):
+    """A search for matches: z of all spots, and what was found."""
+
+    embedding: Tensor
+    matches: list[Matches]
+
+
+class Trainer:
+    """The model, its input and its optimiser.
+
+    The graph has no edge between slices and the reconstruction is a sum over spots, so the
+    gradients of tiles add up to the gradient of the whole; the triplets need only z. So a step
+    embeds all tiles, differentiates the triplets in z, and then takes one tile at a time forward
+    and backward. Where all fits in memory, the first pass is kept and serves for the second.
+
+    Parameters
+    ----------
+    data
+        The slices.
+    settings
+        See :class:`Settings`.
+    tile_spots, keep_bytes
+        Most spots of a tile, and most bytes that are kept between passes.
+    """
+
+    def __init__(
+        self,
+        data: Prepared,
+        settings: Settings,
+        *,
+        tile_spots: int = TILE_SPOTS,
+        keep_bytes: int = KEEP_BYTES,
+    ) -> None:
+        self.settings = settings
+        self.sizes = data.sizes
+        self.device = find_device(settings.device)
+        self.input = Input(data, settings, self.device)
+        self.precision = find_precision(settings.precision, self.device)
+        self.model = STAligner(
+            self.input.width,
+            settings.hidden,
+            settings.latent,
+            seed=settings.seed,
+            precision=self.precision,
+        ).to(self.device)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.tiles = split(
+            data.sizes, data.connectivities, data.coordinates, tile_spots, self.device
+        )
+        self.matcher = Matcher(data.names, data.sizes, settings, self.device)
+        n = sum(data.sizes)
+        self.keeps = 4 * n * (self.input.width + 4 * settings.hidden) <= keep_bytes
+        self._kept: list[Tensor] = []
+        self._searched: _Searched | None = None
+        self._norms: dict[int, Tensor] = {}
+
+    @property
+    def n_values(self) -> int:
+        """Spots times columns of the input."""
+        return sum(self.sizes) * self.input.width
+
+    @property
+    def variance(self) -> float:
+        """Mean square of the input: the reconstruction loss of a model that says nothing."""
+        return self.input.square_sum / self.n_values
+
+    def step(self, epoch: int, triplets: Triplets | None) -> Loss:
+        """Train for one epoch: with triplets, or on reconstruction alone."""
+        self.optimizer.zero_grad(set_to_none=True)
+        reconstruction, triplet = self.gradients(triplets)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.optimizer.step()
+        if triplet is None:
+            return Loss(epoch + 1, reconstruction.item())
+        both = torch.stack([reconstruction, triplet]).tolist()
+        return Loss(epoch + 1, *both)
+
+    def gradients(self, triplets: Triplets | None) -> tuple[Tensor, Tensor | None]:
+        """Add the gradients of one pass to the parameters; returns both losses."""
+        weight, pull, triplet = 1.0, None, None
+        outputs: Sequence[Output | None] = [None] * len(self.tiles)
+        if triplets is not None:
+            weight = self.settings.alpha
+            outputs, embedding = self._first_pass()
+            triplet, pull = triplets.pull(embedding, self.settings.margin)
+            pull *= 1 - weight
+        total = torch.zeros((), device=self.device)
+        for number, (tile, output) in enumerate(zip(self.tiles, outputs, strict=True)):
+            x = self._input(number)
+            output = output or self.model(x, tile.graph)
+            residual = self.model.residual(x, self._norm(number), output, tile.n_own)
+            residual = residual / self.n_values
+            total += residual.detach()
+            loss = weight * residual
+            if pull is not None:
+                loss = loss + (output.embedding[: tile.n_own] * pull[tile.own]).sum()
+            loss.backward()
+        return total, triplet
+
+    def embed(self) -> Embedded:
+        """Embed all spots, in float32 whatever the precision of the training."""
+        with self._exactly():
+            return self._embed()
+
+    def residuals(self) -> list[float]:
+        """Mean squared error of the reconstruction of each slice, in float32."""
+        sums = torch.zeros(len(self.sizes), dtype=torch.float64, device=self.device)
+        with torch.no_grad(), self._exactly():
+            for number, tile in enumerate(self.tiles):
+                x = self._input(number)
+                output = self.model(x, tile.graph)
+                found = self.model.residual(x, self._norm(number), output, tile.n_own)
+                sums[self.matcher.slice_of[tile.nodes[0]]] += found
+        sizes = torch.tensor(self.sizes, dtype=torch.float64, device=self.device)
+        found_by_slice: list[float] = (sums / (sizes * self.input.width)).tolist()
+        return found_by_slice
+
+    def match(self, done: int, total: int) -> Steps[tuple[list[Matches], Sequence[Matches] | None]]:
+        """Find the matches of the next epochs; with a low-rank input, move slices by them first.
+
+        Returns
+        -------
+        The matches, and those that the same spots had at the search before, if there was one.
+        """
+        before, embedding = self._searched, self.embed().embedding
+        self.matcher.thin()
+        old: Sequence[Matches] | None = None
+        if before is not None:
+            # Of drawn spots, others were compared then.
+            old = before.matches
+            if self.matcher.thins:
+                old = yield from self.matcher.find(before.embedding, done, total)
+        matches = yield from self.matcher.find(embedding, done, total)
+        if self.settings.offsets and self.input.scores is not None:
+            for _ in range(OFFSET_ROUNDS):
+                moved = self.input.move(slice_offsets(self.input.scores, matches, self.sizes))
+                self._kept.clear()
+                if moved < OFFSET_SMALL:
+                    break
+                embedding = self.embed().embedding
+                matches = yield from self.matcher.find(embedding, done, total)
+        self._searched = _Searched(embedding, matches)
+        return matches, old
+
+    def _first_pass(self) -> tuple[Sequence[Output | None], Tensor]:
+        """Embed all spots; where outputs are kept, returns them with what their gradients need."""
+        z = self._empty()
+        outputs: list[Output | None] = []
+        for number, tile in enumerate(self.tiles):
+            if self.keeps:
+                output = self.model(self._input(number), tile.graph)
+                outputs.append(output)
+                z[tile.own] = output.embedding[: tile.n_own].detach()
+                continue
+            with torch.no_grad():
+                embedding, _, _ = self.model.encode(self._input(number), tile.graph)
+            outputs.append(None)
+            z[tile.own] = embedding[: tile.n_own]
+        return outputs, z
+
+    def _embed(self) -> Embedded:
+        z = self._empty()
+        edges = []
+        with torch.no_grad():
+            for number, tile in enumerate(self.tiles):
+                embedding, attention, _ = self.model.encode(self._input(number), tile.graph)
+                z[tile.own] = embedding[: tile.n_own]
+                end = int(tile.graph.pointers[tile.n_own])
+                receivers, senders = tile.graph.receivers[:end], tile.graph.senders[:end]
+                edges.append((tile.nodes[receivers], tile.nodes[senders], attention[:end]))
+        return Embedded(z, *(torch.cat(part) for part in zip(*edges, strict=True)))
+
+    @contextmanager
+    def _exactly(self) -> Iterator[None]:
+        """What is searched in and what comes out is not rounded to the precision of a step."""
+        self.model.precision = torch.float32
+        try:
+            yield
+        finally:
+            self.model.precision = self.precision
+
+    def _empty(self) -> Tensor:
+        return torch.empty(sum(self.sizes), self.settings.latent, device=self.device)
+
+    def _norm(self, number: int) -> Tensor:
+        """‖X‖² of a tile's own spots; only a wide input, which never changes, needs it."""
+        if self.model.narrow:
+            return torch.zeros(())
+        if number not in self._norms:
+            own = self._input(number)[: self.tiles[number].n_own]
+            self._norms[number] = own.double().square().sum().float()
+        return self._norms[number]
+
+    def _input(self, number: int) -> Tensor:
+        """Input of a tile, kept from one pass to the next where that fits."""
+        if not self.keeps or self.model.precision != self.precision:
+            return self._rows(self.tiles[number])
+        if not self._kept:
+            self._kept = [self._rows(tile) for tile in self.tiles]
+        return self._kept[number]
+
+    def _rows(self, tile: Tile) -> Tensor:
+        """Input of a tile; a wide one takes part in nothing but products."""
+        rows = self.input.rows(tile)
+        return rows if self.model.narrow else rows.to(self.model.precision)
+
+
+class Input:
+    """What the model sees of all spots; dense only a tile at a time.
+
+    Log-normalised expression as it is, or, with ``settings.components``, its scores on the axes of
+    largest variance, without what depth does to them: ``scores``, shape (N, components), scaled to
+    a mean square of 1. ``square_sum`` is ‖X‖².
+    """
+
+    def __init__(self, data: Prepared, settings: Settings, device: torch.device) -> None:
+        self.device = device
+        self._sizes = data.sizes
+        self.scores: Tensor | None = None
+        self._expression: sparse.csr_matrix | None = None
+        if not settings.components:
+            self._expression = data.expression.stacked()
+            self.square_sum = _squares(self._expression.data)
+            return
+        found = scores(
+            data.expression,
+            sum(data.sizes),
+            *principal_components(data.expression, settings.components),
+        )
+        depth = data.log_depth if settings.depth else None
+        slope = np.zeros(found.shape[1], dtype=np.float32)
+        if depth is not None:
+            slope = depth_slope(found, depth, data.connectivities)
+        self.scores = torch.from_numpy(scaled(found, depth, slope)).to(device)
+        self.square_sum = _squares(found)
+
+    @property
+    def width(self) -> int:
+        """Columns of the input."""
+        whole = self._expression if self.scores is None else self.scores
+        assert whole is not None
+        return int(whole.shape[1])
+
+    def move(self, offsets: Tensor) -> float:
+        """Take an offset, a row for each slice, out of the scores.
+
+        Returns the largest, as a part of the root mean square length of a spot's scores.
+        """
+        assert self.scores is not None
+        for rows, offset in zip(self.scores.split(list(self._sizes)), offsets, strict=True):
+            rows -= offset
+        self.square_sum = _squares(self.scores.cpu().numpy())
+        return float(offsets.norm(dim=1).max().item() / self.width**0.5)
+
+    def rows(self, tile: Tile) -> Tensor:
+        """Rows of a tile's nodes, shape (nodes, width)."""
+        if self.scores is not None:
+            return self.scores.index_select(0, tile.nodes)
+        assert self._expression is not None
+        rows = self._expression[tile.nodes.cpu().numpy()]
+        return torch.from_numpy(rows.toarray()).to(self.device)
+
+
+def _squares(values: NDArray[np.float32]) -> float:
+    """Sum of squares, by pieces, since the sum itself is taken with more digits."""
+    flat = values.reshape(-1)
+    pieces = np.split(flat, range(1 << 20, flat.size, 1 << 20))
+    return float(sum(np.square(piece, dtype=np.float64).sum() for piece in pieces))

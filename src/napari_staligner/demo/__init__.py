@@ -1,0 +1,1 @@
+"""The main job in a window, and a tour of all docks for the pictures."""

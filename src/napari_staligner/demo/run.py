@@ -1,0 +1,184 @@
+"""The main job in a window, through the docks that a user clicks; with pictures if wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_staligner._errors import ComputeError
+from napari_staligner.core.settings import Settings
+from napari_staligner.demo.window import Camera, ClosedError, raise_dock, wait
+
+if TYPE_CHECKING:
+    import napari
+    from qtpy.QtWidgets import QWidget
+
+
+WINDOW = (1600, 1000)
+DEMO = Settings(domains=9, seed=0)
+"""The default settings, with as many domains as the bulb has regions."""
+
+
+def view_files(files: Sequence[Path], stay: Callable[[], object] | None = None) -> None:
+    """Open slices or a session in napari with the docks, and stay until it is closed.
+
+    Parameters
+    ----------
+    files
+        ``.h5ad`` files.
+    stay
+        What to do once they are open, instead of staying.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read.
+    """
+    from napari_staligner.layers.reader import read_layers
+
+    layers = read_layers([str(path) for path in files])
+    viewer, _ = _open_workbench()
+    for data in layers:
+        _add_layer(viewer, data)
+    (stay or _stay)()
+
+
+def run_demo(
+    screenshots: Path | None = None,
+    *,
+    files: Sequence[Path] = (),
+    settings: Settings = DEMO,
+) -> list[Path]:
+    """Load slices, integrate them and show the result, all through the docks.
+
+    Parameters
+    ----------
+    screenshots
+        Folder for pictures of each step; napari is closed at the end. Without it napari stays
+        open.
+    files
+        Slices to take instead of the simulated olfactory bulb, or one file of a result.
+    settings
+        Of the run.
+
+    Returns
+    -------
+    The pictures; fewer if napari is closed on the way.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or the folder cannot be made.
+    ComputeError
+        The spatial graphs cannot be built, or the run failed.
+    """
+    camera = Camera(screenshots)
+    viewer, docks = _open_workbench()
+    try:
+        _load(viewer, files)
+        _integrate(viewer, docks, settings, camera)
+        _look_around(viewer, docks, camera)
+    except ClosedError:
+        return camera.taken
+    except BaseException:
+        _close(viewer)
+        raise
+    if screenshots is None:
+        _stay()
+    else:
+        _close(viewer)
+    return camera.taken
+
+
+def _open_workbench() -> tuple[napari.Viewer, dict[str, QWidget]]:
+    import napari
+
+    from napari_staligner.widgets.workbench import open_workbench
+
+    viewer = napari.Viewer(title="napari-staligner")
+    viewer.window.resize(*WINDOW)
+    return viewer, open_workbench(viewer)
+
+
+def _load(viewer: napari.Viewer, files: Sequence[Path]) -> None:
+    if files:
+        viewer.open([str(path) for path in files], plugin="napari-staligner")
+    else:
+        viewer.open_sample("napari-staligner", "olfactory_bulb")
+
+
+def _integrate(
+    viewer: napari.Viewer, docks: dict[str, QWidget], settings: Settings, camera: Camera
+) -> None:
+    """Show the slices and their graph, run, and take a picture amid the run.
+
+    A file of a result is integrated already.
+    """
+    slices, integrate = docks["Slices"], docks["Integrate"]
+    session = integrate.session
+    raise_dock(slices)
+    session.settings = settings
+    wait(lambda: not slices.building)
+    if len(session.graphs) < len(session.slices):
+        raise ComputeError(slices.warning.text())
+    camera.take("slices", viewer)
+    if session.result is not None:
+        return
+    raise_dock(integrate)
+    integrate.run.click()
+    if camera.folder is not None:
+        bar = integrate.bar
+        wait(lambda: bar.value() > 0.7 * bar.maximum() > 0 or integrate.run.isEnabled())
+        camera.take("running", viewer)
+    wait(integrate.run.isEnabled)
+    if session.result is None:
+        raise ComputeError(integrate.status.text())
+    camera.take("integrated", viewer)
+
+
+def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
+    """Domains in the three layouts, and attention; for pictures, the other docks too."""
+    domains, attention = docks["Domains"], docks["Attention"]
+    session = domains.session
+    raise_dock(domains)
+    for layout in ("grid", "mosaic", "stack"):
+        session.layout = layout
+        camera.take(f"domains-{layout}", viewer)
+    session.layout = "grid"
+    presence = session.presence()
+    alone = {} if presence is None else presence.specific()
+    if alone:
+        session.isolated = alone
+        camera.take("domains-of-one-slice", viewer)
+        session.isolated = ()
+    raise_dock(attention)
+    session.attention = replace(session.attention, shown=True, strongest=3)
+    camera.take("attention", viewer)
+    session.attention = replace(session.attention, shown=False)
+    if camera.folder is not None:
+        from napari_staligner.demo.tour import take_tour
+
+        take_tour(viewer, docks, camera)
+    raise_dock(domains)
+
+
+def _add_layer(viewer: napari.Viewer, data: tuple) -> None:
+    from napari.layers import Layer
+
+    viewer.add_layer(Layer.create(*data))
+
+
+def _close(viewer: napari.Viewer) -> None:
+    """Close napari and wait for its threads, which ``napari.run`` would wait for at its end."""
+    from napari.qt.threading import WorkerBase
+
+    viewer.close()
+    WorkerBase.await_workers()
+
+
+def _stay() -> None:
+    import napari
+
+    napari.run()

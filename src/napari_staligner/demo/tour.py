@@ -1,0 +1,233 @@
+"""A tour of all docks, for the pictures of the documentation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner.demo.window import Camera, press, raise_dock, wait
+from napari_staligner.layers.camera import camera_of
+from napari_staligner.session import ColorBy, Region
+
+if TYPE_CHECKING:
+    import napari
+    from qtpy.QtWidgets import QWidget
+
+    from napari_staligner.session import Session, Spot
+    from napari_staligner.widgets.parts.spots_view import SpotsView
+
+ANNOTATED = "AOBgr"
+"""Class of the olfactory bulb that is given on the tour."""
+
+
+def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
+    """Show integrated slices in the docks that the demo leaves out, and take pictures.
+
+    Parameters
+    ----------
+    viewer, docks
+        The window, and its docks by name.
+    camera
+        Takes the pictures.
+    """
+    _align(viewer, docks["Alignment"], camera)
+    _explore(viewer, docks["Explore"], camera)
+    _compare(viewer, docks, camera)
+    _judge(viewer, docks["Judge"], camera)
+    _annotate(viewer, docks["Annotate"], camera)
+    raise_dock(docks["Slices"])
+    camera.take("keeping", viewer)
+    # What came later stands at the end, so that the pictures before keep their numbers.
+    session = docks["Slices"].session
+    session.color_by, session.layout = ColorBy("obs", K.DOMAIN), "grid"
+    _attend(viewer, docks["Attention"], camera)
+    _select(viewer, docks["Explore"], camera)
+    _look_at_region(viewer, docks, camera)
+    _stand_side_by_side(viewer, docks["Judge"], camera)
+
+
+def _attend(viewer: napari.Viewer, attention: QWidget, camera: Camera) -> None:
+    """What one spot hears, and who hears it."""
+    session, before = attention.session, attention.session.attention
+    raise_dock(attention)
+    session.spot = _middle_of(session, _told_apart(session)[-1])
+    session.attention = replace(before, shown=True, strongest=0, of_spot=True)
+    (spots,) = (
+        layer
+        for layer in viewer.layers
+        if layer.metadata.get(K.LAYER_ROLE) == "spots"
+        and layer.metadata.get(K.LAYER_SLICE) == session.spot.slice
+    )
+    at = camera_of(viewer)
+    at.center = spots.data_to_world(spots.data[session.spot.row])
+    at.zoom *= 6
+    camera.take("attention-of-a-spot", viewer)
+    session.spot, session.attention = None, before
+    viewer.reset_view()
+
+
+def _select(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
+    """A lasso on the UMAP, around what one slice alone has."""
+    session, view = explore.session, explore.umap.views[K.UMAP]
+    raise_dock(explore)
+    session.color_by, session.legend_shown = ColorBy("obs", K.SLICE), True
+    _lasso(session, view, _told_apart(session))
+    camera.take("explore-lasso", viewer)
+    view.line.setData([], [])
+    session.show_all()
+    session.legend_shown = False
+
+
+def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
+    """The region that was annotated: its markers, and its links."""
+    explore, markers = docks["Explore"], docks["Explore"].markers
+    session = explore.session
+    session.color_by, session.layout = ColorBy("obs", K.ANNOTATION), "mosaic"
+    viewer.reset_view()
+    session.region = Region(K.ANNOTATION, ANNOTATED)
+    raise_dock(explore)
+    press(markers.run.button)
+    camera.take("explore-region", viewer)
+    raise_dock(docks["Links"])
+    session.links = replace(session.links, shown=True)
+    camera.take("links-of-a-region", viewer)
+    session.links = replace(session.links, shown=False)
+    session.color_by, session.layout = ColorBy("obs", K.DOMAIN), "grid"
+    session.show_all()
+    viewer.reset_view()
+
+
+def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: Camera) -> None:
+    """The domains of all embeddings on the tissue, and their UMAPs."""
+    raise_dock(judge)
+    judge.tabs.setCurrentWidget(judge.pictures)
+    judge.pictures.run.button.click()
+    wait(lambda: not judge.pictures.run.running)
+    camera.take("judge-side-by-side", viewer)
+
+
+def _align(viewer: napari.Viewer, alignment: QWidget, camera: Camera) -> None:
+    """Register once more, and show the residuals."""
+    session, before = alignment.session, (alignment.session.layout, alignment.session.color_by)
+    if len(session.slices) < 2:
+        return
+    raise_dock(alignment)
+    press(alignment.register)
+    if alignment.accept.isVisible():
+        alignment.accept.click()
+    alignment.map.click()
+    session.alignment.arrows = True
+    camera.take("alignment", viewer)
+    session.alignment.arrows = False
+    session.layout, session.color_by = before
+
+
+def _explore(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
+    """The UMAP before and after integration, and the gene that marks a domain best."""
+    session, umap, markers = explore.session, explore.umap, explore.markers
+    raise_dock(explore)
+    session.legend_shown = True
+    press(umap.run.button)
+    session.color_by = ColorBy("obs", K.SLICE)
+    camera.take("explore-slices", viewer)
+    markers.region.setCurrentIndex(markers.region.findData(session.domains[-1]))
+    press(markers.run.button)
+    markers.table.selectRow(0)
+    camera.take("explore-markers", viewer)
+    session.legend_shown = False
+    session.color_by = ColorBy("obs", K.DOMAIN)
+
+
+def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
+    """The stack in its modes, and the links between the slices; then all as before."""
+    session = docks["Compare"].session
+    before = session.layout, session.stack, session.links
+    raise_dock(docks["Compare"])
+    session.layout = "stack"
+    for mode, part in (("checkerboard", "spots"), ("swipe", "image"), ("3d", "both")):
+        session.stack = replace(session.stack, mode=mode, part=part)
+        camera.take(f"compare-{mode}", viewer)
+    raise_dock(docks["Links"])
+    session.layout, session.links = "mosaic", replace(session.links, shown=True)
+    camera.take("links", viewer)
+    session.layout, session.stack, session.links = before
+    viewer.reset_view()
+
+
+def _judge(viewer: napari.Viewer, judge: QWidget, camera: Camera) -> None:
+    """Which slice has which domain, a verdict, figures, and all embeddings side by side."""
+    from qtpy.QtCore import Qt
+
+    figures, verdicts, session = judge.figures, judge.verdicts, judge.session
+    raise_dock(judge)
+    session.isolated = _told_apart(session)
+    verdicts.who.setText("you")
+    verdicts.note.setText("It lies where it should.")
+    verdicts.buttons["aligned"].click()
+    camera.take("judge-domains", viewer)
+    session.isolated = ()
+    judge.tabs.setCurrentWidget(figures)
+    for row in range(figures.embeddings.count()):
+        item = figures.embeddings.item(row)
+        if item.flags() & Qt.ItemFlag.ItemIsEnabled:
+            item.setCheckState(Qt.CheckState.Checked)
+    column = next(iter(session.named_columns), "")
+    figures.labels.setCurrentIndex(max(0, figures.labels.findData(column)))
+    press(figures.run.button)
+    camera.take("judge-figures", viewer)
+
+
+def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: Camera) -> None:
+    """Name a connected piece of a domain, by a click on the tissue, as one slice alone has it."""
+    from napari_staligner.core.annotations.regions import largest_piece
+
+    session = annotate.session
+    domain = _told_apart(session)[-1]
+    raise_dock(annotate)
+    session.layout = "mosaic"
+    viewer.reset_view()
+    session.annotations.use_template("Olfactory bulb")
+    session.annotations.choose(ANNOTATED)
+    annotate.tools.buttons["piece"].click()
+    session.take(largest_piece(session.result, domain), "piece")
+    annotate.tools.buttons["piece"].click()
+    session.color_by = ColorBy("obs", K.ANNOTATION)
+    annotate.card.ask.click()
+    wait(annotate.card.ask.isEnabled)
+    camera.take("annotate", viewer)
+
+
+def _told_apart(session: Session) -> list[str]:
+    """The domains that one slice alone has, else the last."""
+    presence = session.presence()
+    alone = [] if presence is None else list(presence.specific())
+    return alone or [session.domains[-1]]
+
+
+def _middle_of(session: Session, domain: str) -> Spot:
+    """Spot in the middle of the largest piece of a domain."""
+    from napari_staligner.core.annotations.regions import largest_piece
+
+    result: Any = session.result
+    rows = largest_piece(result, domain)
+    xy = np.asarray(result.obsm[K.SPATIAL])[rows, :2]
+    return session.spot_of_row(int(rows[np.linalg.norm(xy - xy.mean(axis=0), axis=1).argmin()]))
+
+
+def _lasso(session: Session, view: SpotsView, domains: list[str]) -> None:
+    """Draw a lasso around where most spots of some domains are in a UMAP."""
+    import shapely
+
+    result: Any = session.result
+    places = np.asarray(result.obsm[K.UMAP])
+    own = places[result.obs[K.DOMAIN].isin(domains).to_numpy()]
+    middle = np.median(own, axis=0)
+    distance = np.linalg.norm(own - middle, axis=1)
+    core = own[distance <= np.quantile(distance, 0.9)]
+    around = shapely.MultiPoint(core).convex_hull.buffer(0.02 * float(np.ptp(places)))
+    corners = shapely.get_coordinates(around.exterior)
+    view.line.setData(*corners.T)
+    view.take_lasso(corners, "replace")

@@ -1,0 +1,188 @@
+"""Links between slices as lines in the world, and how many there are of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner.core.palette import to_rgba
+from napari_staligner.core.result.matches import Links, all_links, thin
+from napari_staligner.session import PAIRWISE
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from napari_staligner.session import Session
+
+COLORMAP = "autumn_r"
+"""Of distances: near ones yellow, far ones red."""
+PARTED = (1.0, 0.0, 0.4, 1.0)
+"""RGBA of links whose ends lie in different domains."""
+_FAINT = 0.25
+"""Opacity of the other links while those of a spot are drawn."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The links that the session wants to be seen.
+
+    Parameters
+    ----------
+    links
+        Those that are drawn: the thinned ones, and all of the chosen spot.
+    of_spot
+        Which of them are the chosen spot's, bool, shape (links,).
+    exist
+        How many there are with an end among the spots that are shown.
+    parted
+        Share of those whose ends lie in different domains; nan without links or domains.
+    limits
+        Distances at the two ends of the colour map.
+    """
+
+    links: Links
+    of_spot: NDArray[np.bool_]
+    exist: int
+    parted: float
+    limits: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of links.
+
+    Parameters
+    ----------
+    vectors
+        Start and direction in the world (z, y, x), float64, shape (links, 2, 3).
+    rgba
+        Colour of each, float32, shape (links, 4).
+    """
+
+    vectors: NDArray[np.float64]
+    rgba: NDArray[np.float32]
+
+
+# The last answer for each session, and all links of its result: several ask for the same.
+_answers: WeakKeyDictionary[Session, tuple[tuple[object, ...], Drawn]] = WeakKeyDictionary()
+_all: WeakKeyDictionary[Session, tuple[AnnData, Links]] = WeakKeyDictionary()
+
+
+def drawn_links(session: Session) -> Drawn | None:
+    """Find the links that the session wants to be seen; ``None`` if its result has none.
+
+    In the modes of the stack that compare two slices, only the links between these.
+    """
+    result = session.result
+    if result is None or K.MUTUAL not in result.obsp:
+        return None
+    focus = session.focus()
+    key = (
+        id(result),
+        session.links,
+        b"" if focus is None else focus.tobytes(),
+        session.spot,
+        _pair(session),
+        result.obs[K.DOMAIN].cat.codes.to_numpy().tobytes() if session.domains else b"",
+    )
+    if session not in _answers or _answers[session][0] != key:
+        _answers[session] = key, _find(session, result)
+    return _answers[session][1]
+
+
+def link_lines(
+    session: Session, world: Callable[[str, NDArray[np.float64]], NDArray[np.float64]]
+) -> Lines:
+    """Lines of the links that the session wants to be seen.
+
+    Parameters
+    ----------
+    session
+        The session.
+    world
+        Gives the places (z, y, x) in the world of coordinates (x, y) of a slice.
+    """
+    drawn = drawn_links(session)
+    if drawn is None or len(drawn.links) == 0 or session.result is None:
+        return Lines(np.empty((0, 2, 3)), np.empty((0, 4), np.float32))
+    place = np.zeros((session.result.n_obs, 3))
+    for name, adata in session.slices.items():
+        rows = session.rows(name)
+        if rows is not None:
+            place[rows] = world(name, np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2])
+    start, end = place[drawn.links.first], place[drawn.links.second]
+    # Long links first and those of the spot last: what tells most lies on top.
+    order = np.lexsort((-drawn.links.distance, drawn.of_spot))
+    vectors = np.stack([start, end - start], axis=1)
+    return Lines(vectors[order], _rgba(session, drawn)[order])
+
+
+def _pair(session: Session) -> frozenset[str] | None:
+    if session.layout != "stack" or session.stack.mode not in PAIRWISE or not session.stack_pair:
+        return None
+    return frozenset(session.stack_pair)
+
+
+def _find(session: Session, result: AnnData) -> Drawn:
+    if session not in _all or _all[session][0] is not result:
+        _all[session] = result, all_links(result)
+    links = _all[session][1]
+    pair = _pair(session)
+    if pair is not None:
+        compared = result.obs[K.SLICE].isin(pair).to_numpy()
+        links = links.take(compared[links.first] & compared[links.second])
+    wanted = session.focus()
+    among = links if wanted is None else links.touching(wanted)
+    row = _row(session)
+    if session.links.of_spot:
+        shown = links.take(np.zeros(0, dtype=np.intp))
+    else:
+        shown = thin(among, result, session.links.most)
+    if row is not None:
+        shown = shown.take((shown.first != row) & (shown.second != row))
+        own = links.take((links.first == row) | (links.second == row))
+        shown = Links(*(np.concatenate([getattr(shown, x), getattr(own, x)]) for x in _FIELDS))
+    of_spot = np.zeros(len(shown), dtype=bool)
+    if row is not None:
+        of_spot = (shown.first == row) | (shown.second == row)
+    parted = float(_parted(result, among).mean()) if len(among) and session.domains else np.nan
+    low, high = np.percentile(among.distance, [1, 99]) if len(among) else (0.0, 1.0)
+    return Drawn(shown, of_spot, len(among), parted, (float(low), float(max(high, low + 1e-6))))
+
+
+_FIELDS = ("first", "second", "distance")
+
+
+def _row(session: Session) -> int | None:
+    """Row of the chosen spot in the result."""
+    spot = session.spot
+    rows = None if spot is None else session.rows(spot.slice)
+    return None if spot is None or rows is None else int(rows[spot.row])
+
+
+def _parted(result: AnnData, links: Links) -> NDArray[np.bool_]:
+    codes = result.obs[K.DOMAIN].cat.codes.to_numpy()
+    return codes[links.first] != codes[links.second]
+
+
+def _rgba(session: Session, drawn: Drawn) -> NDArray[np.float32]:
+    from napari.utils.colormaps import ensure_colormap
+
+    links, result = drawn.links, session.result
+    if session.links.color == "domain" and session.domains and result is not None:
+        table = np.vstack([to_rgba(list(session.domain_colors.values())), np.array([PARTED])])
+        codes = result.obs[K.DOMAIN].cat.codes.to_numpy()[links.first]
+        rgba = table[np.where(_parted(result, links), -1, codes)]
+    else:
+        low, high = drawn.limits
+        rgba = ensure_colormap(COLORMAP).map(np.clip((links.distance - low) / (high - low), 0, 1))
+    rgba = np.array(rgba, dtype=np.float32)
+    if drawn.of_spot.any():
+        rgba[~drawn.of_spot, 3] *= _FAINT
+    return rgba

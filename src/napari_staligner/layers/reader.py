@@ -1,0 +1,51 @@
+"""npe2's reader: slices or a result from .h5ad files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_staligner.layers.layer_data import LayerData
+
+Paths = str | Path | Sequence[str | Path]
+
+
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """Return the function that reads these files, or ``None`` if not all end in ``.h5ad``."""
+    return read_layers if all(p.suffix == ".h5ad" for p in _listed(path)) else None
+
+
+def read_layers(path: Paths) -> list[LayerData]:
+    """Read slices, or results with their slices, as layer data.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or lacks what a slice needs.
+    """
+    from warnings import warn
+
+    from napari_staligner.core.prepare.slices import check_coordinates
+    from napari_staligner.io.session_file import open_file
+    from napari_staligner.layers.layer_data import content_layers, slice_layers
+
+    layers: list[LayerData] = []
+    slices: list[tuple[str, AnnData]] = []
+    for content in map(open_file, _listed(path)):
+        for name, adata in content.slices:
+            check_coordinates(name, adata)
+        if content.result is None and not content.view:
+            slices += content.slices
+        else:
+            layers += content_layers(content)
+        for problem in content.problems:
+            warn(problem, stacklevel=2)
+    return slice_layers(slices) + layers
+
+
+def _listed(path: Paths) -> list[Path]:
+    return [Path(path)] if isinstance(path, str | Path) else [Path(p) for p in path]

@@ -1,0 +1,278 @@
+"""Tools that take spots with the mouse: lasso, polygon, brush, and clicks.
+
+What is drawn is turned at once into the coordinates of the slices under it, so that it stays in
+place whatever the layout. In every layout a tool takes what is seen: the spots of the slices in
+the cell under the mouse, or of all slices that are shown where they share one world.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.annotations.classes import Shape
+from napari_staligner.core.annotations.regions import inside, piece_of
+from napari_staligner.layers.overlays.sketch import (
+    proposal_layer,
+    set_proposal,
+    set_sketch,
+    sketch_layer,
+)
+from napari_staligner.layers.tools.pick import clicked
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import napari
+    from napari.layers import Layer
+    from numpy.typing import NDArray
+
+    from napari_staligner.layers.tissue import Tissue
+    from napari_staligner.layers.tools.pick import Picking
+
+    Cell = tuple[int, int] | None
+
+_CLOSE_PX = 10
+"""A click so near to the first corner closes a polygon."""
+_CIRCLE = np.linspace(0, 2 * np.pi, 49)
+
+
+class Drawing:
+    """Listens to the mouse of a viewer while the session has a tool.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, held weakly.
+    tissue
+        Keeper of the layers.
+    picking
+        Knows which spots are where.
+    """
+
+    def __init__(self, viewer: napari.Viewer, tissue: Tissue, picking: Picking) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._tissue, self._picking = tissue, picking
+        self._path: list[NDArray[np.float64]] = []
+        self._cell: Cell = None
+        viewer.mouse_drag_callbacks.append(self._on_mouse_dragged)
+        viewer.mouse_move_callbacks.append(self._on_mouse_moved)
+        viewer.mouse_double_click_callbacks.append(self._on_mouse_double_clicked)
+        tissue.session.tool_changed.connect(self._on_tool_changed)
+        tissue.session.layout_changed.connect(self._drop)
+        tissue.session.proposal_changed.connect(self._on_proposal_changed)
+
+    # -- mouse ----------------------------------------------------------------------------
+
+    def _on_mouse_dragged(self, viewer: napari.Viewer, event: Any) -> Generator[None]:
+        session = self._tissue.session
+        mode = str(getattr(viewer.layers.selection.active, "mode", "pan_zoom"))
+        if not session.tool or event.button != 1 or mode != "pan_zoom" or session.result is None:
+            return
+        if viewer.dims.ndisplay != 2:
+            viewer.status = "Leave 3-D to draw."
+            return
+        if session.tool in ("lasso", "brush"):
+            yield from self._drag(event)
+            return
+        # A drag still moves the view; only a click is the tool's.
+        if (yield from clicked(event)):
+            self._click(viewer, event)
+
+    def _drag(self, event: Any) -> Generator[None]:
+        """Follow the mouse until its button is released."""
+        event.handled = True  # the view stays
+        self._path, self._cell = [_yx(event)], _cell(event)
+        yield
+        while event.type == "mouse_move":
+            event.handled = True
+            self._path.append(_yx(event))
+            self._sketch()
+            yield
+        tool, path = self._tissue.session.tool, np.array(self._path)
+        if tool == "brush":
+            self._take(self._brushed(path), "brush")
+        elif len(path) > 2:
+            self._take(self._enclosed(path), "lasso")
+        self._drop()
+
+    def _click(self, viewer: napari.Viewer, event: Any) -> None:
+        if self._tissue.session.tool == "polygon":
+            self._add_corner(viewer, event)
+            return
+        session = self._tissue.session
+        spot = self._picking.spot_at(viewer, event.position, _cell(event))
+        rows = None if spot is None else session.rows(spot.slice)
+        if spot is None or rows is None or session.result is None:
+            return
+        row, how = int(rows[spot.row]), session.tool
+        if how == "spot" or K.DOMAIN not in session.result.obs:
+            taken = np.array([row])
+        elif how == "piece":
+            taken = piece_of(session.result, row)
+        else:
+            codes = session.result.obs[K.DOMAIN].cat.codes.to_numpy()
+            taken = np.flatnonzero(codes == codes[row]) if codes[row] >= 0 else np.array([row])
+        self._give(taken, how, [])
+
+    def _add_corner(self, viewer: napari.Viewer, event: Any) -> None:
+        here, cell = _yx(event), _cell(event)
+        if not self._path or cell != self._cell:
+            self._path, self._cell = [here], cell
+        elif len(self._path) > 2 and self._pixels(viewer, here - self._path[0]) < _CLOSE_PX:
+            self.close()
+        else:
+            self._path.append(here)
+        self._sketch()
+
+    def close(self) -> None:
+        """Take what the polygon encloses, if it has three corners."""
+        path = np.array(self._path)
+        if len(path) > 2:
+            self._take(self._enclosed(path), "polygon")
+            self._drop()
+
+    def _on_mouse_double_clicked(self, viewer: napari.Viewer, event: Any) -> None:
+        if self._tissue.session.tool == "polygon":
+            # The clicks before it have set the last corner already.
+            event.handled = True
+            self.close()
+
+    def _on_mouse_moved(self, viewer: napari.Viewer, event: Any) -> None:
+        tool = self._tissue.session.tool
+        if tool == "brush":
+            self._cell = _cell(event)
+            self._sketch(_yx(event))
+        elif tool == "polygon" and self._path and _cell(event) == self._cell:
+            self._sketch(_yx(event))
+
+    @staticmethod
+    def _pixels(viewer: napari.Viewer, distance: NDArray[np.float64]) -> float:
+        camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+        return float(np.hypot(*distance) * camera.zoom)
+
+    # -- what is taken --------------------------------------------------------------------
+
+    def _enclosed(self, path: NDArray[np.float64]) -> dict[str, tuple[NDArray[np.intp], Shape]]:
+        """Spots inside a path of the world, and the path on their slice, by slice."""
+        taken = {}
+        for name, layer in self._layers():
+            xy = _to_slice(layer, path)
+            tree, _ = self._picking.tree(name)
+            taken[name] = _seen(layer, inside(xy, tree.data)), Shape(name, xy)
+        return taken
+
+    def _brushed(self, path: NDArray[np.float64]) -> dict[str, tuple[NDArray[np.intp], Shape]]:
+        """Spots that the brush has gone over, and its trace, by slice."""
+        import shapely
+
+        taken = {}
+        for name, layer in self._layers():
+            xy = _to_slice(layer, path)
+            tree, size = self._picking.tree(name)
+            line = shapely.LineString(xy) if len(xy) > 1 else shapely.Point(xy[0])
+            trace = line.buffer(self._tissue.session.brush * size)
+            corners = shapely.get_coordinates(trace.exterior)
+            taken[name] = _seen(layer, inside(trace, tree.data)), Shape(name, corners)
+        return taken
+
+    def _layers(self) -> list[tuple[str, Layer]]:
+        viewer = self._viewer()
+        if viewer is None:
+            return []
+        return [(name, layer) for _, name, layer in self._picking.shown(viewer, self._cell)]
+
+    def _take(self, taken: dict[str, tuple[NDArray[np.intp], Shape]], how: str) -> None:
+        session = self._tissue.session
+        found, shapes = [np.empty(0, np.intp)], []
+        for name, (spots, shape) in taken.items():
+            rows = session.rows(name)
+            if rows is not None and len(spots):
+                found.append(rows[spots])
+                shapes.append(shape)
+        self._give(np.concatenate(found), how, shapes)
+
+    def _give(self, rows: NDArray[np.intp], how: str, shapes: list[Shape]) -> None:
+        try:
+            self._tissue.session.take(rows, how, shapes)
+        except InputError as error:
+            viewer = self._viewer()
+            if viewer is not None:
+                viewer.status = str(error)
+
+    # -- what is seen of it ---------------------------------------------------------------
+
+    def _on_tool_changed(self) -> None:
+        self._drop()
+        if self._tissue.session.tool in ("lasso", "polygon", "brush"):
+            # Now, as a new layer amid a drag would move the grid's cells.
+            self._tissue.overlay("sketch", sketch_layer)
+
+    def _drop(self) -> None:
+        """Forget what is being drawn."""
+        self._path, self._cell = [], None
+        for roles in self._tissue.layers.values():
+            if "sketch" in roles:
+                set_sketch(roles["sketch"], np.empty((0, 2)), "white")
+
+    def _sketch(self, pointer: NDArray[np.float64] | None = None) -> None:
+        """Draw the path so far, to the pointer, on the slice that is under it."""
+        layers = self._layers()
+        sketches = self._tissue.overlay("sketch", sketch_layer)
+        if not layers:
+            return
+        name, layer = layers[0]
+        world = np.array([*self._path, *([] if pointer is None else [pointer])])
+        session = self._tissue.session
+        yx = _to_slice(layer, world)[:, ::-1] if len(world) else world
+        if session.tool == "brush" and len(yx):
+            radius = session.brush * self._picking.tree(name)[1]
+            ring = radius * np.column_stack([np.sin(_CIRCLE), np.cos(_CIRCLE)]) + yx[-1]
+            yx = np.vstack([yx, ring])
+        chosen = session.annotations.chosen
+        color = session.annotations.named(chosen).color if chosen else "#00e5ff"
+        for other, sketch in sketches.items():
+            set_sketch(sketch, yx if other == name else np.empty((0, 2)), color)
+
+    def _on_proposal_changed(self) -> None:
+        session = self._tissue.session
+        proposal = session.proposal
+        if proposal is None and not any("proposal" in x for x in self._tissue.layers.values()):
+            return
+        for name, layer in self._tissue.overlay("proposal", proposal_layer).items():
+            rows = session.rows(name)
+            if proposal is None or rows is None:
+                set_proposal(layer, np.empty((0, 2)), np.empty(0), "white")
+                continue
+            here = np.isin(proposal.rows, rows) & (proposal.confidence >= proposal.threshold)
+            spots = np.searchsorted(rows, proposal.rows[here])
+            tree, _ = self._picking.tree(name)
+            color = session.annotations.named(proposal.name).color
+            set_proposal(layer, tree.data[spots, ::-1], proposal.confidence[here], color)
+
+
+def _to_slice(layer: Layer, world: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates (x, y) on a slice of positions (y, x) in the world, shape (n, 2)."""
+    at, down, right = (
+        np.array(layer.world_to_data((*[0.0] * (layer.ndim - 2), *p))[-2:])
+        for p in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
+    )
+    yx = at + world @ np.array([down - at, right - at])
+    return np.ascontiguousarray(yx[:, ::-1])
+
+
+def _seen(layer: Layer, spots: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Leave out spots that the layer does not show."""
+    return spots[np.asarray(layer.shown)[spots]]
+
+
+def _yx(event: Any) -> NDArray[np.float64]:
+    return np.array(event.position[-2:], dtype=np.float64)
+
+
+def _cell(event: Any) -> Cell:
+    return getattr(event, "viewbox", None)

@@ -1,0 +1,143 @@
+"""Residuals as arrows, and slices moved, turned and mirrored by hand in the stack."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_staligner.core.registration.transforms import about, shifted, turned
+from napari_staligner.layers.arrangement import is_solid
+from napari_staligner.layers.overlays.arrows import ROLE, arrows, arrows_layer
+from napari_staligner.layers.tools.pick import CLICK
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import napari
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.registration.transforms import Matrix
+    from napari_staligner.layers.tissue import Tissue
+
+NUDGE_DEGREES = 1.0
+_NUDGES = {"Left": (-0.5, 0.0), "Right": (0.5, 0.0), "Up": (0.0, -0.5), "Down": (0.0, 0.5)}
+_TURNS = {"[": -NUDGE_DEGREES, "]": NUDGE_DEGREES}
+_MIRROR = "m"
+
+
+class Handling:
+    """Listens to mouse and keys of a viewer while the session has a slice in hand.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, held weakly.
+    tissue
+        Keeper of the layers.
+    """
+
+    def __init__(self, viewer: napari.Viewer, tissue: Tissue) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._tissue = tissue
+        self._alignment = tissue.session.alignment
+        viewer.mouse_drag_callbacks.append(self._on_mouse_dragged)
+        self._alignment.changed.connect(self.draw_arrows)
+        self._alignment.view_changed.connect(self._on_view_changed)
+        tissue.session.result_changed.connect(self._on_view_changed)
+
+    # -- arrows ---------------------------------------------------------------------------
+
+    def _on_view_changed(self) -> None:
+        self._bind()
+        self.draw_arrows()
+
+    def draw_arrows(self) -> None:
+        """Bring the arrows up to date, and show or hide them."""
+        shown = self._alignment.arrows
+        if not shown and not any(ROLE in roles for roles in self._tissue.layers.values()):
+            return
+        for name, layer in self._tissue.overlay(ROLE, arrows_layer).items():
+            if shown:
+                layer.data = arrows(self._tissue.session, name)
+        self._tissue.show_overlays()
+
+    # -- mouse ----------------------------------------------------------------------------
+
+    @property
+    def _free(self) -> bool:
+        """Whether a slice is in hand, and lies where its transform says."""
+        session = self._tissue.session
+        flat = session.layout == "stack" and not is_solid(session)
+        return flat and self._alignment.hand in self._alignment.transforms
+
+    def _on_mouse_dragged(self, viewer: napari.Viewer, event: Any) -> Generator[None]:
+        mode = str(getattr(viewer.layers.selection.active, "mode", "pan_zoom"))
+        tool = self._tissue.session.tool
+        if not self._free or event.button != 1 or mode != "pan_zoom" or tool:
+            return
+        event.handled = True  # the view stays
+        name = self._alignment.hand
+        before = self._alignment.transforms[name]
+        center = self._alignment.middle(name)
+        start, pixel = _xy(event), np.array(event.pos)
+        turning = "Control" in event.modifiers
+        matrix, farthest = before, 0.0
+        yield
+        while event.type == "mouse_move":
+            event.handled = True
+            farthest = max(farthest, float(np.abs(np.array(event.pos) - pixel).max()))
+            step = _turn(center, start, _xy(event)) if turning else shifted(_xy(event) - start)
+            matrix = step @ before
+            self._alignment.preview(name, matrix)
+            yield
+        if farthest >= CLICK:
+            self._alignment.move(name, matrix, f"{'Turn' if turning else 'Move'} {name}")
+        else:
+            self._alignment.preview(name, before)
+
+    # -- keys -----------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        """Take the keys while a slice is in hand, and give them back afterwards."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        for key in (*_NUDGES, *_TURNS, _MIRROR):
+            bound = self._on_key(key) if self._alignment.hand else None
+            viewer.bind_key(key, bound, overwrite=True)
+
+    def _on_key(self, key: str) -> Callable[[Any], None]:
+        def pressed(_: Any) -> None:
+            if self._free:
+                self.nudge(key)
+
+        return pressed
+
+    def nudge(self, key: str) -> None:
+        """Move the slice in hand by half a spacing, turn it by a degree, or mirror it.
+
+        Parameters
+        ----------
+        key
+            ``Left``, ``Right``, ``Up``, ``Down``, ``[``, ``]`` or ``m``.
+        """
+        alignment = self._alignment
+        if key in _NUDGES:
+            alignment.nudge(alignment.hand, _NUDGES[key])
+        else:
+            alignment.turn(alignment.hand, _TURNS.get(key, 0.0), mirrored=key == _MIRROR)
+
+
+def _turn(
+    center: NDArray[np.float64], start: NDArray[np.float64], now: NDArray[np.float64]
+) -> Matrix:
+    a, b = start - center, now - center
+    degrees = np.degrees(np.arctan2(a[0] * b[1] - a[1] * b[0], a @ b))
+    return about(center, turned(float(degrees)))
+
+
+def _xy(event: Any) -> NDArray[np.float64]:
+    return np.array(event.position[-2:], dtype=np.float64)[::-1]

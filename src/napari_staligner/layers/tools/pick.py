@@ -1,0 +1,168 @@
+"""The spot under the mouse: a click chooses it, hovering names it in the status bar."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from napari_staligner import _keys as K
+from napari_staligner.core.result.access import spot_size, spots_xy
+from napari_staligner.layers.arrangement import grid_of
+from napari_staligner.session import Spot
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    import napari
+    from anndata import AnnData
+    from napari.layers import Layer
+
+    from napari_staligner.layers.colors import Painting
+    from napari_staligner.layers.tissue import Tissue
+    from napari_staligner.session import Session
+
+CLICK = 4
+"""A mouse that moved fewer pixels between press and release has clicked, not dragged."""
+
+
+def clicked(event: Any) -> Generator[None, None, bool]:
+    """Wait until a pressed button is released, and say if that was a click."""
+    start, farthest = np.array(event.pos), 0.0
+    yield
+    while event.type == "mouse_move":
+        farthest = max(farthest, float(np.abs(np.array(event.pos) - start).max()))
+        yield
+    return farthest < CLICK
+
+
+class Picking:
+    """Listens to the mouse of a viewer.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, held weakly.
+    tissue
+        Keeper of the layers.
+    """
+
+    def __init__(self, viewer: napari.Viewer, tissue: Tissue) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._tissue = tissue
+        self._trees: dict[str, tuple[AnnData, KDTree, float]] = {}
+        self._text = ""
+        viewer.mouse_drag_callbacks.append(self._on_mouse_dragged)
+        viewer.mouse_move_callbacks.append(self._on_mouse_moved)
+        viewer.events.status.connect(self._on_status_changed)
+
+    def spot_at(
+        self, viewer: napari.Viewer, position: Sequence[float], cell: tuple[int, int] | None
+    ) -> Spot | None:
+        """Find the spot at a position in the world, not farther than one spot.
+
+        Where slices lie over each other, that of the active layer goes first, then the topmost.
+
+        Parameters
+        ----------
+        viewer
+            The viewer.
+        position
+            Position in the world, last two axes (y, x).
+        cell
+            Cell of the grid, while it is on: all cells share one world.
+        """
+        active = viewer.layers.selection.active
+        shown = [(active is layer, at, name) for at, name, layer in self.shown(viewer, cell)]
+        for _, at, name in sorted(shown, reverse=True):
+            tree, size = self.tree(name)
+            y, x = viewer.layers[at].world_to_data(position)[-2:]
+            distance, row = tree.query((x, y))
+            if distance <= size and _is_seen(viewer.layers[at], row):
+                return Spot(name, int(row))
+        return None
+
+    def shown(
+        self, viewer: napari.Viewer, cell: tuple[int, int] | None
+    ) -> list[tuple[int, str, Layer]]:
+        """Visible spots layers in a cell of the grid: place in the list, slice, layer."""
+        spots = {x["spots"]: n for n, x in self._tissue.layers.items() if "spots" in x}
+        found = [
+            (at, spots[layer], layer)
+            for at, layer in enumerate(viewer.layers)
+            if layer.visible and layer in spots
+        ]
+        grid = grid_of(viewer)
+        if not grid.enabled or cell is None:
+            return found
+        inside = grid.contents_at(cell, viewer.layers)
+        return [entry for entry in found if entry[0] in inside]
+
+    def tree(self, name: str) -> tuple[KDTree, float]:
+        """Return the spots of a slice, (x, y), to be searched, and the size of one."""
+        slices = self._tissue.session.slices
+        if name not in self._trees or self._trees[name][0] is not slices[name]:
+            self._trees = {n: kept for n, kept in self._trees.items() if n in slices}
+            xy = spots_xy(slices[name])
+            self._trees[name] = slices[name], KDTree(xy), spot_size(xy)
+        return self._trees[name][1:]
+
+    # -- mouse ----------------------------------------------------------------------------
+
+    def _on_mouse_dragged(self, viewer: napari.Viewer, event: Any) -> Generator[None]:
+        active = viewer.layers.selection.active
+        if event.button != 1 or str(getattr(active, "mode", "pan_zoom")) != "pan_zoom":
+            return
+        if self._tissue.session.tool:
+            return
+        if (yield from clicked(event)):
+            spot = self.spot_at(viewer, event.position, _cell(event))
+            self._tissue.session.spot = spot
+
+    def _on_mouse_moved(self, viewer: napari.Viewer, event: Any) -> None:
+        spot = self.spot_at(viewer, event.position, _cell(event))
+        self._text = (
+            "" if spot is None else describe(self._tissue.session, self._tissue.painting, spot)
+        )
+        if self._text:
+            viewer.status = self._text
+
+    def _on_status_changed(self, event: Any) -> None:
+        """Keep the spot's description: napari writes that of the active layer a moment later."""
+        viewer = self._viewer()
+        if viewer is not None and self._text and viewer.mouse_over_canvas:
+            viewer.status = self._text
+
+
+def describe(session: Session, painting: Painting, spot: Spot) -> str:
+    """Say slice, name, domain and value of a spot.
+
+    Parameters
+    ----------
+    session
+        Whose spot it is.
+    painting
+        Present colours and values of the spots.
+    spot
+        The spot.
+    """
+    parts = [spot.slice, str(session.slices[spot.slice].obs_names[spot.row])]
+    rows = session.rows(spot.slice)
+    if rows is not None and session.result is not None and K.DOMAIN in session.result.obs:
+        parts.append(f"domain {session.result.obs[K.DOMAIN].iloc[rows[spot.row]]}")
+    values, title = painting.values.get(spot.slice), painting.legend.title
+    if values is not None and title not in (K.SLICE, K.DOMAIN):
+        value = values[spot.row]
+        parts.append(f"{title} {value if isinstance(value, str) else f'{value:.4g}'}")
+    return " · ".join(parts)
+
+
+def _is_seen(layer: Layer, row: int) -> bool:
+    """Whether a spot is neither in the other slice's part of a stack, nor hidden by its colour."""
+    return bool(layer.shown[row] and layer.face_color[row, 3] > 0)
+
+
+def _cell(event: Any) -> tuple[int, int] | None:
+    return getattr(event, "viewbox", None)

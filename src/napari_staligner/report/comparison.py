@@ -1,0 +1,154 @@
+"""The part of a report that puts embeddings side by side: their domains and their UMAPs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from napari_staligner import _keys as K
+from napari_staligner.core.evaluation.comparison import methods
+from napari_staligner.core.evaluation.evaluation import EvaluationJob
+from napari_staligner.core.evaluation.umap import UmapJob, umap_key, umap_steps
+from napari_staligner.core.palette import categorical_colors, to_rgba
+from napari_staligner.report.pictures import SlicePart, tissue_picture, umap_picture
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.evaluation.evaluation import Evaluation
+    from napari_staligner.core.progress import Steps
+
+    Umaps = Mapping[str, NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True)
+class BesideJob:
+    """What the pictures of embeddings side by side need, copied.
+
+    Parameters
+    ----------
+    labels
+        Codes of the column that is compared with, shape (spots,); ``None`` without one.
+    umaps
+        UMAPs that are there, by the embedding's key, shape (spots, 2).
+    embeddings
+        Those whose UMAPs are to be computed, by key; those that the figures compute come besides.
+        ``None`` computes none.
+    seed
+        Of these UMAPs.
+    """
+
+    labels: NDArray[np.integer[Any]] | None
+    umaps: Umaps
+    embeddings: Mapping[str, NDArray[np.float32]] | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class BesideRow:
+    """Pictures of the labels or of one embedding, each as a ``data:`` address.
+
+    Parameters
+    ----------
+    title, figures
+        What it is, and some of its figures.
+    slices
+        The tissue in its domains, by slice.
+    umaps
+        By what they are coloured by; empty without a UMAP.
+    """
+
+    title: str
+    figures: str
+    slices: Mapping[str, str]
+    umaps: Mapping[str, str]
+
+
+def beside_job(
+    adata: AnnData, evaluation: Evaluation | EvaluationJob, *, compute_umaps: bool
+) -> BesideJob:
+    """Copy what the pictures need.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices; reads ``obs``, and ``obsm`` for embeddings and their UMAPs.
+    evaluation
+        Figures of the embeddings, or the job to compute them.
+    compute_umaps
+        Whether UMAPs that ``obsm`` lacks are computed; else they are left out.
+    """
+    if isinstance(evaluation, EvaluationJob):
+        keys, column = evaluation.keys, evaluation.label_key
+    else:
+        keys, column = tuple(evaluation.figures), evaluation.labels
+    labels = pd.factorize(adata.obs[column], sort=True)[0] if column in adata.obs else None
+    places = {key: umap_key(key) for key in keys}
+    umaps = {key: np.array(adata.obsm[at]) for key, at in places.items() if at in adata.obsm}
+    lacking = {
+        key: np.array(adata.obsm[key], dtype=np.float32)
+        for key in keys
+        if key in adata.obsm and key not in umaps
+    }
+    params = adata.uns.get(K.STALIGNER, {}).get("params", {})
+    return BesideJob(labels, umaps, lacking if compute_umaps else None, int(params.get("seed", 0)))
+
+
+def umaps_of(job: BesideJob, evaluation: Evaluation, parts: Sequence[SlicePart]) -> Steps[Umaps]:
+    """Return the UMAPs by embedding; computes those that are missing, if that is wanted."""
+    if job.embeddings is None:
+        return job.umaps
+    there = {**job.embeddings, **evaluation.computed}
+    missing = [key for key in evaluation.figures if key not in job.umaps]
+    if not missing:
+        return job.umaps
+    wanted = {umap_key(key): there[key] for key in missing}
+    rows = tuple(part.rows for part in parts)
+    found = yield from umap_steps(UmapJob(wanted, None, rows, job.seed))
+    return {**job.umaps, **{key: found.arrays[umap_key(key)] for key in missing}}
+
+
+def beside_rows(
+    job: BesideJob,
+    evaluation: Evaluation,
+    umaps: Umaps,
+    parts: Sequence[SlicePart],
+    colors: Mapping[str, str],
+    no_domain: str,
+) -> list[BesideRow]:
+    """Draw the labels, if there are any, and each embedding.
+
+    Parameters
+    ----------
+    job, evaluation, umaps
+        What is drawn.
+    parts
+        The slices.
+    colors
+        Hex colour of each domain of the result.
+    no_domain
+        Hex colour of spots without one.
+    """
+    n = sum(len(part.rows) for part in parts)
+    slice_of, reference = np.zeros(n, dtype=np.intp), np.full(n, -1)
+    for number, part in enumerate(parts):
+        slice_of[part.rows], reference[part.rows] = number, part.codes
+    by_slice = to_rgba(categorical_colors(len(parts)))[slice_of]
+    rows = []
+    for method in methods(evaluation, reference, list(colors.values()), job.labels, umaps):
+        # Code -1, without a domain, is the last colour.
+        rgba = to_rgba([*method.colors, no_domain])[method.codes]
+        slices = {part.name: tissue_picture(part, rgba[part.rows], small=True) for part in parts}
+        drawn = {}
+        if method.umap is not None:
+            drawn = {
+                "by slice": umap_picture(method.umap, by_slice),
+                "by domain": umap_picture(method.umap, rgba),
+            }
+        rows.append(BesideRow(method.title, method.figures, slices, drawn))
+    return rows

@@ -1,0 +1,291 @@
+"""The report: one HTML file with pictures, tests, figures and verdicts, complete in itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from napari_staligner import _keys as K
+from napari_staligner.core.domains.presence import domain_presence, recorded_presence
+from napari_staligner.core.evaluation.baselines import TITLES
+from napari_staligner.core.evaluation.evaluation import Evaluation, EvaluationJob, evaluation_steps
+from napari_staligner.core.evaluation.metrics import METRICS
+from napari_staligner.core.palette import categorical_colors, to_rgba
+from napari_staligner.core.prepare.graph import spacing
+from napari_staligner.core.progress import Progress, Steps, scaled
+from napari_staligner.core.result.verdicts import Verdict, is_current, read_verdicts
+from napari_staligner.io.images import tissue_image
+from napari_staligner.report.comparison import (
+    BesideJob,
+    BesideRow,
+    beside_job,
+    beside_rows,
+    umaps_of,
+)
+from napari_staligner.report.pictures import (
+    SlicePart,
+    confidence_colors,
+    figures_picture,
+    gradient,
+    tissue_picture,
+)
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.domains.presence import PresenceTable
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+IMAGE_PIXELS = 800
+"""Longer side of the tissue images at most; pictures of a report are no larger."""
+NO_DOMAIN = "#999999"
+_FIGURES, _UMAPS = 70, 92
+"""Share of the work, in percent, that is done after the figures and after the UMAPs."""
+LIBRARIES = ("anndata", "numpy", "pandas", "scanpy", "scikit-learn", "scipy", "squidpy", "torch")
+
+
+@dataclass(frozen=True)
+class ReportJob:
+    """All that a report needs, copied.
+
+    Parameters
+    ----------
+    title
+        What was judged, the name of its file for one.
+    parts
+        The slices.
+    colors
+        Hex colour of each domain, in their order.
+    presence
+        Domain × slice; ``None`` without domains.
+    evaluation
+        Figures of embeddings, or what to compute them from.
+    verdicts
+        Each with whether the domains are still those that it was about.
+    facts
+        How the slices were integrated.
+    notes
+        Sentences that the integration left.
+    beside
+        What the pictures of all embeddings side by side need.
+    """
+
+    title: str
+    parts: tuple[SlicePart, ...]
+    colors: Mapping[str, str]
+    presence: PresenceTable | None
+    evaluation: Evaluation | EvaluationJob
+    verdicts: tuple[tuple[Verdict, bool], ...]
+    facts: Mapping[str, str]
+    notes: tuple[str, ...]
+    beside: BesideJob
+
+
+def report_job(
+    adata: AnnData,
+    title: str,
+    evaluation: Evaluation | EvaluationJob,
+    *,
+    compute_umaps: bool = False,
+) -> ReportJob:
+    """Copy what a report needs of integrated slices.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices; reads ``obs["slice"]``, ``obs["domain"]``,
+        ``obs["alignment_confidence"]``, ``obsm["spatial"]``, ``uns["spatial"]`` and
+        ``uns["staligner"]``.
+    title
+        Heading, the name of the file for one.
+    evaluation
+        Figures of embeddings, or the job to compute them.
+    compute_umaps
+        Whether UMAPs that ``obsm`` lacks are computed; else they are left out.
+    """
+    kept = adata.uns.get(K.STALIGNER, {})
+    colors = _domain_colors(adata)
+    table = (recorded_presence(adata) or domain_presence(adata)) if colors else None
+    facts = {"integrated by": f"napari-staligner {kept.get('version', '?')}"}
+    facts |= {str(key): str(value) for key, value in kept.get("params", {}).items()}
+    return ReportJob(
+        title,
+        tuple(_part(adata, str(name)) for name in adata.obs[K.SLICE].cat.categories),
+        colors,
+        table,
+        evaluation,
+        tuple((verdict, is_current(adata, verdict)) for verdict in read_verdicts(adata)),
+        facts,
+        tuple(map(str, kept.get("notes", ()))),
+        beside_job(adata, evaluation, compute_umaps=compute_umaps),
+    )
+
+
+def _domain_colors(adata: AnnData) -> dict[str, str]:
+    if K.DOMAIN not in adata.obs:
+        return {}
+    names = list(map(str, pd.Categorical(adata.obs[K.DOMAIN]).categories))
+    recorded = list(map(str, adata.uns.get(K.DOMAIN_COLORS, ())))
+    colors = recorded if len(recorded) == len(names) else categorical_colors(len(names))
+    return dict(zip(names, colors, strict=True))
+
+
+def _part(adata: AnnData, name: str) -> SlicePart:
+    rows = np.flatnonzero((adata.obs[K.SLICE] == name).to_numpy())
+    points = np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[rows, :2]
+    codes = np.full(len(rows), -1)
+    if K.DOMAIN in adata.obs:
+        codes = np.array(pd.Categorical(adata.obs[K.DOMAIN]).codes[rows])
+    confidence = None
+    if K.CONFIDENCE in adata.obs:
+        confidence = adata.obs[K.CONFIDENCE].to_numpy(float)[rows]
+    image, unit = _thinned_image(adata, name)
+    return SlicePart(name, rows, points, spacing(points), codes, confidence, image, unit)
+
+
+def _thinned_image(adata: AnnData, name: str) -> tuple[NDArray[Any] | None, float]:
+    from types import SimpleNamespace
+
+    libraries = adata.uns.get(K.SPATIAL, {})
+    own = {name: libraries[name]} if name in libraries else {}
+    found = tissue_image(SimpleNamespace(uns={K.SPATIAL: own}))
+    if found is None:
+        return None, 1.0
+    pixels, factor = found
+    step = max(1, int(np.ceil(max(pixels.shape[:2]) / IMAGE_PIXELS)))
+    return pixels[::step, ::step].copy(), step / factor
+
+
+def report_steps(job: ReportJob) -> Steps[str]:
+    """Compute what is missing and draw the report; returns the text of the HTML file."""
+    total = 100
+    evaluation = job.evaluation
+    if isinstance(evaluation, EvaluationJob):
+        evaluation = yield from scaled(evaluation_steps(evaluation), 0, _FIGURES, total)
+    umaps = yield from scaled(
+        umaps_of(job.beside, evaluation, job.parts), _FIGURES, _UMAPS - _FIGURES, total
+    )
+    domains: dict[str, str] = {}
+    confidence: dict[str, str] = {}
+    rgba = to_rgba([*job.colors.values(), NO_DOMAIN])
+    for number, part in enumerate(job.parts):
+        yield Progress("pictures", _UMAPS + 5 * number // len(job.parts), total)
+        # Code -1, without a domain, is the last colour.
+        domains[part.name] = tissue_picture(part, rgba[part.codes])
+        if part.confidence is not None:
+            confidence[part.name] = tissue_picture(part, confidence_colors(part.confidence))
+    yield Progress("pictures side by side", _UMAPS + 5, total)
+    beside = beside_rows(job.beside, evaluation, umaps, job.parts, job.colors, NO_DOMAIN)
+    yield Progress("report", 99, total)
+    return _render(job, evaluation, domains, confidence, beside)
+
+
+def _render(
+    job: ReportJob,
+    evaluation: Evaluation,
+    domains: Mapping[str, str],
+    confidence: Mapping[str, str],
+    beside: list[BesideRow],
+) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    # Names and notes are people's: they are text in the page, never markup.
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    titles = {key: TITLES.get(key, key) for key in evaluation.figures}
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        job=job,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        n_spots=sum(len(part.points) for part in job.parts),
+        domain_pictures=domains,
+        confidence_pictures=confidence,
+        beside=beside,
+        slice_colors=dict(
+            zip(
+                [part.name for part in job.parts],
+                categorical_colors(len(job.parts)),
+                strict=True,
+            )
+        ),
+        gradient=gradient(),
+        medians={
+            part.name: float(np.nanmedian(part.confidence))
+            for part in job.parts
+            if part.confidence is not None and np.isfinite(part.confidence).any()
+        },
+        presence=_presence_rows(job.presence),
+        labels=evaluation.labels,
+        evaluation_notes=evaluation.notes,
+        embeddings=list(titles.values()),
+        figures_picture=figures_picture(evaluation, titles),
+        overall=_overall_rows(evaluation),
+        metrics=METRICS,
+        scopes=_scope_tables(evaluation, titles),
+        versions=_versions(),
+    )
+
+
+def _presence_rows(table: PresenceTable | None) -> dict[str, list[Any]]:
+    """Rows of the test by domain."""
+    found: dict[str, list[Any]] = {}
+    for row in () if table is None else table.rows:
+        found.setdefault(row.label, []).append(row)
+    return found
+
+
+Cell = tuple[str, int]
+"""A figure as text, and how it compares with that of the first embedding: 1, 0, -1."""
+
+
+def _overall_rows(evaluation: Evaluation) -> dict[str, list[Cell]]:
+    """Of each metric, the figures of all embeddings."""
+    found = [figures.overall for figures in evaluation.figures.values()]
+    keys = [key for key in METRICS if any(key in figures for figures in found)]
+    nan = float("nan")
+    return {
+        key: [_cell(key, f.get(key, nan), found[0].get(key, nan)) for f in found] for key in keys
+    }
+
+
+def _scope_tables(evaluation: Evaluation, titles: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Figures by slice pair and by slice, a row an embedding."""
+    frame = evaluation.to_frame()
+    tables = []
+    for scope, title in (("pair", "By slice pair"), ("slice", "By slice")):
+        part = frame[frame["scope"] == scope]
+        keys = [key for key in METRICS if key in set(part["metric"])]
+        rows = []
+        for (first, second), group in part.groupby(["first", "second"], sort=False):
+            wide = group.pivot(index="embedding", columns="metric", values="value")
+            wide = wide.reindex(index=list(titles), columns=keys)
+            name = f"{first} – {second}" if second else first
+            for embedding, values in wide.iterrows():
+                cells = [_cell(key, values[key], wide.iloc[0][key]) for key in keys]
+                rows.append((name, titles[str(embedding)], cells))
+        if rows:
+            tables.append({"title": title, "keys": keys, "rows": rows})
+    return tables
+
+
+def _cell(key: str, value: float, first: float) -> Cell:
+    return ("–" if np.isnan(value) else f"{value:.3f}"), METRICS[key].compare(value, first)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of this package and of what it rests on, as installed now."""
+    found = {}
+    for name in ("napari-staligner", *LIBRARIES):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

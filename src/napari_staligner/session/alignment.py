@@ -1,0 +1,217 @@
+"""How the slices of a result lie in one frame, as it changes: by registration or by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.graph import spacing
+from napari_staligner.core.registration.anndata import (
+    Choice,
+    record_registration,
+    registration_job,
+)
+from napari_staligner.core.registration.register import Registered, RegistrationJob
+from napari_staligner.core.registration.transforms import about, apply, shifted, turned
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.registration.transforms import Matrix
+
+
+@dataclass(frozen=True)
+class AlignmentState:
+    """What an undo restores.
+
+    Parameters
+    ----------
+    title
+        What was done.
+    registered
+        Transforms, places and residuals; residuals are NaN until they are measured.
+    choice
+        What the registration was asked for that came last.
+    """
+
+    title: str
+    registered: Registered
+    choice: Choice
+
+    def same_places(self, other: AlignmentState) -> bool:
+        """Whether all spots lie at the same places; residuals may differ."""
+        return np.array_equal(self.registered.aligned, other.registered.aligned)
+
+
+class Alignment:
+    """The alignment of a result; what is set is written into the result at once."""
+
+    changed = Signal()
+    """Places or residuals changed."""
+    previewed = Signal()
+    """A slice is being moved; nothing is written yet."""
+    view_changed = Signal()
+    """``arrows`` or ``hand`` was set."""
+
+    def __init__(self) -> None:
+        self._result: AnnData | None = None
+        self._state: AlignmentState | None = None
+        self._preview: dict[str, Matrix] = {}
+        self._arrows = False
+        self._hand = ""
+
+    def follow(self, result: AnnData | None) -> None:
+        """Take what a result records, or forget all."""
+        self._result, self._preview, self._hand, self._arrows = result, {}, "", False
+        self._state = None if result is None else _recorded(result)
+
+    @property
+    def state(self) -> AlignmentState | None:
+        """The present alignment; ``None`` without one."""
+        return self._state
+
+    @property
+    def transforms(self) -> Mapping[str, Matrix]:
+        """Of each slice to the frame, with what is being moved where it is now."""
+        return {} if self._state is None else self._state.registered.transforms | self._preview
+
+    @property
+    def arrows(self) -> bool:
+        """Whether residuals are drawn as arrows."""
+        return self._arrows
+
+    @arrows.setter
+    def arrows(self, value: bool) -> None:
+        if value != self._arrows:
+            self._arrows = value
+            self.view_changed.emit()
+
+    @property
+    def hand(self) -> str:
+        """Slice that the mouse moves; empty for none."""
+        return self._hand
+
+    @hand.setter
+    def hand(self, value: str) -> None:
+        if value != self._hand:
+            self._hand = value
+            self.view_changed.emit()
+
+    def job(self, choice: Choice) -> RegistrationJob:
+        """Copy what a registration needs.
+
+        Raises
+        ------
+        InputError
+            There is no result, or it lacks something.
+        """
+        if self._result is None:
+            raise InputError("There is nothing to register: integrate the slices first.")
+        return registration_job(self._result, choice)
+
+    def set(self, state: AlignmentState) -> None:
+        """Take another alignment, and write it into the result."""
+        if self._result is None:
+            return
+        self._state, self._preview = state, {}
+        record_registration(self._result, state.registered, state.choice)
+        self.changed.emit()
+
+    def preview(self, name: str, transform: Matrix) -> None:
+        """Show a slice elsewhere, without writing."""
+        self._preview = {name: transform}
+        self.previewed.emit()
+
+    def move(self, name: str, transform: Matrix, title: str) -> None:
+        """Put a slice elsewhere; a smooth displacement of it is lost, residuals wait."""
+        if self._state is None or self._result is None:
+            return
+        old, rows = self._state.registered, self._rows(name)
+        aligned = old.aligned.copy()
+        aligned[rows] = apply(transform, self._points(name))
+        moved = Registered(
+            old.transforms | {name: transform},
+            aligned,
+            np.full_like(old.shift, np.nan),
+            np.full_like(old.residual, np.nan),
+            old.pairs,
+            {n: energy for n, energy in old.bending.items() if n != name},
+        )
+        self.set(AlignmentState(title, moved, self._state.choice))
+
+    def turn(self, name: str, degrees: float = 0.0, *, mirrored: bool = False) -> None:
+        """Mirror a slice, if asked, and turn it about its middle."""
+        middle = self.middle(name)
+        title = f"Mirror {name}" if mirrored else f"Turn {name}"
+        step = about(middle, turned(degrees, mirrored=mirrored))
+        self.move(name, step @ self.transforms[name], title)
+
+    def nudge(self, name: str, spacings: tuple[float, float]) -> None:
+        """Move a slice by so many of its spacings in (x, y)."""
+        transform = self.transforms[name]
+        unit = spacing(apply(transform, self._points(name)))
+        step = shifted(unit * np.array(spacings))
+        self.move(name, step @ transform, f"Nudge {name}")
+
+    def middle(self, name: str) -> NDArray[np.float64]:
+        """Middle (x, y) of a slice in the frame, as it lies now."""
+        return np.asarray(apply(self.transforms[name], self._points(name)).mean(axis=0))
+
+    def set_residuals(self, measured: Registered) -> None:
+        """Take residuals that were measured; dropped if the slices have moved since."""
+        if self._state is None:
+            return
+        old = self._state.registered
+        now, then = old.transforms, measured.transforms
+        if now.keys() == then.keys() and all(np.array_equal(now[n], then[n]) for n in now):
+            known = replace(old, shift=measured.shift, residual=measured.residual)
+            self.set(replace(self._state, registered=known))
+
+    def displacements(self) -> dict[str, NDArray[np.float64]]:
+        """What the smooth last step added to the transforms, by slice that it moved."""
+        if self._state is None or self._result is None:
+            return {}
+        known = self._state.registered
+        return {
+            name: known.aligned[self._rows(name)]
+            - apply(known.transforms[name], self._points(name))
+            for name in known.bending
+        }
+
+    def _points(self, name: str) -> NDArray[np.float64]:
+        assert self._result is not None
+        spatial = np.asarray(self._result.obsm[K.SPATIAL], dtype=np.float64)
+        return spatial[self._rows(name), :2]
+
+    def _rows(self, name: str) -> NDArray[np.intp]:
+        assert self._result is not None
+        return np.flatnonzero((self._result.obs[K.SLICE] == name).to_numpy())
+
+
+def _recorded(result: AnnData) -> AlignmentState | None:
+    """The alignment that a result holds; ``None`` if it holds none."""
+    kept = result.uns.get(K.STALIGNER, {})
+    transforms = {str(n): np.asarray(m, np.float64) for n, m in kept.get("transforms", {}).items()}
+    names = [str(name) for name in result.obs[K.SLICE].cat.categories]
+    if set(names) != set(transforms) or K.SPATIAL_ALIGNED not in result.obsm:
+        return None
+    missing = np.full((result.n_obs, 2), np.nan)
+    about: Mapping[str, Any] = kept.get("registration", {})
+    pairs = about.get("pairs", kept.get("pairs", ()))
+    residual = result.obs[K.RESIDUAL] if K.RESIDUAL in result.obs else missing[:, 0]
+    registered = Registered(
+        {name: transforms[name] for name in names},
+        np.array(result.obsm[K.SPATIAL_ALIGNED], dtype=np.float64),
+        np.array(result.obsm.get(K.SHIFT, missing), dtype=np.float64),
+        np.array(residual, dtype=np.float64),
+        tuple((str(a), str(b)) for a, b in pairs),
+        {str(name): float(energy) for name, energy in about.get("bending", {}).items()},
+    )
+    return AlignmentState("as it came", registered, Choice.read(about))

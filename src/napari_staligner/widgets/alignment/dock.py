@@ -1,0 +1,468 @@
+"""The Alignment dock: register slices, judge the residuals, correct by hand, go back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QGroupBox,
+    QLabel,
+    QListView,
+    QListWidget,
+    QListWidgetItem,
+    QProgressBar,
+    QPushButton,
+    QUndoView,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import signals_blocked
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.registration import Choice, Model
+from napari_staligner.session import ColorBy
+from napari_staligner.session.alignment import AlignmentState
+from napari_staligner.widgets.alignment.landmark_pairs import LandmarkPairs
+from napari_staligner.widgets.parts.alignment_history import AlignmentHistory
+from napari_staligner.widgets.parts.dock import Dock
+from napari_staligner.widgets.parts.form import narrow, row
+from napari_staligner.worker import Runner
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.progress import Progress, Steps
+    from napari_staligner.core.registration import Registered, RegistrationJob
+
+_MODELS = {
+    Model.RIGID: ("Rigid", "Move, turn and mirror; slices in another unit are scaled as well"),
+    Model.SIMILARITY: ("Similarity", "Also scale"),
+    Model.AFFINE: ("Affine", "Also scale and shear, each direction on its own"),
+}
+_BY_HAND = (
+    "Drag moves the slice, Ctrl+drag turns it; over the picture, arrow keys move it by half a "
+    "spacing, [ and ] turn it by 1°, M mirrors it."
+)
+_NO_RESULT = "There is nothing to align yet: integrate the slices first."
+_ONE_SLICE = "One slice only: there is nothing to align it with."
+
+
+class AlignmentWidget(Dock):
+    """Where the slices lie in their common frame: found, judged, corrected."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        self._runner = Runner(self)
+        self._measurer = Runner(self)
+        self._choice = Choice()
+        self._notes: list[str] = []
+        self._proposed: AlignmentState | None = None
+        # Places that the residuals were last measured for, and whether slices moved meanwhile.
+        self._measured: NDArray[np.float64] | None = None
+        self._moved = False
+        self.history = AlignmentHistory(self.session.alignment, self)
+        self._make_choice()
+        self._make_run()
+        self._make_residuals()
+        self._make_hand()
+        self._make_history()
+        self._lay_out()
+        self._connect_all()
+        self._refresh()
+
+    # -- building ---------------------------------------------------------------------------
+
+    def _make_choice(self) -> None:
+        self.landmarks = QListWidget()
+        self.landmarks.setFlow(QListView.Flow.LeftToRight)
+        self.landmarks.setWrapping(True)
+        self.landmarks.setResizeMode(QListView.ResizeMode.Adjust)
+        self.landmarks.setMaximumHeight(60)
+        self.landmarks.setToolTip("Click domains to compare their spots only; none compares all")
+        self.model = narrow(QComboBox())
+        for model, (title, tip) in _MODELS.items():
+            self.model.addItem(title, model)
+            self.model.setItemData(self.model.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.reference = narrow(QComboBox())
+        self.reference.setToolTip("The slice that stays; the others are brought to it")
+        self.nonrigid = QCheckBox("Smooth displacement as a last step")
+        self.nonrigid.setToolTip(
+            "A thin-plate spline on top; it moves the spots in obsm['spatial_aligned'], while the "
+            "stack shows the slices as the transforms place them"
+        )
+
+    def _make_run(self) -> None:
+        self.register = QPushButton("Register")
+        self.register.setToolTip("Find the transforms by the embedding; napari stays usable")
+        self.cancel = QPushButton("Cancel")
+        self.accept = QPushButton("Accept")
+        self.accept.setToolTip("Keep what was found")
+        self.reject = QPushButton("Reject")
+        self.reject.setToolTip("Put the slices back where they were")
+        self.bar = QProgressBar()
+
+    def _make_residuals(self) -> None:
+        self.residuals = QLabel()
+        self.residuals.setTextFormat(Qt.TextFormat.RichText)
+        self.residuals.setToolTip(
+            "Distance from spots to their counterparts in the other slices, in spot spacings"
+        )
+        self.arrows = QCheckBox("Arrows")
+        self.arrows.setToolTip("From each spot to where its counterpart lies")
+        self.map = QPushButton("Colour by residual")
+        self.map.setToolTip("Colour the spots by the length of the residual")
+
+    def _make_hand(self) -> None:
+        self.hand = narrow(QComboBox())
+        self.hand.setToolTip("Slice that the mouse and the keys move, in the stack")
+        self.hand_help = QLabel(_BY_HAND)
+        self.hand_help.setWordWrap(True)
+        self.mirror = QPushButton("Mirror")
+        self.mirror.setToolTip("Turn the slice over (M)")
+        self.pairs = LandmarkPairs(self.session)
+
+    def _make_history(self) -> None:
+        self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
+        self.steps = QUndoView(self.history)
+        self.steps.setEmptyLabel("As it came")
+        self.steps.setToolTip("Click a step to go back to it, or forward")
+        self.steps.setMinimumHeight(70)
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.addRow("Landmarks", self.landmarks)
+        form.addRow("Model", self.model)
+        form.addRow("Reference", self.reference)
+        form.addRow("", self.nonrigid)
+        self.body.addLayout(form)
+        self.body.addWidget(row(self.register, self.cancel, self.accept, self.reject, None))
+        self.body.addWidget(self.bar)
+        self.residual_box = _box("Residuals", self.residuals, row(self.arrows, self.map, None))
+        self.hand_box = _box(
+            "By hand",
+            row(QLabel("Slice"), self.hand, self.mirror, None),
+            self.hand_help,
+            self.pairs,
+        )
+        self.history_box = _box("Steps", self.steps, row(self.undo, self.redo, None))
+        for box in (self.residual_box, self.hand_box, self.history_box):
+            self.body.addWidget(box, int(box is self.history_box))
+
+    def _connect_all(self) -> None:
+        self.register.clicked.connect(self._on_register_clicked)
+        self.cancel.clicked.connect(self._on_cancel_clicked)
+        self.accept.clicked.connect(self._on_accept_clicked)
+        self.reject.clicked.connect(self._on_reject_clicked)
+        self._runner.progressed.connect(self._on_runner_progressed)
+        self._runner.returned.connect(self._on_runner_returned)
+        self._runner.failed.connect(self._on_runner_failed)
+        self._runner.ended.connect(self._show_enabled)
+        self._measurer.returned.connect(self._on_measurer_returned)
+        self._measurer.failed.connect(self._on_runner_failed)
+        self._measurer.ended.connect(self._on_measurer_ended)
+        self.landmarks.itemClicked.connect(self._on_landmark_clicked)
+        self.arrows.toggled.connect(self._on_arrows_toggled)
+        self.map.clicked.connect(self._on_map_clicked)
+        self.hand.activated.connect(self._on_hand_activated)
+        self.mirror.clicked.connect(self._on_mirror_clicked)
+        self.pairs.wanted.connect(self._on_pairs_wanted)
+        self.undo.clicked.connect(self.history.undo)
+        self.redo.clicked.connect(self.history.redo)
+        self.history.indexChanged.connect(self._show_enabled)
+        session = self.session
+        self._connect(session.result_changed, self._on_session_result_changed)
+        self._connect(session.domains_changed, self._show_landmarks)
+        self._connect(session.spot_changed, self._on_session_spot_changed)
+        self._connect(session.alignment.changed, self._on_alignment_changed)
+        self._connect(session.alignment.view_changed, self._show_view)
+
+    def teardown(self) -> None:
+        """End connections and runs."""
+        for runner in (self._runner, self._measurer):
+            runner.blockSignals(True)
+            runner.cancel()
+        super().teardown()
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    @property
+    def _names(self) -> list[str]:
+        """Slices of the result."""
+        state = self.session.alignment.state
+        return [] if state is None else list(state.registered.transforms)
+
+    def _refresh(self) -> None:
+        names = self._names
+        with signals_blocked(self.reference):
+            self.reference.clear()
+            self.reference.addItems(names)
+        with signals_blocked(self.hand):
+            self.hand.clear()
+            self.hand.addItem("none")
+            self.hand.addItems(names)
+        state = self.session.alignment.state
+        if state is not None:
+            self.model.setCurrentIndex(list(_MODELS).index(state.choice.model))
+            self.nonrigid.setChecked(state.choice.nonrigid)
+            self.reference.setCurrentText(state.choice.reference or names[0])
+        self._show_landmarks()
+        self._show_residuals()
+        self._show_view()
+        self._show_enabled()
+        self.say(self._missing())
+
+    def _missing(self) -> str:
+        if self.session.result is None:
+            return _NO_RESULT
+        return _ONE_SLICE if len(self._names) < 2 else ""
+
+    def _show_landmarks(self) -> None:
+        """List the domains; those that were chosen stay chosen."""
+        chosen = set(self._landmarks())
+        self.landmarks.clear()
+        for domain, color in self.session.domain_colors.items():
+            pixmap = QPixmap(12, 12)
+            pixmap.fill(QColor(color))
+            item = QListWidgetItem(QIcon(pixmap), domain, self.landmarks)
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
+            checked = Qt.CheckState.Checked if domain in chosen else Qt.CheckState.Unchecked
+            item.setCheckState(checked)
+
+    def _landmarks(self) -> tuple[str, ...]:
+        items = [self.landmarks.item(i) for i in range(self.landmarks.count())]
+        return tuple(i.text() for i in items if i.checkState() == Qt.CheckState.Checked)
+
+    def _show_residuals(self) -> None:
+        """Median and 90th percentile of each slice."""
+        state, rows = self.session.alignment.state, []
+        for name in self._names:
+            index = self.session.rows(name)
+            if state is None or index is None:
+                continue
+            values = state.registered.residual[index]
+            rows.append(f"<tr><td>{_escaped(name)}&nbsp;&nbsp;</td>{_figures(values)}</tr>")
+        titles = "</td><td>".join(("", "median&nbsp;&nbsp;", "90 %&nbsp;&nbsp;", "compared"))
+        head = f"<tr><td>{titles}</td></tr>"
+        self.residuals.setText(f"<table>{head}{''.join(rows)}</table>" if rows else "")
+
+    def _show_view(self) -> None:
+        alignment = self.session.alignment
+        with signals_blocked(self.arrows):
+            self.arrows.setChecked(alignment.arrows)
+        with signals_blocked(self.hand):
+            self.hand.setCurrentText(alignment.hand or "none")
+        self.hand_help.setVisible(bool(alignment.hand))
+        self.mirror.setEnabled(bool(alignment.hand))
+        self.pairs.setVisible(bool(alignment.hand))
+        if not alignment.hand:
+            self.pairs.start_over()
+        self.pairs.show_pairs()
+
+    def _show_enabled(self) -> None:
+        running, ready = self._runner.running, len(self._names) > 1
+        for control in (self.landmarks, self.model, self.reference, self.nonrigid):
+            control.setEnabled(ready and not running)
+        self.register.setEnabled(ready and not running)
+        self.register.setVisible(self._proposed is None)
+        self.cancel.setVisible(running)
+        self.bar.setVisible(running)
+        self.accept.setVisible(self._proposed is not None)
+        self.reject.setVisible(self._proposed is not None)
+        for box in (self.residual_box, self.hand_box, self.history_box):
+            box.setEnabled(ready and not running)
+        history = self.history
+        self.undo.setEnabled(history.canUndo())
+        self.undo.setToolTip(f"Undo {history.undoText()}")
+        self.redo.setEnabled(history.canRedo())
+        self.redo.setToolTip(f"Redo {history.redoText()}")
+
+    # -- registration -----------------------------------------------------------------------
+
+    def _on_register_clicked(self) -> None:
+        self._choice = Choice(
+            self.model.currentData(),
+            self._landmarks(),
+            self.reference.currentText() or None,
+            self.nonrigid.isChecked(),
+            self.session.settings.seed,
+        )
+        try:
+            job = self.session.alignment.job(self._choice)
+            self._runner.start(lambda: _register(job), f"Register {len(job.coordinates)} slices")
+        except InputError as error:
+            self.say(str(error), problem=True)
+            return
+        self._notes = []
+        self.bar.setRange(0, 0)
+        self.say("")
+        self._show_enabled()
+
+    def _on_cancel_clicked(self) -> None:
+        self._runner.cancel()
+        self.say("Cancelled: the slices lie as they did.")
+
+    def _on_runner_progressed(self, step: Progress) -> None:
+        self.bar.setRange(0, step.total)
+        self.bar.setValue(step.done)
+        self.bar.setFormat(step.stage)
+        if step.note and step.note not in self._notes:
+            self._notes.append(step.note)
+
+    def _on_runner_returned(self, registered: Registered) -> None:
+        choice = self._choice
+        what = ", ".join(choice.landmarks) if choice.landmarks else "all spots"
+        title = f"Register by {what} ({_MODELS[choice.model][0].lower()})"
+        before, after = self.session.alignment.state, AlignmentState(title, registered, choice)
+        same = before is not None and before.same_places(after)
+        self._proposed = None if same else before
+        self.session.alignment.set(after)
+        self.session.layout = "stack"
+        said = "The slices lie there already." if same else "Accept this, or reject it."
+        self.say("\n".join([said, *self._notes]))
+        self._show_enabled()
+
+    def _on_runner_failed(self, reason: str) -> None:
+        self.say(reason, problem=True)
+
+    def _on_accept_clicked(self) -> None:
+        self._proposed = None
+        self.say("Accepted.")
+        self._show_enabled()
+
+    def _on_reject_clicked(self) -> None:
+        before, self._proposed = self._proposed, None
+        if before is not None:
+            # The rejected one can still be had by redo.
+            self.history.undo()
+        self.say("Rejected: the slices lie as they did.")
+        self._show_enabled()
+
+    # -- residuals --------------------------------------------------------------------------
+
+    def _on_arrows_toggled(self, shown: bool) -> None:
+        self.session.alignment.arrows = shown
+
+    def _on_map_clicked(self) -> None:
+        self.session.color_by = ColorBy("obs", K.RESIDUAL)
+
+    def _on_alignment_changed(self) -> None:
+        if self.history.record() and self._proposed is not None:
+            state = self.session.alignment.state
+            if state is not None and not state.title.startswith("Register"):
+                # What is corrected by hand is accepted.
+                self._proposed = None
+        self._show_residuals()
+        self._show_enabled()
+        self._measure()
+
+    def _measure(self) -> None:
+        """Measure residuals that wait for it."""
+        state = self.session.alignment.state
+        if (
+            state is None
+            or not state.registered.pairs
+            or self._measured is state.registered.aligned
+        ):
+            return
+        if not np.isnan(state.registered.residual).all():
+            return
+        if self._measurer.running:
+            self._measurer.cancel()
+            self._moved = True
+            return
+        try:
+            job = self.session.alignment.job(state.choice)
+        except InputError:
+            return  # A result without matches has no residuals.
+        moved = self.session.alignment.displacements()
+        registered = state.registered
+        self._measurer.start(lambda: _measure(job, registered, moved), "Residuals")
+
+    def _on_measurer_returned(self, measured: Registered) -> None:
+        state = self.session.alignment.state
+        # None may have a counterpart: that is an answer, too.
+        self._measured = None if state is None else state.registered.aligned
+        self.session.alignment.set_residuals(measured)
+
+    def _on_measurer_ended(self) -> None:
+        if self._moved:
+            self._moved = False
+            self._measure()
+
+    # -- by hand ----------------------------------------------------------------------------
+
+    def _on_landmark_clicked(self, item: QListWidgetItem) -> None:
+        self.say("" if self._landmarks() else "All spots are compared.")
+
+    def _on_hand_activated(self, at: int) -> None:
+        self.pairs.start_over()
+        self.session.alignment.hand = "" if at == 0 else self.hand.currentText()
+        if at:
+            self.session.layout = "stack"
+
+    def _on_mirror_clicked(self) -> None:
+        self.session.alignment.turn(self.session.alignment.hand, mirrored=True)
+
+    def _on_pairs_wanted(self) -> None:
+        name, n = self.session.alignment.hand, len(self.pairs.pairs)
+        matrix = self.pairs.matrix(self.model.currentData())
+        self.session.alignment.move(name, matrix, f"Fit {name} by {n} pairs")
+        self.session.layout = "stack"
+
+    def _on_session_spot_changed(self) -> None:
+        self.pairs.take(self.session.spot)
+
+    def _on_session_result_changed(self) -> None:
+        self._runner.cancel()
+        self._measurer.cancel()
+        self._proposed = None
+        self.history.start_over()
+        self._refresh()
+
+
+def _register(job: RegistrationJob) -> Steps[Registered]:
+    from napari_staligner.core.registration import register_steps
+
+    return register_steps(job)
+
+
+def _measure(
+    job: RegistrationJob, known: Registered, moved: dict[str, NDArray[np.float64]]
+) -> Steps[Registered]:
+    from napari_staligner.core.progress import Progress
+    from napari_staligner.core.registration import measure
+
+    yield Progress("residuals", 0, 1)
+    return measure(job, known.transforms, known.pairs, moved)
+
+
+def _figures(values: NDArray[np.float64]) -> str:
+    found = values[np.isfinite(values)]
+    if not len(found):
+        return "<td>–</td><td>–</td><td>–</td>"
+    middle, high = np.percentile(found, [50, 90])
+    share = len(found) / len(values)
+    return f"<td>{middle:.2f}</td><td>{high:.2f}</td><td>{share:.0%}</td>"
+
+
+def _escaped(text: str) -> str:
+    from html import escape
+
+    return escape(text)
+
+
+def _box(title: str, *contents: QWidget) -> QGroupBox:
+    box = QGroupBox(title)
+    layout = QVBoxLayout(box)
+    layout.setContentsMargins(6, 4, 6, 4)
+    for content in contents:
+        layout.addWidget(content)
+    return box

@@ -1,0 +1,139 @@
+"""Buttons that bring annotations in and out as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QMenu, QPushButton, QWidget
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.progress import Progress
+from napari_staligner.worker import Runner
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_staligner.core.progress import Steps
+    from napari_staligner.session import Session
+
+_EXPORTS = {
+    "GeoJSON, coordinates of the spots…": ("spots", "GeoJSON (*.geojson)", ".geojson"),
+    "GeoJSON, pixels of the tissue image…": ("image", "GeoJSON (*.geojson)", ".geojson"),
+    "CSV by barcode…": ("csv", "CSV (*.csv)", ".csv"),
+    "SpatialData…": ("zarr", "SpatialData (*.zarr)", ".zarr"),
+}
+ALL = "all slices"
+
+
+class FileButtons(QWidget):
+    """Import and Export.
+
+    Parameters
+    ----------
+    session
+        Whose annotations these are.
+    tell
+        Called with a sentence, and whether it is a problem.
+    """
+
+    def __init__(self, session: Session, tell: Callable[[str, bool], object]) -> None:
+        super().__init__()
+        self._session, self._tell = session, tell
+        self._runner = Runner(self)
+        self._runner.returned.connect(lambda said: tell(said, False))
+        self._runner.failed.connect(lambda reason: tell(reason, True))
+        self.read = QPushButton("Import…")
+        self.read.setToolTip("Regions from QuPath or TissUUmaps (.geojson), or classes by barcode")
+        self.write = QPushButton("Export")
+        menu = QMenu(self.write)
+        for title in _EXPORTS:
+            menu.addAction(title, lambda title=title: self._on_export_chosen(title))
+        self.write.setMenu(menu)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.read)
+        layout.addWidget(self.write)
+        self.read.clicked.connect(self._on_import_clicked)
+
+    def export(self, kind: str, path: Path, slice_name: str | None) -> None:
+        """Write a file in the background.
+
+        Parameters
+        ----------
+        kind
+            ``"spots"`` or ``"image"`` (GeoJSON), ``"csv"`` or ``"zarr"``.
+        path
+            The file.
+        slice_name
+            The slice; ``None`` takes all.
+        """
+        session = self._session
+        if session.result is None:
+            return
+        content, annotator = session.to_write(), session.annotations.annotator
+        pixels = kind == "image"
+        try:
+            self._runner.start(
+                lambda: _export(content, annotator, path, slice_name, pixels), "Export annotations"
+            )
+        except InputError as error:
+            self._tell(str(error), True)
+        else:
+            self._tell(f"Writing {path.name} …", False)
+
+    def bring(self, path: Path, slice_name: str | None) -> None:
+        """Read a file; ``slice_name`` is the slice of what names none."""
+        from napari_staligner.io.annotations.formats import import_annotations
+
+        result = self._session.result
+        try:
+            self._session.check_annotations()
+            assert result is not None
+            n = import_annotations(result, self._session.annotations, path, slice_name=slice_name)
+        except InputError as error:
+            self._tell(str(error), True)
+        else:
+            self._tell(f"{n:,} spots changed by {path.name}.", False)
+
+    def _on_export_chosen(self, title: str) -> None:
+        kind, filters, suffix = _EXPORTS[title]
+        slice_name = None if kind == "zarr" else self._ask_slice("Export")
+        if slice_name == "":
+            return
+        name, _ = QFileDialog.getSaveFileName(self, "Export annotations", "", filters)
+        if name:
+            path = Path(name)
+            self.export(kind, path if path.suffix else path.with_suffix(suffix), slice_name)
+
+    def _on_import_clicked(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(
+            self, "Import annotations", "", "Annotations (*.geojson *.json *.csv)"
+        )
+        if name:
+            slice_name = self._ask_slice("Import")
+            if slice_name != "":
+                self.bring(Path(name), slice_name)
+
+    def _ask_slice(self, title: str) -> str | None:
+        """Ask which slice is meant; ``None`` is all of them, and empty none."""
+        names = list(self._session.slices)
+        if len(names) < 2:
+            return None
+        chosen, sure = QInputDialog.getItem(self, title, "Slice", [ALL, *names], 0, False)
+        return "" if not sure else None if chosen == ALL else chosen
+
+
+def _export(
+    content: AnnData, annotator: str, path: Path, slice_name: str | None, pixels: bool
+) -> Steps[str]:
+    from napari_staligner.core.annotations.record import annotations_of
+    from napari_staligner.io.annotations.formats import export_annotations
+
+    yield Progress(f"writing {path.name}", 0, 1)
+    made = annotations_of(content, annotator)
+    said = export_annotations(
+        content, made, path, slice_name=slice_name, coordinates="image" if pixels else "spots"
+    )
+    return f"{said} written to {path.name}."

@@ -1,0 +1,97 @@
+"""Who annotates, and how far two annotators agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.annotations.agreement import agreement
+from napari_staligner.session import ColorBy
+
+if TYPE_CHECKING:
+    from napari_staligner.session import Session
+
+
+class Annotators(QWidget):
+    """Shows and sets the annotator; with two or more, their agreement.
+
+    Parameters
+    ----------
+    session
+        Whose annotations these are.
+    complain
+        Called with the sentence when a name is refused.
+    """
+
+    def __init__(self, session: Session, complain: Callable[[str], object]) -> None:
+        super().__init__()
+        self._session, self._complain = session, complain
+        self.who = QComboBox()
+        self.who.setEditable(True)
+        self.who.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.who.setToolTip("Who annotates; a new name starts another annotation beside")
+        self.pair = QComboBox()
+        self.pair.setToolTip("Two annotators to compare")
+        self.kappa = QLabel()
+        self.kappa.setWordWrap(True)
+        self.map = QPushButton("Map")
+        self.map.setToolTip("Colour the spots by where the two agree")
+        first, second = QHBoxLayout(), QHBoxLayout()
+        first.addWidget(QLabel("Annotator"))
+        first.addWidget(self.who, 1)
+        self._compared = QWidget()
+        second.setContentsMargins(0, 0, 0, 0)
+        second.addWidget(self.pair)
+        second.addWidget(self.kappa, 1)
+        second.addWidget(self.map)
+        self._compared.setLayout(second)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(first)
+        layout.addWidget(self._compared)
+        self.who.activated.connect(self._on_named)
+        self.who.lineEdit().editingFinished.connect(self._on_named)
+        self.pair.activated.connect(self._show_agreement)
+        self.map.clicked.connect(self._on_map_clicked)
+
+    def refresh(self) -> None:
+        """Show who is there."""
+        annotations = self._session.annotations
+        self.who.blockSignals(True)
+        self.who.clear()
+        self.who.addItems(annotations.annotators)
+        self.who.setCurrentText(annotations.annotator)
+        self.who.blockSignals(False)
+        pairs = list(combinations(annotations.annotators, 2))
+        before = self.pair.currentText()
+        self.pair.clear()
+        for pair in pairs:
+            self.pair.addItem(" – ".join(pair), pair)
+        self.pair.setCurrentIndex(max(0, self.pair.findText(before)))
+        self._compared.setVisible(bool(pairs))
+        self._show_agreement()
+
+    def _show_agreement(self) -> None:
+        pair = self.pair.currentData()
+        if pair is None:
+            return
+        found = agreement(self._session.annotations, *pair)
+        kappa = f"κ = {found.kappa:.2f}" if found.kappa == found.kappa else "κ not defined"
+        self.kappa.setText(f"{kappa}, {found.n_same:,} of {found.n_both:,} common spots the same")
+
+    def _on_named(self) -> None:
+        try:
+            self._session.annotations.annotate_as(self.who.currentText())
+        except InputError as error:
+            self.refresh()
+            self._complain(str(error))
+
+    def _on_map_clicked(self) -> None:
+        pair = self.pair.currentData()
+        if pair is not None and self._session.map_disagreement(*pair):
+            self._session.color_by = ColorBy("obs", K.DISAGREEMENT)

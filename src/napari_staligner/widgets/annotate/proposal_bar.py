@@ -1,0 +1,162 @@
+"""A region carried to other slices: asked for, computed in the background, trimmed, accepted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSlider,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_staligner._errors import InputError
+from napari_staligner.worker import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_staligner.core.annotations.transfer import Proposal, TransferJob
+    from napari_staligner.core.progress import Steps
+    from napari_staligner.session import Session
+
+
+class ProposalBar(QStackedWidget):
+    """Asks for a proposal, or shows the one that the session has.
+
+    Parameters
+    ----------
+    session
+        Whose proposal it is.
+    complain
+        Called with the sentence when something cannot be.
+    parent
+        Owner of the computation.
+    """
+
+    def __init__(
+        self, session: Session, complain: Callable[[str], object], parent: QWidget
+    ) -> None:
+        super().__init__()
+        self._session, self._complain = session, complain
+        self._runner = Runner(parent)
+        self.carry = QPushButton("Carry to other slices")
+        self.carry.setToolTip(
+            "Propose spots of the other slices for the chosen class, by their matches in the "
+            "embedding; nothing is assigned before you accept"
+        )
+        self.source = QComboBox()
+        self.source.setToolTip("Slice to take the region from")
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
+        # A stack does not ask for the height that wrapped text needs.
+        self.summary.setMinimumHeight(2 * self.summary.fontMetrics().lineSpacing() + 4)
+        self.threshold = QSlider(Qt.Orientation.Horizontal)
+        self.threshold.setRange(0, 100)
+        self.threshold.setToolTip("Trim: propose spots of at least this confidence")
+        self.accept, self.reject = QPushButton("Accept"), QPushButton("Reject")
+        self._lay_out()
+        self.carry.clicked.connect(self._on_carry_clicked)
+        self.threshold.valueChanged.connect(self._on_threshold_changed)
+        self.accept.clicked.connect(self._on_accept_clicked)
+        self.reject.clicked.connect(self._on_reject_clicked)
+        self._runner.returned.connect(self._on_runner_returned)
+        self._runner.failed.connect(complain)
+        self._runner.ended.connect(self.refresh)
+
+    def _lay_out(self) -> None:
+        ask, decide = QWidget(), QWidget()
+        row = QHBoxLayout(ask)
+        row.addWidget(self.carry, 1)
+        row.addWidget(QLabel("from"))
+        row.addWidget(self.source, 1)
+        column, buttons = QVBoxLayout(decide), QHBoxLayout()
+        column.addWidget(self.summary)
+        buttons.addWidget(self.threshold, 1)
+        buttons.addWidget(self.accept)
+        buttons.addWidget(self.reject)
+        column.addLayout(buttons)
+        for layout in (row, column):
+            layout.setContentsMargins(0, 0, 0, 0)
+        self.addWidget(ask)
+        self.addWidget(decide)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def refresh(self) -> None:
+        """Show what can be carried, or what is proposed."""
+        proposal, chosen = self._session.proposal, self._session.annotations.chosen
+        self.setCurrentIndex(0 if proposal is None else 1)
+        if proposal is not None:
+            self._show(proposal)
+            return
+        before = self.source.currentText()
+        self.source.clear()
+        counts = self._session.annotation_counts().get(chosen, {})
+        self.source.addItems([name for name, n in counts.items() if n])
+        self.source.setCurrentIndex(max(0, self.source.findText(before)))
+        ready = self.source.count() > 0 and len(counts) > 1 and not self._runner.running
+        self.carry.setEnabled(ready)
+        self.carry.setText(f"Carry {chosen} to other slices" if chosen else "Carry to other slices")
+
+    def stop(self) -> None:
+        """Drop a computation that is under way."""
+        self._runner.cancel()
+
+    def _show(self, proposal: Proposal) -> None:
+        self.threshold.blockSignals(True)
+        self.threshold.setValue(round(100 * proposal.threshold))
+        self.threshold.blockSignals(False)
+        by_slice = [
+            f"{n:,} in {name}"
+            for name in self._session.slices
+            if (rows := self._session.rows(name)) is not None
+            and (n := int(np.isin(proposal.kept, rows).sum()))
+        ]
+        self.summary.setText(
+            f"{proposal.name}, confidence ≥ {proposal.threshold:.2f}: "
+            + (", ".join(by_slice) or "no spot")
+        )
+        self.accept.setEnabled(bool(by_slice))
+
+    def _on_carry_clicked(self) -> None:
+        name = self._session.annotations.chosen
+        try:
+            job = self._session.transfer_job(name, self.source.currentText())
+            self._runner.start(lambda: _steps(job), f"Carry {name}")
+        except InputError as error:
+            self._complain(str(error))
+        self.carry.setEnabled(False)
+
+    def _on_runner_returned(self, proposal: Proposal) -> None:
+        if any(c.name == proposal.name for c in self._session.annotations.classes):
+            self._session.proposal = proposal
+        if not len(proposal.rows):
+            self._session.proposal = None
+            self._complain(f"No spot of another slice looks like {proposal.name}.")
+
+    def _on_threshold_changed(self, value: int) -> None:
+        if self._session.proposal is not None:
+            self._session.proposal = self._session.proposal.trimmed(value / 100)
+
+    def _on_accept_clicked(self) -> None:
+        try:
+            self._session.accept_proposal()
+        except InputError as error:
+            self._complain(str(error))
+
+    def _on_reject_clicked(self) -> None:
+        self._session.proposal = None
+
+
+def _steps(job: TransferJob) -> Steps[Proposal]:
+    from napari_staligner.core.annotations.transfer import transfer_steps
+
+    return transfer_steps(job)

@@ -1,0 +1,385 @@
+"""The Domains dock: find domains again, and the legend that names, colours and isolates them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QColor, QKeyEvent, QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QColorDialog,
+    QDoubleSpinBox,
+    QGridLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QRadioButton,
+    QSizePolicy,
+    QSpinBox,
+    QStackedWidget,
+)
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.session import ColorBy
+from napari_staligner.widgets.parts.dock import Dock
+from napari_staligner.widgets.parts.form import row
+from napari_staligner.widgets.parts.history import DomainHistory
+from napari_staligner.widgets.parts.legend import LegendRow, LegendTable
+from napari_staligner.worker import Runner
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_staligner.core.domains.domains import Found
+    from napari_staligner.core.progress import Progress, Steps
+    from napari_staligner.core.settings import Settings
+    from napari_staligner.session import DomainJob
+
+# A held spin button repeats every 50 ms or so; a person who types pauses less than this.
+DEBOUNCE_MS = 500
+STABILITY = (
+    "Agreement (adjusted Rand index) of these domains with others that fit the embedding as well: "
+    "1 where there are no others. Where it is low, another number of domains may serve better."
+)
+
+
+class DomainsWidget(Dock):
+    """Domains of the integrated slices: how they are found, and their legend."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        self._before_click: frozenset[str] = frozenset()
+        self._finding: Settings | None = None
+        # Chosen while another computation was on its way to stop.
+        self._waiting = False
+        self._runner = Runner(self)
+        self._debounce = QTimer(self)
+        self._debounce.setSingleShot(True)
+        self._debounce.setInterval(DEBOUNCE_MS)
+        self.history = DomainHistory(self.session, self._stop, self)
+        self.color_dialog: QColorDialog | None = None
+        self._make_controls()
+        self._make_summary()
+        self.table = LegendTable(self)
+        self._lay_out()
+        self._connect_all()
+        self._refresh()
+
+    # -- building ---------------------------------------------------------------------------
+
+    def _make_controls(self) -> None:
+        self.mixture = QRadioButton("Gaussian mixture, k =")
+        self.leiden = QRadioButton("Leiden, resolution")
+        self._method = QButtonGroup(self)
+        self._method.addButton(self.mixture)
+        self._method.addButton(self.leiden)
+        self.k = QSpinBox()
+        self.k.setRange(2, 60)
+        self.k.setToolTip("Number of domains")
+        self.resolution = QDoubleSpinBox()
+        self.resolution.setRange(0.05, 5.0)
+        self.resolution.setSingleStep(0.05)
+        self.resolution.setToolTip("Higher finds more domains")
+        self.smooth = QCheckBox("Smooth over neighbours")
+        self.smooth.setToolTip("Each spot takes the domain that most of its neighbours have")
+        for box in (self.k, self.resolution):
+            # The boxes would take Ctrl+Z for their own text.
+            box.installEventFilter(self)
+
+    def _make_summary(self) -> None:
+        self.summary = QLabel()
+        self.show_all = QPushButton("Show all")
+        self.show_all.setToolTip("Show all domains on the tissue (Esc)")
+        self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
+        for keys, slot in (
+            ("Esc", self._on_show_all_clicked),
+            ("Ctrl+Z", self.history.undo),
+            ("Ctrl+Shift+Z", self.history.redo),
+        ):
+            shortcut = QShortcut(QKeySequence(keys), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(slot)
+        self.bar = QProgressBar()
+        self.cancel = QPushButton("Cancel")
+
+    def _lay_out(self) -> None:
+        found = QGridLayout()
+        found.addWidget(self.mixture, 0, 0)
+        found.addWidget(self.k, 0, 1)
+        found.addWidget(self.leiden, 1, 0)
+        found.addWidget(self.resolution, 1, 1)
+        found.addWidget(self.smooth, 2, 0, 1, 2)
+        found.setColumnStretch(2, 1)
+        self.body.addLayout(found)
+        # Summary and progress share a place, so that the table stays where it is during a run.
+        self._place = QStackedWidget()
+        self._place.addWidget(row(self.summary, None, self.show_all, self.undo, self.redo))
+        self._place.addWidget(row(self.bar, self.cancel))
+        self._place.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.body.addWidget(self._place)
+        self.body.addWidget(self.table, 1)
+
+    def _connect_all(self) -> None:
+        self.k.valueChanged.connect(self._on_choice_changed)
+        self.resolution.valueChanged.connect(self._on_choice_changed)
+        self.mixture.toggled.connect(self._on_choice_changed)
+        self.smooth.toggled.connect(self._on_choice_changed)
+        self._debounce.timeout.connect(self._find)
+        self.cancel.clicked.connect(self._on_cancel_clicked)
+        self._runner.progressed.connect(self._on_runner_progressed)
+        self._runner.returned.connect(self._on_runner_returned)
+        self._runner.failed.connect(self._on_runner_failed)
+        self._runner.ended.connect(self._on_runner_ended)
+        self.undo.clicked.connect(self.history.undo)
+        self.redo.clicked.connect(self.history.redo)
+        self.history.indexChanged.connect(self._show_history)
+        self.show_all.clicked.connect(self._on_show_all_clicked)
+        self.table.chosen.connect(self._on_row_chosen)
+        self.table.rename_started.connect(self._on_rename_started)
+        self.table.color_wanted.connect(self._on_color_wanted)
+        self.table.legend.renamed.connect(self._on_name_edited)
+        self._connect(self.session.result_changed, self._on_session_result_changed)
+        self._connect(self.session.domains_changed, self._on_session_domains_changed)
+        self._connect(self.session.isolated_changed, self._on_session_isolated_changed)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Leave undo and redo to the dock while a number box has the focus."""
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
+            standard = QKeySequence.StandardKey
+            if event.matches(standard.Undo) or event.matches(standard.Redo):
+                event.ignore()
+                return True
+        return bool(super().eventFilter(watched, event))
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    @property
+    def _ready(self) -> bool:
+        result = self.session.result
+        if result is None:
+            return False
+        return K.EMBEDDING in result.obsm and K.CONNECTIVITIES in result.obsp
+
+    def _refresh(self) -> None:
+        self._show_choice()
+        self._show_history()
+        self._show_legend()
+        self._show_status()
+
+    def _show_choice(self) -> None:
+        """Put the controls to what the present domains were found with."""
+        controls = (self.mixture, self.leiden, self.k, self.resolution, self.smooth)
+        chosen = self.session.domain_settings
+        for control in controls:
+            control.blockSignals(True)
+        (self.leiden if chosen.domains is None else self.mixture).setChecked(True)
+        if chosen.domains is not None:
+            self.k.setValue(chosen.domains)
+        self.resolution.setValue(chosen.resolution)
+        self.smooth.setChecked(chosen.smooth)
+        for control in controls:
+            control.blockSignals(False)
+        self._enable()
+
+    def _enable(self) -> None:
+        for control in (self.mixture, self.leiden, self.smooth):
+            control.setEnabled(self._ready)
+        self.k.setEnabled(self._ready and self.mixture.isChecked())
+        self.resolution.setEnabled(self._ready and self.leiden.isChecked())
+        self.table.setEnabled(bool(self.session.domains))
+
+    def _show_history(self) -> None:
+        history = self.history
+        self.undo.setEnabled(history.canUndo())
+        self.undo.setToolTip(f"Undo {history.undoText()} (Ctrl+Z)")
+        self.redo.setEnabled(history.canRedo())
+        self.redo.setToolTip(f"Redo {history.redoText()} (Ctrl+Shift+Z)")
+
+    def _show_legend(self) -> None:
+        counts, colors = self.session.domain_counts(), self.session.domain_colors
+        isolated, presence = self.session.isolated, self.session.presence()
+        lone = {} if presence is None else presence.specific()
+        slices = list(next(iter(counts.values()), {}))
+        rows = [
+            LegendRow(
+                name=domain,
+                color=colors[domain],
+                counts=tuple(by_slice.values()),
+                specific=lone.get(domain),
+                dimmed=bool(isolated) and domain not in isolated,
+            )
+            for domain, by_slice in counts.items()
+        ]
+        sizes = [self.session.slices[name].n_obs for name in slices]
+        self.table.legend.show(slices, sizes, rows)
+        self.show_all.setVisible(bool(isolated))
+        stability = self.session.domain_stability
+        self.summary.setText(_summary(counts, sum(sizes), stability))
+        self.summary.setToolTip(STABILITY if stability is not None else "")
+
+    def _show_status(self) -> None:
+        """Say what is missing, or what of the domains is shown."""
+        domains, isolated = self.session.domains, self.session.isolated
+        if self.session.result is None:
+            self.say("There are no domains yet: integrate the slices first.")
+        elif not self._ready:
+            self.say("This result lacks its embedding or its graph: integrate the slices again.")
+        elif isolated:
+            counts = self.session.domain_counts()
+            n = sum(sum(counts[domain].values()) for domain in isolated)
+            names = ", ".join(domain for domain in domains if domain in isolated)
+            self.say(f"Shown alone: {names} ({n:,} spots). Esc shows all.")
+        else:
+            self.say("")
+
+    # -- finding domains --------------------------------------------------------------------
+
+    def _chosen(self) -> Settings:
+        return replace(
+            self.session.settings,
+            domains=self.k.value() if self.mixture.isChecked() else None,
+            resolution=round(self.resolution.value(), 2),
+            smooth=self.smooth.isChecked(),
+        )
+
+    def _find(self) -> None:
+        """Find domains as chosen, unless these are the present ones."""
+        if self._runner.running:
+            self._runner.cancel()
+            self._waiting = True
+            return
+        settings = self._chosen()
+        if not self._ready or _same_choice(settings, self.session.domain_settings):
+            return
+        job = self.session.domain_job(settings)
+        self._finding = settings
+        self._show_running()
+        self._runner.start(lambda: _steps(job), "Finding domains")
+
+    def _show_running(self) -> None:
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("")
+        self._place.setCurrentIndex(1)
+
+    def _stop(self) -> None:
+        self._debounce.stop()
+        self._runner.cancel()
+        self._finding, self._waiting = None, False
+
+    def _on_choice_changed(self) -> None:
+        self._enable()
+        self._debounce.start()
+
+    def _on_cancel_clicked(self) -> None:
+        self._stop()
+        self._place.setCurrentIndex(0)
+        self._show_choice()
+        self.say("Cancelled: the domains are as they were.")
+
+    def _on_runner_progressed(self, step: Progress) -> None:
+        self.bar.setRange(0, step.total)
+        self.bar.setValue(step.done)
+        self.bar.setFormat(step.stage)
+
+    def _on_runner_returned(self, found: Found) -> None:
+        if self._finding is not None:
+            self.session.set_domains(found.labels, self._finding, found.stability, found.presence)
+
+    def _on_runner_failed(self, reason: str) -> None:
+        self._show_choice()
+        self.say(reason, problem=True)
+
+    def _on_runner_ended(self) -> None:
+        self._finding = None
+        self._place.setCurrentIndex(0)
+        if self._waiting:
+            self._waiting = False
+            self._find()
+
+    # -- the legend -------------------------------------------------------------------------
+
+    def _color_tissue(self) -> None:
+        if self.session.domains:
+            self.session.color_by = ColorBy("obs", K.DOMAIN)
+
+    def _on_row_chosen(self, domain: str, ctrl: bool) -> None:
+        isolated = self._before_click = self.session.isolated
+        if ctrl:
+            self.session.isolated = isolated ^ {domain}
+        else:
+            self.session.isolated = frozenset() if isolated == {domain} else {domain}
+        self._color_tissue()
+
+    def _on_rename_started(self) -> None:
+        # The first of the two clicks was taken for one that isolates.
+        self.session.isolated = self._before_click
+
+    def _on_show_all_clicked(self) -> None:
+        self.session.isolated = frozenset()
+
+    def _on_name_edited(self, old: str, new: str) -> None:
+        try:
+            self.session.rename_domain(old, new)
+        except InputError as error:
+            self.say(str(error), problem=True)
+
+    def _on_color_wanted(self, domain: str) -> None:
+        color = QColor(self.session.domain_colors[domain])
+        dialog = self.color_dialog = QColorDialog(color, self)
+        # The system's own dialog ignores napari's theme, and on Linux it may be GTK's.
+        dialog.setOption(QColorDialog.ColorDialogOption.DontUseNativeDialog)
+        dialog.setWindowTitle(f"Colour of domain {domain}")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.colorSelected.connect(
+            lambda chosen: self.session.set_domain_color(domain, chosen.name())
+        )
+        dialog.finished.connect(self._on_color_dialog_finished)
+        dialog.open()
+
+    def _on_color_dialog_finished(self) -> None:
+        self.color_dialog = None
+
+    # -- the session ------------------------------------------------------------------------
+
+    def _on_session_result_changed(self) -> None:
+        self._stop()
+        self.history.start_over()
+        self._refresh()
+
+    def _on_session_domains_changed(self) -> None:
+        if self.history.record():
+            self._color_tissue()
+        if self._finding is None and not self._debounce.isActive():
+            self._show_choice()
+        self._show_legend()
+        self._show_status()
+
+    def _on_session_isolated_changed(self) -> None:
+        self._show_legend()
+        self._show_status()
+
+
+def _steps(job: DomainJob) -> Steps[Found]:
+    from napari_staligner.core.domains.domains import domain_steps
+
+    return domain_steps(job.embedding, job.connectivities, job.settings, job.tissue)
+
+
+def _same_choice(a: Settings, b: Settings) -> bool:
+    if (a.domains, a.smooth) != (b.domains, b.smooth):
+        return False
+    return a.domains is not None or a.resolution == b.resolution
+
+
+def _summary(counts: dict[str, dict[str, int]], n_spots: int, stability: float | None) -> str:
+    if not counts:
+        return ""
+    without = n_spots - sum(sum(by_slice.values()) for by_slice in counts.values())
+    text = f"{len(counts)} domains, {n_spots:,} spots"
+    if without:
+        text += f" ({without:,} without domain)"
+    return text if stability is None else f"{text}, stability {stability:.2f}"

@@ -1,0 +1,267 @@
+"""The Integrate dock: settings, the run with its loss curves, and saving the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+)
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.widgets.integrate.clock import Clock, spoken
+from napari_staligner.widgets.integrate.loss_plot import LossPlot
+from napari_staligner.widgets.integrate.settings_panel import SettingsPanel
+from napari_staligner.widgets.parts.dock import Dock
+from napari_staligner.widgets.parts.form import FittingScroll
+from napari_staligner.widgets.parts.saving import saver_of
+from napari_staligner.worker import Runner
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from anndata import AnnData
+
+    from napari_staligner.core.progress import Loss, Progress, Steps
+    from napari_staligner.session import IntegrationJob
+
+NO_SLICE = "Open at least one slice in the Slices dock."
+ONE_SLICE = "One slice only: it is run as a plain autoencoder."
+NO_PAIR = "Check at least one pair of slices under Advanced, Pairs."
+REDRAW_MS = 500
+
+
+class IntegrateWidget(Dock):
+    """Integration of the loaded slices in the background."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        self._viewer = viewer
+        self._runner = Runner(self)
+        self._saver = saver_of(self.session)
+        self._running_on: dict[str, AnnData] = {}
+        self._kept: Path | None = None
+        self._step: Progress | None = None
+        self._losses: list[Loss] = []
+        self._notes: list[str] = []
+        self._clock = Clock()
+        self._timer = QTimer(self)
+        self._timer.setInterval(REDRAW_MS)
+        self.settings = SettingsPanel(self.session, lambda text: self.say(text, problem=True))
+        self._make_run()
+        self._lay_out()
+        self._connect_all()
+        self._show_result()
+        self._show_readiness()
+
+    # -- building ---------------------------------------------------------------------------
+
+    def _make_run(self) -> None:
+        self.run = QPushButton("Run")
+        self.run.setToolTip("Integrate the slices; napari stays usable meanwhile")
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop at the next step; everything stays as it was")
+        self.save = QPushButton("Save…")
+        self.save.setToolTip("Write the session, with its result, to one .h5ad file")
+        self.bar = QProgressBar()
+        self.stage = QLabel()
+        self.plot = LossPlot(self._viewer)
+
+    def _lay_out(self) -> None:
+        self.body.addWidget(FittingScroll(self.settings))
+        buttons = QHBoxLayout()
+        for button in (self.run, self.cancel, self.save):
+            buttons.addWidget(button)
+        self.body.addLayout(buttons)
+        self.body.addWidget(self.bar)
+        self.body.addWidget(self.stage)
+        self.body.addWidget(self.plot, 1)
+        self.body.addStretch()
+
+    def _connect_all(self) -> None:
+        self.run.clicked.connect(self._on_run_clicked)
+        self.cancel.clicked.connect(self._on_cancel_clicked)
+        self.save.clicked.connect(lambda: self._saver.save_as(self))
+        self._timer.timeout.connect(self._show_run)
+        self._runner.progressed.connect(self._on_runner_progressed)
+        self._runner.returned.connect(self._on_runner_returned)
+        self._runner.failed.connect(self._on_runner_failed)
+        self._runner.ended.connect(self._on_runner_ended)
+        self._saver.said.connect(self._on_saver_said)
+        session = self.session
+        self._connect(session.slices_changed, self._on_session_slices_changed)
+        self._connect(session.settings_changed, self._on_session_settings_changed)
+        self._connect(session.domains_changed, self.settings.show_set)
+        self._connect(session.result_changed, self._show_result)
+        self._viewer.events.theme.connect(self._on_viewer_theme)
+
+    def teardown(self) -> None:
+        """End connections and runs."""
+        self._runner.blockSignals(True)
+        self._runner.cancel()
+        self._timer.stop()
+        self._viewer.events.theme.disconnect(self._on_viewer_theme)
+        super().teardown()
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    def _show_enabled(self) -> None:
+        running, ready = self._runner.running, bool(self.session.slices)
+        self.run.setEnabled(ready and not running and self.session.settings.pairs != ())
+        self.cancel.setEnabled(running)
+        self.settings.setEnabled(not running)
+        self.save.setEnabled(self.session.result is not None)
+        self.bar.setVisible(running)
+        self.stage.setVisible(running)
+        self.plot.setVisible(running or not self.plot.empty)
+
+    def _show_readiness(self) -> None:
+        """Say what a run still needs; nothing while one is under way."""
+        self._show_enabled()
+        if self._runner.running:
+            return
+        n = len(self.session.slices)
+        if n == 0:
+            self.say(NO_SLICE)
+        elif self.session.settings.pairs == ():
+            self.say(NO_PAIR, problem=True)
+        else:
+            self.say(ONE_SLICE if n == 1 else f"Ready: {n} slices.")
+
+    def _show_run(self) -> None:
+        """Show stage, time and losses; called twice a second, however fast the steps."""
+        if self._step is None:
+            return
+        step, elapsed = self._step, spoken(self._clock.elapsed)
+        self.bar.setRange(0, step.total)
+        self.bar.setValue(step.done)
+        stage = step.stage[:1].upper() + step.stage[1:]
+        epoch = "" if step.loss is None else f", epoch {step.loss.epoch}"
+        left = self._clock.left
+        rest = "" if left is None else f", about {spoken(left)} left"
+        self.stage.setText(f"{stage}{epoch}: {elapsed}{rest}")
+        if self._losses:
+            self.plot.add(self._losses)
+            self._losses = []
+
+    def _show_result(self) -> None:
+        """Show the losses of the result that is there."""
+        recorded = {} if self.session.result is None else self.session.result.uns
+        losses = recorded.get(K.STALIGNER, {}).get("loss", {})
+        if not self._runner.running or losses:
+            self.plot.show_all({name: np.asarray(values) for name, values in losses.items()})
+        self._show_enabled()
+
+    # -- the run ----------------------------------------------------------------------------
+
+    def _on_run_clicked(self) -> None:
+        try:
+            job = self.session.integration_job()
+            self._runner.start(lambda: _integrate(job), _title(job))
+        except InputError as error:
+            self.say(str(error), problem=True)
+            return
+        self._running_on, self._kept = dict(self.session.slices), job.kept
+        self._step, self._losses, self._notes = None, [], []
+        self._clock.start()
+        self._timer.start()
+        self.plot.clear_curves()
+        self.bar.setRange(0, 0)
+        self.stage.setText("Starting …")
+        self._show_enabled()
+        self.say("")
+
+    def _on_cancel_clicked(self) -> None:
+        self._runner.cancel()
+        self._timer.stop()
+        self.cancel.setEnabled(False)
+        self.stage.setText("Stopping at the next step …")
+        self.say("Cancelled: everything is as it was.")
+
+    def _on_runner_progressed(self, step: Progress) -> None:
+        self._step = step
+        self._clock.tick(step.done, step.total)
+        if step.loss is not None:
+            self._losses.append(step.loss)
+        if step.note and step.note not in self._notes:
+            self._notes.append(step.note)
+            self.say("\n".join(self._notes), problem=True)
+        if step.outlook:
+            self.say("\n".join([*self._notes, step.outlook]), problem=bool(self._notes))
+
+    def _on_runner_returned(self, result: AnnData) -> None:
+        now = self.session.slices
+        same = list(now) == list(self._running_on) and all(
+            now[name] is adata for name, adata in self._running_on.items()
+        )
+        if not same:
+            self._drop_kept()
+            self.say(
+                "The slices changed during the run, so its result fits no more: run again.",
+                problem=True,
+            )
+            return
+        try:
+            self.session.set_result(result, kept=self._kept)
+        except InputError as error:
+            self._drop_kept()
+            self.say(str(error), problem=True)
+            return
+        n, slices = len(self.session.domains), len(now)
+        done = (
+            f"Done in {spoken(self._clock.elapsed)}: {n} domain{'s' * (n != 1)} over "
+            f"{slices} slice{'s' * (slices != 1)}."
+        )
+        self.say("\n".join([done, *self._notes]))
+
+    def _drop_kept(self) -> None:
+        """Remove the copy of a result that fits no more."""
+        if self._kept is not None:
+            self._kept.unlink(missing_ok=True)
+
+    def _on_saver_said(self, text: str, problem: bool) -> None:
+        self.say(text, problem=problem)
+
+    def _on_runner_failed(self, reason: str) -> None:
+        self.say(reason, problem=True)
+
+    def _on_runner_ended(self) -> None:
+        self._timer.stop()
+        self._running_on = {}
+        # After a cancel or an error the curves of the result that is still there come back.
+        self._show_result()
+
+    # -- the session and the viewer ---------------------------------------------------------
+
+    def _on_session_slices_changed(self) -> None:
+        self.settings.follow_slices()
+        self._show_readiness()
+
+    def _on_session_settings_changed(self) -> None:
+        self.settings.show_set()
+        self._show_readiness()
+
+    def _on_viewer_theme(self) -> None:
+        self.plot.follow_theme()
+
+
+def _title(job: IntegrationJob) -> str:
+    n = len(job.slices)
+    return f"Integrate {n} slice{'s' * (n != 1)}"
+
+
+def _integrate(job: IntegrationJob) -> Steps[AnnData]:
+    from napari_staligner.core.integrate import integrate_steps
+    from napari_staligner.core.progress import Progress
+    from napari_staligner.io.recovery import keep_result
+
+    result = yield from integrate_steps(job.own_slices(), job.settings)
+    if job.kept is not None:
+        yield Progress("keeping a copy", 1, 1, note=keep_result(result, job.kept))
+    return result

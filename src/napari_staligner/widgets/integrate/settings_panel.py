@@ -1,0 +1,269 @@
+"""The settings of a run: method, preset, domains, seed, and all others under Advanced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QIcon
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.core.settings import PRESETS, Settings
+from napari_staligner.widgets.integrate.pair_choice import PairChoice
+from napari_staligner.widgets.parts.form import SettingsForm, form, narrow
+
+if TYPE_CHECKING:
+    from napari_staligner.session import Session
+
+# Field, label, least, most, step, decimals (0: a whole number), what it does in plain words.
+_NUMBERS: tuple[tuple[str, str, float, float, float, int, str], ...] = (
+    (
+        "pretrain_epochs",
+        "Pretraining",
+        *(0, 100_000, 50, 0),
+        "Epochs in which the embedding only learns to rebuild the genes",
+    ),
+    (
+        "epochs",
+        "Epochs",
+        *(0, 100_000, 50, 0),
+        "Epochs after the pretraining, in which matching spots of the slices are pulled together",
+    ),
+    (
+        "alpha",
+        "α",
+        *(0, 1, 0.05, 2),
+        "Weight of rebuilding the genes against pulling the slices together: lower mixes them "
+        "more, higher keeps the structure of each",
+    ),
+    (
+        "margin",
+        "Margin",
+        *(0, 100, 0.5, 2),
+        "By how much a spot has to be nearer to its match than to a random spot of its own "
+        "slice; 2.5 where the slices differ strongly",
+    ),
+    (
+        "mnn_k",
+        "MNN k",
+        *(1, 1000, 10, 0),
+        "Two spots match when each is among the k nearest of the other in the embedding",
+    ),
+    (
+        "learning_rate",
+        "Learning rate",
+        *(1e-5, 1, 5e-4, 5),
+        "Size of a training step; lower it if the loss jumps",
+    ),
+    ("hidden", "Hidden", *(1, 8192, 64, 0), "Width of the hidden layer"),
+    (
+        "n_top_genes",
+        "Genes per slice",
+        *(1, 100_000, 500, 0),
+        "Most variable genes taken from each slice; those that all slices share are used",
+    ),
+)
+_CHOICES: tuple[tuple[str, str, dict[str, Any], str], ...] = (
+    (
+        "positives",
+        "Positives",
+        {"Random match": "random", "Nearest match": "nearest"},
+        "Which of its matches a spot is pulled towards",
+    ),
+    (
+        "device",
+        "Device",
+        {"Automatic": "auto", "CPU": "cpu", "GPU (CUDA)": "cuda"},
+        "What computes; Automatic takes a GPU if there is one",
+    ),
+    (
+        "counts_layer",
+        "Counts in",
+        {"X": None},
+        "Where the raw counts are: in X, or in a layer that all slices have",
+    ),
+)
+_DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Settings)}
+# What any preset sets: choosing another takes these back to their defaults first.
+_OF_PRESETS = sorted({key for preset in PRESETS.values() for key in preset.values})
+_TYPICAL_DOMAINS = 7
+_TIP = Qt.ItemDataRole.ToolTipRole
+_NO_PRESET = "No technology was chosen: the settings as they are for any"
+_CUSTOM = "The settings below match no preset"
+_NAMED = {
+    "default": (
+        "Default",
+        "Principal components, offsets of matched spots taken out, and training until it settles: "
+        "faster, and slices mix better",
+    ),
+    "published": ("Published", "The paper's method and schedule: all genes, 1,000 epochs"),
+}
+
+
+class SettingsPanel(QWidget):
+    """Shows and sets ``session.settings``.
+
+    Parameters
+    ----------
+    session
+        Whose settings they are.
+    complain
+        Called with the sentence when a value is refused.
+    """
+
+    def __init__(self, session: Session, complain: Callable[[str], object]) -> None:
+        super().__init__()
+        self._session = session
+        self._preset = ""  # which the user chose
+        self.form = SettingsForm(session, complain, self)
+        self._make_controls()
+        self._lay_out()
+        self.named.activated.connect(self._on_named_activated)
+        self.preset.activated.connect(self._on_preset_activated)
+        self.method.activated.connect(self._on_method_activated)
+        self.advanced.toggled.connect(self._on_advanced_toggled)
+        self.follow_slices()
+
+    def _make_controls(self) -> None:
+        make = self.form
+        self.named = narrow(QComboBox())
+        for name, (title, reason) in _NAMED.items():
+            self.named.addItem(title, name)
+            self.named.setItemData(self.named.count() - 1, reason, _TIP)
+        self.named.addItem("Custom", "")
+        self.preset = narrow(QComboBox())
+        self.preset.addItem("None", "")
+        for name, preset in PRESETS.items():
+            self.preset.addItem(preset.title, name)
+            self.preset.setItemData(self.preset.count() - 1, preset.reason, _TIP)
+        self.method = QComboBox()
+        self.method.addItems(["Number", "Leiden"])
+        self.method.setToolTip(
+            "How domains are found in the embedding: as many as you say (Gaussian mixture), or "
+            "as many as a resolution gives (Leiden). The Domains dock can do it again in seconds."
+        )
+        self.domains = make.whole("domains", 2, 60, "Number of domains over all slices")
+        self.resolution = make.decimal(
+            "resolution", 0.05, 10, "Resolution: higher finds more domains", step=0.1, decimals=2
+        )
+        self.amount = QStackedWidget()
+        self.amount.addWidget(self.domains)
+        self.amount.addWidget(self.resolution)
+        self.amount.setFixedHeight(self.domains.sizeHint().height())
+        self.seed = make.whole("seed", 0, 2**31 - 1, "Same seed, data and machine: same result")
+        self.pairs = PairChoice(self._session, lambda pairs: make.set(pairs=pairs))
+        self.controls: dict[str, QWidget] = {}
+        for field, _, low, high, step, decimals, tip in _NUMBERS:
+            self.controls[field] = (
+                make.decimal(field, low, high, tip, step=step, decimals=decimals)
+                if decimals
+                else make.whole(field, int(low), int(high), tip, int(step))
+            )
+        for field, _, choices, tip in _CHOICES:
+            self.controls[field] = make.choice(field, choices, tip)
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 6, 0)
+        top = form()
+        top.addRow("Settings", self.named)
+        top.addRow("Preset", self.preset)
+        found = QHBoxLayout()
+        found.addWidget(self.method)
+        found.addWidget(self.amount, 1)
+        top.addRow("Domains", found)
+        top.addRow("Seed", self.seed)
+        column.addLayout(top)
+        inside = QWidget()
+        rows = form(inside)
+        labels = {row[0]: row[1] for row in _NUMBERS} | {row[0]: row[1] for row in _CHOICES}
+        for field, control in self.controls.items():
+            rows.addRow(labels[field], control)
+            rows.labelForField(control).setToolTip(control.toolTip())
+        rows.addRow("Pairs", self.pairs)
+        # superqt draws its arrows in the colour of the moment, so the text brings its own.
+        self.advanced = QCollapsible("▸ Advanced", expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self.advanced.toggleButton().setStyleSheet(
+            "text-align: left; border: none; background: transparent; padding: 4px 0px;"
+        )
+        self.advanced.layout().setContentsMargins(0, 0, 0, 0)
+        self.advanced.setDuration(0)
+        self.advanced.addWidget(inside)
+        column.addWidget(self.advanced)
+        column.addStretch(1)
+
+    def show_set(self) -> None:
+        """Show what the session's settings say."""
+        settings = self._session.settings
+        self.form.show_set()
+        self.pairs.show_set()
+        mixture = settings.domains is not None
+        self.method.setCurrentIndex(0 if mixture else 1)
+        self.amount.setCurrentWidget(self.domains if mixture else self.resolution)
+        named = settings.name()
+        self.named.setCurrentIndex(self.named.findData(named))
+        self.named.setToolTip(
+            _NAMED[named][1] if named else "Some setting below was changed by hand"
+        )
+        self._show_preset()
+
+    def _show_preset(self) -> None:
+        fitting = self._fitting_presets()
+        # Where several agree in all values, only a choice tells which technology it is.
+        known = self._preset if self._preset in fitting else ""
+        if len(fitting) == 1:
+            known = fitting[0]
+        none = self.preset.findData("")
+        self.preset.setItemText(none, "None" if fitting else "Custom")
+        self.preset.setItemData(none, _NO_PRESET if fitting else _CUSTOM, _TIP)
+        self.preset.setCurrentIndex(self.preset.findData(known))
+        self.preset.setToolTip(self.preset.currentData(_TIP))
+
+    def follow_slices(self) -> None:
+        """Offer the layers and pairs of the slices that are loaded."""
+        slices = list(self._session.slices.values())
+        layers = list(named_layers(slices[0])) if slices else []
+        common = [key for key in layers if all(key in adata.layers for adata in slices)]
+        self.form.set_choices("counts_layer", {"X": None} | {key: key for key in common})
+        if slices and self._session.settings.counts_layer not in (None, *common):
+            self.form.set(counts_layer=None)
+        self.pairs.follow_slices()
+        self.show_set()
+
+    def _fitting_presets(self) -> list[str]:
+        """Return the presets that the settings match."""
+        return [
+            name
+            for name, preset in PRESETS.items()
+            if all(
+                getattr(self._session.settings, key) == preset.values.get(key, _DEFAULTS[key])
+                for key in _OF_PRESETS
+            )
+        ]
+
+    def _on_named_activated(self, index: int) -> None:
+        name = self.named.itemData(index)
+        if name:
+            self._session.settings = self._session.settings.as_named(name)
+        self.show_set()
+
+    def _on_preset_activated(self, index: int) -> None:
+        self._preset = self.preset.itemData(index)
+        if self._preset or self._fitting_presets():
+            settings = replace(
+                self._session.settings, **{key: _DEFAULTS[key] for key in _OF_PRESETS}
+            )
+            if self._preset:
+                settings = settings.with_preset(self._preset)
+            self._session.settings = settings
+        self.show_set()
+
+    def _on_method_activated(self, index: int) -> None:
+        self.form.set(domains=_TYPICAL_DOMAINS if index == 0 else None)
+
+    def _on_advanced_toggled(self, opened: bool) -> None:
+        self.advanced.setText("▾ Advanced" if opened else "▸ Advanced")

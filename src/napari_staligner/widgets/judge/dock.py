@@ -1,0 +1,172 @@
+"""The Judge dock: figures before and after, who has which domain, verdicts, and the report."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QFileDialog, QSplitter, QTabWidget
+
+from napari_staligner._errors import InputError
+from napari_staligner.widgets.judge.figures_panel import FiguresPanel
+from napari_staligner.widgets.judge.pictures_panel import PicturesPanel
+from napari_staligner.widgets.judge.presence_panel import PresencePanel
+from napari_staligner.widgets.judge.verdicts_panel import VerdictsPanel
+from napari_staligner.widgets.parts.dock import Dock
+from napari_staligner.widgets.parts.run_row import RunRow
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_staligner.core.progress import Steps
+
+
+class JudgeWidget(Dock):
+    """Whether the alignment is right, where it is wrong, and what one slice alone has."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        self._viewer = weakref.ref(getattr(viewer, "__wrapped__", viewer))
+        self.figures = FiguresPanel(self.session, self)
+        self.pictures = PicturesPanel(self.session, self)
+        self.presence = PresencePanel(self.session, self)
+        self.verdicts = VerdictsPanel(self.session, self)
+        self.report = RunRow(
+            "Report…",
+            "Write verdicts, pictures and figures as one HTML file, which opens without napari",
+            "no report was written",
+            self,
+        )
+        self._target = Path()
+        self._lay_out()
+        self._connect_all()
+        self._refresh()
+
+    def _lay_out(self) -> None:
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.presence, "Domain by slice")
+        self.tabs.addTab(self.figures, "Figures")
+        self.tabs.addTab(self.pictures, "Side by side")
+        parts = QSplitter(Qt.Orientation.Vertical)
+        parts.setChildrenCollapsible(False)
+        parts.addWidget(self.tabs)
+        parts.addWidget(self.verdicts)
+        parts.setStretchFactor(0, 2)
+        parts.setStretchFactor(1, 1)
+        self.body.addWidget(parts, 1)
+        self.body.addWidget(self.report)
+
+    def _connect_all(self) -> None:
+        for panel in (self.figures, self.pictures, self.verdicts):
+            panel.said.connect(self._on_panel_said)
+        self.figures.pair_chosen.connect(self.verdicts.show_pair)
+        self.pictures.described.connect(self._on_spot_described)
+        self.report.clicked.connect(self._on_report_clicked)
+        self.report.returned.connect(self._on_report_returned)
+        self.report.said.connect(self._on_panel_said)
+        escape = QShortcut(QKeySequence("Esc"), self)
+        escape.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        escape.activated.connect(self.session.show_all)
+        session = self.session
+        self._connect(session.result_changed, self._on_session_result_changed)
+        self._connect(session.domains_changed, self._on_session_domains_changed)
+        self._connect(session.isolated_changed, self._on_session_isolated_changed)
+        self._connect(session.evaluation_changed, self._on_session_evaluation_changed)
+        self._connect(session.umap_changed, self.pictures.refresh)
+        self._connect(session.region_changed, self.pictures.show_colors)
+        self._connect(session.selection_changed, self.pictures.show_colors)
+        self._connect(session.spot_changed, self.pictures.show_spot)
+        self._connect(session.verdicts_changed, self.verdicts.show_verdicts)
+
+    def _come_to_sight(self) -> None:
+        self.pictures.show_if_stale()
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        self.figures.refresh()
+        self.pictures.refresh()
+        self.presence.refresh()
+        self.verdicts.refresh()
+        self.verdicts.show_isolated()
+        self.report.allow(self.session.result is not None)
+        if self.session.result is None:
+            self.say("There is nothing to judge yet: integrate the slices first.")
+        else:
+            self.say(self._summary())
+
+    def _summary(self) -> str:
+        table = self.session.presence()
+        lone = {} if table is None else table.specific()
+        unclear = [] if table is None else table.unclear()
+        where = ", ".join(f"{name} ({row.slice})" for name, row in lone.items())
+        said = f"In one slice only: {where}." if lone else "No domain lies in one slice only."
+        return f"{said} Unclear: {', '.join(unclear)}." if unclear else said
+
+    def _on_panel_said(self, text: str, problem: bool) -> None:
+        self.say(text, problem=problem)
+
+    # -- the session ------------------------------------------------------------------------
+
+    def _on_session_result_changed(self) -> None:
+        self.figures.run.stop()
+        self.pictures.run.stop()
+        self.report.stop()
+        self._refresh()
+
+    def _on_session_domains_changed(self) -> None:
+        self._refresh()
+
+    def _on_session_isolated_changed(self) -> None:
+        self.presence.table.dim()
+        self.pictures.show_colors()
+        self.verdicts.show_isolated()
+
+    def _on_session_evaluation_changed(self) -> None:
+        self.figures.refresh()
+        self.pictures.refresh()
+
+    def _on_spot_described(self, text: str) -> None:
+        viewer = self._viewer()
+        if viewer is not None:
+            viewer.status = text
+
+    # -- the report -------------------------------------------------------------------------
+
+    def _on_report_clicked(self) -> None:
+        path, result = self.session.path, self.session.result
+        start = "report.html" if path is None else str(path.with_suffix(".html"))
+        name, _ = QFileDialog.getSaveFileName(self, "Save report", start, "Web page (*.html)")
+        if not name or result is None:
+            return
+        from napari_staligner.io.h5ad import check_target
+        from napari_staligner.report.report import report_job, report_steps
+
+        self.session.presence()
+        try:
+            self._target = check_target(Path(name).with_suffix(".html"))
+            figures = self.session.evaluation or self.session.evaluation_job(
+                self.figures.label(), self.figures.chosen()
+            )
+            job = report_job(result, path.name if path else ", ".join(self.session.slices), figures)
+        except InputError as error:
+            self.say(str(error), problem=True)
+            return
+
+        def steps() -> Steps[str]:
+            return report_steps(job)
+
+        self.report.start(steps, "Writing report")
+
+    def _on_report_returned(self, page: str) -> None:
+        from napari_staligner.io.text import write_text
+
+        try:
+            write_text(page, self._target)
+        except InputError as error:
+            self.say(str(error), problem=True)
+        else:
+            self.say(f"Report written to {self._target}.")

@@ -1,0 +1,224 @@
+"""Embeddings side by side: the tissue in each one's domains, and its UMAP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QGridLayout,
+    QLabel,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.palette import categorical_colors, to_rgba
+from napari_staligner.core.result.access import spots_xy
+from napari_staligner.layers.colors import DIMMED
+from napari_staligner.layers.layer_data import NO_VALUE
+from napari_staligner.layers.layouts import Footprint, placements
+from napari_staligner.widgets.parts.choice import Choice
+from napari_staligner.widgets.parts.dock import seen
+from napari_staligner.widgets.parts.run_row import RunRow
+from napari_staligner.widgets.parts.spots_panel import SpotsPanel
+from napari_staligner.widgets.parts.spots_view import SpotsView
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.evaluation.comparison import Method
+    from napari_staligner.core.evaluation.umap import Umap
+    from napari_staligner.core.progress import Steps
+    from napari_staligner.session import Session
+
+BY = {
+    "slice": ("Slice", "Colour the UMAPs by slice: do the slices mix?"),
+    "domain": ("Domain", "Colour the UMAPs by the domains of each embedding"),
+}
+_NONE = "Compute figures first: the domains of each embedding come with them."
+_HEIGHT = 140
+"""Least height of a picture."""
+
+
+class PicturesPanel(SpotsPanel):
+    """A row for the labels and for each embedding; a lasso on any picture selects on all."""
+
+    def __init__(self, session: Session, parent: QWidget) -> None:
+        super().__init__(session, parent)
+        self._stale = True
+        self._by = "slice"
+        self._methods: tuple[Method, ...] = ()
+        self.tissues: list[SpotsView] = []
+        self.umaps: dict[str, SpotsView] = {}
+        self._mosaic: NDArray[np.float64] = np.empty((0, 2))
+        self.empty = QLabel(_NONE)
+        self.empty.setWordWrap(True)
+        self.by = Choice(BY)
+        self.run = RunRow(
+            "Compute UMAPs",
+            "UMAP of each embedding that lacks one (scanpy), kept in obsm",
+            "there are no new UMAPs",
+            self,
+        )
+        self._lay_out()
+        self.by.chosen.connect(self._on_by_chosen)
+        self.run.clicked.connect(self._on_compute_clicked)
+        self.run.returned.connect(self._on_run_returned)
+        self.run.said.connect(self.said)
+
+    def _lay_out(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        form = QFormLayout()
+        form.addRow("UMAPs by", self.by)
+        layout.addLayout(form)
+        layout.addWidget(self.run)
+        layout.addWidget(self.empty)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.pictures = QWidget()
+        self._grid = QGridLayout(self.pictures)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(2)
+        scroll.setWidget(self.pictures)
+        layout.addWidget(scroll, 1)
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Show the embeddings that there are figures of; later, while the panel is not seen."""
+        self._stale = not seen(self)
+        if self._stale:
+            return
+        self._methods = self._session.methods()
+        self._mosaic = _mosaic(self._session)
+        self._make_views()
+        self.by.show_chosen(self._by)
+        self.by.setEnabled(bool(self.umaps))
+        self.empty.setVisible(not self._methods)
+        self.run.allow(bool(self._lacking()))
+        self.show_colors()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Catch up: another tab of the dock hid the panel."""
+        super().showEvent(event)
+        self.show_if_stale()
+
+    def show_if_stale(self) -> None:
+        """Catch up, once the panel is seen."""
+        if self._stale and seen(self):
+            self.refresh()
+
+    def _lacking(self) -> list[str]:
+        """Embeddings without a UMAP."""
+        return [method.key for method in self._methods if method.key and method.umap is None]
+
+    def _make_views(self) -> None:
+        """Put a title over the pictures of each embedding, and pictures into two columns."""
+        while self._grid.count():
+            item = self._grid.takeAt(0)
+            widget = None if item is None else item.widget()
+            if widget is not None:
+                widget.setParent(None)  # not seen from now on; deleted in a moment
+                widget.deleteLater()
+        self.tissues, self.umaps = [], {}
+        for number, method in enumerate(self._methods):
+            said = f" · {method.figures}" if method.figures else ""
+            title = QLabel(f"{method.title}{said}")
+            title.setTextFormat(Qt.TextFormat.PlainText)
+            title.setWordWrap(True)
+            self._grid.addWidget(title, 2 * number, 0, 1, 2)
+            tissue = self._view("tissue")
+            self.tissues.append(tissue)
+            if method.umap is None:
+                self._grid.addWidget(tissue, 2 * number + 1, 0, 1, 2)
+                continue
+            self._grid.addWidget(tissue, 2 * number + 1, 0)
+            self.umaps[method.key] = self._view("UMAP")
+            self._grid.addWidget(self.umaps[method.key], 2 * number + 1, 1)
+
+    def _view(self, title: str) -> SpotsView:
+        view = SpotsView(title, self.pictures)
+        view.setMinimumHeight(_HEIGHT)
+        self._listen(view)
+        return view
+
+    def show_colors(self) -> None:
+        """Colour the pictures, and dim what the session does not show."""
+        self._stale = self._stale or not seen(self)
+        if self._stale:
+            return
+        focus = self._session.focus()
+        by_slice = _by_slice(self._session)
+        for method, tissue in zip(self._methods, self.tissues, strict=True):
+            by_domain = np.vstack([to_rgba(method.colors), NO_VALUE])[method.codes]
+            tissue.show_spots(self._mosaic, _dimmed(by_domain, focus))
+            if method.umap is not None:
+                rgba = by_slice if self._by == "slice" else by_domain
+                self.umaps[method.key].show_spots(method.umap, _dimmed(rgba, focus))
+        self.show_spot()
+
+    def show_spot(self) -> None:
+        """Mark the spot that is looked at."""
+        if not self._stale:
+            self._mark_in([*self.tissues, *self.umaps.values()])
+
+    def _on_by_chosen(self, by: str) -> None:
+        self._by = by
+        self.show_colors()
+
+    # -- computing --------------------------------------------------------------------------
+
+    def _on_compute_clicked(self) -> None:
+        try:
+            job = self._session.umaps_job(self._lacking())
+        except InputError as error:
+            self.said.emit(str(error), True)
+            return
+
+        def steps() -> Steps[Umap]:
+            from napari_staligner.core.evaluation.umap import umap_steps
+
+            return umap_steps(job)
+
+        self.run.start(steps, "Computing UMAPs")
+
+    def _on_run_returned(self, umap: Umap) -> None:
+        self._session.set_umap(umap)
+
+
+def _mosaic(session: Session) -> NDArray[np.float64]:
+    """Places of the result's spots with the slices side by side, y upwards."""
+    if session.result is None:
+        return np.empty((0, 2))
+    xy = {n: spots_xy(a) for n, a in session.slices.items() if session.rows(n) is not None}
+    boxes = {name: np.array([each.min(axis=0), each.max(axis=0)]) for name, each in xy.items()}
+    matrices = placements("mosaic", {name: Footprint(box, box) for name, box in boxes.items()})
+    places = np.empty((session.result.n_obs, 2))
+    for name, matrix in matrices.items():
+        places[session.rows(name)] = xy[name] @ matrix[:2, :2].T + matrix[:2, 2]
+    return np.asarray(places * (1, -1))
+
+
+def _by_slice(session: Session) -> NDArray[np.float32]:
+    """Colour of each spot's slice, as the tissue has it."""
+    if session.result is None:
+        return np.empty((0, 4), np.float32)
+    names = list(session.slices)
+    colors = dict(zip(names, to_rgba(categorical_colors(len(names))), strict=True))
+    codes = session.result.obs[K.SLICE].cat
+    return np.array([colors[name] for name in codes.categories])[codes.codes.to_numpy()]
+
+
+def _dimmed(rgba: NDArray[np.floating], focus: NDArray[np.bool_] | None) -> NDArray[np.floating]:
+    if focus is None:
+        return rgba
+    return np.where(focus[:, None], rgba, np.array(DIMMED, dtype=rgba.dtype))

@@ -1,0 +1,1 @@
+"""What several docks share: their base, forms, tables, legends, plots, saving."""

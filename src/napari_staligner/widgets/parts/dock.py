@@ -1,0 +1,126 @@
+"""What every dock has: the session of its viewer, a status line, and connections that end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import QDockWidget, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_staligner.layers import open_session
+from napari_staligner.widgets.parts.saving import guard
+
+if TYPE_CHECKING:
+    import napari
+    from psygnal import SignalInstance
+
+
+class Dock(QWidget):
+    """Base of the docks.
+
+    A subclass builds its controls in ``__init__`` (state, controls, layout, connections, first
+    refresh), puts them into ``self.body`` and connects to the session by :meth:`_connect` only.
+    What costs time it shows while :attr:`seen`, and in :meth:`_come_to_sight` what it missed.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.session = open_session(viewer)
+        self.session.start_keeping()
+        # Without this napari fills the dock from below with empty space.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.body = QVBoxLayout()
+        self.status = QLabel()
+        self.status.setObjectName("status")
+        self.status.setWordWrap(True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._connections: list[tuple[SignalInstance, Callable[..., Any]]] = []
+        self._frame: QDockWidget | None = None
+        self._covered = False
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.addLayout(self.body, 1)
+        layout.addWidget(self.status)
+
+    def say(self, text: str, *, problem: bool = False) -> None:
+        """Show one sentence in the status line."""
+        self.status.setText(text)
+        self.status.setStyleSheet("color: #e8871e;" if problem else "")
+
+    @property
+    def seen(self) -> bool:
+        """Whether the dock is on the screen; to Qt it is visible also behind another tab."""
+        return self.isVisible() and not self._covered
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Show what was missed."""
+        super().showEvent(event)
+        self._watch_frame()
+        if self.seen:
+            self._come_to_sight()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """End what must not go on unseen."""
+        super().hideEvent(event)
+        self._go_out_of_sight()
+
+    def _watch_frame(self) -> None:
+        """Hear when another tab covers the dock."""
+        frame = self.parentWidget()
+        while frame is not None and not isinstance(frame, QDockWidget):
+            frame = frame.parentWidget()
+        if frame is not None and frame is not self._frame:
+            frame.visibilityChanged.connect(self._on_frame_seen)
+            self._frame = frame
+
+    def _on_frame_seen(self, seen: bool) -> None:
+        self._covered = not seen
+        if seen and self.isVisible():
+            self._come_to_sight()
+        elif not seen:
+            self._go_out_of_sight()
+
+    def _come_to_sight(self) -> None:
+        """Catch up: called whenever the dock comes to be seen, also where nothing was missed."""
+
+    def _go_out_of_sight(self) -> None:
+        """End what must not go on unseen: called when the dock is hidden or covered."""
+
+    def _connect(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
+        signal.connect(slot)
+        self._connections.append((signal, slot))
+
+    def teardown(self) -> None:
+        """End all connections; safe to call twice."""
+        while self._connections:
+            signal, slot = self._connections.pop()
+            signal.disconnect(slot, missing_ok=True)
+        self._frame = None
+
+    def event(self, event: QEvent) -> bool:
+        """Tear down when the dock is closed: by Qt with the window, or by its × in napari."""
+        if event.type() == QEvent.Type.DeferredDelete:
+            self.teardown()
+        elif event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            # napari deletes the frame only, and would leave the dock alive and unseen.
+            self.teardown()
+            self.deleteLater()
+        elif event.type() == QEvent.Type.Show:
+            guard(self, self.session)
+        return bool(super().event(event))
+
+
+def seen(panel: QWidget) -> bool:
+    """Whether a part of a dock is on the screen; alone, whether it is visible.
+
+    Parameters
+    ----------
+    panel
+        A widget anywhere in a :class:`Dock`, or in none.
+    """
+    dock = panel.parentWidget()
+    while dock is not None and not isinstance(dock, Dock):
+        dock = dock.parentWidget()
+    return panel.isVisible() and (dock is None or dock.seen)

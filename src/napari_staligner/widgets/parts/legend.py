@@ -1,0 +1,265 @@
+"""The legend of the domains: a table with colour, name, and spots in all and by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QResizeEvent
+from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
+
+from napari_staligner.core.domains.presence import Presence
+from napari_staligner.widgets.parts.cells import CellDelegate, Role
+
+SWATCH, NAME, SPOTS, FIRST_SLICE = range(4)
+_SWATCH_WIDTH, _NAME_WIDTH, _SPOTS_WIDTH, _ROW_HEIGHT = 28, 108, 58, 32
+_SLICE_WIDTHS = (62, 90)
+
+
+@dataclass(frozen=True)
+class LegendRow:
+    """What the legend says about a domain or class; ``specific`` is set where one slice has it."""
+
+    name: str
+    color: str
+    counts: tuple[int, ...]
+    specific: Presence | None
+    dimmed: bool
+    note: str = ""
+    """Second line, where ``specific`` is not set."""
+
+
+class LegendModel(QAbstractTableModel):
+    """Rows of the legend, in the order of the domains."""
+
+    renamed = Signal(str, str)
+    """A name was edited: the old and the new one."""
+
+    def __init__(self, parent: QWidget, title: str) -> None:
+        super().__init__(parent)
+        self._title = title
+        self._slices: tuple[str, ...] = ()
+        self._sizes: tuple[int, ...] = ()
+        self._rows: tuple[LegendRow, ...] = ()
+        self._largest_share = 1.0
+
+    def show(self, slices: Sequence[str], sizes: Sequence[int], rows: Sequence[LegendRow]) -> None:
+        """Show these rows; sizes are the spots of each slice."""
+        # Without a reset where the shape stays: it would close an editor and lose the current row.
+        same = (tuple(slices), len(rows)) == (self._slices, len(self._rows))
+        if not same:
+            self.beginResetModel()
+        self._slices, self._sizes, self._rows = tuple(slices), tuple(sizes), tuple(rows)
+        shares = [self._share(row, i) for row in rows for i in range(len(slices))]
+        self._largest_share = max(shares, default=0.0) or 1.0
+        if not same:
+            self.endResetModel()
+        elif rows:
+            last = self.index(len(rows) - 1, self.columnCount() - 1)
+            self.dataChanged.emit(self.index(0, 0), last)
+
+    def domain(self, index: QModelIndex) -> str:
+        """Name of the domain in the row of an index."""
+        return self._rows[index.row()].name
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        """One row per domain."""
+        return 0 if parent is not None and parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        """Swatch, name, spots, and one column per slice."""
+        return 0 if parent is not None and parent.isValid() else FIRST_SLICE + len(self._slices)
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        """Only names can be edited."""
+        flags = super().flags(index)
+        return flags | Qt.ItemFlag.ItemIsEditable if index.column() == NAME else flags
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Titles of the columns, and what they mean."""
+        if orientation == Qt.Orientation.Vertical:
+            return None
+        by_slice = section - FIRST_SLICE
+        if role == Qt.ItemDataRole.DisplayRole:
+            return ("", self._title, "Spots", *self._slices)[section]
+        if role == Qt.ItemDataRole.TextAlignmentRole and section >= SPOTS:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.ToolTipRole:
+            if by_slice < 0:
+                return ("Sort in their own order", "Sort by name", "Sort by size")[section]
+            name, size = self._slices[by_slice], self._sizes[by_slice]
+            return f"{name}: {size:,} spots; a bar is its share of them"
+        return None
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """One cell."""
+        row, column = self._rows[index.row()], index.column()
+        if role == Role.DIMMED:
+            return row.dimmed
+        if role == Qt.ItemDataRole.TextAlignmentRole and column >= SPOTS:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if column == SWATCH:
+            return self._swatch(index.row(), row, role)
+        if column == NAME:
+            return _name(row, role)
+        if column == SPOTS:
+            return _figure(sum(row.counts), role)
+        return self._by_slice(row, column - FIRST_SLICE, role)
+
+    def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        """Ask for another name; the row changes when the session has taken it."""
+        if role != Qt.ItemDataRole.EditRole:
+            return False
+        self.renamed.emit(self.domain(index), str(value))
+        return True
+
+    def _share(self, row: LegendRow, i: int) -> float:
+        return row.counts[i] / self._sizes[i] if self._sizes[i] else 0.0
+
+    def _swatch(self, number: int, row: LegendRow, role: int) -> Any:
+        if role == Role.COLOR:
+            return QColor(row.color)
+        if role == Role.SORT:
+            return number
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return f"{row.color}: click to choose another colour"
+        return None
+
+    def _by_slice(self, row: LegendRow, i: int, role: int) -> Any:
+        if role == Role.COLOR:
+            return QColor(row.color)
+        if role == Role.SHARE:
+            return self._share(row, i) / self._largest_share
+        if role == Qt.ItemDataRole.ToolTipRole:
+            total = sum(row.counts) or 1
+            return (
+                f"{row.counts[i]:,} spots of {row.name}: {self._share(row, i):.1%} of "
+                f"{self._slices[i]}, {row.counts[i] / total:.1%} of {row.name}"
+            )
+        return _figure(row.counts[i], role)
+
+
+def _name(row: LegendRow, role: int) -> Any:
+    if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
+        return row.name
+    if role == Role.SORT:
+        # "10" after "9": names that are numbers come first, in their order.
+        return f"{int(row.name):09d}" if row.name.isdecimal() else row.name.casefold()
+    specific = row.specific
+    if role == Role.NOTE and (specific is not None or row.note):
+        return f"only in {specific.slice}" if specific is not None else row.note
+    if role == Qt.ItemDataRole.ToolTipRole:
+        if row.note:
+            return f"{row.name}: click to choose it, double-click to rename it. {row.note}."
+        lone = ""
+        if specific is not None:
+            lone = (
+                f" It lies in {specific.slice}, every other slice lacks it (q = {specific.q:.2g})."
+            )
+        return f"{row.name}: click to show it alone, double-click to rename it.{lone}"
+    return None
+
+
+def _figure(n: int, role: int) -> Any:
+    if role == Qt.ItemDataRole.DisplayRole:
+        return f"{n:,}"
+    return n if role == Role.SORT else None
+
+
+class LegendTable(QTableView):
+    """The legend; clicks become signals with the name of the domain."""
+
+    chosen = Signal(str, bool)
+    """A row was clicked, or Space or Enter pressed on it; the flag says whether Ctrl was held."""
+    rename_started = Signal()
+    """A name was double-clicked."""
+    color_wanted = Signal(str)
+    """A swatch was clicked."""
+
+    def __init__(self, parent: QWidget, title: str = "Domain") -> None:
+        super().__init__(parent)
+        self._ctrl = False
+        self.legend = LegendModel(self, title)
+        self._sorted = QSortFilterProxyModel(self)
+        self._sorted.setSourceModel(self.legend)
+        self._sorted.setSortRole(Role.SORT)
+        self.setModel(self._sorted)
+        self.setItemDelegate(CellDelegate(self))
+        # What is shown alone is the session's to say, so Qt keeps no selection of its own.
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        triggers = QAbstractItemView.EditTrigger
+        self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setSortingEnabled(True)
+        self.sortByColumn(SWATCH, Qt.SortOrder.AscendingOrder)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
+        self.horizontalHeader().setMinimumSectionSize(26)
+        self.horizontalHeader().setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.clicked.connect(self._on_cell_clicked)
+        self.doubleClicked.connect(self._on_cell_double_clicked)
+        self._sorted.modelReset.connect(self._fit)
+
+    def cell(self, domain: str, column: int) -> QModelIndex:
+        """Index of a domain's cell, as the table is sorted now."""
+        for i in range(self._sorted.rowCount()):
+            if self._domain(self._sorted.index(i, 0)) == domain:
+                return self._sorted.index(i, column)
+        raise KeyError(domain)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Keep whether Ctrl was held: ``clicked`` does not say."""
+        self._ctrl = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
+        super().mousePressEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Space and Enter do what a click does."""
+        keys = (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        at = self.currentIndex()
+        editing = self.state() == QAbstractItemView.State.EditingState
+        if event.key() in keys and at.isValid() and not editing:
+            self._choose(at, bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier))
+        else:
+            super().keyPressEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the columns filling the width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the names what the figures leave; scroll sideways if that is too little."""
+        header, columns = self.horizontalHeader(), self._sorted.columnCount()
+        width = self.viewport().width()
+        header.resizeSection(SWATCH, _SWATCH_WIDTH)
+        header.resizeSection(SPOTS, _SPOTS_WIDTH)
+        used = _SWATCH_WIDTH + _SPOTS_WIDTH
+        if columns > FIRST_SLICE:
+            fair = (width - used - _NAME_WIDTH) // (columns - FIRST_SLICE)
+            each = min(max(fair, _SLICE_WIDTHS[0]), _SLICE_WIDTHS[1])
+            for column in range(FIRST_SLICE, columns):
+                header.resizeSection(column, each)
+                used += each
+        header.resizeSection(NAME, max(_NAME_WIDTH, width - used))
+
+    def _domain(self, index: QModelIndex) -> str:
+        return self.legend.domain(self._sorted.mapToSource(index))
+
+    def _choose(self, index: QModelIndex, ctrl: bool) -> None:
+        if index.column() == SWATCH:
+            self.color_wanted.emit(self._domain(index))
+        else:
+            self.chosen.emit(self._domain(index), ctrl)
+
+    def _on_cell_clicked(self, index: QModelIndex) -> None:
+        self._choose(index, self._ctrl)
+
+    def _on_cell_double_clicked(self, index: QModelIndex) -> None:
+        if index.column() == NAME:
+            self.rename_started.emit()

@@ -1,0 +1,366 @@
+"""The Slices dock: load slices, judge their spatial graphs, choose how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QGroupBox,
+    QLabel,
+    QPushButton,
+)
+
+from napari_staligner._errors import InputError
+from napari_staligner.widgets.parts.choice import LAYOUTS
+from napari_staligner.widgets.parts.color_box import ColorBox
+from napari_staligner.widgets.parts.dock import Dock
+from napari_staligner.widgets.parts.form import narrow, row
+from napari_staligner.widgets.parts.saving import RecoveryBar, SessionBar, may_lose, saver_of
+from napari_staligner.widgets.slices.graph_choice import GraphChoice
+from napari_staligner.widgets.slices.opening import Opened, file_steps, sample_steps, split_steps
+from napari_staligner.widgets.slices.slice_table import SliceTable
+from napari_staligner.worker import Runner
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_staligner.core.prepare.graph import SpatialGraph
+    from napari_staligner.core.progress import Progress, Steps
+    from napari_staligner.core.settings import Settings
+    from napari_staligner.io.session_file import Content
+    from napari_staligner.session import GraphJob
+
+EMPTY = "Drop .h5ad files here, add them, or open the sample."
+# A column with more values than this does not name slices.
+_MOST_PARTS = 60
+
+
+class SlicesWidget(Dock):
+    """Slices of the viewer: files, spatial graphs, layout and colours."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        self.setAcceptDrops(True)
+        self._reader = Runner(self)
+        self._grapher = Runner(self)
+        self._graph_settings: Settings | None = None
+        self._graph_problem = ""
+        self._make_controls()
+        self._lay_out()
+        self._connect_all()
+        self._refresh()
+        self._build_graphs()
+
+    # -- building ---------------------------------------------------------------------------
+
+    def _make_controls(self) -> None:
+        self.keeping = SessionBar(self.session, self._open)
+        self.recovery = RecoveryBar(self.session, self._tell)
+        self.add = QPushButton("Add…")
+        self.add.setToolTip("Open one or several .h5ad files: slices, or a saved result")
+        self.sample = QPushButton("Open sample")
+        self.sample.setToolTip("Two simulated slices of an olfactory bulb, ready to integrate")
+        self.remove = QPushButton("Remove")
+        self.remove.setToolTip("Remove the selected slices (Del); the files stay as they are")
+        self.table = SliceTable()
+        delete = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.table)
+        delete.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        delete.activated.connect(self._on_remove_clicked)
+        self.split = narrow(QComboBox())
+        self.split.setToolTip(
+            "One file with several slices: select it above, then choose the column of obs that "
+            "names the slice of each spot"
+        )
+        self.warning = QLabel()
+        self.warning.setWordWrap(True)
+        self.warning.setStyleSheet("color: #e8871e;")
+        self.graph = GraphChoice(self.session)
+        self.graph_shown = QCheckBox("Draw the graph on the tissue")
+        self.graph_shown.setToolTip("Lines between neighbouring spots")
+        self.color_by = ColorBox(self.session)
+        self.layouts = QButtonGroup(self)
+        self.layout_buttons: dict[str, QPushButton] = {}
+        for name, (title, tip) in LAYOUTS.items():
+            button = self.layout_buttons[name] = QPushButton(title)
+            button.setCheckable(True)
+            button.setToolTip(tip)
+            self.layouts.addButton(button)
+
+    def _lay_out(self) -> None:
+        self.body.addWidget(self.keeping)
+        self.body.addWidget(self.recovery)
+        self.body.addWidget(row(self.add, self.sample, self.remove))
+        self.body.addWidget(self.table, 1)
+        self.body.addWidget(self.warning)
+        split = QFormLayout()
+        split.addRow("Split selected by", self.split)
+        self.body.addLayout(split)
+        graph = QGroupBox("Spatial graph")
+        form = QFormLayout(graph)
+        form.addRow("Neighbours", self.graph)
+        form.addRow(self.graph_shown)
+        self.body.addWidget(graph)
+        view = QGroupBox("View")
+        form = QFormLayout(view)
+        form.addRow("Layout", row(*self.layout_buttons.values()))
+        form.addRow("Colour by", self.color_by)
+        self.body.addWidget(view)
+
+    def _connect_all(self) -> None:
+        self.add.clicked.connect(self._on_add_clicked)
+        self.sample.clicked.connect(self._on_sample_clicked)
+        self.remove.clicked.connect(self._on_remove_clicked)
+        self.table.itemSelectionChanged.connect(self._on_selection_changed)
+        self.split.activated.connect(self._on_split_activated)
+        self.graph_shown.toggled.connect(self._on_graph_shown_toggled)
+        self.layouts.buttonClicked.connect(self._on_layout_clicked)
+        self._reader.progressed.connect(self._on_reader_progressed)
+        self._reader.returned.connect(self._on_reader_returned)
+        self._reader.failed.connect(self._on_reader_failed)
+        self._reader.ended.connect(self._show_enabled)
+        self._grapher.returned.connect(self._on_grapher_returned)
+        self._grapher.failed.connect(self._on_grapher_failed)
+        self._grapher.ended.connect(self._build_graphs)
+        session = self.session
+        self._connect(session.slices_changed, self._on_session_slices_changed)
+        self._connect(session.settings_changed, self._on_session_settings_changed)
+        self._connect(session.graphs_changed, self._show_graphs)
+        self._connect(session.layout_changed, self._show_layout)
+        self._connect(session.color_changed, self.color_by.show_set)
+        self._connect(session.result_changed, self.color_by.fill)
+        self._connect(session.domains_changed, self.color_by.fill)
+        for changed in (session.saved_changed, session.slices_changed):
+            self._connect(changed, self.keeping.show_session)
+        self._connect(session.offer_changed, self.recovery.show_offer)
+        saver_of(session).said.connect(self._tell)
+
+    def teardown(self) -> None:
+        """End connections and runs."""
+        for runner in (self._reader, self._grapher):
+            # What ends now must not start the next build.
+            runner.blockSignals(True)
+            runner.cancel()
+        self.recovery.teardown()
+        super().teardown()
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    def _tell(self, text: str, problem: bool) -> None:
+        self.say(text, problem=problem)
+
+    def _refresh(self) -> None:
+        self._show_graphs()
+        self._show_split()
+        self._show_layout()
+        self._show_enabled()
+        self.graph.show_set()
+        self.color_by.fill()
+        self._show_status()
+
+    def _show_status(self) -> None:
+        slices = self.session.slices.values()
+        if not slices:
+            self.say(EMPTY)
+            return
+        n = sum(adata.n_obs for adata in slices)
+        self.say(f"{len(slices)} slice{'s' * (len(slices) > 1)}, {n:,} spots.")
+
+    def _show_graphs(self) -> None:
+        building = self._grapher.running and not self._graph_problem
+        self.table.show_session(self.session, building=building)
+        self.graph_shown.blockSignals(True)
+        self.graph_shown.setChecked(self.session.graph_shown)
+        self.graph_shown.blockSignals(False)
+        sentences = [self._graph_problem] if self._graph_problem else []
+        for name, graph in self.session.graphs.items():
+            sentences += filter(None, [graph.describe(name)])
+        self.warning.setText("\n".join(sentences))
+        self.warning.setVisible(bool(sentences))
+
+    def _show_layout(self) -> None:
+        self.layout_buttons[self.session.layout].setChecked(True)
+
+    def _show_enabled(self) -> None:
+        reading = self._reader.running
+        self.add.setEnabled(not reading)
+        self.sample.setEnabled(not reading)
+        self.remove.setEnabled(bool(self.table.chosen) and not reading)
+        self.split.setEnabled(self.split.count() > 1 and not reading)
+
+    def _show_split(self) -> None:
+        """Offer the columns that may name slices within the one selected slice."""
+        chosen = self.table.chosen
+        self.split.clear()
+        self.split.addItem("choose a column…" if len(chosen) == 1 else "–")
+        if len(chosen) != 1:
+            return
+        for key, column in self.session.slices[chosen[0]].obs.items():
+            if column.dtype.kind == "f":
+                continue
+            parts = column.nunique()
+            if 2 <= parts <= _MOST_PARTS:
+                self.split.addItem(f"{key} ({parts} slices)", str(key))
+        if self.split.count() == 1:
+            self.split.setItemText(0, "no column with a few values")
+
+    # -- files ------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take .h5ad files and .zarr folders."""
+        if _dropped(event) and not self._reader.running:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open the files that were dropped."""
+        event.acceptProposedAction()
+        self._open(_dropped(event))
+
+    def _on_add_clicked(self) -> None:
+        names, _ = QFileDialog.getOpenFileNames(
+            self, "Open slices or a result", "", "AnnData (*.h5ad)"
+        )
+        self._open(map(Path, names))
+
+    def _on_sample_clicked(self) -> None:
+        self._read(sample_steps, "Open sample")
+
+    def _open(self, paths: Iterable[Path]) -> None:
+        if files := list(paths):
+            self._read(lambda: file_steps(files), "Open slices")
+
+    def _read(self, make_steps: Any, title: str) -> None:
+        try:
+            self._reader.start(make_steps, title)
+        except InputError as error:
+            self.say(str(error), problem=True)
+            return
+        self.say(f"{title} …")
+        self._show_enabled()
+
+    def _on_reader_progressed(self, step: Progress) -> None:
+        self.say(f"{step.stage[:1].upper()}{step.stage[1:]} …")
+
+    def _on_reader_failed(self, reason: str) -> None:
+        self.say(reason, problem=True)
+
+    def _on_reader_returned(self, opened: Opened) -> None:
+        problems = list(opened.problems)
+        if opened.replaces is not None:
+            self.session.remove(opened.replaces)
+        if opened.session is not None:
+            problems += self._take_session(opened.session)
+        else:
+            self.session.add(opened.slices)
+        if problems:
+            self.say(" ".join(problems), problem=True)
+
+    def _take_session(self, content: Content) -> list[str]:
+        """Show a session that was read from a file; it takes the place of what is there."""
+        if not may_lose(self, self.session, "Opening this session"):
+            return []
+        try:
+            self.session.open(content)
+        except InputError as error:
+            return [str(error)]
+        return []
+
+    # -- removing and splitting -------------------------------------------------------------
+
+    def _may_lose(self, doing: str, names: Iterable[str]) -> bool:
+        """Ask before an unsaved result is lost with its slices."""
+        touched = any(self.session.rows(name) is not None for name in names)
+        return not touched or may_lose(self, self.session, doing)
+
+    def _on_remove_clicked(self) -> None:
+        names = self.table.chosen
+        if names and self._may_lose(f"Removing {', '.join(names)}", names):
+            for name in names:
+                self.session.remove(name)
+
+    def _on_selection_changed(self) -> None:
+        self._show_split()
+        self._show_enabled()
+
+    def _on_split_activated(self, index: int) -> None:
+        key = self.split.itemData(index)
+        self.split.setCurrentIndex(0)
+        if key is None:
+            return
+        (name,) = self.table.chosen
+        if self._may_lose(f"Splitting {name}", [name]):
+            copied = self.session.slices[name].copy()
+            self._read(lambda: split_steps(name, copied, key), f"Split {name} by {key}")
+
+    # -- graph ------------------------------------------------------------------------------
+
+    @property
+    def building(self) -> bool:
+        """Whether spatial graphs are being built."""
+        return self._grapher.running
+
+    def _rebuild_graphs(self) -> None:
+        """Stop a build for other slices or settings; its end starts the next one."""
+        self._graph_problem = ""
+        self._grapher.cancel()
+        self._build_graphs()
+
+    def _build_graphs(self) -> None:
+        """Build what graphs are missing, unless a build is under way."""
+        if self._grapher.running:
+            return
+        job = self.session.graph_job()
+        if job.coordinates and not self._graph_problem:
+            self._graph_settings = job.settings
+            self._grapher.start(lambda: _graph_steps(job), "Spatial graph")
+        self._show_graphs()
+
+    def _on_grapher_returned(self, graphs: dict[str, SpatialGraph]) -> None:
+        if self._graph_settings is not None:
+            self.session.set_graphs(graphs, self._graph_settings)
+
+    def _on_grapher_failed(self, reason: str) -> None:
+        # Kept until slices or settings change: the same build would fail again.
+        self._graph_problem = reason
+
+    def _on_graph_shown_toggled(self, shown: bool) -> None:
+        self.session.graph_shown = shown
+
+    # -- view and session -------------------------------------------------------------------
+
+    def _on_layout_clicked(self, button: QPushButton) -> None:
+        (name,) = (key for key, each in self.layout_buttons.items() if each is button)
+        self.session.layout = name  # type: ignore[assignment]
+
+    def _on_session_slices_changed(self) -> None:
+        self._rebuild_graphs()
+        self._refresh()
+
+    def _on_session_settings_changed(self) -> None:
+        self.graph.show_set()
+        built_for = self._graph_settings
+        now = self.session.settings
+        if built_for is None or (built_for.radius, built_for.n_neighbors) != (
+            now.radius,
+            now.n_neighbors,
+        ):
+            self._rebuild_graphs()
+
+
+def _dropped(event: QDropEvent) -> list[Path]:
+    paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+    return [path for path in paths if path.suffix in (".h5ad", ".zarr")]
+
+
+def _graph_steps(job: GraphJob) -> Steps[dict[str, SpatialGraph]]:
+    from napari_staligner.core.prepare.graph import graph_steps
+
+    return graph_steps(job.coordinates, job.settings)

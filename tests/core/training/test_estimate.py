@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from tiny import QUICK, tiny_pair
+
+from napari_staligner import integrate
+from napari_staligner._errors import InputError
+from napari_staligner.core.settings import SETTINGS
+from napari_staligner.core.training import estimate as module
+from napari_staligner.core.training.estimate import Extent, estimate
+
+
+def extent_of(n: int, genes: int = 1000, slices: int = 2) -> Extent:
+    names = tuple(f"slice {number}" for number in range(slices))
+    return Extent(names, (n // slices,) * slices, genes, n * genes // 10)
+
+
+@pytest.fixture
+def fixed_speed(monkeypatch):
+    monkeypatch.setattr(module, "_speed", lambda device: 1e11)
+
+
+@pytest.mark.usefixtures("fixed_speed")
+def test_ours_is_told_to_take_far_less_than_the_papers():
+    ours, theirs = (
+        estimate(extent_of(10_000), SETTINGS[name]) for name in ("default", "published")
+    )
+    assert ours.seconds < theirs.seconds / 8
+    assert 20 < theirs.seconds < 2000
+
+
+@pytest.mark.usefixtures("fixed_speed")
+def test_no_spot_has_more_neighbours_than_there_are():
+    few, most = (
+        estimate(extent_of(1000), replace(SETTINGS["default"], n_neighbors=k)).memory
+        for k in (499, 10**6)
+    )
+    assert few == most
+
+
+@pytest.mark.usefixtures("fixed_speed")
+def test_memory_stops_growing_with_the_activations():
+    small, large = (estimate(extent_of(n), SETTINGS["default"]) for n in (20_000, 400_000))
+    assert large.memory < 10 * small.memory
+    assert large.memory < 3 * module.GIB
+
+
+def test_what_it_takes_is_said_before_training_and_not_kept():
+    said = []
+    result = integrate(tiny_pair(), settings=QUICK, on_progress=said.append)
+    spoken = [i for i, step in enumerate(said) if step.outlook]
+    first_epoch = next(i for i, step in enumerate(said) if step.loss is not None)
+    assert len(spoken) == 1
+    assert spoken[0] < first_epoch
+    assert "GB of memory" in said[spoken[0]].outlook
+    assert not any("GB" in note for note in result.uns["staligner"]["notes"])
+
+
+def test_what_cannot_fit_is_refused_at_once(monkeypatch):
+    free = SimpleNamespace(available=1000)
+    monkeypatch.setattr(module.psutil, "virtual_memory", lambda: free)
+    with pytest.raises(InputError, match=r"GB are free: take fewer or smaller slices"):
+        integrate(tiny_pair(), settings=replace(QUICK, epochs=1))

@@ -1,0 +1,246 @@
+"""The Alignment dock, with the events of a person: clicks on domains, buttons, steps, spots."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from docks import LEFT, delete, press
+from fakes import fake_result
+from napari.components import ViewerModel
+from qtpy.QtCore import QPoint, Qt
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core import registration
+from napari_staligner.core.progress import Progress
+from napari_staligner.core.registration.transforms import shifted
+from napari_staligner.layers import open_session
+from napari_staligner.session import ColorBy, Spot
+from napari_staligner.widgets.alignment.dock import AlignmentWidget
+
+
+@pytest.fixture
+def empty_dock(open_dock):
+    """Return a dock without slices, on the screen."""
+    return open_dock(AlignmentWidget, 380, 900)
+
+
+@pytest.fixture
+def dock(empty_dock, qtbot):
+    """A dock with two slices of a smooth embedding, the second turned by 90°."""
+    slices, result = fake_result((400, 400))
+    points = np.asarray(result.obsm[K.SPATIAL])
+    x, y = (points / points.max(axis=0)).T
+    z = np.stack([3 * x, 3 * y, np.sin(5 * x + 3 * y)], axis=1)
+    result.obsm[K.EMBEDDING] = z.astype(np.float32)
+    empty_dock.session.add(slices)
+    empty_dock.session.set_result(result, saved=True)
+    qtbot.waitUntil(lambda: not empty_dock._measurer.running)
+    return empty_dock
+
+
+def run(qtbot, dock):
+    with qtbot.waitSignal(dock._runner.ended):
+        press(qtbot, dock.register)
+    settle(qtbot, dock)
+
+
+def settle(qtbot, dock):
+    """Wait until no residual is waited for."""
+    qtbot.waitUntil(lambda: not dock._measurer.running and not dock._moved)
+
+
+def choose_hand(qtbot, dock, name):
+    dock.hand.setFocus()
+    while dock.hand.currentText() != name:
+        qtbot.keyClick(dock.hand, Qt.Key.Key_Down)
+
+
+def transform(dock, name="slice2"):
+    return dock.session.alignment.state.registered.transforms[name]
+
+
+def check(qtbot, dock, domain):
+    (item,) = dock.landmarks.findItems(domain, Qt.MatchFlag.MatchExactly)
+    rect = dock.landmarks.visualItemRect(item)
+    qtbot.mouseClick(
+        dock.landmarks.viewport(), LEFT, pos=QPoint(rect.left() + 8, rect.center().y())
+    )
+
+
+def test_without_a_result_it_says_what_is_missing(empty_dock):
+    assert "integrate the slices first" in empty_dock.status.text()
+    assert not empty_dock.register.isEnabled()
+    assert not empty_dock.hand_box.isEnabled()
+
+
+def test_a_run_is_proposed_and_accepted(dock, qtbot):
+    run(qtbot, dock)
+    # The two slices are the same: they fall on each other.
+    assert dock.session.layout == "stack"
+    np.testing.assert_allclose(transform(dock), np.eye(3), atol=0.5)
+    aligned = dock.session.result.obsm[K.SPATIAL_ALIGNED]
+    np.testing.assert_allclose(aligned[:400], aligned[400:], atol=3)
+    assert dock.session.result.obs[K.RESIDUAL].median() < 0.5
+    assert not dock.session.saved
+    assert dock.accept.isVisible()
+    press(qtbot, dock.accept)
+    assert not dock.accept.isVisible()
+    assert dock.register.isVisible()
+    assert "0." in dock.residuals.text()
+
+
+def test_a_run_that_finds_the_same_has_nothing_to_accept(dock, qtbot):
+    run(qtbot, dock)
+    press(qtbot, dock.accept)
+    run(qtbot, dock)
+    assert dock.status.text() == "The slices lie there already."
+    assert not dock.accept.isVisible()
+    assert dock.history.count() == 1
+
+
+def test_a_rejected_run_leaves_all_as_it_was_and_can_be_redone(dock, qtbot):
+    before = dock.session.result.obsm[K.SPATIAL_ALIGNED].copy()
+    run(qtbot, dock)
+    found = dock.session.result.obsm[K.SPATIAL_ALIGNED].copy()
+    press(qtbot, dock.reject)
+    np.testing.assert_array_equal(dock.session.result.obsm[K.SPATIAL_ALIGNED], before)
+    assert not dock.reject.isVisible()
+    press(qtbot, dock.redo)
+    np.testing.assert_array_equal(dock.session.result.obsm[K.SPATIAL_ALIGNED], found)
+
+
+def test_domains_that_are_clicked_are_landmarks(dock, qtbot):
+    check(qtbot, dock, "2")
+    check(qtbot, dock, "3")
+    run(qtbot, dock)
+    kept = dock.session.result.uns[K.STALIGNER]["registration"]
+    assert list(kept["landmarks"]) == ["2", "3"]
+    assert dock.history.undoText() == "Register by 2, 3 (rigid)"
+
+
+def test_a_run_is_cancelled(dock, qtbot, monkeypatch):
+    go = threading.Event()
+
+    def slow(job):
+        yield Progress("waiting", 0, 2)
+        while not go.wait(0.01):
+            yield Progress("waiting", 1, 2)
+
+    monkeypatch.setattr(registration, "register_steps", slow)
+    before = transform(dock).copy()
+    press(qtbot, dock.register)
+    qtbot.waitUntil(lambda: dock.bar.format() == "waiting")
+    assert not dock.register.isEnabled()
+    with qtbot.waitSignal(dock._runner.ended):
+        press(qtbot, dock.cancel)
+    np.testing.assert_array_equal(transform(dock), before)
+    assert "Cancelled" in dock.status.text()
+    assert dock.register.isEnabled()
+
+
+def test_a_failure_is_said(dock, qtbot, monkeypatch):
+    def failing(job):
+        yield Progress("start", 0, 1)
+        raise InputError("Slice 'slice2' cannot be used: take another.")
+
+    monkeypatch.setattr(registration, "register_steps", failing)
+    with qtbot.waitSignal(dock._runner.ended):
+        press(qtbot, dock.register)
+    assert dock.status.text() == "Slice 'slice2' cannot be used: take another."
+
+
+def test_by_hand_undone_redone_and_back_to_any_step(dock, qtbot):
+    first = transform(dock).copy()
+    choose_hand(qtbot, dock, "slice2")
+    assert dock.session.alignment.hand == "slice2"
+    assert dock.session.layout == "stack"
+    press(qtbot, dock.mirror)
+    mirrored = transform(dock).copy()
+    assert np.linalg.det(mirrored[:2, :2]) == pytest.approx(-np.linalg.det(first[:2, :2]))
+    settle(qtbot, dock)
+    dock.session.alignment.turn("slice2", 10)
+    dock.session.alignment.turn("slice2", 10)
+    assert [dock.history.text(i) for i in range(dock.history.count())] == [
+        "Mirror slice2",
+        "Turn slice2",
+    ]
+    press(qtbot, dock.undo)
+    np.testing.assert_array_equal(transform(dock), mirrored)
+    press(qtbot, dock.undo)
+    np.testing.assert_array_equal(transform(dock), first)
+    assert not dock.undo.isEnabled()
+    # The last line of the list: two steps on at once.
+    index = dock.steps.model().index(2, 0)
+    qtbot.mouseClick(dock.steps.viewport(), LEFT, pos=dock.steps.visualRect(index).center())
+    turned = np.degrees(np.arccos((transform(dock) @ np.linalg.inv(mirrored))[0, 0]))
+    assert turned == pytest.approx(20)
+
+
+def test_residuals_follow_a_move_and_are_kept_with_their_step(dock, qtbot):
+    run(qtbot, dock)
+    press(qtbot, dock.accept)
+    good = dock.session.result.obs[K.RESIDUAL].to_numpy().copy()
+    dock.session.alignment.move("slice2", shifted(np.array([25.0, 0])) @ transform(dock), "Move")
+    assert dock.session.result.obs[K.RESIDUAL].isna().all()
+    settle(qtbot, dock)
+    shift = dock.session.result.obsm[K.SHIFT][400:]
+    middle = np.abs(shift - np.nanmedian(shift, axis=0)).sum(axis=1) < 5
+    assert np.nanmedian(shift[middle], axis=0) == pytest.approx([-25, 0], abs=6)
+    assert np.nanmedian(dock.session.result.obs[K.RESIDUAL]) > 1.5
+    press(qtbot, dock.undo)
+    np.testing.assert_array_equal(dock.session.result.obs[K.RESIDUAL].to_numpy(), good)
+    press(qtbot, dock.redo)
+    assert np.isfinite(dock.session.result.obs[K.RESIDUAL]).any()
+
+
+def test_three_pairs_of_spots_place_a_slice(dock, qtbot):
+    choose_hand(qtbot, dock, "slice2")
+    press(qtbot, dock.pairs.collect)
+    for row in (5, 110, 390):
+        assert not dock.pairs.fit.isEnabled()
+        assert "click a spot of slice2" in dock.pairs.hint.text()
+        dock.session.spot = Spot("slice2", row)
+        assert "belongs" in dock.pairs.hint.text()
+        dock.session.spot = Spot("slice1", row)
+    assert dock.pairs.list.count() == 3
+    press(qtbot, dock.pairs.fit)
+    np.testing.assert_allclose(transform(dock), np.eye(3), atol=1e-6)
+    assert dock.history.undoText() == "Fit slice2 by 3 pairs"
+    dock.pairs.list.setCurrentRow(0)
+    dock.pairs.list.setFocus()
+    qtbot.keyClick(dock.pairs.list, Qt.Key.Key_Delete)
+    assert len(dock.pairs.pairs) == 2
+    assert not dock.pairs.fit.isEnabled()
+
+
+def test_residuals_as_arrows_and_as_a_map(dock, qtbot):
+    run(qtbot, dock)
+    press(qtbot, dock.arrows)
+    assert dock.session.alignment.arrows
+    press(qtbot, dock.map)
+    assert dock.session.color_by == ColorBy("obs", K.RESIDUAL)
+
+
+def test_another_result_starts_the_steps_over(dock, qtbot):
+    dock.session.alignment.turn("slice2", 10)
+    settle(qtbot, dock)
+    dock.session.set_result(dock.session.result.copy())
+    assert dock.history.count() == 0
+    assert dock.session.alignment.hand == ""
+    qtbot.waitUntil(lambda: not dock._measurer.running)
+
+
+def test_a_closed_dock_is_gone(qtbot):
+    viewer = ViewerModel()
+    dock = AlignmentWidget(viewer)
+    session, gone = open_session(viewer), weakref.ref(dock)
+    delete(dock)
+    del dock
+    gc.collect()
+    assert gone() is None
+    session.alignment.view_changed.emit()
