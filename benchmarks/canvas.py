@@ -141,15 +141,15 @@ def changes(session: Session) -> dict[str, Callable[[int], None]]:
 
     def color(kind: str, *keys: str) -> Callable[[int], None]:
         def change(turn: int) -> None:
-            session.color_by = ColorBy(kind, keys[turn % len(keys)])
+            session.view.color_by = ColorBy(kind, keys[turn % len(keys)])
 
         return change
 
     def isolate(turn: int) -> None:
-        session.isolated = {str(turn + 1)}
+        session.view.isolated = {str(turn + 1)}
 
     def select(turn: int) -> None:
-        session.selection = np.arange(turn, 200_000, 10 + turn)
+        session.result.selection = np.arange(turn, 200_000, 10 + turn)
 
     return {
         "domain, then slice": color("obs", K.DOMAIN, K.SLICE),

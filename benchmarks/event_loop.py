@@ -42,7 +42,7 @@ def train(spots: int = 40_000, slices: int = 8, epochs: int = 20, turns: int = 2
     """Event loop and epochs while a training runs, against the same training alone."""
     window = Window()
     window.session.add(structured(spots, slices))
-    window.session.settings = of_length(epochs)
+    window.session.view.settings = of_length(epochs)
     dock = window.docks["Integrate"]
     window.rest(2)
     window.report("at rest", window.rest(5))
@@ -101,8 +101,8 @@ def domains(spots: int = 200_000, slices: int = 8, rounds: int = 3) -> None:
     """Event loop while other domains are found, by the mixture and by smoothing over neighbours."""
     window = Window()
     load(window.session, spots // slices, slices)
-    embed(window.session.result)
-    window.session.result_changed.emit()
+    embed(window.session.result.adata)
+    window.session.result.changed.emit()
     dock = window.docks["Domains"]
     window.rest(25)
     window.report("at rest", window.rest(5))

@@ -88,26 +88,26 @@ class Walk:
         left, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
         dock.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, left, none))
         self.wait(lambda: len(self.session.slices) == before + len(files))
-        self.wait(lambda: len(self.session.graphs) == len(self.session.slices))
+        self.wait(lambda: len(self.session.slices.graphs) == len(self.session.slices))
 
     def sample(self) -> None:
         """Open the embedded sample."""
         self.click(self.front("Slices").sample)
-        self.wait(lambda: len(self.session.graphs) == 2)
+        self.wait(lambda: len(self.session.slices.graphs) == 2)
 
     def settings(self) -> None:
         from dataclasses import replace
 
         from tiny import QUICK
 
-        settings = self.session.settings
-        self.session.settings = QUICK if self.quick else replace(settings, domains=9, seed=0)
+        settings = self.session.view.settings
+        self.session.view.settings = QUICK if self.quick else replace(settings, domains=9, seed=0)
 
     def integrate(self) -> None:
         dock = self.front("Integrate")
         self.click(dock.run)
         self.wait(lambda: dock.run.isEnabled())
-        assert self.session.result is not None, dock.status.text()
+        assert self.session.result.adata is not None, dock.status.text()
 
     def rename(self) -> None:
         """Double-click a domain in the legend, and type."""
@@ -118,7 +118,7 @@ class Walk:
         from napari_staligner.widgets.parts.legend import NAME
 
         table = self.front("Domains").table
-        first = self.session.domains[0]
+        first = self.session.domains.names[0]
         place = table.visualRect(table.cell(first, NAME)).center()
         for event in (QTest.mouseClick, QTest.mouseDClick):
             event(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
@@ -126,16 +126,16 @@ class Walk:
         editor.clear()
         QTest.keyClicks(editor, "first")
         QTest.keyClick(editor, Qt.Key.Key_Return)
-        self.wait(lambda: "first" in self.session.domains)
+        self.wait(lambda: "first" in self.session.domains.names)
 
     def recolor(self) -> None:
-        self.session.set_domain_color(self.session.domains[-1], "#123456")
+        self.session.domains.recolor(self.session.domains.names[-1], "#123456")
 
     def lone(self) -> str:
         """The domain that one slice alone has and most of whose spots are granular AOB."""
-        presence = self.session.presence()
+        presence = self.session.domains.presence()
         found = {} if presence is None else presence.specific()
-        result = self.session.result
+        result = self.session.result.adata
         best = ("", -1.0)
         for domain in found:
             spots = result.obs["region"][result.obs["domain"] == domain]
@@ -149,7 +149,7 @@ class Walk:
         self.click(panel.run.button)
         self.wait(lambda: panel.run.button.isEnabled())
         panel.table.selectRow(0)
-        assert self.session.color_by.kind == "gene"
+        assert self.session.view.color_by.kind == "gene"
         model = panel.table.model()
         return [str(model.index(i, 0).data()) for i in range(10)]
 
@@ -167,15 +167,15 @@ class Walk:
         from napari_staligner.widgets.parts.legend import NAME
 
         dock = self.front("Annotate")
-        if self.session.layout != "mosaic":
-            self.session.layout = "mosaic"
+        if self.session.view.layout != "mosaic":
+            self.session.view.layout = "mosaic"
         table = dock.table
         place = table.visualRect(table.cell(name, NAME)).center()
         QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
         assert self.session.annotations.chosen == name
         self.click(dock.tools.buttons["piece"])
         self.pause(400)
-        spot = self.session.spot_of_row(self.spot_amid(domain) if row is None else row)
+        spot = self.session.result.spot_of_row(self.spot_amid(domain) if row is None else row)
         layer = self.viewer.layers[spot.slice]
         mouse = Mouse(self.viewer, QTest)
         mouse.click(mouse.pixel(layer.data_to_world(layer.data[spot.row])[-2:]))
@@ -184,7 +184,7 @@ class Walk:
 
     def spot_amid(self, domain: str) -> int:
         """Row of a spot of a domain with all its neighbours in the domain too."""
-        result = self.session.result
+        result = self.session.result.adata
         inside = (result.obs["domain"] == domain).to_numpy()
         graph = result.obsp["spatial_connectivities"]
         share = (graph @ inside) / np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1)
@@ -195,7 +195,7 @@ class Walk:
         panel = self.front("Judge")
         panel.tabs.setCurrentWidget(panel.verdicts)
         self.click(panel.verdicts.buttons["aligned"])
-        self.wait(lambda: len(self.session.verdicts) > 0)
+        self.wait(lambda: len(self.session.verdicts.given) > 0)
 
     def register(self) -> None:
         dock = self.front("Alignment")
@@ -222,7 +222,7 @@ class Walk:
         """Say all that a person would miss."""
         found = state(self.session)
         self.session.canvas_asked.emit()
-        canvas = self.session.canvas
+        canvas = self.session.view.canvas
         found["camera"] = [*np.round(canvas.center, 6).tolist(), round(canvas.zoom, 6)]
         found["colors on the canvas"] = {
             name: checksum(self.viewer.layers[name].face_color) for name in self.session.slices
@@ -242,20 +242,20 @@ class Walk:
 
 def state(session: Any) -> dict[str, Any]:
     """Say what a session holds, so that two of them can be compared."""
-    result = session.result
+    result = session.result.adata
     found: dict[str, Any] = {
         "slices": {name: adata.n_obs for name, adata in session.slices.items()},
-        "settings": repr(session.settings),
-        "layout": session.layout,
-        "color_by": repr(session.color_by),
+        "settings": repr(session.view.settings),
+        "layout": session.view.layout,
+        "color_by": repr(session.view.color_by),
         "result": None if result is None else checksum(result.obsm["STAligner"]),
     }
     if result is not None:
         names = [c.name for c in session.annotations.classes]
         found |= {
-            "domains": session.domain_colors,
+            "domains": session.domains.colors,
             "labels": checksum(result.obs["domain"].cat.codes.to_numpy()),
-            "verdicts": [(v.level, v.domain, v.note) for v in session.verdicts],
+            "verdicts": [(v.level, v.domain, v.note) for v in session.verdicts.given],
             "classes": names,
             "annotations": {n: session.annotations.rows_of(n).tolist() for n in names},
             "transforms": {
@@ -290,13 +290,13 @@ def walk(folder: Path, files: list[Path]) -> None:
     person.register()
     person.save(folder / "session.h5ad")
     seen = person.seen(folder / "saved.png")
-    result = person.session.result
+    result = person.session.result.adata
     granular = (result.obs["region"] == "AOBgr").to_numpy()
     truth = set(np.flatnonzero(granular))
     counts = result[:, genes[:1]].X.toarray().ravel()
     told = {
         "domain": domain,
-        "flagged": {d: p.slice for d, p in person.session.presence().specific().items()},
+        "flagged": {d: p.slice for d, p in person.session.domains.presence().specific().items()},
         "share of AOBgr": len(truth & set(seen["annotations"]["AOBgr"])) / len(truth),
         "fold of the first marker": float(counts[granular].mean() / counts[~granular].mean()),
         "state": seen,
@@ -337,8 +337,8 @@ def short_path(person: Walk, files: list[Path]) -> list[Callable[[], object]]:
         person.recolor,
         person.judge,
         person.template,
-        lambda: person.piece("GL", session.domains[0], 0),
-        lambda: person.piece("EPL", session.domains[1], session.result.n_obs - 1),
+        lambda: person.piece("GL", session.domains.names[0], 0),
+        lambda: person.piece("EPL", session.domains.names[1], session.result.adata.n_obs - 1),
         person.register,
     ]
 
@@ -409,18 +409,18 @@ def _logged(files: list[Path], log: Path, *, stay: bool) -> None:
             os.fsync(target.fileno())
         while stay:
             person.pause(50)
-    person.session.leave()
+    person.session.autosave.leave()
 
 
 def _restore(target: Path) -> None:
     """Open the docks, and take what they offer."""
     person = Walk(quick=True)
     bar = person.front("Slices").recovery
-    if person.session.offer is not None:
+    if person.session.autosave.offer is not None:
         person.click(bar.restore)
-        person.wait(lambda: person.session.offer is None)
+        person.wait(lambda: person.session.autosave.offer is None)
     target.write_text(json.dumps(state(person.session)))
-    person.session.leave()
+    person.session.autosave.leave()
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:

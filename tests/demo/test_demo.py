@@ -69,7 +69,7 @@ def look():
     from napari_staligner.layers import open_session
     session = open_session(viewer)
     print([layer.name for layer in viewer.layers])
-    print(session.color_by.key, list(session.domains), session.saved)
+    print(session.view.color_by.key, list(session.domains.names), session.saved)
     viewer.close()
 demo._stay = look
 app(sys.argv[1:])

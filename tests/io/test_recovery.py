@@ -26,7 +26,7 @@ def crashed(monkeypatch):
 
 def new_session(*, path=None):
     session = Session()
-    session.start_keeping()
+    session.autosave.start()
     slices, result = fake_result()
     session.add(slices)
     session.set_result(result, saved=path is not None, path=path)
@@ -35,7 +35,7 @@ def new_session(*, path=None):
 
 def reopened(path):
     session = Session()
-    session.start_keeping()
+    session.autosave.start()
     session.open(open_file(path))
     return session
 
@@ -52,18 +52,18 @@ def file(tmp_path):
 
 def test_a_saved_session_comes_back_with_all_that_was_looked_at(tmp_path):
     session = new_session()
-    session.rename_domain("2", "ONL")
-    session.set_domain_color("ONL", "#123456")
+    session.domains.rename("2", "ONL")
+    session.domains.recolor("ONL", "#123456")
     session.annotations.use_template("Cortex")
     session.annotations.assign(np.array([3, 4]), "WM", "spot")
-    session.judge("partly", domain="ONL", note="the rim", who="Ann")
-    session.settings = Settings(domains=4, alpha=0.3)
-    session.color_by = ColorBy("gene", "gene3")
-    session.layout = "stack"
-    session.stack = StackView("swipe", ("slice2", "slice1"), opacities={"slice1": 0.25})
-    session.links = LinkView(shown=True, most=77)
-    session.isolated = {"ONL"}
-    session.spot = Spot("slice2", 5)
+    session.verdicts.give("partly", domain="ONL", note="the rim", who="Ann")
+    session.view.settings = Settings(domains=4, alpha=0.3)
+    session.view.color_by = ColorBy("gene", "gene3")
+    session.view.layout = "stack"
+    session.view.stack = StackView("swipe", ("slice2", "slice1"), opacities={"slice1": 0.25})
+    session.view.links = LinkView(shown=True, most=77)
+    session.view.isolated = {"ONL"}
+    session.view.spot = Spot("slice2", 5)
     session.see_canvas(CanvasView((0, 10, 20), 3.5))
     assert not session.saved
     path = tmp_path / "session.h5ad"
@@ -74,14 +74,14 @@ def test_a_saved_session_comes_back_with_all_that_was_looked_at(tmp_path):
     assert again.saved
     assert again.path == path
     assert list(again.slices) == ["slice1", "slice2"]
-    assert again.domain_colors == session.domain_colors
-    assert again.verdicts == session.verdicts
+    assert again.domains.colors == session.domains.colors
+    assert again.verdicts.given == session.verdicts.given
     assert again.annotations.rows_of("WM").tolist() == [3, 4]
     for key in (
         *("settings", "color_by", "scale", "layout", "stack", "links", "isolated", "spot"),
         *("trust", "attention", "graph_shown", "legend_shown", "canvas"),
     ):
-        assert getattr(again, key) == getattr(session, key), key
+        assert getattr(again.view, key) == getattr(session.view, key), key
     assert recent_files() == [path]
 
 
@@ -90,8 +90,8 @@ def test_other_tools_read_the_file_and_the_record_is_not_in_the_result(tmp_path)
     path = tmp_path / "session.h5ad"
     session.save(path)
     assert record_of(ad.read_h5ad(path)).slices[0].name == "slice1"
-    assert K.SESSION not in session.result.uns[K.STALIGNER]
-    assert K.SESSION not in reopened(path).result.uns[K.STALIGNER]
+    assert K.SESSION not in session.result.adata.uns[K.STALIGNER]
+    assert K.SESSION not in reopened(path).result.adata.uns[K.STALIGNER]
 
 
 def test_slices_beside_the_result_come_from_their_files_or_are_kept(tmp_path):
@@ -117,18 +117,18 @@ def test_a_session_without_a_result_is_one_file_too(tmp_path):
         fake_slice(30 + i, seed=i).write_h5ad(tmp_path / f"s{i}.h5ad")
     session = Session()
     session.add(read_slices([tmp_path / "s1.h5ad", tmp_path / "s0.h5ad"]))
-    session.layout = "mosaic"
+    session.view.layout = "mosaic"
     session.save(tmp_path / "session.h5ad")
     again = reopened(tmp_path / "session.h5ad")
     assert list(again.slices) == ["s1", "s0"]
-    assert again.layout == "mosaic"
-    assert again.result is None
+    assert again.view.layout == "mosaic"
+    assert again.result.adata is None
     assert (tmp_path / "session.h5ad").stat().st_size < 100_000
 
 
 def test_colours_of_what_is_not_there_any_more_are_left_out(tmp_path):
     session = new_session()
-    session.color_by = ColorBy("obsm", "X_gone")
+    session.view.color_by = ColorBy("obsm", "X_gone")
     session.save(tmp_path / "session.h5ad")
     assert reopened(tmp_path / "session.h5ad").color_by == ColorBy("obs", K.DOMAIN)
 
@@ -147,29 +147,29 @@ def test_every_edit_is_on_the_disk_at_once_and_offered_again(file, crashed):
     session = reopened(file)
     session.annotations.use_template("Olfactory bulb")
     session.annotations.assign(np.array([1, 2]), "GL", "spot")
-    session.rename_domain("1", "first")
-    session.set_domain_color("first", "#abcdef")
-    session.judge("aligned", domain="first", who="Ann")
-    session.layout = "mosaic"
-    session.judge("not", who="Ann")
+    session.domains.rename("1", "first")
+    session.domains.recolor("first", "#abcdef")
+    session.verdicts.give("aligned", domain="first", who="Ann")
+    session.view.layout = "mosaic"
+    session.verdicts.give("not", who="Ann")
     # The process ends here; a new one opens the file.
     again = reopened(file)
-    assert again.offer is not None
-    assert "out.h5ad: edits of" in again.offer.describe()
+    assert again.autosave.offer is not None
+    assert "out.h5ad: edits of" in again.autosave.offer.describe()
     assert again.annotations.edits == []
-    again.take_offer(read_kept(again.offer))
+    again.autosave.take_offer(read_kept(again.autosave.offer))
     assert again.annotations.rows_of("GL").tolist() == [1, 2]
-    assert again.result.obs[K.ANNOTATION].notna().sum() == 2
-    assert again.domain_colors == session.domain_colors
-    assert again.verdicts == session.verdicts
-    assert again.layout == "mosaic"
+    assert again.result.adata.obs[K.ANNOTATION].notna().sum() == 2
+    assert again.domains.colors == session.domains.colors
+    assert again.verdicts.given == session.verdicts.given
+    assert again.view.layout == "mosaic"
     assert again.path == file
     assert not again.saved
-    assert again.offer is None
+    assert again.autosave.offer is None
     # What was restored is kept in turn.
     assert len(list(file.parent.glob(".out*"))) == 1
     third = reopened(file)
-    third.take_offer(read_kept(third.offer))
+    third.autosave.take_offer(read_kept(third.autosave.offer))
     assert third.annotations.rows_of("GL").tolist() == [1, 2]
 
 
@@ -178,27 +178,27 @@ def test_a_result_without_a_file_is_kept_with_its_slices(tmp_path, crashed):
     for name, adata in slices:
         adata.write_h5ad(tmp_path / f"{name}.h5ad")
     session = Session()
-    session.start_keeping()
+    session.autosave.start()
     session.add(read_slices([tmp_path / f"{name}.h5ad" for name, _ in slices]))
     started = Session()
-    started.start_keeping()
-    assert [entry.name for entry in started.offer.record.slices] == ["slice1", "slice2"]
-    assert len(read_kept(started.offer).slices) == 2
+    started.autosave.start()
+    assert [entry.name for entry in started.autosave.offer.record.slices] == ["slice1", "slice2"]
+    assert len(read_kept(started.autosave.offer).slices) == 2
 
     job = session.integration_job()
     assert recovery.keep_result(result, job.kept) == ""
     session.set_result(result, kept=job.kept)
-    session.rename_domain("1", "first")
+    session.domains.rename("1", "first")
     later = Session()
-    later.start_keeping()
-    later.take_offer(read_kept(later.offer))
-    assert "first" in later.domains
-    np.testing.assert_array_equal(later.result.obsm[K.EMBEDDING], result.obsm[K.EMBEDDING])
+    later.autosave.start()
+    later.autosave.take_offer(read_kept(later.autosave.offer))
+    assert "first" in later.domains.names
+    np.testing.assert_array_equal(later.result.adata.obsm[K.EMBEDDING], result.obsm[K.EMBEDDING])
     assert later.path is None
     later.save(tmp_path / "out.h5ad")
     empty = Session()
-    empty.start_keeping()
-    assert empty.offer is None
+    empty.autosave.start()
+    assert empty.autosave.offer is None
     assert not list(recovery.unsaved_folder().iterdir())
 
 
@@ -206,9 +206,9 @@ def test_what_is_discarded_is_gone(file, crashed):
     before = reopened(file)
     before.annotations.use_template("Cortex")
     again = reopened(file)
-    assert again.offer is not None
-    again.discard_offer()
-    assert reopened(file).offer is None
+    assert again.autosave.offer is not None
+    again.autosave.discard_offer()
+    assert reopened(file).autosave.offer is None
     assert [p.name for p in file.parent.iterdir()] == ["out.h5ad"]
 
 
@@ -219,38 +219,38 @@ def test_saving_leaves_nothing_to_offer_but_what_waits(file, crashed):
     session.save(file)
     assert [p.name for p in file.parent.iterdir()] == ["out.h5ad"]
     again = reopened(file)
-    assert again.offer is None
+    assert again.autosave.offer is None
     assert len(again.annotations.classes) == 7
-    again.rename_domain("1", "first")
+    again.domains.rename("1", "first")
     waits = reopened(file)
     waits.save(file)
-    assert reopened(file).offer is not None
-    assert other.offer is not None
+    assert reopened(file).autosave.offer is not None
+    assert other.autosave.offer is not None
 
 
 def test_a_session_that_is_still_open_is_not_offered(file):
     before = reopened(file)
     before.annotations.use_template("Cortex")
-    assert before.recovery.path.is_file()
-    assert reopened(file).offer is None
+    assert before.autosave.recovery.path.is_file()
+    assert reopened(file).autosave.offer is None
 
 
 def test_edits_while_something_is_offered_lose_neither(file, crashed):
-    reopened(file).rename_domain("1", "first")
+    reopened(file).domains.rename("1", "first")
     again = reopened(file)
-    again.rename_domain("2", "second")
+    again.domains.rename("2", "second")
     assert len(list(file.parent.glob(".out*"))) == 2
-    assert again.offer.record.slices[0].name == "slice1"
-    content = read_kept(again.offer)
+    assert again.autosave.offer.record.slices[0].name == "slice1"
+    content = read_kept(again.autosave.offer)
     assert "first" in content.result.obs[K.DOMAIN].cat.categories
 
 
 def test_edits_of_other_spots_are_refused(file, crashed):
-    reopened(file).rename_domain("1", "first")
+    reopened(file).domains.rename("1", "first")
     fake_result((61, 50))[1].write_h5ad(file)
     session = reopened(file)
     with pytest.raises(InputError, match="are of other spots than the result has"):
-        read_kept(session.offer)
+        read_kept(session.autosave.offer)
 
 
 def test_annotations_outlive_a_new_run():
@@ -264,7 +264,7 @@ def test_annotations_outlive_a_new_run():
 
 def test_a_file_that_is_not_ours_is_not_offered(file, crashed):
     file.with_name(".out.h5ad.x.unsaved").write_text("something")
-    assert reopened(file).offer is None
+    assert reopened(file).autosave.offer is None
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_annotating_goes_on(file, monkeypatch):
@@ -276,12 +276,12 @@ def test_a_folder_that_cannot_be_written_is_said_and_annotating_goes_on(file, mo
     monkeypatch.setattr("napari_staligner.io.atomic.tempfile.mkdtemp", refuse)
     session.annotations.use_template("Cortex")
     assert len(session.annotations.classes) == 7
-    assert "Read-only file system" in session.recovery.problem
+    assert "Read-only file system" in session.autosave.recovery.problem
 
 
 def test_a_session_without_a_window_keeps_nothing(file):
     session = Session()
     session.open(open_file(file))
-    session.rename_domain("1", "first")
+    session.domains.rename("1", "first")
     assert [p.name for p in file.parent.iterdir()] == ["out.h5ad"]
-    assert replace(session.settings) == session.settings
+    assert replace(session.view.settings) == session.view.settings

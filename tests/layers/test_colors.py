@@ -51,7 +51,7 @@ def test_slices_have_a_colour_each(loaded):
 def test_a_category_has_one_colour_in_all_slices_whatever_its_code(loaded):
     second = loaded.slices["slice2"].obs
     second["region"] = second["region"].cat.reorder_categories(["lower", "upper"])
-    loaded.color_by = ColorBy("obs", "region")
+    loaded.view.color_by = ColorBy("obs", "region")
     painting = paint(loaded)
     colors = dict(painting.legend.entries)
     for name, adata in loaded.slices.items():
@@ -61,7 +61,7 @@ def test_a_category_has_one_colour_in_all_slices_whatever_its_code(loaded):
 
 def test_recorded_colours_are_used(loaded):
     loaded.slices["slice1"].uns["region_colors"] = ["#123456", "gold"]
-    loaded.color_by = ColorBy("obs", "region")
+    loaded.view.color_by = ColorBy("obs", "region")
     colors = dict(legend(loaded).entries)
     assert colors["upper"] == rgba("#123456")
     assert colors["lower"] == rgba("gold")
@@ -69,25 +69,25 @@ def test_recorded_colours_are_used(loaded):
 
 def test_recorded_colours_of_another_number_are_not_used(loaded):
     loaded.slices["slice1"].uns["region_colors"] = ["#123456"]
-    loaded.color_by = ColorBy("obs", "region")
+    loaded.view.color_by = ColorBy("obs", "region")
     assert legend(loaded).entries[0][1] == rgba(categorical_colors(1)[0])
 
 
 def test_domains_have_the_colours_of_the_session():
     session = fake_session()
     assert legend(session).entries[1] == ("2", rgba(COLORS[1]))
-    session.set_domain_color("2", "#abcdef")
-    session.rename_domain("2", "two")
+    session.domains.recolor("2", "#abcdef")
+    session.domains.rename("2", "two")
     assert legend(session).entries[1] == ("two", rgba("#abcdef"))
-    domains = session.result.obs[K.DOMAIN].iloc[session.rows("slice2")]
+    domains = session.result.adata.obs[K.DOMAIN].iloc[session.result.rows("slice2")]
     painted = paint(session).rgba["slice2"][(domains == "two").to_numpy()]
     assert painted == rgba("#abcdef") or np.allclose(painted, to_rgba(["#abcdef"]))
 
 
 def test_the_result_wins_over_the_slice():
     session = fake_session()
-    session.result.obs["region"] = pd.Categorical(["new"] * session.result.n_obs)
-    session.color_by = ColorBy("obs", "region")
+    session.result.adata.obs["region"] = pd.Categorical(["new"] * session.result.adata.n_obs)
+    session.view.color_by = ColorBy("obs", "region")
     assert [name for name, _ in legend(session).entries] == ["new"]
 
 
@@ -96,11 +96,11 @@ def test_no_value_is_grey(loaded):
     obs.loc[obs.index[3], "region"] = np.nan
     obs.loc[obs.index[4], "depth"] = np.nan
     del loaded.slices["slice2"].obs["region"]
-    loaded.color_by = ColorBy("obs", "region")
+    loaded.view.color_by = ColorBy("obs", "region")
     painted = paint(loaded).rgba
     assert painted["slice1"][3] == pytest.approx(NO_VALUE)
     assert np.allclose(painted["slice2"], NO_VALUE)
-    loaded.color_by = ColorBy("obs", "depth")
+    loaded.view.color_by = ColorBy("obs", "depth")
     assert paint(loaded).rgba["slice1"][4] == pytest.approx(NO_VALUE)
 
 
@@ -119,13 +119,13 @@ def test_names_in_any_type_are_categories(loaded, values, expected):
         adata.obs["names"] = (
             pd.Categorical(column) if isinstance(values, pd.Categorical) else column.astype(dtype)
         )
-    loaded.color_by = ColorBy("obs", "names")
+    loaded.view.color_by = ColorBy("obs", "names")
     assert {name for name, _ in legend(loaded).entries} == expected
 
 
 def test_numbers_share_their_limits_over_slices(loaded):
     loaded.slices["slice2"].obs["depth"] += 100
-    loaded.color_by = ColorBy("obs", "depth")
+    loaded.view.color_by = ColorBy("obs", "depth")
     painting = paint(loaded)
     both = np.concatenate([a.obs["depth"] for a in loaded.slices.values()])
     assert painting.legend.limits == pytest.approx(tuple(np.percentile(both, [1, 99])))
@@ -138,12 +138,12 @@ def test_numbers_share_their_limits_over_slices(loaded):
 def test_numbers_and_names_in_one_column_are_names(loaded):
     loaded.slices["slice1"].obs["mixed"] = 1.0
     loaded.slices["slice2"].obs["mixed"] = "x"
-    loaded.color_by = ColorBy("obs", "mixed")
+    loaded.view.color_by = ColorBy("obs", "mixed")
     assert [name for name, _ in legend(loaded).entries] == ["1", "x"]
 
 
 def test_counts_of_a_gene_are_normalised(loaded):
-    loaded.color_by = ColorBy("gene", "gene3")
+    loaded.view.color_by = ColorBy("gene", "gene3")
     adata = loaded.slices["slice1"]
     totals = np.asarray(adata.X.sum(axis=1)).ravel()
     expected = np.log1p(adata.X[:, [3]].toarray().ravel() / totals * 1e4)
@@ -155,7 +155,7 @@ def test_a_gene_that_is_not_counts_is_shown_as_it_is(loaded, dense):
     for adata in loaded.slices.values():
         adata.X = adata.X * np.float32(0.3)
         adata.X = adata.X.toarray() if dense else adata.X
-    loaded.color_by = ColorBy("gene", "gene3")
+    loaded.view.color_by = ColorBy("gene", "gene3")
     adata = loaded.slices["slice2"]
     column = np.asarray(adata[:, "gene3"].to_df()).ravel()
     np.testing.assert_allclose(paint(loaded).values["slice2"], column)
@@ -163,25 +163,25 @@ def test_a_gene_that_is_not_counts_is_shown_as_it_is(loaded, dense):
 
 def test_a_gene_that_one_slice_lacks_is_grey_there(loaded):
     loaded.slices["slice2"].var_names = [f"other{i}" for i in range(20)]
-    loaded.color_by = ColorBy("gene", "gene3")
+    loaded.view.color_by = ColorBy("gene", "gene3")
     painting = paint(loaded)
     assert np.allclose(painting.rgba["slice2"], NO_VALUE)
     assert "slice2" not in painting.values
 
 
 def test_the_logarithm_of_counts_may_be_left_out(loaded):
-    loaded.color_by = ColorBy("gene", "gene3")
+    loaded.view.color_by = ColorBy("gene", "gene3")
     logged = paint(loaded)
     assert logged.legend.log
     assert logged.legend.unit == "log1p of counts per 10,000"
-    loaded.scale = Scale(log=False)
+    loaded.view.scale = Scale(log=False)
     plain = paint(loaded)
     assert plain.legend.unit == "counts per 10,000"
     np.testing.assert_allclose(np.expm1(logged.values["slice1"]), plain.values["slice1"])
 
 
 def test_the_logarithm_of_a_column_is_taken_if_asked_and_possible(loaded):
-    loaded.color_by, loaded.scale = ColorBy("obs", "depth"), Scale(log=True)
+    loaded.view.color_by, loaded.view.scale = ColorBy("obs", "depth"), Scale(log=True)
     depth = loaded.slices["slice1"].obs["depth"].to_numpy(copy=True)
     np.testing.assert_allclose(paint(loaded).values["slice1"], np.log1p(depth))
     loaded.slices["slice1"].obs["depth"] -= 50
@@ -190,7 +190,10 @@ def test_the_logarithm_of_a_column_is_taken_if_asked_and_possible(loaded):
 
 
 def test_the_scale_sets_percentiles_and_colormap(loaded):
-    loaded.color_by, loaded.scale = ColorBy("obs", "depth"), Scale((10, 50), colormap="gray")
+    loaded.view.color_by, loaded.view.scale = (
+        ColorBy("obs", "depth"),
+        Scale((10, 50), colormap="gray"),
+    )
     painting = paint(loaded)
     both = np.concatenate([a.obs["depth"] for a in loaded.slices.values()])
     assert painting.legend.limits == pytest.approx(tuple(np.percentile(both, [10, 50])))
@@ -203,7 +206,7 @@ def test_the_scale_sets_percentiles_and_colormap(loaded):
 def test_a_component_is_of_the_result_where_it_has_the_array(loaded):
     _, result = fake_result()
     loaded.set_result(result)
-    loaded.color_by = ColorBy("obsm", K.EMBEDDING, 4)
+    loaded.view.color_by = ColorBy("obsm", K.EMBEDDING, 4)
     painting = paint(loaded)
     assert painting.legend.title == "STAligner 5"
     z = np.concatenate(list(painting.values.values()))
@@ -219,18 +222,18 @@ def test_a_component_of_a_slice_may_come_in_any_form(loaded, kind):
         "table": pd.DataFrame(array, index=adata.obs_names),
         "sparse": csr_matrix(array),
     }[kind]
-    loaded.color_by = ColorBy("obsm", "X_pca", 2)
+    loaded.view.color_by = ColorBy("obsm", "X_pca", 2)
     painting = paint(loaded)
     np.testing.assert_array_equal(painting.values["slice1"], array[:, 2])
     assert "slice2" not in painting.values
-    loaded.color_by = ColorBy("obsm", "X_pca", 3)
+    loaded.view.color_by = ColorBy("obsm", "X_pca", 3)
     assert paint(loaded).values == {}
 
 
 @pytest.mark.parametrize("figure", ["self", "entropy"])
 def test_attention_is_a_scale(figure):
     session = fake_session()
-    session.color_by = ColorBy("attention", figure)
+    session.view.color_by = ColorBy("attention", figure)
     painting = paint(session)
     assert painting.legend.colormap == "viridis"
     low, high = painting.legend.limits
@@ -239,17 +242,17 @@ def test_attention_is_a_scale(figure):
 
 def test_attention_without_any_is_grey():
     session = fake_session()
-    del session.result.obsp[K.ATTENTION]
-    session.color_by = ColorBy("attention", "self")
+    del session.result.adata.obsp[K.ATTENTION]
+    session.view.color_by = ColorBy("attention", "self")
     assert np.allclose(paint(session).rgba["slice1"], NO_VALUE)
 
 
 def test_isolated_domains_stand_out():
     session = fake_session()
     every = paint(session).rgba["slice1"]
-    session.isolated = ["2", "3"]
+    session.view.isolated = ["2", "3"]
     some = paint(session).rgba["slice1"]
-    domains = session.result.obs[K.DOMAIN].iloc[session.rows("slice1")]
+    domains = session.result.adata.obs[K.DOMAIN].iloc[session.result.rows("slice1")]
     shown = domains.isin(["2", "3"]).to_numpy()
     np.testing.assert_array_equal(some[shown], every[shown])
     assert np.allclose(some[~shown], DIMMED)
@@ -258,27 +261,27 @@ def test_isolated_domains_stand_out():
 def test_the_selection_stands_out_within_what_is_isolated():
     session = fake_session()
     every = paint(session).rgba
-    session.selection = np.array([70, 3, 3, 61])
-    assert session.selection.tolist() == [3, 61, 70]
+    session.result.selection = np.array([70, 3, 3, 61])
+    assert session.result.selection.tolist() == [3, 61, 70]
     some = paint(session).rgba
     first, second = np.zeros(60, bool), np.zeros(50, bool)
     first[3], second[[1, 10]] = True, True
     for name, shown in (("slice1", first), ("slice2", second)):
         np.testing.assert_array_equal(some[name][shown], every[name][shown])
         assert np.allclose(some[name][~shown], DIMMED)
-    session.isolated = {"1"}  # the lower quarter of each slice
+    session.view.isolated = {"1"}  # the lower quarter of each slice
     assert np.allclose(paint(session).rgba["slice1"][3], every["slice1"][3])
-    session.isolated = {"4"}
+    session.view.isolated = {"4"}
     assert np.allclose(paint(session).rgba["slice1"], DIMMED)
 
 
 def test_a_selection_goes_with_its_result():
     session = fake_session()
-    session.selection = np.array([1])
-    session.clear()
-    assert len(session.selection) == 0
-    session.selection = np.array([1])
-    assert len(session.selection) == 0
+    session.result.selection = np.array([1])
+    session.slices.clear()
+    assert len(session.result.selection) == 0
+    session.result.selection = np.array([1])
+    assert len(session.result.selection) == 0
 
 
 def test_layers_are_recoloured_in_place(shown):
@@ -286,10 +289,10 @@ def test_layers_are_recoloured_in_place(shown):
     shown.session.set_result(shown.result)
     np.testing.assert_allclose(layer.face_color, paint(shown.session).rgba["slice1"])
     for by in (ColorBy("gene", "gene1"), ColorBy("obs", "region"), ColorBy("obs", "depth")):
-        shown.session.color_by = by
+        shown.session.view.color_by = by
         assert shown.layer("slice1") is layer
         np.testing.assert_allclose(layer.face_color, paint(shown.session).rgba["slice1"])
-    shown.session.isolated = ["1"]
+    shown.session.view.isolated = ["1"]
     assert (layer.face_color[:, 3] < 0.3).any()
 
 

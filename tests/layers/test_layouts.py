@@ -87,7 +87,7 @@ def test_layouts_change_neither_layers_nor_colours_nor_selection(shown):
     colors = [shown.layer(name).face_color.copy() for name, _ in shown.slices]
     shown.viewer.layers.selection = {before[1]}
     for layout in ("mosaic", "stack", "grid"):
-        shown.session.layout = layout
+        shown.session.view.layout = layout
         # The mosaic adds names once, in their places; what was there stays.
         there = [layer for layer in shown.viewer.layers if layer in before]
         assert all(a is b for a, b in zip(there, before, strict=True))
@@ -99,7 +99,7 @@ def test_layouts_change_neither_layers_nor_colours_nor_selection(shown):
 def test_layers_of_a_slice_share_a_cell(shown):
     shown.session.set_result(shown.result)
     assert cells(shown.viewer) == [["slice1 image", "slice1"], ["slice2 image", "slice2"]]
-    shown.session.graph_shown = True
+    shown.session.view.graph_shown = True
     assert cells(shown.viewer)[1] == ["slice2 image", "slice2", "slice2 neighbours"]
 
 
@@ -125,19 +125,19 @@ def test_layers_of_the_user_come_after_the_slices(shown):
 
 def test_one_slice_needs_no_grid(shown):
     assert shown.viewer.canvas.grid.enabled
-    shown.session.remove("slice2")
+    shown.session.slices.remove("slice2")
     assert not shown.viewer.canvas.grid.enabled
 
 
 @pytest.mark.parametrize(("layout", "seen"), [("grid", True), ("mosaic", False), ("stack", False)])
 def test_cells_of_the_grid_bear_the_names_of_their_slices(shown, layout, seen):
-    shown.session.layout = layout
+    shown.session.view.layout = layout
     named = {layer.name for layer in shown.viewer.layers if layer.name_overlay.visible}
     assert named == ({"slice1", "slice2"} if seen else set())
 
 
 def test_the_mosaic_writes_each_name_over_its_slice(shown):
-    shown.session.layout = "mosaic"
+    shown.session.view.layout = "mosaic"
     for name in ("slice1", "slice2"):
         title, image = (shown.viewer.layers[f"{name} {part}"] for part in ("(name)", "image"))
         assert str(title.text.values) == name
@@ -151,29 +151,29 @@ def test_the_mosaic_writes_each_name_over_its_slice(shown):
     titles = [layer for layer in shown.viewer.layers if layer.name.endswith("(name)")]
     assert len(titles) == 3
     for layout in ("grid", "stack"):
-        shown.session.layout = layout
+        shown.session.view.layout = layout
         assert not any(title.visible for title in titles)
 
 
 def test_only_the_grid_layout_uses_the_grid(shown):
-    shown.session.layout = "mosaic"
+    shown.session.view.layout = "mosaic"
     assert not shown.viewer.canvas.grid.enabled
-    shown.session.layout = "grid"
+    shown.session.view.layout = "grid"
     assert shown.viewer.canvas.grid.enabled
 
 
 def test_the_stack_is_the_aligned_frame(shown):
     shown.session.set_result(shown.result)
-    shown.session.layout = "stack"
+    shown.session.view.layout = "stack"
     for name, _ in shown.slices:
-        layer, rows = shown.layer(name), shown.session.rows(name)
+        layer, rows = shown.layer(name), shown.session.result.rows(name)
         aligned = shown.result.obsm[K.SPATIAL_ALIGNED][rows]
         world = np.array([layer.data_to_world(point) for point in layer.data])
         np.testing.assert_allclose(world[:, ::-1], aligned)
 
 
 def test_a_result_that_arrives_in_the_stack_aligns_it(shown):
-    shown.session.layout = "stack"
+    shown.session.view.layout = "stack"
     centred = shown.layer("slice2").affine.affine_matrix
     shown.session.set_result(shown.result)
     assert not np.allclose(shown.layer("slice2").affine.affine_matrix, centred)
@@ -182,10 +182,10 @@ def test_a_result_that_arrives_in_the_stack_aligns_it(shown):
 def test_the_stack_shows_both_and_puts_all_back_afterwards(shown):
     shown.layer("slice1", "image").visible = False
     shown.layer("slice1").opacity = 0.9
-    shown.session.layout = "stack"
+    shown.session.view.layout = "stack"
     assert not shown.layer("slice2", "image").visible
     assert 0 < shown.layer("slice2").opacity < 1
-    shown.session.layout = "grid"
+    shown.session.view.layout = "grid"
     assert shown.layer("slice2", "image").visible
     assert not shown.layer("slice1", "image").visible
     assert [shown.layer(n).opacity for n in ("slice1", "slice2")] == [0.9, 1.0]
@@ -194,7 +194,7 @@ def test_the_stack_shows_both_and_puts_all_back_afterwards(shown):
 def test_a_layout_fits_the_view(shown):
     camera = shown.viewer.scene.camera
     camera.center = (0, 9999, 9999)
-    shown.session.layout = "mosaic"
+    shown.session.view.layout = "mosaic"
     assert max(map(abs, camera.center)) < 1000
 
 
@@ -204,7 +204,7 @@ def test_slices_in_other_units_are_drawn_alike(shown, layout):
     tenfold.obsm[K.SPATIAL] *= 10
     tenfold.uns[K.SPATIAL]["library"]["scalefactors"]["tissue_lowres_scalef"] /= 10
     shown.session.add([("tenfold", tenfold)])
-    shown.session.layout = layout
+    shown.session.view.layout = layout
     spots, image, like = shown.layer("tenfold"), shown.layer("tenfold", "image"), "slice1"
     step = np.subtract(spots.data_to_world(spots.data[1]), spots.data_to_world(spots.data[0]))
     assert step == pytest.approx((0, 10))

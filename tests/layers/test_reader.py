@@ -104,15 +104,17 @@ def test_a_result_opened_in_napari_is_the_picture_that_was_saved(viewer, files):
     viewer.open(str(files / "result.h5ad"), plugin="napari-staligner")
     _, result = fake_result()
     assert list(session.slices) == ["slice1", "slice2"]
-    assert session.domain_counts() == {
+    assert session.domains.counts() == {
         str(d): {
             n: int(((result.obs[K.DOMAIN] == str(d)) & (result.obs[K.SLICE] == n)).sum())
             for n in ("slice1", "slice2")
         }
         for d in range(1, 5)
     }
-    rows = session.rows("slice2")
-    colors = to_rgba([session.domain_colors[d] for d in session.result.obs[K.DOMAIN].iloc[rows]])
+    rows = session.result.rows("slice2")
+    colors = to_rgba(
+        [session.domains.colors[d] for d in session.result.adata.obs[K.DOMAIN].iloc[rows]]
+    )
     np.testing.assert_allclose(viewer.layers["slice2"].face_color, colors)
 
 

@@ -27,12 +27,12 @@ def stack(shown):
     overlap(shown.result)
     shown.session.set_result(shown.result)
     shown.session.add([("bare", fake_slice(40, image=False))])
-    shown.session.layout = "stack"
+    shown.session.view.layout = "stack"
     return shown
 
 
 def show(stack, mode, **options):
-    stack.session.stack = replace(stack.session.stack, mode=mode, **options)
+    stack.session.view.stack = replace(stack.session.view.stack, mode=mode, **options)
 
 
 def seen(stack):
@@ -108,7 +108,7 @@ def test_parts_of_two_slices_make_one_whole(stack, mode):
     places = [world(layer) for layer in layers]
     box = np.array([np.vstack(places).min(axis=0), np.vstack(places).max(axis=0)])
     for layer, place, second in zip(layers, places, (False, True), strict=True):
-        expected = first_of_pair(stack.session.stack, box, *place.T) != second
+        expected = first_of_pair(stack.session.view.stack, box, *place.T) != second
         np.testing.assert_array_equal(layer.shown, expected)
         assert 0 < expected.sum() < len(expected)
     image = stack.layer("slice2", "image")
@@ -116,7 +116,7 @@ def test_parts_of_two_slices_make_one_whole(stack, mode):
         np.ravel, np.mgrid[0 : image.data.shape[0] : 3, 0 : image.data.shape[1] : 3]
     )
     place = np.array([image.data_to_world(p) for p in zip(rows, columns, strict=True)])
-    expected = ~first_of_pair(stack.session.stack, box, *place.T)
+    expected = ~first_of_pair(stack.session.view.stack, box, *place.T)
     np.testing.assert_array_equal(image.data[rows, columns, 3] == 255, expected)
     assert set(np.unique(image.data[..., 3])) == {0, 255}
 
@@ -145,10 +145,10 @@ def test_all_is_as_before_once_the_stack_is_left(shown, mode, part):
     shown.layer("slice2").opacity = 0.8
     before = state(shown.viewer)
     colors = shown.layer("slice2").face_color.copy()
-    shown.session.stack = StackView(mode=mode, part=part)
-    shown.session.layout = "stack"
-    shown.session.stack = replace(shown.session.stack, swipe=0.7, cells=3, front=1)
-    shown.session.layout = "grid"
+    shown.session.view.stack = StackView(mode=mode, part=part)
+    shown.session.view.layout = "stack"
+    shown.session.view.stack = replace(shown.session.view.stack, swipe=0.7, cells=3, front=1)
+    shown.session.view.layout = "grid"
     after = state(shown.viewer)
     for was, now in zip(before, after, strict=True):
         assert was[0] is now[0]
@@ -169,14 +169,14 @@ def test_another_mode_takes_masks_away(stack):
 
 def test_a_compared_slice_that_is_removed_gives_way(stack, qtbot):
     show(stack, "swipe", pair=("slice2", "bare"))
-    stack.session.remove("bare")
-    assert stack.session.stack_pair == ("slice1", "slice2")
+    stack.session.slices.remove("bare")
+    assert stack.session.slices.pair == ("slice1", "slice2")
     assert seen(stack) == {"slice1 image", "slice1", "slice2 image", "slice2"}
 
 
 def test_edges_of_hidden_slices_are_hidden(stack):
-    stack.session.graph_shown = True
-    stack.session.spot = Spot("slice2", 3)
+    stack.session.view.graph_shown = True
+    stack.session.view.spot = Spot("slice2", 3)
     show(stack, "flicker")
     assert stack.layer("slice1", "graph").visible
     assert not stack.layer("slice2", "graph").visible
@@ -184,7 +184,7 @@ def test_edges_of_hidden_slices_are_hidden(stack):
     show(stack, "flicker", front=1)
     assert not stack.layer("slice1", "graph").visible
     assert stack.layer("slice2", "graph").visible
-    stack.session.layout = "mosaic"
+    stack.session.view.layout = "mosaic"
     assert stack.layer("slice1", "graph").visible
     assert stack.layer("slice1", "marker").visible
 
@@ -215,7 +215,7 @@ def test_in_3d_slices_are_opaque_unless_their_opacity_was_set(stack):
 
 def test_3d_follows_colours_and_new_slices(stack):
     show(stack, "3d")
-    stack.session.isolated = ["2"]
+    stack.session.view.isolated = ["2"]
     np.testing.assert_array_equal(
         stack.layer("slice2", "solid").face_color, stack.layer("slice2").face_color
     )
@@ -248,16 +248,16 @@ def test_the_view_stays_with_the_tissue(shown, layout):
     session, camera = shown.session, shown.viewer.scene.camera
     first, second = shown.layer("slice1"), shown.layer("slice2")
     camera.center, camera.zoom = (0, *first.data_to_world(first.data[12])), 7.5
-    session.layout = layout
+    session.view.layout = layout
     assert camera.center[-2:] == pytest.approx(first.data_to_world(first.data[12]))
     assert camera.zoom == pytest.approx(7.5)
     camera.center = (0, *second.data_to_world(second.data[33]))
-    session.layout = "grid"
+    session.view.layout = "grid"
     at = camera.center[-2:]
     if layout == "mosaic":
         assert at == pytest.approx(second.data_to_world(second.data[33]))
-    session.layout = layout
-    session.layout = "grid"
+    session.view.layout = layout
+    session.view.layout = "grid"
     assert camera.center[-2:] == pytest.approx(at)
 
 
@@ -265,13 +265,13 @@ def test_a_view_that_was_not_touched_is_fitted(shown):
     camera = shown.viewer.scene.camera
     fitted = {}
     for layout in ("mosaic", "stack", "grid", "mosaic", "stack", "grid"):
-        shown.session.layout = layout
+        shown.session.view.layout = layout
         found = (*camera.center, camera.zoom)
         assert found == pytest.approx(fitted.setdefault(layout, found))
     assert fitted["mosaic"] != fitted["grid"]
     # Docks came beside the canvas, and the user let napari show all: that is no place to stay at.
     camera.zoom *= 0.8
-    shown.session.layout = "mosaic"
+    shown.session.view.layout = "mosaic"
     assert (*camera.center, camera.zoom) == pytest.approx(fitted["mosaic"])
 
 
@@ -279,11 +279,11 @@ def test_clicks_meet_the_slice_that_is_seen(canvas):
     shown, mouse = canvas
     overlap(shown.result)
     shown.session.set_result(shown.result)
-    shown.session.stack = StackView(mode="swipe", part="spots", swipe=0.5)
-    shown.session.layout = "stack"
+    shown.session.view.stack = StackView(mode="swipe", part="spots", swipe=0.5)
+    shown.session.view.layout = "stack"
     for name in ("slice1", "slice2"):
         layer = shown.layer(name)
         for row in np.flatnonzero(layer.shown)[[0, -1]]:
             mouse.click(mouse.pixel(layer.data_to_world(layer.data[row])))
-            found = shown.session.spot
+            found = shown.session.view.spot
             assert found == Spot(name, int(row))

@@ -39,8 +39,8 @@ def test_session_and_layers_end_with_the_viewer(qtbot):
     viewer = ViewerModel()
     session = open_session(viewer)
     session.add(fake_result()[0])
-    session.graph_shown = True
-    session.spot = Spot("slice1", 3)
+    session.view.graph_shown = True
+    session.view.spot = Spot("slice1", 3)
     kept = [weakref.ref(x) for x in (viewer, session, viewer.layers[0])]
     del viewer, session
     gc.collect()
@@ -55,7 +55,7 @@ def test_a_slice_is_an_image_and_spots(shown):
 
 @pytest.mark.parametrize("layout", ["grid", "mosaic", "stack"])
 def test_spots_sit_on_their_pixels(shown, layout):
-    shown.session.layout = layout
+    shown.session.view.layout = layout
     for name, adata in shown.slices:
         spots, image = shown.layer(name), shown.layer(name, "image")
         for row in (0, 17):
@@ -123,9 +123,9 @@ def test_a_result_opened_in_the_viewer_becomes_the_result(viewer):
     session = open_session(viewer)
     slices, result = fake_result()
     add(viewer, content_layers(Content(slices, result)))
-    assert session.result is result
+    assert session.result.adata is result
     assert session.saved
-    assert session.domains == ("1", "2", "3", "4")
+    assert session.domains.names == ("1", "2", "3", "4")
     # The result is held by the session alone: a new one lets it go.
     assert not any(K.LAYER_RESULT in layer.metadata for layer in viewer.layers)
 
@@ -134,7 +134,7 @@ def test_a_result_whose_names_are_taken_is_renamed_throughout(shown):
     slices, result = fake_result(seed=1)
     add(shown.viewer, content_layers(Content(slices, result)))
     expected = ["slice1 (2)", "slice2 (2)"]
-    assert shown.session.result is result
+    assert shown.session.result.adata is result
     assert list(result.obs[K.SLICE].cat.categories) == expected
     recorded = result.uns[K.STALIGNER]
     assert list(recorded["transforms"]) == list(recorded["slices"]) == expected
@@ -164,8 +164,8 @@ def test_the_sample_opens_as_two_slices(viewer, monkeypatch, bulb):
 
 
 def test_removing_a_slice_removes_its_layers(shown):
-    shown.session.graph_shown = True
-    shown.session.remove("slice1")
+    shown.session.view.graph_shown = True
+    shown.session.slices.remove("slice1")
     assert names(shown.viewer) == ["slice2 image", "slice2", "slice2 neighbours"]
 
 
@@ -186,31 +186,31 @@ def test_clearing_the_viewer_empties_the_session(shown):
     shown.session.set_result(shown.result)
     shown.viewer.layers.clear()
     assert not shown.session.slices
-    assert shown.session.result is None
+    assert shown.session.result.adata is None
     assert not shown.viewer.canvas.grid.enabled
 
 
 def test_a_deleted_image_stays_away(shown, qtbot):
     shown.viewer.layers.remove("slice1 image")
     shown.session.set_result(shown.result)
-    shown.session.layout = "mosaic"
+    shown.session.view.layout = "mosaic"
     assert list(shown.session.slices) == ["slice1", "slice2"]
     assert "slice1 image" not in names(shown.viewer)
 
 
 def test_deleted_edges_stay_away_until_asked_for_again(shown, qtbot):
     shown.session.set_result(shown.result)
-    shown.session.graph_shown = True
+    shown.session.view.graph_shown = True
     shown.viewer.layers.remove("slice1 neighbours")
-    shown.session.isolated = ["1"]
+    shown.session.view.isolated = ["1"]
     assert "slice1 neighbours" not in names(shown.viewer)
-    shown.session.graph_shown = False
-    shown.session.graph_shown = True
+    shown.session.view.graph_shown = False
+    shown.session.view.graph_shown = True
     assert len(shown.layer("slice1", "graph").data) > 0
 
 
 def test_a_slice_that_is_replaced_under_its_name_is_shown_anew(shown):
-    shown.session.remove("slice2")
+    shown.session.slices.remove("slice2")
     other = fake_slice(35)
     shown.session.add([("slice2", other)])
     assert len(shown.layer("slice2").data) == 35
@@ -223,19 +223,19 @@ def test_a_slice_that_is_replaced_under_its_name_is_shown_anew(shown):
 def test_overlays_are_made_at_first_use_for_all_slices_and_then_kept(shown):
     shown.session.set_result(shown.result)
     before = list(shown.viewer.layers)
-    shown.session.graph_shown = True
+    shown.session.view.graph_shown = True
     made = [layer for layer in shown.viewer.layers if layer not in before]
     assert [layer.name for layer in made] == ["slice1 neighbours", "slice2 neighbours"]
-    shown.session.graph_shown = False
+    shown.session.view.graph_shown = False
     assert not any(layer.visible for layer in made)
-    shown.session.graph_shown = True
+    shown.session.view.graph_shown = True
     assert all(layer.visible and layer in shown.viewer.layers for layer in made)
 
 
 def test_a_slice_added_later_gets_the_overlays_of_the_others(shown):
     shown.session.set_result(shown.result)
-    shown.session.graph_shown = True
-    shown.session.attention = Overlay(shown=True)
+    shown.session.view.graph_shown = True
+    shown.session.view.attention = Overlay(shown=True)
     shown.session.add([("slice3", fake_slice(20))])
     assert shown.layer("slice3", "graph").visible
     assert len(shown.layer("slice3", "attention").data) == 0
@@ -243,32 +243,32 @@ def test_a_slice_added_later_gets_the_overlays_of_the_others(shown):
 
 def test_attention_follows_the_overlay_in_place(shown):
     shown.session.set_result(shown.result)
-    shown.session.attention = Overlay(shown=True)
+    shown.session.view.attention = Overlay(shown=True)
     layer = shown.layer("slice1", "attention")
     n_all = len(layer.data)
-    shown.session.attention = Overlay(shown=True, strongest=1)
+    shown.session.view.attention = Overlay(shown=True, strongest=1)
     assert shown.layer("slice1", "attention") is layer
     assert len(layer.data) == 60 < n_all
-    shown.session.attention = Overlay(shown=True, threshold=2.0)
+    shown.session.view.attention = Overlay(shown=True, threshold=2.0)
     assert len(layer.data) == 0
-    shown.session.attention = Overlay(shown=True)
+    shown.session.view.attention = Overlay(shown=True)
     assert len(layer.data) == n_all == len(layer.edge_color)
 
 
 def test_isolation_cuts_the_edges_to_the_domain(shown):
     shown.session.set_result(shown.result)
-    shown.session.graph_shown = True
+    shown.session.view.graph_shown = True
     layer = shown.layer("slice1", "graph")
     n_all = len(layer.data)
-    shown.session.isolated = ["2"]
+    shown.session.view.isolated = ["2"]
     assert 0 < len(layer.data) < n_all
-    shown.session.isolated = []
+    shown.session.view.isolated = []
     assert len(layer.data) == n_all
 
 
 def test_a_new_result_is_drawn_in_the_same_layers(shown):
     shown.session.set_result(shown.result)
-    shown.session.graph_shown = True
+    shown.session.view.graph_shown = True
     before = list(shown.viewer.layers)
     _, other = fake_result(seed=5, n_domains=3)
     shown.session.set_result(other)
@@ -277,16 +277,16 @@ def test_a_new_result_is_drawn_in_the_same_layers(shown):
 
 def test_the_chosen_spot_is_marked(shown):
     adata = shown.slices[1][1]
-    shown.session.spot = Spot("slice2", 7)
+    shown.session.view.spot = Spot("slice2", 7)
     marker, other = shown.layer("slice2", "marker"), shown.layer("slice1", "marker")
     np.testing.assert_array_equal(marker.data[0], adata.obsm[K.SPATIAL][7, ::-1])
     assert len(other.data) == 0
     world = marker.data_to_world(marker.data[0])
     spots = shown.layer("slice2")
     assert world == pytest.approx(spots.data_to_world(spots.data[7]))
-    shown.session.spot = Spot("slice1", 2)
+    shown.session.view.spot = Spot("slice1", 2)
     assert (len(marker.data), len(other.data)) == (0, 2)
-    shown.session.spot = None
+    shown.session.view.spot = None
     assert (len(marker.data), len(other.data)) == (0, 0)
 
 
@@ -294,23 +294,23 @@ def test_the_selection_of_layers_is_left_alone(shown):
     spots = shown.layer("slice1")
     shown.viewer.layers.selection = {spots}
     shown.session.set_result(shown.result)
-    shown.session.graph_shown = True
-    shown.session.spot = Spot("slice2", 7)
-    shown.session.layout = "mosaic"
+    shown.session.view.graph_shown = True
+    shown.session.view.spot = Spot("slice2", 7)
+    shown.session.view.layout = "mosaic"
     assert set(shown.viewer.layers.selection) == {spots}
 
 
 def test_one_size_of_spots_for_all_slices(shown):
     session = shown.session
     before = {name: shown.layer(name).size.copy() for name in session.slices}
-    session.spot_scale = 0.5
+    session.view.spot_scale = 0.5
     for name, size in before.items():
         assert shown.layer(name).size == pytest.approx(0.5 * size)
     # A slice that comes later, and the spots in 3-D.
     session.set_result(shown.result)
-    session.layout, session.stack = "stack", StackView(mode="3d")
+    session.view.layout, session.view.stack = "stack", StackView(mode="3d")
     assert shown.layer("slice1", "solid").size == pytest.approx(0.5 * before["slice1"])
     session.add([("late", fake_slice(40))])
     assert shown.layer("late").size == pytest.approx(0.5 * before["slice1"][0])
-    session.spot_scale = 1.0
+    session.view.spot_scale = 1.0
     assert shown.layer("slice2").size == pytest.approx(before["slice2"])

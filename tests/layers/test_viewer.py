@@ -23,16 +23,16 @@ def test_everything_is_drawn_in_every_layout(make_napari_viewer_proxy, qtbot, la
     viewer = make_napari_viewer_proxy(show=True)
     session = open_session(viewer)
     slices, result = fake_result()
-    session.layout = layout
+    session.view.layout = layout
     session.add(slices)
     before = colors_in(viewer)
     session.set_result(result)
-    session.graph_shown = True
-    session.attention = Overlay(shown=True)
-    session.spot = Spot("slice2", 4)
+    session.view.graph_shown = True
+    session.view.attention = Overlay(shown=True)
+    session.view.spot = Spot("slice2", 4)
     qtbot.waitUntil(lambda: colors_in(viewer) > before)
-    session.color_by = ColorBy("gene", "gene1")
-    session.isolated = ["1"]
+    session.view.color_by = ColorBy("gene", "gene1")
+    session.view.isolated = ["1"]
     session.add([("bare", fake_slice(80, image=False))])
     qtbot.waitUntil(lambda: colors_in(viewer) > before)
 
@@ -43,14 +43,14 @@ def test_all_can_be_deleted_and_others_loaded(make_napari_viewer_proxy, qtbot):
     slices, result = fake_result()
     session.add(slices)
     session.set_result(result)
-    session.attention = Overlay(shown=True)
-    session.spot = Spot("slice1", 4)
+    session.view.attention = Overlay(shown=True)
+    session.view.spot = Spot("slice1", 4)
     viewer.layers.select_all()
     viewer.layers.remove_selected()
     qtbot.waitUntil(lambda: len(viewer.layers) == 0)
     session.add([("larger", fake_slice(200)), ("other", fake_slice(150))])
     qtbot.waitUntil(lambda: colors_in(viewer) > 2)
-    assert session.spot is None
+    assert session.view.spot is None
 
 
 def test_a_closed_viewer_is_let_go(make_napari_viewer, qtbot):
@@ -59,7 +59,7 @@ def test_a_closed_viewer_is_let_go(make_napari_viewer, qtbot):
     slices, result = fake_result()
     session.add(slices)
     session.set_result(result)
-    session.layout = "stack"
+    session.view.layout = "stack"
     gone = weakref.ref(session)
     viewer.close()
     qtbot.wait(50)

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QTabBar
 from napari_staligner import _keys as K
 from napari_staligner.demo.window import raise_dock
 from napari_staligner.layers import open_session
-from napari_staligner.session import Session
 from napari_staligner.widgets.integrate.dock import IntegrateWidget
 from napari_staligner.widgets.slices.dock import SlicesWidget
 from napari_staligner.widgets.workbench import DOCKS, open_workbench
@@ -84,17 +83,17 @@ def test_a_class_is_chosen_no_more_once_another_tab_covers_the_dock(viewer, qtbo
     raise_dock(docks["Annotate"])
     session.annotations.add_class("AOB")
     session.annotations.choose("AOB")
-    session.tool = "lasso"
+    session.view.tool = "lasso"
     qtbot.wait(20)
-    assert (session.annotations.chosen, session.tool) == ("AOB", "lasso")
+    assert (session.annotations.chosen, session.view.tool) == ("AOB", "lasso")
     raise_dock(docks["Explore"])
     qtbot.waitUntil(lambda: session.annotations.chosen == "")
-    assert session.tool == ""
+    assert session.view.tool == ""
     raise_dock(docks["Annotate"])
     session.annotations.choose("AOB")
     qtbot.wait(20)
     assert session.annotations.chosen == "AOB"
-    qtbot.waitUntil(lambda: len(session.graphs) == 2)
+    qtbot.waitUntil(lambda: len(session.slices.graphs) == 2)
 
 
 def test_what_is_behind_another_tab_is_drawn_once_it_comes_to_sight(viewer, qtbot):
@@ -118,7 +117,7 @@ def test_what_is_behind_another_tab_is_drawn_once_it_comes_to_sight(viewer, qtbo
     assert "edges" in attention.drawn.text()
     assert "drawn of" in links.drawn.text()
     qtbot.waitUntil(lambda: picture.image is not None)
-    qtbot.waitUntil(lambda: len(session.graphs) == 2)
+    qtbot.waitUntil(lambda: len(session.slices.graphs) == 2)
 
 
 def test_docks_fit_beside_the_tissue(viewer):
@@ -156,9 +155,14 @@ def close_all(viewer):
 
 def what_there_is(viewer, session):
     """Count what a dock could leave behind."""
-    signals = [name for name, value in getmembers_static(Session) if isinstance(value, Signal)]
-    connected = [getattr(session, name) for name in signals]
-    assert len(connected) > 10
+    connected = [
+        getattr(part, name)
+        for part in (session, *vars(session).values())
+        for name, value in getmembers_static(type(part))
+        if isinstance(value, Signal)
+    ]
+    connected += [session.view.events[name] for name in session.view.events]
+    assert len(connected) > 30
     assert all(isinstance(signal, SignalInstance) for signal in connected)
     return {
         "layers": [layer.name for layer in viewer.layers],
@@ -176,7 +180,7 @@ def test_opening_and_closing_again_and_again_leaves_nothing(viewer, qtbot):
     slices, result = fake_result()
     session.add(slices)
     session.set_result(result)
-    session.legend_shown = True
+    session.view.legend_shown = True
     before = what_there_is(viewer, session)
     rounds = []
     for _ in range(20):
@@ -184,7 +188,7 @@ def test_opening_and_closing_again_and_again_leaves_nothing(viewer, qtbot):
         assert tuple(opened) == DOCKS
         del opened
         qtbot.waitUntil(
-            lambda: len(session.graphs) == 2
+            lambda: len(session.slices.graphs) == 2
         )  # the Slices dock counts neighbours in a thread
         close_all(viewer)
         rounds.append(what_there_is(viewer, session))

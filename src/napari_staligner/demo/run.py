@@ -119,12 +119,12 @@ def _integrate(
     slices, integrate = docks["Slices"], docks["Integrate"]
     session = integrate.session
     raise_dock(slices)
-    session.settings = settings
+    session.view.settings = settings
     wait(lambda: not slices.building)
-    if len(session.graphs) < len(session.slices):
+    if len(session.slices.graphs) < len(session.slices):
         raise ComputeError(slices.warning.text())
     camera.take("slices", viewer)
-    if session.result is not None:
+    if session.result.adata is not None:
         return
     raise_dock(integrate)
     integrate.run.click()
@@ -133,7 +133,7 @@ def _integrate(
         wait(lambda: bar.value() > 0.7 * bar.maximum() > 0 or integrate.run.isEnabled())
         camera.take("running", viewer)
     wait(integrate.run.isEnabled)
-    if session.result is None:
+    if session.result.adata is None:
         raise ComputeError(integrate.status.text())
     camera.take("integrated", viewer)
 
@@ -144,19 +144,19 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camer
     session = domains.session
     raise_dock(domains)
     for layout in ("grid", "mosaic", "stack"):
-        session.layout = layout
+        session.view.layout = layout
         camera.take(f"domains-{layout}", viewer)
-    session.layout = "grid"
-    presence = session.presence()
+    session.view.layout = "grid"
+    presence = session.domains.presence()
     alone = {} if presence is None else presence.specific()
     if alone:
-        session.isolated = alone
+        session.view.isolated = alone
         camera.take("domains-of-one-slice", viewer)
-        session.isolated = ()
+        session.view.isolated = ()
     raise_dock(attention)
-    session.attention = replace(session.attention, shown=True, strongest=3)
+    session.view.attention = replace(session.view.attention, shown=True, strongest=3)
     camera.take("attention", viewer)
-    session.attention = replace(session.attention, shown=False)
+    session.view.attention = replace(session.view.attention, shown=False)
     if camera.folder is not None:
         from napari_staligner.demo.tour import take_tour
 

@@ -42,7 +42,7 @@ def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) 
     camera.take("keeping", viewer)
     # What came later stands at the end, so that the pictures before keep their numbers.
     session = docks["Slices"].session
-    session.color_by, session.layout = ColorBy("obs", K.DOMAIN), "grid"
+    session.view.color_by, session.view.layout = ColorBy("obs", K.DOMAIN), "grid"
     _attend(viewer, docks["Attention"], camera)
     _select(viewer, docks["Explore"], camera)
     _look_at_region(viewer, docks, camera)
@@ -51,21 +51,21 @@ def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) 
 
 def _attend(viewer: napari.Viewer, attention: QWidget, camera: Camera) -> None:
     """What one spot hears, and who hears it."""
-    session, before = attention.session, attention.session.attention
+    session, before = attention.session, attention.session.view.attention
     raise_dock(attention)
-    session.spot = _middle_of(session, _told_apart(session)[-1])
-    session.attention = replace(before, shown=True, strongest=0, of_spot=True)
+    session.view.spot = _middle_of(session, _told_apart(session)[-1])
+    session.view.attention = replace(before, shown=True, strongest=0, of_spot=True)
     (spots,) = (
         layer
         for layer in viewer.layers
         if layer.metadata.get(K.LAYER_ROLE) == "spots"
-        and layer.metadata.get(K.LAYER_SLICE) == session.spot.slice
+        and layer.metadata.get(K.LAYER_SLICE) == session.view.spot.slice
     )
     at = camera_of(viewer)
-    at.center = spots.data_to_world(spots.data[session.spot.row])
+    at.center = spots.data_to_world(spots.data[session.view.spot.row])
     at.zoom *= 6
     camera.take("attention-of-a-spot", viewer)
-    session.spot, session.attention = None, before
+    session.view.spot, session.view.attention = None, before
     viewer.reset_view()
 
 
@@ -73,30 +73,30 @@ def _select(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
     """A lasso on the UMAP, around what one slice alone has."""
     session, view = explore.session, explore.umap.views[K.UMAP]
     raise_dock(explore)
-    session.color_by, session.legend_shown = ColorBy("obs", K.SLICE), True
+    session.view.color_by, session.view.legend_shown = ColorBy("obs", K.SLICE), True
     _lasso(session, view, _told_apart(session))
     camera.take("explore-lasso", viewer)
     view.line.setData([], [])
-    session.show_all()
-    session.legend_shown = False
+    session.focus.show_all()
+    session.view.legend_shown = False
 
 
 def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
     """The region that was annotated: its markers, and its links."""
     explore, markers = docks["Explore"], docks["Explore"].markers
     session = explore.session
-    session.color_by, session.layout = ColorBy("obs", K.ANNOTATION), "mosaic"
+    session.view.color_by, session.view.layout = ColorBy("obs", K.ANNOTATION), "mosaic"
     viewer.reset_view()
-    session.region = Region(K.ANNOTATION, ANNOTATED)
+    session.view.region = Region(K.ANNOTATION, ANNOTATED)
     raise_dock(explore)
     press(markers.run.button)
     camera.take("explore-region", viewer)
     raise_dock(docks["Links"])
-    session.links = replace(session.links, shown=True)
+    session.view.links = replace(session.view.links, shown=True)
     camera.take("links-of-a-region", viewer)
-    session.links = replace(session.links, shown=False)
-    session.color_by, session.layout = ColorBy("obs", K.DOMAIN), "grid"
-    session.show_all()
+    session.view.links = replace(session.view.links, shown=False)
+    session.view.color_by, session.view.layout = ColorBy("obs", K.DOMAIN), "grid"
+    session.focus.show_all()
     viewer.reset_view()
 
 
@@ -111,7 +111,8 @@ def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: Camera) -
 
 def _align(viewer: napari.Viewer, alignment: QWidget, camera: Camera) -> None:
     """Register once more, and show the residuals."""
-    session, before = alignment.session, (alignment.session.layout, alignment.session.color_by)
+    session = alignment.session
+    before = session.view.layout, session.view.color_by
     if len(session.slices) < 2:
         return
     raise_dock(alignment)
@@ -119,41 +120,41 @@ def _align(viewer: napari.Viewer, alignment: QWidget, camera: Camera) -> None:
     if alignment.accept.isVisible():
         alignment.accept.click()
     alignment.map.click()
-    session.alignment.arrows = True
+    session.view.arrows = True
     camera.take("alignment", viewer)
-    session.alignment.arrows = False
-    session.layout, session.color_by = before
+    session.view.arrows = False
+    session.view.layout, session.view.color_by = before
 
 
 def _explore(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
     """The UMAP before and after integration, and the gene that marks a domain best."""
     session, umap, markers = explore.session, explore.umap, explore.markers
     raise_dock(explore)
-    session.legend_shown = True
+    session.view.legend_shown = True
     press(umap.run.button)
-    session.color_by = ColorBy("obs", K.SLICE)
+    session.view.color_by = ColorBy("obs", K.SLICE)
     camera.take("explore-slices", viewer)
-    markers.region.setCurrentIndex(markers.region.findData(session.domains[-1]))
+    markers.region.setCurrentIndex(markers.region.findData(session.domains.names[-1]))
     press(markers.run.button)
     markers.table.selectRow(0)
     camera.take("explore-markers", viewer)
-    session.legend_shown = False
-    session.color_by = ColorBy("obs", K.DOMAIN)
+    session.view.legend_shown = False
+    session.view.color_by = ColorBy("obs", K.DOMAIN)
 
 
 def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
     """The stack in its modes, and the links between the slices; then all as before."""
     session = docks["Compare"].session
-    before = session.layout, session.stack, session.links
+    before = session.view.layout, session.view.stack, session.view.links
     raise_dock(docks["Compare"])
-    session.layout = "stack"
+    session.view.layout = "stack"
     for mode, part in (("checkerboard", "spots"), ("swipe", "image"), ("3d", "both")):
-        session.stack = replace(session.stack, mode=mode, part=part)
+        session.view.stack = replace(session.view.stack, mode=mode, part=part)
         camera.take(f"compare-{mode}", viewer)
     raise_dock(docks["Links"])
-    session.layout, session.links = "mosaic", replace(session.links, shown=True)
+    session.view.layout, session.view.links = "mosaic", replace(session.view.links, shown=True)
     camera.take("links", viewer)
-    session.layout, session.stack, session.links = before
+    session.view.layout, session.view.stack, session.view.links = before
     viewer.reset_view()
 
 
@@ -163,18 +164,18 @@ def _judge(viewer: napari.Viewer, judge: QWidget, camera: Camera) -> None:
 
     figures, verdicts, session = judge.figures, judge.verdicts, judge.session
     raise_dock(judge)
-    session.isolated = _told_apart(session)
+    session.view.isolated = _told_apart(session)
     verdicts.who.setText("you")
     verdicts.note.setText("It lies where it should.")
     verdicts.buttons["aligned"].click()
     camera.take("judge-domains", viewer)
-    session.isolated = ()
+    session.view.isolated = ()
     judge.tabs.setCurrentWidget(figures)
     for row in range(figures.embeddings.count()):
         item = figures.embeddings.item(row)
         if item.flags() & Qt.ItemFlag.ItemIsEnabled:
             item.setCheckState(Qt.CheckState.Checked)
-    column = next(iter(session.named_columns), "")
+    column = next(iter(session.result.named_columns), "")
     figures.labels.setCurrentIndex(max(0, figures.labels.findData(column)))
     press(figures.run.button)
     camera.take("judge-figures", viewer)
@@ -187,14 +188,14 @@ def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: Camera) -> None:
     session = annotate.session
     domain = _told_apart(session)[-1]
     raise_dock(annotate)
-    session.layout = "mosaic"
+    session.view.layout = "mosaic"
     viewer.reset_view()
     session.annotations.use_template("Olfactory bulb")
     session.annotations.choose(ANNOTATED)
     annotate.tools.buttons["piece"].click()
-    session.take(largest_piece(session.result, domain), "piece")
+    session.annotations.take(largest_piece(session.result.adata, domain), "piece")
     annotate.tools.buttons["piece"].click()
-    session.color_by = ColorBy("obs", K.ANNOTATION)
+    session.view.color_by = ColorBy("obs", K.ANNOTATION)
     annotate.card.ask.click()
     wait(annotate.card.ask.isEnabled)
     camera.take("annotate", viewer)
@@ -202,26 +203,28 @@ def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: Camera) -> None:
 
 def _told_apart(session: Session) -> list[str]:
     """The domains that one slice alone has, else the last."""
-    presence = session.presence()
+    presence = session.domains.presence()
     alone = [] if presence is None else list(presence.specific())
-    return alone or [session.domains[-1]]
+    return alone or [session.domains.names[-1]]
 
 
 def _middle_of(session: Session, domain: str) -> Spot:
     """Spot in the middle of the largest piece of a domain."""
     from napari_staligner.core.annotations.regions import largest_piece
 
-    result: Any = session.result
+    result: Any = session.result.adata
     rows = largest_piece(result, domain)
     xy = np.asarray(result.obsm[K.SPATIAL])[rows, :2]
-    return session.spot_of_row(int(rows[np.linalg.norm(xy - xy.mean(axis=0), axis=1).argmin()]))
+    return session.result.spot_of_row(
+        int(rows[np.linalg.norm(xy - xy.mean(axis=0), axis=1).argmin()])
+    )
 
 
 def _lasso(session: Session, view: SpotsView, domains: list[str]) -> None:
     """Draw a lasso around where most spots of some domains are in a UMAP."""
     import shapely
 
-    result: Any = session.result
+    result: Any = session.result.adata
     places = np.asarray(result.obsm[K.UMAP])
     own = places[result.obs[K.DOMAIN].isin(domains).to_numpy()]
     middle = np.median(own, axis=0)

@@ -94,7 +94,7 @@ class Arrangement:
         before = self._placements
         footprints = self._place(session, layers)
         self.stacking.show(session, layers)
-        if session.layout == "grid" and len(layers) > 1:
+        if session.view.layout == "grid" and len(layers) > 1:
             grid.stride = max(map(len, layers.values()))
             grid.shape = (-1, -1)
             grid.spacing = _CELL_SPACING
@@ -139,7 +139,7 @@ class Arrangement:
         footprints = {
             name: footprint(spots_xy(session.slices[name]), roles) for name, roles in layers.items()
         }
-        self._placements = placements(session.layout, footprints, session.alignment.transforms)
+        self._placements = placements(session.view.layout, footprints, session.alignment.transforms)
         heights = self._heights(session, layers)
         for name, placement in self._placements.items():
             for role, layer in layers[name].items():
@@ -154,14 +154,14 @@ class Arrangement:
         if is_solid(session) and self._placements:
             first = next(iter(layers))
             extent = np.ptp(spots_xy(session.slices[first]), axis=0).max()
-            step = session.stack.spacing * extent * _scale(self._placements[first])
+            step = session.view.stack.spacing * extent * _scale(self._placements[first])
         self._height = {name: i * float(step) for i, name in enumerate(layers)}
         return self._height
 
 
 def is_solid(session: Session) -> bool:
     """Whether the slices are shown in 3-D."""
-    return session.layout == "stack" and session.stack.mode == "3d"
+    return session.view.layout == "stack" and session.view.stack.mode == "3d"
 
 
 def _put(layer: Layer, placement: np.ndarray, height: float = 0.0) -> None:

@@ -45,7 +45,7 @@ class Canvas:
         self._viewer = weakref.ref(viewer)
         self._session, self._layers, self._stacking = session, layers, stacking
         session.canvas_asked.connect(self._on_asked)
-        session.canvas_changed.connect(self._on_changed)
+        session.canvas_wanted.connect(self._on_wanted)
 
     def _on_asked(self) -> None:
         viewer = self._viewer()
@@ -66,12 +66,12 @@ class Canvas:
         layers = {name: roles[role] for name, roles in self._layers.items() if role in roles}
         return {name: Look(*self._stacking.look(layer)) for name, layer in layers.items()}
 
-    def _on_changed(self) -> None:
+    def _on_wanted(self) -> None:
         # Not now: napari fits the view after it has added the layers of a file.
         QTimer.singleShot(0, self._show)
 
     def _show(self) -> None:
-        viewer, wanted = self._viewer(), self._session.canvas
+        viewer, wanted = self._viewer(), self._session.view.canvas
         if viewer is None or wanted is None:
             return
         for role, looks in (("image", wanted.images), ("spots", wanted.spots)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,6 +75,16 @@ class Painting:
     rgba: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     values: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
+    def renamed(self, names: Mapping[str, str]) -> Painting:
+        """The same colours, of categories with other names, ``{old: new}``."""
+        entries = tuple((names.get(name, name), rgba) for name, rgba in self.legend.entries)
+        values = {}
+        for slice_, held in self.values.items():
+            values[slice_] = held.copy()
+            for old, new in names.items():
+                values[slice_][held == old] = new
+        return replace(self, legend=replace(self.legend, entries=entries), values=values)
+
 
 def paint(session: Session) -> Painting:
     """Colour all spots as the session says; those that are not shown are dimmed."""
@@ -85,14 +95,14 @@ def paint(session: Session) -> Painting:
         painting = _paint_numbers(session, numbers)
     else:
         painting = _paint_categories(session, found)
-    focus = session.focus()
+    focus = session.focus.mask()
     for name, rgba in painting.rgba.items():
         shown = shown_spots(session, name, focus)
         if shown is not None:
             rgba[~shown] = DIMMED
         doubtful = doubtful_spots(session, name)
         if doubtful is not None:
-            rgba[doubtful] = HIDDEN if session.trust.hide else DIMMED
+            rgba[doubtful] = HIDDEN if session.view.trust.hide else DIMMED
     return painting
 
 
@@ -102,28 +112,28 @@ def shown_spots(
     """Spots of a slice that are in the session's focus; ``None`` if all are shown."""
     if focus is None:
         return None
-    rows = session.rows(name)
+    rows = session.result.rows(name)
     return np.zeros(session.slices[name].n_obs, dtype=bool) if rows is None else focus[rows]
 
 
 def isolated_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
     """Spots of a slice in one of the isolated domains; ``None`` if none is isolated."""
-    if not session.isolated:
+    if not session.view.isolated:
         return None
-    rows = session.rows(name)
-    if rows is None or session.result is None or K.DOMAIN not in session.result.obs:
+    rows = session.result.rows(name)
+    if rows is None or session.result.adata is None or K.DOMAIN not in session.result.adata.obs:
         return np.zeros(session.slices[name].n_obs, dtype=bool)
-    column = session.result.obs[K.DOMAIN]
-    chosen = np.array([str(d) in session.isolated for d in column.cat.categories] + [False])
+    column = session.result.adata.obs[K.DOMAIN]
+    chosen = np.array([str(d) in session.view.isolated for d in column.cat.categories] + [False])
     return np.asarray(chosen[column.cat.codes.to_numpy()[rows]])
 
 
 def doubtful_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
     """Spots of a slice with less confidence than is asked for; ``None`` if none is asked for."""
-    rows, result = session.rows(name), session.result
-    if not session.trust.least or rows is None or result is None or K.CONFIDENCE not in result.obs:
+    result, rows, least = session.result.adata, session.result.rows(name), session.view.trust.least
+    if not least or rows is None or result is None or K.CONFIDENCE not in result.obs:
         return None
-    return np.asarray(result.obs[K.CONFIDENCE].to_numpy()[rows] < session.trust.least)
+    return np.asarray(result.obs[K.CONFIDENCE].to_numpy()[rows] < least)
 
 
 # -- colours -----------------------------------------------------------------------------------
@@ -132,7 +142,7 @@ def doubtful_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
 def _paint_numbers(session: Session, found: Mapping[str, Numbers]) -> Painting:
     from napari.utils.colormaps import ensure_colormap
 
-    scale, by = session.scale, session.color_by
+    scale, by = session.view.scale, session.view.color_by
     counts = any(numbers.counts for numbers in found.values())
     every = np.concatenate([numbers.values for numbers in found.values()])
     every = every[np.isfinite(every)]
@@ -178,7 +188,7 @@ def _paint_categories(session: Session, found: Mapping[str, Any]) -> Painting:
         names: NDArray[Any] = np.array([*column.categories, ""], dtype=object)
         values[name] = names[column.codes]
     entries = tuple((c, _as_tuple(colors[c])) for c in categories)
-    return Painting(Legend(title_of(session.color_by), entries), rgba, values)
+    return Painting(Legend(title_of(session.view.color_by), entries), rgba, values)
 
 
 def _as_tuple(rgba: NDArray[np.float32]) -> Rgba:
@@ -188,12 +198,12 @@ def _as_tuple(rgba: NDArray[np.float32]) -> Rgba:
 
 def _category_colors(session: Session, categories: list[str]) -> dict[str, NDArray[np.float32]]:
     """RGBA of each category: as recorded with the result or a slice, else from the palette."""
-    key = session.color_by.key
+    key = session.view.color_by.key
     recorded: dict[str, str] = {}
     if key == K.SLICE:
         categories = list(session.slices)
     else:
-        sources = [session.result] if session.result is not None else []
+        sources = [session.result.adata] if session.result.adata is not None else []
         for adata in [*sources, *session.slices.values()]:
             recorded = _recorded_colors(adata, key) | recorded
     palette = categorical_colors(len(categories) + len(recorded))

@@ -43,7 +43,7 @@ class Numbers:
 
 def values_of(session: Session, name: str) -> pd.Categorical | Numbers | None:
     """Numbers or categories of the spots of a slice; ``None`` if it has none of that name."""
-    by, adata, rows = session.color_by, session.slices[name], session.rows(name)
+    by, adata, rows = session.view.color_by, session.slices[name], session.result.rows(name)
     if by.kind == "gene":
         return _gene(adata, by.key)
     if by.kind == "attention":
@@ -53,8 +53,8 @@ def values_of(session: Session, name: str) -> pd.Categorical | Numbers | None:
     if by.key == K.SLICE:
         return _constant(name, adata.n_obs)
     # What was computed or renamed in the result is newer than what the file came with.
-    if rows is not None and session.result is not None and by.key in session.result.obs:
-        return as_values(session.result.obs[by.key].iloc[rows])
+    if rows is not None and session.result.adata is not None and by.key in session.result.adata.obs:
+        return as_values(session.result.adata.obs[by.key].iloc[rows])
     return as_values(adata.obs[by.key]) if by.key in adata.obs else None
 
 
@@ -124,8 +124,12 @@ def _component(
 ) -> Numbers | None:
     """One column of an array of ``obsm``, of the result where it has the array."""
     source, chosen = adata, np.arange(adata.n_obs)
-    if rows is not None and session.result is not None and by.key in session.result.obsm:
-        source, chosen = session.result, rows
+    if (
+        rows is not None
+        and session.result.adata is not None
+        and by.key in session.result.adata.obsm
+    ):
+        source, chosen = session.result.adata, rows
     if by.key not in source.obsm or by.component >= source.obsm[by.key].shape[1]:
         return None
     array: Any = source.obsm[by.key]
@@ -136,16 +140,16 @@ def _component(
 def _attention(session: Session, figure: str, rows: NDArray[np.intp]) -> Numbers | None:
     from napari_staligner.core.result import attention
 
-    if session.result is None or K.ATTENTION not in session.result.obsp:
+    if session.result.adata is None or K.ATTENTION not in session.result.adata.obsp:
         return None
-    if figure == "foreign" and not session.domains:
+    if figure == "foreign" and not session.domains.names:
         return None
     of = {
         "self": attention.self_attention,
         "entropy": attention.attention_entropy,
         "foreign": attention.foreign_attention,
     }
-    return Numbers(of[figure](session.result)[rows].astype(np.float64))
+    return Numbers(of[figure](session.result.adata)[rows].astype(np.float64))
 
 
 def _dense(column: Any) -> NDArray[np.float64]:

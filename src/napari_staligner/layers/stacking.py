@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Stacking:
-    """Shows the slices of a stack as ``session.stack`` says, and puts all back afterwards.
+    """Shows the slices of a stack as ``session.view.stack`` says, and puts all back afterwards.
 
     Only ``visible``, ``opacity``, the ``shown`` of points and the alpha of images change. An image
     that is shown in parts gets a copy of its pixels with alpha; its own come back untouched.
@@ -36,10 +36,10 @@ class Stacking:
     def show(self, session: Session, layers: SliceLayers) -> None:
         """Show the layers, which are at their places already, as the session says."""
         self._forget({layer for roles in layers.values() for layer in roles.values()})
-        if session.layout != "stack":
+        if session.view.layout != "stack":
             self._leave(layers)
             return
-        view, pair = session.stack, session.stack_pair
+        view, pair = session.view.stack, session.slices.pair
         seen = _seen(view, pair, layers)
         self.hidden = frozenset(layers) - seen if view.mode != "3d" else frozenset(layers)
         for i, (name, roles) in enumerate(layers.items()):

@@ -40,6 +40,7 @@ from napari_staligner.layers.overlays.markers import (
 from napari_staligner.layers.tools.draw import Drawing
 from napari_staligner.layers.tools.move import Handling
 from napari_staligner.layers.tools.pick import Picking
+from napari_staligner.session import ColorBy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,23 +94,28 @@ class Tissue:
 
     def _connect(self) -> None:
         session = self.session
-        session.slices_changed.connect(self._on_slices_changed)
-        session.result_changed.connect(self._on_result_changed)
-        session.color_changed.connect(self._recolor)
-        session.domains_changed.connect(self._on_domains_changed)
-        session.isolated_changed.connect(self._on_domains_changed)
-        session.selection_changed.connect(self._recolor)
-        session.region_changed.connect(self._on_region_changed)
-        session.spot_scale_changed.connect(self._resize)
-        session.layout_changed.connect(self._on_layout_changed)
-        session.stack_changed.connect(self._on_stack_changed)
-        session.trust_changed.connect(self._recolor)
-        session.graphs_changed.connect(self._on_graphs_changed)
-        session.attention_changed.connect(self._on_attention_changed)
-        session.spot_changed.connect(self._on_spot_changed)
-        session.annotations_changed.connect(self._on_annotations_changed)
-        session.links_changed.connect(self._on_links_changed)
-        session.selection_changed.connect(self._draw_links)
+        session.slices.changed.connect(self._on_slices_changed)
+        session.result.changed.connect(self._on_result_changed)
+        session.view.events.color_by.connect(self._recolor)
+        session.view.events.scale.connect(self._recolor)
+        session.result.values_changed.connect(self._on_values_changed)
+        session.domains.relabelled.connect(self._on_domains_relabelled)
+        session.domains.renamed.connect(self._on_domains_renamed)
+        session.domains.recolored.connect(self._on_domains_recolored)
+        session.view.events.isolated.connect(self._on_domains_relabelled)
+        session.result.selection_changed.connect(self._recolor)
+        session.view.events.region.connect(self._on_region_changed)
+        session.view.events.spot_scale.connect(self._resize)
+        session.view.events.graph_shown.connect(self._on_graphs_changed)
+        session.view.events.layout.connect(self._on_layout_changed)
+        session.view.events.stack.connect(self._on_stack_changed)
+        session.view.events.trust.connect(self._recolor)
+        session.slices.graphs_changed.connect(self._on_graphs_changed)
+        session.view.events.attention.connect(self._on_attention_changed)
+        session.view.events.spot.connect(self._on_spot_changed)
+        session.annotations.changed.connect(self._on_annotations_changed)
+        session.view.events.links.connect(self._on_links_changed)
+        session.result.selection_changed.connect(self._draw_links)
         session.alignment.changed.connect(self._on_alignment_changed)
         session.alignment.previewed.connect(self._on_alignment_changed)
 
@@ -128,7 +134,7 @@ class Tissue:
             self._deleting = True
             try:
                 if role == "spots":
-                    self.session.remove(name)
+                    self.session.slices.remove(name)
             finally:
                 self._deleting = False
         if found and not self._due:
@@ -174,7 +180,7 @@ class Tissue:
         many = sum(adata.n_obs for adata in self._shown.values()) >= MANY_SPOTS
         for layers in self.layers.values():
             self._lean.set_lean(layers["spots"], many)
-        if self.session.spot_scale != 1:
+        if self.session.view.spot_scale != 1:
             self._resize()
         self._recolor()
         self._arrange(look="fit" if orphans else look)
@@ -212,7 +218,7 @@ class Tissue:
     def _resize(self) -> None:
         """Give the spots of all slices the size that the session says."""
         for name, layers in self._live().items():
-            size = self._picking.tree(name)[1] * self.session.spot_scale
+            size = self._picking.tree(name)[1] * self.session.view.spot_scale
             for role in ("spots", "solid"):
                 if role in layers:
                     layers[role].size = size
@@ -228,7 +234,22 @@ class Tissue:
                     continue
                 self._lean.recolor(layer, rgba)
 
-    def _on_domains_changed(self) -> None:
+    def _on_values_changed(self, column: str) -> None:
+        if self.session.view.color_by == ColorBy("obs", column):
+            self._recolor()
+
+    def _on_domains_renamed(self, names: dict[str, str]) -> None:
+        # Every spot has the colour that it had.
+        if self.session.view.color_by == ColorBy("obs", K.DOMAIN):
+            self.painting = self.painting.renamed(names)
+
+    def _on_domains_recolored(self) -> None:
+        if self.session.view.color_by == ColorBy("obs", K.DOMAIN):
+            self._recolor()
+        if self.session.view.links.color == "domain":
+            self._draw_links()
+
+    def _on_domains_relabelled(self) -> None:
         self._recolor()
         self._draw_edges("graph")
         self._draw_edges("attention")
@@ -239,12 +260,13 @@ class Tissue:
         self._draw_links()
 
     def _on_annotations_changed(self) -> None:
-        if is_annotation(self.session.color_by.key):
+        if is_annotation(self.session.view.color_by.key):
             self._recolor()
 
     def _on_result_changed(self) -> None:
+        self._on_domains_relabelled()
         # Amid a deletion napari's list is not to be touched; all is settled afterwards.
-        if not self._deleting and self.session.layout == "stack":
+        if not self._deleting and self.session.view.layout == "stack":
             self._arrange(look="fit")
 
     # -- layout ---------------------------------------------------------------------------
@@ -256,11 +278,11 @@ class Tissue:
         self._arrange(look="follow")
 
     def _on_alignment_changed(self) -> None:
-        if self.session.layout == "stack":
+        if self.session.view.layout == "stack":
             self._arrange(look="keep")
 
     def _on_stack_changed(self) -> None:
-        if self.session.layout != "stack":
+        if self.session.view.layout != "stack":
             return
         solid = is_solid(self.session)
         if solid and self._make_overlay("solid", self._new_solid):
@@ -275,12 +297,12 @@ class Tissue:
         viewer = self._viewer()
         if viewer is None:
             return
-        if self.session.layout == "grid":
+        if self.session.view.layout == "grid":
             for name, role in self._arrangement.missing(self._live()):
                 middle = spots_xy(self.session.slices[name]).mean(axis=0)
                 self._add(viewer, name, role, blank_layer(name, middle))
         # A cell of the grid says its name itself; in the stack all names would lie on each other.
-        if self.session.layout == "mosaic" and len(self._live()) > 1:
+        if self.session.view.layout == "mosaic" and len(self._live()) > 1:
             self._make_overlay("title", self._new_title)
         self._arrangement.arrange(self.session, self._live(), look=look)
         self.show_overlays()
@@ -307,10 +329,10 @@ class Tissue:
     # -- edges and marker -----------------------------------------------------------------
 
     def _on_graphs_changed(self) -> None:
-        self._show_overlay("graph", self.session.graph_shown)
+        self._show_overlay("graph", self.session.view.graph_shown)
 
     def _on_attention_changed(self) -> None:
-        self._show_overlay("attention", self.session.attention.shown)
+        self._show_overlay("attention", self.session.view.attention.shown)
 
     def _show_overlay(self, kind: str, shown: bool) -> None:
         if shown:
@@ -399,10 +421,12 @@ class Tissue:
 
     def _is_shown(self, kind: str) -> bool:
         if kind == "shift":
-            return self.session.alignment.arrows
+            return self.session.view.arrows
         if kind == "title":
-            return self.session.layout == "mosaic"
-        return self.session.graph_shown if kind == "graph" else self.session.attention.shown
+            return self.session.view.layout == "mosaic"
+        return (
+            self.session.view.graph_shown if kind == "graph" else self.session.view.attention.shown
+        )
 
     def _draw_edges(self, kind: str) -> None:
         """Bring the edges of a kind up to date, if they are shown."""
@@ -411,14 +435,14 @@ class Tissue:
         find = graph_edges if kind == "graph" else attention_edges
         for name, layers in self._live().items():
             if kind in layers:
-                of_spot = kind == "attention" and self.session.attention.of_spot
+                of_spot = kind == "attention" and self.session.view.attention.of_spot
                 width = EDGE_WIDTHS["spot" if of_spot else kind] * self._spot_size(name)
                 set_edges(layers[kind], find(self.session, name), width)
 
     # -- links and the chosen spot --------------------------------------------------------
 
     def _on_links_changed(self) -> None:
-        if self.session.links.shown and self._make_overlay("links", self._new_links):
+        if self.session.view.links.shown and self._make_overlay("links", self._new_links):
             self._arrange(look="keep")
         self._draw_links()
         self._mark_spot()
@@ -429,7 +453,7 @@ class Tissue:
         if not all("links" in layers for layers in live.values()):
             return
         # The cells of the grid have a world of their own each.
-        shown = self.session.links.shown and self.session.layout != "grid"
+        shown = self.session.view.links.shown and self.session.view.layout != "grid"
         for i, layers in enumerate(live.values()):
             layer = layers["links"]
             if shown and i == len(live) - 1:
@@ -449,33 +473,33 @@ class Tissue:
         )
 
     def _on_spot_changed(self) -> None:
-        spot = self.session.spot
+        spot = self.session.view.spot
         if spot is not None and self._make_overlay("marker", self._new_marker):
             self._arrange(look="keep")
         self._mark_spot()
         self._draw_links()
-        if self.session.attention.of_spot:
+        if self.session.view.attention.of_spot:
             self._draw_edges("attention")
 
     def _mark_spot(self) -> None:
         """Put rings around the chosen spot and, with links, around its matches."""
-        spot, matched = self.session.spot, self._matched()
+        spot, matched = self.session.view.spot, self._matched()
         for name, layers in self._live().items():
             if "marker" not in layers:
                 continue
             points, here, rings = layers["spots"].data, None, None
             if spot is not None and spot.slice == name:
                 here = points[spot.row]
-            rows = self.session.rows(name)
+            rows = self.session.result.rows(name)
             if matched is not None and rows is not None:
                 rings = points[np.isin(rows, matched)]
             set_marker(layers["marker"], here, rings)
 
     def _matched(self) -> NDArray[np.intp] | None:
         """Rows of the result that match the chosen spot; ``None`` without links."""
-        drawn = drawn_links(self.session) if self.session.links.shown else None
-        spot = self.session.spot
-        rows = None if spot is None else self.session.rows(spot.slice)
+        drawn = drawn_links(self.session) if self.session.view.links.shown else None
+        spot = self.session.view.spot
+        rows = None if spot is None else self.session.result.rows(spot.slice)
         if drawn is None or spot is None or rows is None:
             return None
         ends = np.union1d(drawn.links.first[drawn.of_spot], drawn.links.second[drawn.of_spot])

@@ -1,13 +1,14 @@
-"""What one viewer holds: slices, settings, result, palette, and what is looked at.
+"""What one viewer holds and shows, as parts that each tell of their own changes.
 
-The session is the one state that all docks show and set. It knows neither Qt nor napari; it says
-what changed by signals, and every change goes through its methods. It is built up in storeys, each
-knowing those below: the view, the holdings, their domains, judging, annotating, and the jobs.
+The session is the one state that all docks show and set. It knows neither Qt nor napari. ``view``
+is what is looked at, ``slices`` what is loaded, ``result`` what a run gave; domains, alignment,
+annotations, verdicts and figures belong to the result and follow it.
 """
 
-from napari_staligner.session.domains import DomainState
-from napari_staligner.session.jobs import DomainJob, GraphJob, IntegrationJob, Session
-from napari_staligner.session.values import (
+from napari_staligner.session.domains import DomainJob, DomainState
+from napari_staligner.session.session import IntegrationJob, Session
+from napari_staligner.session.slices import GraphJob
+from napari_staligner.session.view import (
     OPACITY,
     PAIRWISE,
     CanvasView,
@@ -24,6 +25,7 @@ from napari_staligner.session.values import (
     StackView,
     Tool,
     Trust,
+    View,
 )
 
 __all__ = [
@@ -48,4 +50,5 @@ __all__ = [
     "StackView",
     "Tool",
     "Trust",
+    "View",
 ]

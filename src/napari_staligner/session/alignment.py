@@ -19,12 +19,14 @@ from napari_staligner.core.registration.anndata import (
 )
 from napari_staligner.core.registration.register import Registered, RegistrationJob
 from napari_staligner.core.registration.transforms import about, apply, shifted, turned
+from napari_staligner.core.result.access import spots_xy
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
     from napari_staligner.core.registration.transforms import Matrix
+    from napari_staligner.session.result import Result
 
 
 @dataclass(frozen=True)
@@ -51,26 +53,29 @@ class AlignmentState:
 
 
 class Alignment:
-    """The alignment of a result; what is set is written into the result at once."""
+    """The alignment of a result; what is set is written into the result at once.
+
+    Parameters
+    ----------
+    result
+        Whose slices are aligned.
+    """
 
     changed = Signal()
     """Places or residuals changed."""
     previewed = Signal()
     """A slice is being moved; nothing is written yet."""
-    view_changed = Signal()
-    """``arrows`` or ``hand`` was set."""
 
-    def __init__(self) -> None:
-        self._result: AnnData | None = None
+    def __init__(self, result: Result) -> None:
+        self._result = result
         self._state: AlignmentState | None = None
         self._preview: dict[str, Matrix] = {}
-        self._arrows = False
-        self._hand = ""
+        result.changed.connect(self._on_result_changed)
 
-    def follow(self, result: AnnData | None) -> None:
-        """Take what a result records, or forget all."""
-        self._result, self._preview, self._hand, self._arrows = result, {}, "", False
-        self._state = None if result is None else _recorded(result)
+    def _on_result_changed(self) -> None:
+        adata = self._result.adata
+        self._preview = {}
+        self._state = None if adata is None else _recorded(adata)
 
     @property
     def state(self) -> AlignmentState | None:
@@ -82,28 +87,6 @@ class Alignment:
         """Of each slice to the frame, with what is being moved where it is now."""
         return {} if self._state is None else self._state.registered.transforms | self._preview
 
-    @property
-    def arrows(self) -> bool:
-        """Whether residuals are drawn as arrows."""
-        return self._arrows
-
-    @arrows.setter
-    def arrows(self, value: bool) -> None:
-        if value != self._arrows:
-            self._arrows = value
-            self.view_changed.emit()
-
-    @property
-    def hand(self) -> str:
-        """Slice that the mouse moves; empty for none."""
-        return self._hand
-
-    @hand.setter
-    def hand(self, value: str) -> None:
-        if value != self._hand:
-            self._hand = value
-            self.view_changed.emit()
-
     def job(self, choice: Choice) -> RegistrationJob:
         """Copy what a registration needs.
 
@@ -112,16 +95,17 @@ class Alignment:
         InputError
             There is no result, or it lacks something.
         """
-        if self._result is None:
+        if self._result.adata is None:
             raise InputError("There is nothing to register: integrate the slices first.")
-        return registration_job(self._result, choice)
+        return registration_job(self._result.adata, choice)
 
     def set(self, state: AlignmentState) -> None:
         """Take another alignment, and write it into the result."""
-        if self._result is None:
+        if self._result.adata is None:
             return
         self._state, self._preview = state, {}
-        record_registration(self._result, state.registered, state.choice)
+        record_registration(self._result.adata, state.registered, state.choice)
+        self._result.values_changed.emit(K.RESIDUAL)
         self.changed.emit()
 
     def preview(self, name: str, transform: Matrix) -> None:
@@ -131,7 +115,7 @@ class Alignment:
 
     def move(self, name: str, transform: Matrix, title: str) -> None:
         """Put a slice elsewhere; a smooth displacement of it is lost, residuals wait."""
-        if self._state is None or self._result is None:
+        if self._state is None:
             return
         old, rows = self._state.registered, self._rows(name)
         aligned = old.aligned.copy()
@@ -176,7 +160,7 @@ class Alignment:
 
     def displacements(self) -> dict[str, NDArray[np.float64]]:
         """What the smooth last step added to the transforms, by slice that it moved."""
-        if self._state is None or self._result is None:
+        if self._state is None:
             return {}
         known = self._state.registered
         return {
@@ -186,13 +170,10 @@ class Alignment:
         }
 
     def _points(self, name: str) -> NDArray[np.float64]:
-        assert self._result is not None
-        spatial = np.asarray(self._result.obsm[K.SPATIAL], dtype=np.float64)
-        return spatial[self._rows(name), :2]
+        return spots_xy(self._result.needed("move"))[self._rows(name)]
 
     def _rows(self, name: str) -> NDArray[np.intp]:
-        assert self._result is not None
-        return np.flatnonzero((self._result.obs[K.SLICE] == name).to_numpy())
+        return self._result.by_slice[name]
 
 
 def _recorded(result: AnnData) -> AlignmentState | None:

@@ -7,23 +7,39 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.progress import Steps
 from napari_staligner.core.settings import Settings
-from napari_staligner.session.holdings import Holdings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_staligner.core.domains.domains import Found
     from napari_staligner.core.domains.presence import PresenceTable
+    from napari_staligner.core.domains.slice_specific import Tissue
+    from napari_staligner.session.result import Result
+    from napari_staligner.session.view import View
 
 
 @dataclass(frozen=True)
 class DomainState:
-    """Labels, names and colours of the domains, how they were found and how stable they are.
+    """All of the domains, as an undo restores them.
 
-    It is what an undo restores.
+    Parameters
+    ----------
+    codes
+        Shape (spots of the result,): number of the domain, -1 for none.
+    names, colors
+        Of each domain; hex.
+    params
+        What they were found with.
+    stability
+        See :class:`napari_staligner.core.domains.domains.Found`.
+    presence
+        In which slices they are, as far as that is recorded.
     """
 
     codes: NDArray[np.integer[Any]]
@@ -31,42 +47,92 @@ class DomainState:
     colors: tuple[str, ...]
     params: Mapping[str, Any]
     stability: float | None = None
+    presence: PresenceTable | None = None
 
     def same_labels(self, other: DomainState) -> bool:
         """Whether both put the same spots together; names and colours may differ."""
         return len(self.names) == len(other.names) and np.array_equal(self.codes, other.codes)
 
 
-class Domains(Holdings):
-    """Labels, names and colours of the domains."""
+@dataclass(frozen=True)
+class DomainJob:
+    """All that finding domains needs, copied.
+
+    Parameters
+    ----------
+    embedding
+        Shape (spots, components), float32.
+    connectivities
+        Shape (spots, spots), CSR: the spatial graph.
+    settings
+        How they are found.
+    tissue
+        What structures of one slice are looked for in; ``None`` looks for none.
+    """
+
+    embedding: NDArray[np.float32]
+    connectivities: Any
+    settings: Settings
+    tissue: Tissue | None = None
+
+    def steps(self) -> Steps[Found]:
+        """Find them."""
+        from napari_staligner.core.domains.domains import domain_steps
+
+        return domain_steps(self.embedding, self.connectivities, self.settings, self.tissue)
+
+
+class Domains:
+    """Labels, names and colours of the domains.
+
+    Parameters
+    ----------
+    result
+        Whose domains these are.
+    view
+        Which are isolated, and the settings that follow a new choice.
+    """
+
+    relabelled = Signal()
+    """Other spots belong together."""
+    renamed = Signal(dict)
+    """Domains have other names, ``{old: new}``; their spots and colours are the same."""
+    recolored = Signal()
+    """Domains have other colours, and nothing else."""
+
+    def __init__(self, result: Result, view: View) -> None:
+        self._result, self._view = result, view
 
     @property
-    def domains(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """Names of the domains, in their order."""
-        if self._result is None or K.DOMAIN not in self._result.obs:
+        adata = self._result.adata
+        if adata is None or K.DOMAIN not in adata.obs:
             return ()
-        return tuple(map(str, self._result.obs[K.DOMAIN].cat.categories))
+        return tuple(map(str, adata.obs[K.DOMAIN].cat.categories))
 
     @property
-    def domain_colors(self) -> dict[str, str]:
+    def colors(self) -> dict[str, str]:
         """Hex colour of each domain."""
-        if self._result is None or not self.domains:
+        adata = self._result.adata
+        if adata is None or not self.names:
             return {}
-        return dict(zip(self.domains, map(str, self._result.uns[K.DOMAIN_COLORS]), strict=True))
+        return dict(zip(self.names, map(str, adata.uns[K.DOMAIN_COLORS]), strict=True))
 
-    def domain_counts(self) -> dict[str, dict[str, int]]:
+    def counts(self) -> dict[str, dict[str, int]]:
         """Spots of each domain by slice: ``{domain: {slice: spots}}``."""
-        if self._result is None or not self.domains:
+        adata = self._result.adata
+        if adata is None or not self.names:
             return {}
-        codes = self._result.obs[K.DOMAIN].cat.codes.to_numpy()
+        codes = adata.obs[K.DOMAIN].cat.codes.to_numpy()
         found = codes >= 0
         counts = {
-            name: np.bincount(codes[rows][found[rows]], minlength=len(self.domains))
-            for name, rows in self._rows.items()
+            name: np.bincount(codes[rows][found[rows]], minlength=len(self.names))
+            for name, rows in self._result.by_slice.items()
         }
         return {
             domain: {name: int(count[i]) for name, count in counts.items()}
-            for i, domain in enumerate(self.domains)
+            for i, domain in enumerate(self.names)
         }
 
     def presence(self) -> PresenceTable | None:
@@ -76,20 +142,58 @@ class Domains(Holdings):
         """
         from napari_staligner.core.domains.presence import record_presence, recorded_presence
 
-        if self._result is None or not self.domains:
+        adata = self._result.adata
+        if adata is None or not self.names:
             return None
-        return recorded_presence(self._result) or record_presence(self._result)
+        return recorded_presence(adata) or record_presence(adata)
 
     @property
-    def domain_stability(self) -> float | None:
+    def stability(self) -> float | None:
         """Mean adjusted Rand index of the mixture with others that are as likely, if it is known.
 
         See :class:`napari_staligner.core.domains.domains.Found`.
         """
-        kept = {} if self._result is None else self._result.uns.get(K.STALIGNER, {})
+        adata = self._result.adata
+        kept = {} if adata is None else adata.uns.get(K.STALIGNER, {})
         return float(kept[K.STABILITY]) if K.STABILITY in kept else None
 
-    def set_domains(
+    @property
+    def settings(self) -> Settings:
+        """Settings with the choice that the present domains were found with."""
+        params = self._result.params
+        if "resolution" not in params:
+            return self._view.settings
+        domains = params.get("domains")
+        return replace(
+            self._view.settings,
+            domains=None if domains is None else int(domains),
+            resolution=float(params["resolution"]),
+            smooth=bool(params.get("smooth", False)),
+        )
+
+    def job(self, settings: Settings) -> DomainJob:
+        """Copy what finding domains needs.
+
+        Raises
+        ------
+        InputError
+            There is no result yet.
+        """
+        from napari_staligner.core.domains.slice_specific import tissue_of
+
+        adata = self._result.adata
+        if adata is None:
+            raise InputError("There is no embedding to find domains in: integrate first.")
+        return DomainJob(
+            np.array(adata.obsm[K.EMBEDDING]),
+            adata.obsp[K.CONNECTIVITIES].copy(),
+            settings,
+            tissue_of(adata),
+        )
+
+    # -- changes ----------------------------------------------------------------------------
+
+    def relabel(
         self,
         labels: NDArray[np.integer[Any]],
         settings: Settings,
@@ -102,18 +206,14 @@ class Domains(Holdings):
         """
         from napari_staligner.core.domains.domains import record_domains
 
-        if self._result is None:
+        if self._result.adata is None:
             return
-        record_domains(self._result, labels, settings, stability, tested)
-        self.settings = replace(
-            self._settings,
-            domains=settings.domains,
-            resolution=settings.resolution,
-            smooth=settings.smooth,
-        )
-        self._domains_edited()
+        record_domains(self._result.adata, labels, settings, stability, tested)
+        self._follow_choice(settings)
+        self._isolate(self._view.isolated & frozenset(self.names))
+        self.relabelled.emit()
 
-    def rename_domain(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str) -> None:
         """Rename a domain.
 
         Raises
@@ -122,70 +222,99 @@ class Domains(Holdings):
             The new name is empty or taken.
         """
         new = new.strip()
-        if self._result is None or new == old:
+        if self._result.adata is None or new == old:
             return
-        if not new or new in self.domains:
+        if not new or new in self.names:
             why = "empty" if not new else f"already taken ({new!r})"
             raise InputError(f"The name for domain {old!r} is {why}: choose another.")
-        column = self._result.obs[K.DOMAIN]
-        self._result.obs[K.DOMAIN] = column.cat.rename_categories({old: new})
-        self._isolated = frozenset(new if d == old else d for d in self._isolated)
-        self._on_domains_renamed({old: new})
-        self._domains_edited()
+        self._rename({old: new})
 
-    def set_domain_color(self, domain: str, color: str) -> None:
+    def recolor(self, domain: str, color: str) -> None:
         """Give a domain another colour (hex)."""
-        if self._result is None or domain not in self.domains:
+        if self._result.adata is None or domain not in self.names:
             return
-        colors = self.domain_colors | {domain: color}
-        self._result.uns[K.DOMAIN_COLORS] = list(colors.values())
-        self._domains_edited()
+        self._recolor(list((self.colors | {domain: color}).values()))
 
-    @property
-    def domain_settings(self) -> Settings:
-        """Settings with the choice that the present domains were found with."""
-        params = self._params()
-        if "resolution" not in params:
-            return self._settings
-        domains = params.get("domains")
-        return replace(
-            self._settings,
-            domains=None if domains is None else int(domains),
-            resolution=float(params["resolution"]),
-            smooth=bool(params.get("smooth", False)),
+    def state(self) -> DomainState | None:
+        """Copy all of the domains; ``None`` if there are none."""
+        from napari_staligner.core.domains.presence import recorded_presence
+
+        adata = self._result.adata
+        if adata is None or not self.names:
+            return None
+        return DomainState(
+            np.array(adata.obs[K.DOMAIN].cat.codes),
+            self.names,
+            tuple(self.colors.values()),
+            self._result.params,
+            self.stability,
+            recorded_presence(adata),
         )
 
-    def domain_state(self) -> DomainState | None:
-        """Copy labels, names and colours of the domains; ``None`` if there are none."""
-        if self._result is None or not self.domains:
-            return None
-        codes = np.array(self._result.obs[K.DOMAIN].cat.codes)
-        colors = tuple(self.domain_colors.values())
-        return DomainState(codes, self.domains, colors, self._params(), self.domain_stability)
+    def restore(self, state: DomainState) -> None:
+        """Put back what :meth:`state` copied from this result."""
+        present = self.state()
+        if self._result.adata is None:
+            return
+        if present is None or not state.same_labels(present):
+            self._restore_labels(state)
+            return
+        self._restore_choice(state)
+        if state.names != present.names:
+            self._rename(dict(zip(present.names, state.names, strict=True)))
+        if state.colors != present.colors:
+            self._recolor(list(state.colors))
 
-    def restore_domain_state(self, state: DomainState) -> None:
-        """Put back what :meth:`domain_state` copied from this result."""
+    def _restore_labels(self, state: DomainState) -> None:
         import pandas as pd
 
-        if self._result is None:
-            return
-        present = self.domain_state()
-        if present is not None and state.same_labels(present):
-            self._on_domains_renamed(dict(zip(present.names, state.names, strict=True)))
-        self._result.obs[K.DOMAIN] = pd.Categorical.from_codes(state.codes, list(state.names))
-        self._result.uns[K.DOMAIN_COLORS] = list(state.colors)
-        kept = self._result.uns.setdefault(K.STALIGNER, {})
+        from napari_staligner.core.domains.presence import record_presence
+
+        adata = self._result.needed("divide")
+        adata.obs[K.DOMAIN] = pd.Categorical.from_codes(state.codes, list(state.names))
+        adata.uns[K.DOMAIN_COLORS] = list(state.colors)
+        if state.presence is not None:
+            record_presence(adata, state.presence)
+        self._restore_choice(state)
+        self._isolate(self._view.isolated & frozenset(self.names))
+        self.relabelled.emit()
+
+    def _restore_choice(self, state: DomainState) -> None:
+        adata = self._result.needed("divide")
+        kept = adata.uns.setdefault(K.STALIGNER, {})
         kept["params"] = dict(state.params)
         kept.pop(K.STABILITY, None)
         if state.stability is not None:
             kept[K.STABILITY] = state.stability
-        self.settings = self.domain_settings
-        self._domains_edited()
+        self._follow_choice(self.settings)
 
-    def _domains_edited(self) -> None:
-        self.saved = False
-        self._isolated = self._isolated & frozenset(self.domains)
-        self.domains_changed.emit()
+    def _follow_choice(self, settings: Settings) -> None:
+        """Let the next run find domains as these were found."""
+        self._view.settings = replace(
+            self._view.settings,
+            domains=settings.domains,
+            resolution=settings.resolution,
+            smooth=settings.smooth,
+        )
 
-    def _on_domains_renamed(self, names: Mapping[str, str]) -> None:
-        """Follow new names (by the old ones) where domains are known by name."""
+    def _rename(self, names: Mapping[str, str]) -> None:
+        """Give domains other names, ``{old: new}``, wherever the result knows them by name."""
+        from napari_staligner.core.domains.presence import record_presence, recorded_presence
+
+        adata = self._result.needed("divide")
+        table = recorded_presence(adata)
+        after = {name: names.get(name, name) for name in self.names}
+        adata.obs[K.DOMAIN] = adata.obs[K.DOMAIN].cat.rename_categories(after)
+        if table is not None:
+            record_presence(adata, table.named(after, {s: s for s in self._result.by_slice}))
+        self._isolate(frozenset(after.get(d, d) for d in self._view.isolated))
+        self.renamed.emit(dict(names))
+
+    def _isolate(self, names: frozenset[str]) -> None:
+        """Follow with what is isolated; whoever shows it is told of the domains next."""
+        with self._view.events.isolated.blocked():
+            self._view.isolated = names
+
+    def _recolor(self, colors: list[str]) -> None:
+        self._result.needed("colour").uns[K.DOMAIN_COLORS] = colors
+        self.recolored.emit()

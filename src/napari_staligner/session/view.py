@@ -1,125 +1,295 @@
-"""What of the slices is looked at, and how."""
+"""What is looked at: one model, with an event for each field. Its JSON is what a session keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
-from psygnal import Signal
+from psygnal import SignalGroupDescriptor
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_staligner.session.shown import Shown
-from napari_staligner.session.values import (
-    CanvasView,
-    ColorBy,
-    Layout,
-    LinkView,
-    Overlay,
-    Region,
-    Scale,
-    Spot,
-    StackView,
-    Tool,
-    Trust,
-)
+from napari_staligner import _keys as K
+from napari_staligner.core.settings import Settings
 
-if TYPE_CHECKING:
-    from napari_staligner.core.annotations.transfer import Proposal
+Layout = Literal["grid", "mosaic", "stack"]
+Tool = Literal["", "lasso", "polygon", "brush", "spot", "piece", "domain"]
+StackMode = Literal["blend", "flicker", "checkerboard", "swipe", "3d"]
+Part = Literal["both", "image", "spots"]
+
+PAIRWISE: tuple[StackMode, ...] = ("flicker", "checkerboard", "swipe")
+"""Modes of the stack that show two slices, and hide the others."""
 
 
-class View:
-    """The view, as all docks and the canvas show it."""
+@dataclass(frozen=True)
+class ColorBy:
+    """What the spots are coloured by.
 
-    color_changed = Signal()
-    """``color_by`` or ``scale`` was set, or the values they show are new."""
-    isolated_changed = Signal()
-    """``isolated`` was set."""
-    region_changed = Signal()
-    """``region`` was set, or its spots are others."""
-    legend_changed = Signal()
-    """``legend_shown`` was set."""
-    spot_scale_changed = Signal()
-    """``spot_scale`` was set."""
-    layout_changed = Signal()
-    """``layout`` was set."""
-    stack_changed = Signal()
-    """``stack`` was set."""
-    trust_changed = Signal()
-    """``trust`` was set."""
-    links_changed = Signal()
-    """``links`` was set."""
-    graphs_changed = Signal()
-    """``graphs`` (the spatial graph of each slice) or ``graph_shown`` changed."""
-    attention_changed = Signal()
-    """``attention`` was set."""
-    spot_changed = Signal()
-    """``spot`` was set."""
-    tool_changed = Signal()
-    """``tool`` or ``brush`` was set."""
-    proposal_changed = Signal()
-    """``proposal`` was set."""
-    canvas_changed = Signal()
-    """The canvas is to look like ``canvas``."""
-    canvas_asked = Signal()
-    """Whoever draws is to put how the canvas looks now into :meth:`see_canvas`."""
+    Parameters
+    ----------
+    kind
+        ``"obs"`` (a column), ``"gene"`` (of ``X``), ``"obsm"`` (a component of an array of
+        ``obsm``) or ``"attention"`` (``"self"``, ``"entropy"`` or
+        ``"foreign"``).
+    key
+        The column, the gene, the array, or which figure of the attention.
+    component
+        Column of the array, from 0; 0 for the other kinds.
+    """
 
-    color_by = Shown(ColorBy(), "color_changed")
+    kind: Literal["obs", "gene", "obsm", "attention"] = "obs"
+    key: str = K.SLICE
+    component: int = 0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers become colours, whatever the spots are coloured by.
+
+    Parameters
+    ----------
+    percentiles
+        Percentiles of the values, 0..100, that are the two ends of the colour map.
+    log
+        Whether log(1 + value) is shown; ``None`` takes it for counts of genes only.
+    colormap
+        Name of a colour map that napari knows.
+    """
+
+    percentiles: tuple[float, float] = (1.0, 99.0)
+    log: bool | None = None
+    colormap: str = "viridis"
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Which edges are drawn on the tissue.
+
+    Parameters
+    ----------
+    shown
+        Whether they are drawn.
+    threshold
+        Attention weights below this are left out, 0..1.
+    strongest
+        Only the strongest so many neighbours of each spot; 0 draws all.
+    of_spot
+        Only what the chosen spot takes and gives.
+    """
+
+    shown: bool = False
+    threshold: float = 0.0
+    strongest: int = 0
+    of_spot: bool = False
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One spot: its slice and its row within the slice."""
+
+    slice: str
+    row: int
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region that people or a file name: the spots with one value in a column of ``obs``.
+
+    Parameters
+    ----------
+    column
+        Of ``obs`` of the result: ``"annotation"``, or any other that holds names.
+    name
+        The value.
+    """
+
+    column: str
+    name: str
+
+
+@dataclass(frozen=True)
+class StackView:
+    """How slices that lie on top of each other are told apart.
+
+    Parameters
+    ----------
+    mode
+        ``"blend"`` lets all shine through each other, ``"flicker"`` shows two in turn,
+        ``"checkerboard"`` and ``"swipe"`` show two in parts, ``"3d"`` lifts each above the one
+        before.
+    pair
+        Names of the two slices; ``None`` takes the first two.
+    part
+        What is shown of a slice; one without an image shows its spots in any case.
+    opacities
+        Opacity of the spots of each slice, 0..1 (of its image, where images alone are blended);
+        slices not named have :data:`OPACITY`, and in 3-D 1.
+    front
+        Which of the pair the flicker shows now, 0 or 1.
+    rate
+        Turns of the flicker per second; 0 stands still.
+    cells
+        Cells of the checkerboard along its longer side.
+    swipe
+        Share of the width that shows the first of the pair, 0..1.
+    spacing
+        Distance between slices in 3-D, as a share of the extent of the first slice.
+    """
+
+    mode: StackMode = "blend"
+    pair: tuple[str, str] | None = None
+    part: Part = "both"
+    opacities: Mapping[str, float] = field(default_factory=dict)
+    front: int = 0
+    rate: float = 2.0
+    cells: int = 8
+    swipe: float = 0.5
+    spacing: float = 0.3
+
+    def opacity(self, name: str) -> float:
+        """Opacity of a slice, 0..1."""
+        return self.opacities.get(name, OPACITY)
+
+
+OPACITY = 0.6
+"""Opacity of slices in the stack unless set."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Which spots are shown by their ``obs["alignment_confidence"]``.
+
+    Parameters
+    ----------
+    least
+        Spots with a smaller confidence are greyed, 0..1.
+    hide
+        Hide them instead.
+    """
+
+    least: float = 0.0
+    hide: bool = False
+
+
+@dataclass(frozen=True)
+class LinkView:
+    """Which links between slices are drawn: pairs of mutual nearest neighbours in z.
+
+    Parameters
+    ----------
+    shown
+        Whether they are drawn.
+    of_spot
+        Only those of the chosen spot.
+    color
+        By what they are coloured: ``"domain"`` that both ends share, or ``"distance"`` in z.
+    most
+        So many at most, evenly over the tissue; those of the chosen spot are drawn besides.
+    """
+
+    shown: bool = False
+    of_spot: bool = False
+    color: Literal["domain", "distance"] = "domain"
+    most: int = 500
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a layer is shown.
+
+    Parameters
+    ----------
+    visible
+        Whether it is.
+    opacity
+        0..1.
+    """
+
+    visible: bool = True
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True)
+class CanvasView:
+    """Where the camera looks, and the layers that the user shows and hides.
+
+    Parameters
+    ----------
+    center, zoom, angles
+        Of napari's camera.
+    images, spots
+        Look of the image and of the spots of each slice, by name.
+    """
+
+    center: tuple[float, ...] = (0.0, 0.0, 0.0)
+    zoom: float = 1.0
+    angles: tuple[float, ...] = (0.0, 0.0, 90.0)
+    images: Mapping[str, Look] = field(default_factory=dict)
+    spots: Mapping[str, Look] = field(default_factory=dict)
+
+
+class View(BaseModel):
+    """What of the slices is looked at, and how.
+
+    ``view.events.layout`` and so on tell when a field was set to another value. A field is written
+    here and nowhere else; those with ``exclude`` do not come back with a session.
+    """
+
+    model_config = ConfigDict(validate_assignment=True, extra="ignore")
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    settings: Settings = Settings()
+    """Settings of the next run."""
+    color_by: ColorBy = ColorBy()
     """What the spots are coloured by."""
-    scale = Shown(Scale(), "color_changed")
+    scale: Scale = Scale()
     """How numbers become colours."""
-    region: Shown[Region | None] = Shown(None, "region_changed")
-    """The region that is shown alone; ``None`` shows all."""
-    legend_shown = Shown(False, "legend_changed")
+    legend_shown: bool = False
     """Whether the legend of the colours lies over the canvas."""
-    spot_scale = Shown(1.0, "spot_scale_changed")
-    """Diameter of the spots of all slices, as a share of that with which they nearly touch."""
-    layout: Shown[Layout] = Shown("grid", "layout_changed")
+    layout: Layout = "grid"
     """How the slices lie: ``"grid"``, ``"mosaic"`` or ``"stack"``."""
-    stack = Shown(StackView(), "stack_changed")
+    stack: StackView = StackView()
     """How slices on top of each other are told apart."""
-    trust = Shown(Trust(), "trust_changed")
+    trust: Trust = Trust()
     """Which spots are shown by their confidence."""
-    links = Shown(LinkView(), "links_changed")
+    links: LinkView = LinkView()
     """Which links between slices are drawn."""
-    graph_shown = Shown(False, "graphs_changed")
+    graph_shown: bool = False
     """Whether the spatial graph is drawn."""
-    attention = Shown(Overlay(), "attention_changed")
+    attention: Overlay = Overlay()
     """Which edges of the attention are drawn."""
-    spot: Shown[Spot | None] = Shown(None, "spot_changed")
+    isolated: frozenset[str] = frozenset()
+    """Domains shown alone; empty shows all."""
+    spot: Spot | None = None
     """The spot that is looked at."""
-    tool: Shown[Tool] = Shown("", "tool_changed")
+    arrows: bool = False
+    """Whether residuals are drawn as arrows."""
+    canvas: CanvasView | None = None
+    """How the canvas looked when it was asked last, or is to look; ``None`` before."""
+    region: Region | None = None
+    """The region that is shown alone; ``None`` shows all."""
+    spot_scale: float = 1.0
+    """Diameter of the spots of all slices, as a share of that with which they nearly touch."""
+    tool: Tool = Field(default="", exclude=True)
     """What the mouse does on the tissue; empty moves the view."""
-    brush = Shown(2.0, "tool_changed")
+    brush: float = Field(default=2.0, exclude=True)
     """Radius of the brush, in spacings of the spots."""
-    proposal: Shown[Proposal | None] = Shown(None, "proposal_changed")
-    """Spots that may belong to a class, for the user to accept, trim or reject."""
-
-    def __init__(self) -> None:
-        self._canvas: CanvasView | None = None
-        self._color_by = ColorBy()
-        self._isolated: frozenset[str] = frozenset()
+    hand: str = Field(default="", exclude=True)
+    """Slice that the mouse moves; empty for none."""
 
     @property
-    def isolated(self) -> frozenset[str]:
-        """Domains shown alone; empty shows all."""
-        return self._isolated
+    def saved_fields(self) -> tuple[str, ...]:
+        """Names of the fields that come back with a session."""
+        return tuple(n for n, f in type(self).model_fields.items() if not f.exclude)
 
-    @isolated.setter
-    def isolated(self, value: Iterable[str]) -> None:
-        value = frozenset(value)
-        if value != self._isolated:
-            self._isolated = value
-            self.isolated_changed.emit()
+    def to_json(self) -> str:
+        """Return as JSON what comes back with a session."""
+        return self.model_dump_json()
 
-    @property
-    def canvas(self) -> CanvasView | None:
-        """How the canvas looked when it was asked last, or is to look; ``None`` before."""
-        return self._canvas
-
-    def see_canvas(self, seen: CanvasView) -> None:
-        """Take how the canvas looks now."""
-        self._canvas = seen
-
-    def show_canvas(self, wanted: CanvasView) -> None:
-        """Let the canvas look like this."""
-        self._canvas = wanted
-        self.canvas_changed.emit()
+    @classmethod
+    def from_json(cls, text: str) -> View | None:
+        """Read what :meth:`to_json` gave; ``None`` if it is of another version."""
+        try:
+            return cls.model_validate_json(text)
+        except (ValidationError, ValueError):  # the latter of settings that are none any more
+            return None

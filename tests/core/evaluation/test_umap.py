@@ -36,7 +36,7 @@ def verbosity():
 def computed():
     session = fake_session()
     steps = []
-    return session, finish(umap_steps(session.umap_job()), steps.append), steps
+    return session, finish(umap_steps(session.figures.umap_job()), steps.append), steps
 
 
 def test_after_is_what_scanpy_makes_of_the_embedding(computed):
@@ -44,7 +44,7 @@ def test_after_is_what_scanpy_makes_of_the_embedding(computed):
     from anndata import AnnData
 
     session, found, _ = computed
-    alone = AnnData(obsm={"z": session.result.obsm[K.EMBEDDING]}, shape=(110, 0))
+    alone = AnnData(obsm={"z": session.result.adata.obsm[K.EMBEDDING]}, shape=(110, 0))
     sc.pp.neighbors(alone, n_neighbors=15, use_rep="z", random_state=666)
     sc.tl.umap(alone, random_state=666)
     np.testing.assert_allclose(found.arrays[K.UMAP], alone.obsm["X_umap"], rtol=1e-4, atol=1e-3)
@@ -59,7 +59,7 @@ def test_before_knows_nothing_of_the_embedding(computed):
     # The embedding parts the four domains, the made-up counts know none.
     from sklearn.metrics import silhouette_score
 
-    domains = session.result.obs[K.DOMAIN]
+    domains = session.result.adata.obs[K.DOMAIN]
     assert silhouette_score(found.arrays[K.UMAP], domains) > 0.5
     assert silhouette_score(before, domains) < 0.2
 
@@ -74,7 +74,7 @@ def test_it_says_how_far_it_is(computed):
 
 
 def test_closing_it_ends_the_process():
-    steps = umap_steps(fake_session().umap_job())
+    steps = umap_steps(fake_session().figures.umap_job())
     before = n_processes()
     for _ in range(4):
         next(steps)
@@ -88,8 +88,8 @@ def test_closing_it_ends_the_process():
 @pytest.mark.usefixtures("verbosity")
 def test_without_expression_there_is_no_before(tmp_path):
     session = fake_session()
-    session.result.X = None
-    job = session.umap_job()
+    session.result.adata.X = None
+    job = session.figures.umap_job()
     assert job.expression is None
     # What the process does, without one.
     umap._as_anndata(job).write_h5ad(tmp_path / "spots.h5ad")
@@ -113,9 +113,11 @@ def test_too_few_spots():
 def test_the_session_keeps_both(computed):
     session, found, _ = computed
     heard = []
-    session.umap_changed.connect(lambda: heard.append(1))
-    session.set_umap(found)
+    session.figures.umap_changed.connect(lambda: heard.append(1))
+    session.figures.set_umap(found)
     assert heard == [1]
     assert not session.saved
-    assert session.result.uns[K.UMAP]["params"]["n_neighbors"] == umap.N_NEIGHBORS
-    np.testing.assert_array_equal(session.result.obsm[K.UMAP_BEFORE], found.arrays[K.UMAP_BEFORE])
+    assert session.result.adata.uns[K.UMAP]["params"]["n_neighbors"] == umap.N_NEIGHBORS
+    np.testing.assert_array_equal(
+        session.result.adata.obsm[K.UMAP_BEFORE], found.arrays[K.UMAP_BEFORE]
+    )

@@ -99,39 +99,39 @@ def test_a_verdict_on_other_domains_is_told_apart(adata):
 def test_the_session_tells_and_takes_back():
     session = fake_session()
     told = []
-    session.verdicts_changed.connect(lambda: told.append(len(session.verdicts)))
-    first = session.judge("aligned", PAIR, who="Ada")
+    session.verdicts.changed.connect(lambda: told.append(len(session.verdicts.given)))
+    first = session.verdicts.give("aligned", PAIR, who="Ada")
     assert not session.saved
-    second = session.judge("not", domain="1", who="Ada")
+    second = session.verdicts.give("not", domain="1", who="Ada")
     session.saved = True
-    assert session.undo_verdict() == second
+    assert session.verdicts.take_back() == second
     assert not session.saved
-    assert session.verdicts == (first,)
-    assert session.undo_verdict() == first
-    assert session.undo_verdict() is None
+    assert session.verdicts.given == (first,)
+    assert session.verdicts.take_back() == first
+    assert session.verdicts.take_back() is None
     assert told == [1, 2, 1, 0]
 
 
 def test_verdicts_follow_a_renamed_domain_and_its_undo():
     session = fake_session()
-    session.judge("aligned", domain="2", who="Ada")
-    before = session.domain_state()
-    session.rename_domain("2", "mitral")
-    assert session.verdicts[0].domain == "mitral"
-    session.restore_domain_state(before)
-    assert session.verdicts[0].domain == "2"
+    session.verdicts.give("aligned", domain="2", who="Ada")
+    before = session.domains.state()
+    session.domains.rename("2", "mitral")
+    assert session.verdicts.given[0].domain == "mitral"
+    session.domains.restore(before)
+    assert session.verdicts.given[0].domain == "2"
     # Other domains may bear the same names: then nothing is renamed.
-    session.set_domains(np.arange(session.result.n_obs) % 3, Settings(domains=3))
-    other = session.domain_state()
-    session.restore_domain_state(before)
-    session.restore_domain_state(other)
-    assert session.verdicts[0].domain == "2"
+    session.domains.relabel(np.arange(session.result.adata.n_obs) % 3, Settings(domains=3))
+    other = session.domains.state()
+    session.domains.restore(before)
+    session.domains.restore(other)
+    assert session.verdicts.given[0].domain == "2"
 
 
 def test_a_session_without_a_result_has_no_verdicts():
     session = fake_session()
-    session.judge("aligned", who="Ada")
-    session.clear()
-    assert session.verdicts == ()
+    session.verdicts.give("aligned", who="Ada")
+    session.slices.clear()
+    assert session.verdicts.given == ()
     with pytest.raises(InputError, match="integrate first"):
-        session.judge("aligned")
+        session.verdicts.give("aligned")

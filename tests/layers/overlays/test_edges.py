@@ -22,8 +22,8 @@ def ends(edges, length=1.0):
 def test_each_edge_of_the_graph_is_drawn_once_between_neighbours():
     session = fake_session()
     edges = graph_edges(session, "slice1")
-    rows = session.rows("slice1")
-    matrix = session.result.obsp[K.CONNECTIVITIES][rows][:, rows]
+    rows = session.result.rows("slice1")
+    matrix = session.result.adata.obsp[K.CONNECTIVITIES][rows][:, rows]
     assert len(edges.vectors) == matrix.nnz / 2
     np.testing.assert_allclose(np.linalg.norm(edges.vectors[:, 1], axis=1), 10.0)
     points = {tuple(p) for p in session.slices["slice1"].obsm[K.SPATIAL][:, ::-1]}
@@ -32,11 +32,12 @@ def test_each_edge_of_the_graph_is_drawn_once_between_neighbours():
 
 def test_the_graph_of_the_present_settings_goes_before_that_of_the_result():
     session = fake_session()
-    session.settings = settings = Settings(radius=15.0)
-    job = session.graph_job()
-    session.set_graphs(finish(graph_steps(job.coordinates, settings)), settings)
+    session.view.settings = settings = Settings(radius=15.0)
+    job = session.slices.graph_job()
+    session.slices.set_graphs(finish(graph_steps(job.coordinates, settings)), settings)
     assert (
-        len(graph_edges(session, "slice1").vectors) > session.result.obsp[K.CONNECTIVITIES].nnz / 4
+        len(graph_edges(session, "slice1").vectors)
+        > session.result.adata.obsp[K.CONNECTIVITIES].nnz / 4
     )
     longest = np.linalg.norm(graph_edges(session, "slice1").vectors[:, 1], axis=1).max()
     assert longest > 14
@@ -51,11 +52,11 @@ def test_no_graph_no_edges():
 
 def test_attention_goes_half_way_from_receiver_to_sender():
     session = fake_session()
-    session.attention = Overlay(shown=True, strongest=1)
-    rows = session.rows("slice2")
+    session.view.attention = Overlay(shown=True, strongest=1)
+    rows = session.result.rows("slice2")
     found = ends(attention_edges(session, "slice2"), length=0.5)
     xy = session.slices["slice2"].obsm[K.SPATIAL]
-    weights = session.result.obsp[K.ATTENTION][rows][:, rows].toarray()
+    weights = session.result.adata.obsp[K.ATTENTION][rows][:, rows].toarray()
     np.fill_diagonal(weights, 0)
     strongest = {
         tuple(xy[i, ::-1]): tuple(xy[j, ::-1]) for i, j in enumerate(weights.argmax(axis=1))
@@ -65,7 +66,7 @@ def test_attention_goes_half_way_from_receiver_to_sender():
 
 def test_strong_attention_is_drawn_last():
     session = fake_session()
-    session.attention = Overlay(shown=True)
+    session.view.attention = Overlay(shown=True)
     rgba = attention_edges(session, "slice1").rgba
     # plasma grows lighter
     assert rgba[0, :3].sum() < rgba[-1, :3].sum()
@@ -74,9 +75,9 @@ def test_strong_attention_is_drawn_last():
 
 def test_isolation_keeps_what_the_domain_receives():
     session = fake_session()
-    session.attention = Overlay(shown=True)
-    session.isolated = ["2"]
-    domains = session.result.obs[K.DOMAIN].iloc[session.rows("slice1")].to_numpy()
+    session.view.attention = Overlay(shown=True)
+    session.view.isolated = ["2"]
+    domains = session.result.adata.obs[K.DOMAIN].iloc[session.result.rows("slice1")].to_numpy()
     inside = session.slices["slice1"].obsm[K.SPATIAL][domains == "2", ::-1]
     starts = attention_edges(session, "slice1").vectors[:, 0]
     assert {tuple(p) for p in starts} == {tuple(p) for p in inside}
@@ -88,16 +89,16 @@ def test_fewer_edges_than_before_are_drawn_on_a_layer_that_is_hidden(shown):
     """napari draws colours by what it saw last of a layer, and it sees none that is hidden."""
     session = shown.session
     session.set_result(shown.result)
-    session.attention = Overlay(shown=True)
+    session.view.attention = Overlay(shown=True)
     layer = shown.layer("slice1", "attention")
     many = len(layer.data)
     drawn = []
     # As a canvas does: it draws when it hears of colours or data.
     for event in (layer.events.edge_color, layer.events.set_data):
         event.connect(lambda event: drawn.append(len(layer._view_face_color)))
-    session.attention = Overlay(shown=False)
-    session.spot = Spot("slice1", 30)
-    session.attention = Overlay(shown=True, of_spot=True)
+    session.view.attention = Overlay(shown=False)
+    session.view.spot = Spot("slice1", 30)
+    session.view.attention = Overlay(shown=True, of_spot=True)
     assert 0 < len(layer.data) < many
     # A line has two triangles.
     assert drawn[-1] == 2 * len(layer.data)

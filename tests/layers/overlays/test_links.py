@@ -23,8 +23,8 @@ def flat(name, xy):
 def linked(shown):
     """Two integrated slices, side by side, with their links."""
     shown.session.set_result(shown.result)
-    shown.session.layout = "mosaic"
-    shown.session.links = LinkView(shown=True)
+    shown.session.view.layout = "mosaic"
+    shown.session.view.links = LinkView(shown=True)
     return shown
 
 
@@ -48,24 +48,24 @@ def check_ends(shown):
 
 @pytest.mark.parametrize("layout", ["mosaic", "stack"])
 def test_lines_join_matches_wherever_the_slices_are(linked, layout):
-    linked.session.layout = layout
+    linked.session.view.layout = layout
     assert linked.layer("slice2", "links").visible
     check_ends(linked)
 
 
 def test_lines_join_matches_in_3d(linked):
-    linked.session.stack = StackView(mode="3d", spacing=0.5)
-    linked.session.layout = "stack"
+    linked.session.view.stack = StackView(mode="3d", spacing=0.5)
+    linked.session.view.layout = "stack"
     check_ends(linked)
     assert np.ptp(ends(linked.layer("slice2", "links"))[..., 0]) > 0
-    linked.session.stack = StackView(mode="3d", spacing=0.2)
+    linked.session.view.stack = StackView(mode="3d", spacing=0.2)
     check_ends(linked)
-    linked.session.stack = StackView()
+    linked.session.view.stack = StackView()
     check_ends(linked)
 
 
 def test_layers_of_links_keep_the_cells_of_the_grid(linked):
-    linked.session.layout = "grid"
+    linked.session.view.layout = "grid"
     assert not linked.layer("slice2", "links").visible
     grid = linked.viewer.canvas.grid
     assert grid.stride == len(linked.viewer.layers) / 2
@@ -75,15 +75,15 @@ def test_layers_of_links_keep_the_cells_of_the_grid(linked):
 def test_layout_keeps_layers(linked):
     before = list(linked.viewer.layers)
     for layout in ("stack", "grid", "mosaic"):
-        linked.session.layout = layout
+        linked.session.view.layout = layout
     assert list(linked.viewer.layers) == before
 
 
 def test_links_have_the_domain_of_both_ends():
     session = fake_session()
     lines, drawn = link_lines(session, flat), drawn_links(session)
-    codes = session.result.obs[K.DOMAIN].cat.codes.to_numpy()
-    table = to_rgba(list(session.domain_colors.values()))
+    codes = session.result.adata.obs[K.DOMAIN].cat.codes.to_numpy()
+    table = to_rgba(list(session.domains.colors.values()))
     order = np.lexsort((-drawn.links.distance, drawn.of_spot))
     first, second = codes[drawn.links.first[order]], codes[drawn.links.second[order]]
     same = first == second
@@ -99,20 +99,20 @@ def test_new_labels_give_new_colours():
     assert before > 0
     from napari_staligner.core.settings import Settings
 
-    session.set_domains(np.zeros(session.result.n_obs, dtype=int), Settings(domains=2))
+    session.domains.relabel(np.zeros(session.result.adata.n_obs, dtype=int), Settings(domains=2))
     assert drawn_links(session).parted == 0
 
 
 def test_the_same_question_is_answered_once():
     session = fake_session()
     assert drawn_links(session) is drawn_links(session)
-    session.links = replace(session.links, most=10)
+    session.view.links = replace(session.view.links, most=10)
     assert len(drawn_links(session).links) <= 10
 
 
 def test_links_of_the_spot_stand_out():
     session = fake_session()
-    session.spot = Spot("slice2", 30)
+    session.view.spot = Spot("slice2", 30)
     lines, drawn = link_lines(session, flat), drawn_links(session)
     assert len(drawn.links) == 50
     assert drawn.of_spot.sum() == 1
@@ -125,9 +125,9 @@ def test_links_of_the_spot_stand_out():
 
 def test_the_spots_links_are_drawn_even_if_thinning_leaves_them_out():
     session = fake_session()
-    session.links = LinkView(shown=True, most=1)
+    session.view.links = LinkView(shown=True, most=1)
     for row in (3, 30):
-        session.spot = Spot("slice1", row)
+        session.view.spot = Spot("slice1", row)
         drawn = drawn_links(session)
         assert drawn.links.first[drawn.of_spot] == [row]
         assert len(drawn.links) <= 2
@@ -136,48 +136,48 @@ def test_the_spots_links_are_drawn_even_if_thinning_leaves_them_out():
 def test_only_links_of_the_two_slices_that_are_compared():
     session = fake_session((40, 40, 40))
     assert drawn_links(session).exist == 40
-    session.stack = StackView(mode="swipe", pair=("slice1", "slice3"))
+    session.view.stack = StackView(mode="swipe", pair=("slice1", "slice3"))
     assert drawn_links(session).exist == 40
-    session.layout = "stack"
+    session.view.layout = "stack"
     assert drawn_links(session).exist == 0
 
 
 def test_no_links_no_lines():
     session = fake_session()
-    del session.result.obsp[K.MUTUAL]
+    del session.result.adata.obsp[K.MUTUAL]
     assert drawn_links(session) is None
     assert link_lines(session, flat).vectors.shape == (0, 2, 3)
 
 
 def test_matches_get_rings(linked):
-    linked.session.spot = Spot("slice1", 12)
+    linked.session.view.spot = Spot("slice1", 12)
     ring = linked.layer("slice2", "marker")
     np.testing.assert_array_equal(ring.data, linked.layer("slice2").data[[12]])
     # Two for the chosen spot itself, and none for it as a match.
     assert len(linked.layer("slice1", "marker").data) == 2
-    linked.session.links = LinkView()
+    linked.session.view.links = LinkView()
     assert len(ring.data) == 0
 
 
 def test_a_click_shows_the_matches(canvas):
     shown, mouse = canvas
-    shown.session.layout = "mosaic"
-    shown.session.links = LinkView(shown=True, of_spot=True)
+    shown.session.view.layout = "mosaic"
+    shown.session.view.links = LinkView(shown=True, of_spot=True)
     layer = shown.layer("slice1")
     mouse.click(mouse.pixel(layer.data_to_world(layer.data[23])))
-    assert shown.session.spot == Spot("slice1", 23)
+    assert shown.session.view.spot == Spot("slice1", 23)
     (line,) = ends(shown.layer("slice2", "links"))
     other = shown.layer("slice2")
     np.testing.assert_allclose(line[1, 1:], other.data_to_world(other.data[23]))
 
 
 def test_links_go_with_their_slices(linked, qtbot):
-    linked.session.remove("slice2")
+    linked.session.slices.remove("slice2")
     assert not [x for x in linked.viewer.layers if x.metadata[K.LAYER_SLICE] == "slice2"]
     slices, result = fake_result()
-    linked.session.clear()
+    linked.session.slices.clear()
     linked.session.add(slices)
     linked.session.set_result(result)
-    linked.session.links = LinkView()
-    linked.session.links = LinkView(shown=True)
+    linked.session.view.links = LinkView()
+    linked.session.view.links = LinkView(shown=True)
     assert len(linked.layer("slice2", "links").data) == 50

@@ -34,12 +34,12 @@ def pixels(shown, mouse, name, corners, cell=None):
 
 def pick_up(shown, mouse, tool):
     """Choose a tool; the first one brings layers, for which the cells move at the next drawing."""
-    shown.session.tool = tool
+    shown.session.view.tool = tool
     mouse.settle(shown.layer("slice1"))
 
 
 def rows_of(shown, name, in_slice):
-    return shown.session.rows(name)[in_slice].tolist()
+    return shown.session.result.rows(name)[in_slice].tolist()
 
 
 @pytest.mark.parametrize("cell", [0, 1])
@@ -49,27 +49,27 @@ def test_a_lasso_in_the_grid_takes_the_spots_of_that_cell(canvas, cell):
     pick_up(shown, mouse, "lasso")
     before = shown.viewer.scene.camera.center
     mouse.follow(pixels(shown, mouse, name, AROUND, cell))
-    assert shown.session.selection.tolist() == rows_of(shown, name, spots(*BLOCK))
+    assert shown.session.result.selection.tolist() == rows_of(shown, name, spots(*BLOCK))
     assert shown.viewer.scene.camera.center == before, "a lasso must not move the view"
 
 
 @pytest.mark.parametrize("layout", ["mosaic", "stack"])
 def test_a_lasso_takes_what_is_under_it_in_the_other_layouts(canvas, layout):
     shown, mouse = canvas
-    shown.session.layout = layout
+    shown.session.view.layout = layout
     pick_up(shown, mouse, "lasso")
     mouse.follow(pixels(shown, mouse, "slice1", AROUND))
-    taken = set(shown.session.selection) & set(shown.session.rows("slice1"))
+    taken = set(shown.session.result.selection) & set(shown.session.result.rows("slice1"))
     assert sorted(taken) == rows_of(shown, "slice1", spots(*BLOCK))
 
 
 def test_hidden_slices_are_not_taken(canvas):
     shown, mouse = canvas
-    shown.session.layout = "mosaic"
+    shown.session.view.layout = "mosaic"
     shown.layer("slice1").visible = False
     pick_up(shown, mouse, "lasso")
     mouse.follow(pixels(shown, mouse, "slice1", AROUND))
-    assert len(shown.session.selection) == 0
+    assert len(shown.session.result.selection) == 0
 
 
 def test_what_is_drawn_stays_on_its_slice_in_every_layout(canvas):
@@ -77,10 +77,10 @@ def test_what_is_drawn_stays_on_its_slice_in_every_layout(canvas):
     session = shown.session
     session.annotations.use_template("Olfactory bulb")
     session.annotations.choose("GL")
-    session.layout = "stack"
+    session.view.layout = "stack"
     pick_up(shown, mouse, "lasso")
     mouse.follow(pixels(shown, mouse, "slice1", AROUND))
-    session.layout = "mosaic"
+    session.view.layout = "mosaic"
     ((_, shape),) = [x for x in session.annotations.shapes if x[1].slice == "slice1"]
     coordinates = shown.slices[0][1].obsm[K.SPATIAL]
     assert inside(shape.xy, coordinates).tolist() == spots(*BLOCK)
@@ -94,11 +94,11 @@ def test_a_polygon_is_clicked_and_closed_by_a_double_click(canvas):
     corners = pixels(shown, mouse, "slice1", AROUND, 0)[:-1]
     for corner in corners[:-1]:
         mouse.click(corner)
-    assert len(shown.session.selection) == 0
+    assert len(shown.session.result.selection) == 0
     sketch = shown.layer("slice1", "sketch")
     assert len(sketch.data) == 2
     mouse.double_click(corners[-1])
-    assert shown.session.selection.tolist() == rows_of(shown, "slice1", spots(*BLOCK))
+    assert shown.session.result.selection.tolist() == rows_of(shown, "slice1", spots(*BLOCK))
     assert len(sketch.data) == 0
 
 
@@ -107,7 +107,7 @@ def test_a_polygon_closes_at_its_first_corner(canvas):
     pick_up(shown, mouse, "polygon")
     for corner in pixels(shown, mouse, "slice2", AROUND, 1):
         mouse.click(corner)
-    assert shown.session.selection.tolist() == rows_of(shown, "slice2", spots(*BLOCK))
+    assert shown.session.result.selection.tolist() == rows_of(shown, "slice2", spots(*BLOCK))
 
 
 def test_another_tool_drops_an_unfinished_polygon(canvas):
@@ -118,16 +118,16 @@ def test_another_tool_drops_an_unfinished_polygon(canvas):
     pick_up(shown, mouse, "lasso")
     pick_up(shown, mouse, "polygon")
     mouse.double_click(pixels(shown, mouse, "slice1", AROUND, 0)[3])
-    assert len(shown.session.selection) == 0
+    assert len(shown.session.result.selection) == 0
 
 
 def test_a_brush_takes_the_spots_it_goes_over(canvas):
     shown, mouse = canvas
     pick_up(shown, mouse, "brush")
-    shown.session.brush = 0.5
+    shown.session.view.brush = 0.5
     path = [mouse.pixel(shown.layer("slice1").data_to_world((40, x)), 0) for x in (40, 55, 70)]
     mouse.follow(path)
-    assert shown.session.selection.tolist() == rows_of(
+    assert shown.session.result.selection.tolist() == rows_of(
         shown, "slice1", spots(*((c, 2) for c in (2, 3, 4, 5)))
     )
 
@@ -135,7 +135,7 @@ def test_a_brush_takes_the_spots_it_goes_over(canvas):
 @pytest.mark.parametrize("tool", ["spot", "piece", "domain"])
 def test_a_click_takes_a_spot_its_piece_or_its_domain(canvas, tool):
     shown, mouse = canvas
-    result = shown.session.result
+    result = shown.session.result.adata
     domain = result.obs[K.DOMAIN].to_numpy()
     pick_up(shown, mouse, tool)
     mouse.click(mouse.pixel(shown.layer("slice1").data_to_world(xy(3, 3)[::-1]), 0))
@@ -146,7 +146,7 @@ def test_a_click_takes_a_spot_its_piece_or_its_domain(canvas, tool):
         "piece": [r for r in same if result.obs[K.SLICE].iloc[r] == "slice1"],
         "domain": same.tolist(),
     }
-    assert shown.session.selection.tolist() == expected[tool]
+    assert shown.session.result.selection.tolist() == expected[tool]
 
 
 def test_a_drag_with_a_click_tool_moves_the_view(canvas, qtbot):
@@ -155,7 +155,7 @@ def test_a_drag_with_a_click_tool_moves_the_view(canvas, qtbot):
     before = shown.viewer.scene.camera.center
     start = mouse.pixel(shown.layer("slice1").data_to_world(xy(3, 3)[::-1]), 0)
     mouse.drag(start, start + type(start)(40, 30))
-    assert len(shown.session.selection) == 0
+    assert len(shown.session.result.selection) == 0
     qtbot.waitUntil(lambda: shown.viewer.scene.camera.center != before)
 
 
@@ -167,7 +167,7 @@ def test_with_a_chosen_class_a_lasso_assigns(canvas):
     pick_up(shown, mouse, "lasso")
     mouse.follow(pixels(shown, mouse, "slice2", AROUND, 1))
     rows = rows_of(shown, "slice2", spots(*BLOCK))
-    column = session.result.obs[K.ANNOTATION]
+    column = session.result.adata.obs[K.ANNOTATION]
     assert np.flatnonzero(column == "Layer 2").tolist() == rows
     assert session.annotations.edits[-1].how == "lasso"
 
@@ -176,12 +176,12 @@ def test_a_proposal_is_seen_paler_where_it_is_less_sure(canvas):
     shown, _ = canvas
     session = shown.session
     session.annotations.use_template("Cortex")
-    rows = session.rows("slice2")[[4, 5, 6]]
-    session.proposal = Proposal("WM", rows, np.array([0.2, 0.6, 0.9], np.float32))
+    rows = session.result.rows("slice2")[[4, 5, 6]]
+    session.annotations.proposal = Proposal("WM", rows, np.array([0.2, 0.6, 0.9], np.float32))
     layer = shown.layer("slice2", "proposal")
     np.testing.assert_array_equal(layer.data, shown.layer("slice2").data[[5, 6]])
     assert layer.face_color[0, 3] < layer.face_color[1, 3]
-    session.proposal = session.proposal.trimmed(0.1)
+    session.annotations.proposal = session.annotations.proposal.trimmed(0.1)
     assert len(layer.data) == 3
-    session.proposal = None
+    session.annotations.proposal = None
     assert len(layer.data) == 0

@@ -22,8 +22,8 @@ def camera_of(shown):
 
 
 def in_hand(shown):
-    shown.session.layout = "stack"
-    shown.session.alignment.hand = "slice2"
+    shown.session.view.layout = "stack"
+    shown.session.view.hand = "slice2"
 
 
 def test_a_drag_moves_the_slice_in_hand_and_not_the_view(canvas, qtbot):
@@ -61,12 +61,12 @@ def test_a_click_moves_nothing_and_chooses_the_spot(canvas):
     before = place(shown).copy()
     mouse.click(mouse.pixel(shown.layer("slice2").data_to_world((50.0, 50.0))[-2:]))
     np.testing.assert_array_equal(place(shown), before)
-    assert shown.session.spot is not None
+    assert shown.session.view.spot is not None
 
 
 def test_without_a_slice_in_hand_a_drag_moves_the_view(canvas):
     shown, mouse = canvas
-    shown.session.layout = "stack"
+    shown.session.view.layout = "stack"
     before, camera = place(shown).copy(), np.array(camera_of(shown).center)
     mouse.drag(mouse.pixel((50, 50)), mouse.pixel((70, 70)))
     np.testing.assert_array_equal(place(shown), before)
@@ -93,7 +93,7 @@ def test_keys_turn_and_mirror_and_are_given_back(canvas):
     assert np.degrees(np.arctan2(step[1, 0], step[0, 0])) == pytest.approx(1)
     mouse.type(Qt.Key.Key_M)
     assert np.linalg.det(place(shown)[:2, :2]) == pytest.approx(-1)
-    shown.session.alignment.hand = ""
+    shown.session.view.hand = ""
     now = place(shown).copy()
     for key in (Qt.Key.Key_M, Qt.Key.Key_Left, Qt.Key.Key_BracketLeft):
         mouse.type(key)
@@ -103,7 +103,7 @@ def test_keys_turn_and_mirror_and_are_given_back(canvas):
 def test_keys_do_nothing_outside_the_stack(canvas):
     shown, mouse = canvas
     in_hand(shown)
-    shown.session.layout = "mosaic"
+    shown.session.view.layout = "mosaic"
     before = place(shown).copy()
     mouse.type(Qt.Key.Key_M)
     np.testing.assert_array_equal(place(shown), before)
@@ -116,9 +116,9 @@ def test_arrows_lead_to_the_counterparts_in_every_layout(shown):
     shift = np.tile([[7.0, -3.0]], (shown.result.n_obs, 1))
     shift[::5] = np.nan
     alignment.set(replace(state, registered=replace(state.registered, shift=shift)))
-    shown.session.layout = "stack"
-    alignment.arrows = True
-    rows, layer = shown.session.rows("slice2"), shown.layer("slice2", "shift")
+    shown.session.view.layout = "stack"
+    shown.session.view.arrows = True
+    rows, layer = shown.session.result.rows("slice2"), shown.layer("slice2", "shift")
     known = np.isfinite(shift[rows, 0])
     assert len(layer.data) == known.sum()
     start, end = layer.data[:, 0], layer.data.sum(axis=1)
@@ -126,5 +126,5 @@ def test_arrows_lead_to_the_counterparts_in_every_layout(shown):
     world = np.array([layer.data_to_world(p)[-2:] for p in end])
     aligned = state.registered.aligned[rows][known]
     np.testing.assert_allclose(world[:, ::-1], aligned + np.array([7, -3]), atol=1e-6)
-    alignment.arrows = False
+    shown.session.view.arrows = False
     assert not layer.visible

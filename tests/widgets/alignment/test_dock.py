@@ -81,11 +81,11 @@ def test_without_a_result_it_says_what_is_missing(empty_dock):
 def test_a_run_is_proposed_and_accepted(dock, qtbot):
     run(qtbot, dock)
     # The two slices are the same: they fall on each other.
-    assert dock.session.layout == "stack"
+    assert dock.session.view.layout == "stack"
     np.testing.assert_allclose(transform(dock), np.eye(3), atol=0.5)
-    aligned = dock.session.result.obsm[K.SPATIAL_ALIGNED]
+    aligned = dock.session.result.adata.obsm[K.SPATIAL_ALIGNED]
     np.testing.assert_allclose(aligned[:400], aligned[400:], atol=3)
-    assert dock.session.result.obs[K.RESIDUAL].median() < 0.5
+    assert dock.session.result.adata.obs[K.RESIDUAL].median() < 0.5
     assert not dock.session.saved
     assert dock.accept.isVisible()
     press(qtbot, dock.accept)
@@ -104,21 +104,21 @@ def test_a_run_that_finds_the_same_has_nothing_to_accept(dock, qtbot):
 
 
 def test_a_rejected_run_leaves_all_as_it_was_and_can_be_redone(dock, qtbot):
-    before = dock.session.result.obsm[K.SPATIAL_ALIGNED].copy()
+    before = dock.session.result.adata.obsm[K.SPATIAL_ALIGNED].copy()
     run(qtbot, dock)
-    found = dock.session.result.obsm[K.SPATIAL_ALIGNED].copy()
+    found = dock.session.result.adata.obsm[K.SPATIAL_ALIGNED].copy()
     press(qtbot, dock.reject)
-    np.testing.assert_array_equal(dock.session.result.obsm[K.SPATIAL_ALIGNED], before)
+    np.testing.assert_array_equal(dock.session.result.adata.obsm[K.SPATIAL_ALIGNED], before)
     assert not dock.reject.isVisible()
     press(qtbot, dock.redo)
-    np.testing.assert_array_equal(dock.session.result.obsm[K.SPATIAL_ALIGNED], found)
+    np.testing.assert_array_equal(dock.session.result.adata.obsm[K.SPATIAL_ALIGNED], found)
 
 
 def test_domains_that_are_clicked_are_landmarks(dock, qtbot):
     check(qtbot, dock, "2")
     check(qtbot, dock, "3")
     run(qtbot, dock)
-    kept = dock.session.result.uns[K.STALIGNER]["registration"]
+    kept = dock.session.result.adata.uns[K.STALIGNER]["registration"]
     assert list(kept["landmarks"]) == ["2", "3"]
     assert dock.history.undoText() == "Register by 2, 3 (rigid)"
 
@@ -157,8 +157,8 @@ def test_a_failure_is_said(dock, qtbot, monkeypatch):
 def test_by_hand_undone_redone_and_back_to_any_step(dock, qtbot):
     first = transform(dock).copy()
     choose_hand(qtbot, dock, "slice2")
-    assert dock.session.alignment.hand == "slice2"
-    assert dock.session.layout == "stack"
+    assert dock.session.view.hand == "slice2"
+    assert dock.session.view.layout == "stack"
     press(qtbot, dock.mirror)
     mirrored = transform(dock).copy()
     assert np.linalg.det(mirrored[:2, :2]) == pytest.approx(-np.linalg.det(first[:2, :2]))
@@ -184,18 +184,18 @@ def test_by_hand_undone_redone_and_back_to_any_step(dock, qtbot):
 def test_residuals_follow_a_move_and_are_kept_with_their_step(dock, qtbot):
     run(qtbot, dock)
     press(qtbot, dock.accept)
-    good = dock.session.result.obs[K.RESIDUAL].to_numpy().copy()
+    good = dock.session.result.adata.obs[K.RESIDUAL].to_numpy().copy()
     dock.session.alignment.move("slice2", shifted(np.array([25.0, 0])) @ transform(dock), "Move")
-    assert dock.session.result.obs[K.RESIDUAL].isna().all()
+    assert dock.session.result.adata.obs[K.RESIDUAL].isna().all()
     settle(qtbot, dock)
-    shift = dock.session.result.obsm[K.SHIFT][400:]
+    shift = dock.session.result.adata.obsm[K.SHIFT][400:]
     middle = np.abs(shift - np.nanmedian(shift, axis=0)).sum(axis=1) < 5
     assert np.nanmedian(shift[middle], axis=0) == pytest.approx([-25, 0], abs=6)
-    assert np.nanmedian(dock.session.result.obs[K.RESIDUAL]) > 1.5
+    assert np.nanmedian(dock.session.result.adata.obs[K.RESIDUAL]) > 1.5
     press(qtbot, dock.undo)
-    np.testing.assert_array_equal(dock.session.result.obs[K.RESIDUAL].to_numpy(), good)
+    np.testing.assert_array_equal(dock.session.result.adata.obs[K.RESIDUAL].to_numpy(), good)
     press(qtbot, dock.redo)
-    assert np.isfinite(dock.session.result.obs[K.RESIDUAL]).any()
+    assert np.isfinite(dock.session.result.adata.obs[K.RESIDUAL]).any()
 
 
 def test_three_pairs_of_spots_place_a_slice(dock, qtbot):
@@ -204,9 +204,9 @@ def test_three_pairs_of_spots_place_a_slice(dock, qtbot):
     for row in (5, 110, 390):
         assert not dock.pairs.fit.isEnabled()
         assert "click a spot of slice2" in dock.pairs.hint.text()
-        dock.session.spot = Spot("slice2", row)
+        dock.session.view.spot = Spot("slice2", row)
         assert "belongs" in dock.pairs.hint.text()
-        dock.session.spot = Spot("slice1", row)
+        dock.session.view.spot = Spot("slice1", row)
     assert dock.pairs.list.count() == 3
     press(qtbot, dock.pairs.fit)
     np.testing.assert_allclose(transform(dock), np.eye(3), atol=1e-6)
@@ -221,17 +221,17 @@ def test_three_pairs_of_spots_place_a_slice(dock, qtbot):
 def test_residuals_as_arrows_and_as_a_map(dock, qtbot):
     run(qtbot, dock)
     press(qtbot, dock.arrows)
-    assert dock.session.alignment.arrows
+    assert dock.session.view.arrows
     press(qtbot, dock.map)
-    assert dock.session.color_by == ColorBy("obs", K.RESIDUAL)
+    assert dock.session.view.color_by == ColorBy("obs", K.RESIDUAL)
 
 
 def test_another_result_starts_the_steps_over(dock, qtbot):
     dock.session.alignment.turn("slice2", 10)
     settle(qtbot, dock)
-    dock.session.set_result(dock.session.result.copy())
+    dock.session.set_result(dock.session.result.adata.copy())
     assert dock.history.count() == 0
-    assert dock.session.alignment.hand == ""
+    assert dock.session.view.hand == ""
     qtbot.waitUntil(lambda: not dock._measurer.running)
 
 
@@ -243,4 +243,4 @@ def test_a_closed_dock_is_gone(qtbot):
     del dock
     gc.collect()
     assert gone() is None
-    session.alignment.view_changed.emit()
+    session.view.arrows = True

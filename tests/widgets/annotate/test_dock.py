@@ -117,19 +117,19 @@ def test_the_colour_of_a_class_is_chosen_at_its_swatch(dock, qtbot):
     dock.color_dialog.setCurrentColor(Qt.GlobalColor.red)
     dock.color_dialog.accept()
     assert dock.session.annotations.named("GL").color == "#ff0000"
-    assert dock.session.result.uns[K.ANNOTATION_COLORS][1] == "#ff0000"
+    assert dock.session.result.adata.uns[K.ANNOTATION_COLORS][1] == "#ff0000"
 
 
 # --- spots
 
 
 def test_digits_assign_the_selection_and_zero_takes_the_class_away(dock, qtbot):
-    dock.session.selection = np.array([3, 4, 5])
+    dock.session.result.selection = np.array([3, 4, 5])
     qtbot.keyClick(dock.table, Qt.Key.Key_2)
     assert rows_of(dock, "GL") == [3, 4, 5]
-    assert len(dock.session.selection) == 0
-    assert dock.session.color_by == ColorBy("obs", K.ANNOTATION)
-    dock.session.selection = np.array([4])
+    assert len(dock.session.result.selection) == 0
+    assert dock.session.view.color_by == ColorBy("obs", K.ANNOTATION)
+    dock.session.result.selection = np.array([4])
     qtbot.keyClick(dock.table, Qt.Key.Key_0)
     assert rows_of(dock, "GL") == [3, 5]
     assert dock.session.annotations.edits[-1].how == "selection"
@@ -144,18 +144,18 @@ def test_a_digit_without_selection_or_class_says_so(dock, qtbot):
 
 
 def test_a_gene_on_the_tissue_stays_while_annotating(dock, qtbot):
-    dock.session.color_by = ColorBy("gene", "gene1")
-    dock.session.selection = np.array([3])
+    dock.session.view.color_by = ColorBy("gene", "gene1")
+    dock.session.result.selection = np.array([3])
     qtbot.keyClick(dock.table, Qt.Key.Key_1)
-    assert dock.session.color_by == ColorBy("gene", "gene1")
+    assert dock.session.view.color_by == ColorBy("gene", "gene1")
 
 
 def test_undo_and_redo_by_button_and_key(dock, qtbot):
-    dock.session.selection = np.array([3])
+    dock.session.result.selection = np.array([3])
     qtbot.keyClick(dock.table, Qt.Key.Key_1)
     qtbot.mouseClick(dock.undo, LEFT)
     assert rows_of(dock, "ONL") == []
-    assert dock.session.result.obs[K.ANNOTATION].isna().all()
+    assert dock.session.result.adata.obs[K.ANNOTATION].isna().all()
     qtbot.mouseClick(dock.redo, LEFT)
     qtbot.keyClick(dock.table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert rows_of(dock, "ONL") == []
@@ -167,7 +167,7 @@ def test_undo_and_redo_by_button_and_key(dock, qtbot):
 def test_a_chosen_class_and_a_tool_are_the_sessions(dock, qtbot):
     click_row(qtbot, dock, "EPL")
     qtbot.mouseClick(dock.tools.buttons["brush"], LEFT)
-    assert (dock.session.annotations.chosen, dock.session.tool) == ("EPL", "brush")
+    assert (dock.session.annotations.chosen, dock.session.view.tool) == ("EPL", "brush")
     assert "What you draw becomes EPL" in dock.status.text()
     assert dock.tools.radius.isVisible()
     qtbot.mouseClick(dock.tools.buttons["lasso"], LEFT)
@@ -175,16 +175,16 @@ def test_a_chosen_class_and_a_tool_are_the_sessions(dock, qtbot):
     click_row(qtbot, dock, "EPL")
     assert dock.session.annotations.chosen == ""
     qtbot.keyClick(dock.table, Qt.Key.Key_Escape)
-    assert dock.session.tool == ""
+    assert dock.session.view.tool == ""
 
 
 def test_a_hidden_dock_puts_its_tool_away_and_annotates_no_more(dock):
-    dock.session.tool = "lasso"
+    dock.session.view.tool = "lasso"
     dock.session.annotations.choose("GL")
     dock.hide()
-    assert dock.session.tool == ""
-    dock.session.take(np.array([1]), "lasso")
-    assert dock.session.selection.tolist() == [1]
+    assert dock.session.view.tool == ""
+    dock.session.annotations.take(np.array([1]), "lasso")
+    assert dock.session.result.selection.tolist() == [1]
     assert rows_of(dock, "GL") == []
 
 
@@ -193,19 +193,19 @@ def test_a_hidden_dock_puts_its_tool_away_and_annotates_no_more(dock):
 
 def test_a_region_is_carried_trimmed_and_accepted(dock, qtbot):
     session = dock.session
-    domain = (session.result.obs[K.DOMAIN] == "2").to_numpy()
+    domain = (session.result.adata.obs[K.DOMAIN] == "2").to_numpy()
     session.annotations.assign(
-        np.intersect1d(np.flatnonzero(domain), session.rows("slice1")), "GL", "spot"
+        np.intersect1d(np.flatnonzero(domain), session.result.rows("slice1")), "GL", "spot"
     )
     click_row(qtbot, dock, "GL")
     assert dock.proposal.carry.text() == "Carry GL to other slices"
     qtbot.mouseClick(dock.proposal.carry, LEFT)
-    qtbot.waitUntil(lambda: session.proposal is not None)
+    qtbot.waitUntil(lambda: session.annotations.proposal is not None)
     assert dock.proposal.currentIndex() == 1
-    n = len(session.proposal.kept)
-    sure = session.proposal.confidence[session.proposal.confidence >= 0.5]
+    n = len(session.annotations.proposal.kept)
+    sure = session.annotations.proposal.confidence[session.annotations.proposal.confidence >= 0.5]
     dock.proposal.threshold.setValue(int(100 * np.median(sure)) + 1)
-    few = session.proposal.kept
+    few = session.annotations.proposal.kept
     assert 0 < len(few) < n
     before = rows_of(dock, "GL")
     qtbot.mouseClick(dock.proposal.accept, LEFT)
@@ -219,13 +219,13 @@ def test_a_region_is_carried_trimmed_and_accepted(dock, qtbot):
 
 def test_a_rejected_proposal_changes_nothing(dock, qtbot):
     session = dock.session
-    session.annotations.assign(session.rows("slice1")[:20], "GL", "spot")
+    session.annotations.assign(session.result.rows("slice1")[:20], "GL", "spot")
     click_row(qtbot, dock, "GL")
     qtbot.mouseClick(dock.proposal.carry, LEFT)
-    qtbot.waitUntil(lambda: session.proposal is not None)
+    qtbot.waitUntil(lambda: session.annotations.proposal is not None)
     n = len(session.annotations.edits)
     qtbot.mouseClick(dock.proposal.reject, LEFT)
-    assert session.proposal is None
+    assert session.annotations.proposal is None
     assert len(session.annotations.edits) == n
     qtbot.waitUntil(dock.proposal.carry.isEnabled)
 
@@ -233,9 +233,9 @@ def test_a_rejected_proposal_changes_nothing(dock, qtbot):
 def test_the_card_names_size_and_markers_and_goes_when_the_region_changes(dock, qtbot):
     session = dock.session
     session.annotations.assign(np.arange(20), "GL", "spot")
-    x = session.result.X.tolil()
+    x = session.result.adata.X.tolil()
     x[:20, 3] = 40
-    session.result.X = x.tocsr()
+    session.result.adata.X = x.tocsr()
     click_row(qtbot, dock, "GL")
     qtbot.mouseClick(dock.card.ask, LEFT)
     qtbot.waitUntil(dock.card.text.isVisible)
@@ -245,7 +245,7 @@ def test_the_card_names_size_and_markers_and_goes_when_the_region_changes(dock, 
     assert "not annotated" in text
     session.annotations.assign(np.array([30]), "GL", "spot")
     assert not dock.card.text.isVisible()
-    session.annotations.assign(session.rows("slice2"), "EPL", "spot")
+    session.annotations.assign(session.result.rows("slice2"), "EPL", "spot")
     qtbot.waitUntil(dock.card.ask.isEnabled)
     qtbot.mouseClick(dock.card.ask, LEFT)
     qtbot.waitUntil(dock.card.text.isVisible)
@@ -267,8 +267,8 @@ def test_two_annotators_are_compared_and_mapped(dock, qtbot):
     session.annotations.assign(np.arange(5, 8), "EPL", "spot")
     assert "5 of 8 common spots" in dock.annotators.kappa.text()
     qtbot.mouseClick(dock.annotators.map, LEFT)
-    assert session.color_by == ColorBy("obs", K.DISAGREEMENT)
-    assert (session.result.obs[K.DISAGREEMENT] == "another class").sum() == 3
+    assert session.view.color_by == ColorBy("obs", K.DISAGREEMENT)
+    assert (session.result.adata.obs[K.DISAGREEMENT] == "another class").sum() == 3
 
 
 # --- files and crashes
@@ -314,14 +314,14 @@ def test_digits_work_on_the_canvas_while_the_dock_is_seen(window, qtbot):
     spots = next(layer for layer in viewer.layers if layer.name == "slice1")
     for active in (spots, None):
         viewer.layers.selection.active = active
-        session.selection = np.array([1, 2])
+        session.result.selection = np.array([1, 2])
         qtbot.keyClick(native, Qt.Key.Key_2)
         assert session.annotations.rows_of("Layer 2").tolist() == [1, 2]
         qtbot.keyClick(native, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
         assert session.annotations.rows_of("Layer 2").tolist() == []
     assert str(spots.mode) == "pan_zoom", "the digit must not reach the layer"
     dock.hide()
-    session.selection = np.array([1, 2])
+    session.result.selection = np.array([1, 2])
     viewer.layers.selection.active = None
     qtbot.keyClick(native, Qt.Key.Key_2)
     assert session.annotations.rows_of("Layer 2").tolist() == []
@@ -353,17 +353,17 @@ def test_a_class_is_shown_alone_and_escape_shows_all(dock, qtbot):
     assert not dock.alone.isEnabled()
     click_row(qtbot, dock, "AOB")
     qtbot.mouseClick(dock.alone, LEFT)
-    assert session.region == Region(K.ANNOTATION, "AOB")
-    assert np.flatnonzero(session.focus()).tolist() == [0, 1, 2, 3, 4]
+    assert session.view.region == Region(K.ANNOTATION, "AOB")
+    assert np.flatnonzero(session.focus.mask()).tolist() == [0, 1, 2, 3, 4]
     # Its spots are others now, and so is what is shown.
     session.annotations.assign(np.array([7]), "AOB", "test")
-    assert np.flatnonzero(session.focus()).tolist() == [0, 1, 2, 3, 4, 7]
+    assert np.flatnonzero(session.focus.mask()).tolist() == [0, 1, 2, 3, 4, 7]
     qtbot.keyClick(dock.table, Qt.Key.Key_Escape)
-    assert session.region is None
-    assert session.focus() is None
+    assert session.view.region is None
+    assert session.focus.mask() is None
     assert not dock.alone.isChecked()
     # A region that is gone is shown alone no more.
     qtbot.mouseClick(dock.alone, LEFT)
-    assert session.region is not None
+    assert session.view.region is not None
     session.annotations.remove_class("AOB")
-    assert session.region is None
+    assert session.view.region is None

@@ -56,7 +56,7 @@ def test_without_a_result_the_dock_says_so(empty_dock):
 
 
 def test_a_result_without_attention_is_named(dock):
-    result = dock.session.result
+    result = dock.session.result.adata
     del result.obsp[K.ATTENTION]
     dock.session.set_result(result)
     assert dock.status.text() == "This result holds no attention: integrate the slices to get it."
@@ -67,7 +67,7 @@ def test_a_result_that_comes_enables_and_one_that_goes_disables(dock):
     assert dock.status.text() == ""
     assert dock.shown.isEnabled()
     assert dock.weights_plot.isVisible()
-    dock.session.clear()
+    dock.session.slices.clear()
     assert not dock.shown.isEnabled()
     assert not dock.weights_plot.isVisible()
 
@@ -77,14 +77,14 @@ def test_a_result_that_comes_enables_and_one_that_goes_disables(dock):
 
 def test_the_box_draws_attention(dock, qtbot):
     press(qtbot, dock.shown)
-    assert dock.session.attention == Overlay(shown=True)
+    assert dock.session.view.attention == Overlay(shown=True)
     press(qtbot, dock.shown)
-    assert not dock.session.attention.shown
+    assert not dock.session.view.attention.shown
 
 
 def test_the_slider_goes_as_far_as_the_colours(dock):
     assert dock.threshold.minimum() == 0
-    top = top_weight(dock.session.result)
+    top = top_weight(dock.session.result.adata)
     assert dock.threshold.maximum() == pytest.approx(top)
     low, high = dock.weights_plot.view.viewRange()[0]
     assert low <= 0 < top <= high < 1.1 * top
@@ -94,7 +94,7 @@ def test_the_slider_sets_the_threshold(dock, qtbot):
     slider = dock.threshold._slider
     with qtbot.waitSignal(dock._throttle.timeout):
         qtbot.mouseClick(slider, LEFT, pos=QPoint(slider.width() // 2, slider.height() // 2))
-    threshold = dock.session.attention.threshold
+    threshold = dock.session.view.attention.threshold
     assert threshold == pytest.approx(dock.threshold.maximum() / 2, rel=0.15)
     assert dock.threshold.value() == pytest.approx(threshold, abs=1e-3)
     assert dock.weights_plot.cut.isVisible()
@@ -107,7 +107,7 @@ def test_a_typed_threshold_is_taken(dock, qtbot):
     with qtbot.waitSignal(dock._throttle.timeout):
         qtbot.keyClicks(box, "0.123")
         qtbot.keyClick(box, Qt.Key.Key_Return)
-    assert dock.session.attention.threshold == 0.123
+    assert dock.session.view.attention.threshold == 0.123
 
 
 def test_the_box_sets_the_strongest(dock, qtbot):
@@ -115,30 +115,30 @@ def test_the_box_sets_the_strongest(dock, qtbot):
     assert dock.strongest.text() == "all"
     qtbot.keyClick(dock.strongest, Qt.Key.Key_Up)
     qtbot.keyClick(dock.strongest, Qt.Key.Key_Up)
-    assert dock.session.attention.strongest == 2
+    assert dock.session.view.attention.strongest == 2
 
 
 @pytest.mark.parametrize("overlay", [Overlay(), Overlay(True, 0.1), Overlay(True, 0.12, 2)])
 def test_edges_are_counted_as_they_are_drawn(dock, overlay):
-    dock.session.attention = overlay
-    rows = np.arange(dock.session.result.n_obs)
+    dock.session.view.attention = overlay
+    rows = np.arange(dock.session.result.adata.n_obs)
     weights = attention_edges(
-        dock.session.result, rows, threshold=overlay.threshold, strongest=overlay.strongest
+        dock.session.result.adata, rows, threshold=overlay.threshold, strongest=overlay.strongest
     )[2]
     assert len(weights) > 0
     assert dock.drawn.text() == f"{len(weights):,} edges"
 
 
 def test_an_overlay_set_elsewhere_is_shown(dock):
-    dock.session.attention = Overlay(True, 0.1, 3)
+    dock.session.view.attention = Overlay(True, 0.1, 3)
     assert dock.shown.isChecked()
     assert dock.threshold.value() == pytest.approx(0.1, abs=1e-3)
     assert dock.strongest.value() == 3
-    assert dock.session.attention == Overlay(True, 0.1, 3)
+    assert dock.session.view.attention == Overlay(True, 0.1, 3)
 
 
 def test_the_histogram_shows_weights_without_self_loops(dock):
-    result = dock.session.result
+    result = dock.session.result.adata
     weights = attention_edges(result, np.arange(result.n_obs))[2]
     counts, edges = np.histogram(
         weights, bins=len(heights(dock.weights_plot)), range=(0, dock._weights.top)
@@ -164,25 +164,25 @@ def test_radio_buttons_colour_the_spots(dock, qtbot, key, expected):
     assert dock.coloring["domain"].isChecked()
     assert not dock.figure_plot.isVisible()
     press(qtbot, dock.coloring[key])
-    assert dock.session.color_by == expected
+    assert dock.session.view.color_by == expected
     assert dock.figure_plot.isVisible()
     figure = {"self": self_attention, "entropy": attention_entropy}[key]
     low, high = legend(dock.session).limits
     counts, _ = np.histogram(
-        figure(dock.session.result), len(heights(dock.figure_plot)), range=(low, high)
+        figure(dock.session.result.adata), len(heights(dock.figure_plot)), range=(low, high)
     )
     np.testing.assert_allclose(heights(dock.figure_plot), counts / counts.max())
     press(qtbot, dock.coloring["domain"])
-    assert dock.session.color_by == ColorBy("obs", K.DOMAIN)
+    assert dock.session.view.color_by == ColorBy("obs", K.DOMAIN)
     assert not dock.figure_plot.isVisible()
 
 
 def test_a_colouring_set_elsewhere_is_shown(dock):
-    dock.session.color_by = ColorBy("attention", "entropy")
+    dock.session.view.color_by = ColorBy("attention", "entropy")
     assert dock.coloring["entropy"].isChecked()
-    dock.session.color_by = ColorBy("gene", "gene1")
+    dock.session.view.color_by = ColorBy("gene", "gene1")
     assert not any(button.isChecked() for button in dock.coloring.values())
-    dock.session.color_by = ColorBy("attention", "self")
+    dock.session.view.color_by = ColorBy("attention", "self")
     assert [key for key, button in dock.coloring.items() if button.isChecked()] == ["self"]
 
 
@@ -197,8 +197,8 @@ def test_without_a_spot_the_dock_says_how_to_choose_one(dock):
 
 def test_the_neighbours_of_the_spot_are_listed(dock):
     session = dock.session
-    session.spot = Spot("slice2", 20)
-    result, row = session.result, int(session.rows("slice2")[20])
+    session.view.spot = Spot("slice2", 20)
+    result, row = session.result.adata, int(session.result.rows("slice2")[20])
     weights = result.obsp[K.ATTENTION].toarray()
     neighbors = np.flatnonzero(weights[row])
     assert (
@@ -217,7 +217,7 @@ def test_the_neighbours_of_the_spot_are_listed(dock):
         domain = result.obs[K.DOMAIN].iloc[n]
         assert cell(dock, at, DOMAIN) == domain
         color = dock.table.item(at, DOMAIN).data(Role.COLOR).name()
-        assert color == session.domain_colors[domain]
+        assert color == session.domains.colors[domain]
     taken = [float(cell(dock, i, TAKES)) for i in range(1, len(neighbors))]
     assert taken == sorted(taken, reverse=True)
     assert dock.sums.text().startswith("Sums: 1.000 taken, ")
@@ -225,33 +225,33 @@ def test_the_neighbours_of_the_spot_are_listed(dock):
 
 
 def test_a_click_on_a_neighbour_goes_there(dock, qtbot):
-    dock.session.spot = Spot("slice2", 20)
+    dock.session.view.spot = Spot("slice2", 20)
     name = cell(dock, 2, NAME)
     place = dock.table.visualItemRect(dock.table.item(2, TAKES)).center()
     qtbot.mouseClick(dock.table.viewport(), LEFT, pos=place)
-    assert dock.session.spot == Spot("slice2", int(name.removeprefix("spot")))
+    assert dock.session.view.spot == Spot("slice2", int(name.removeprefix("spot")))
     assert dock.spot_label.text().startswith(f"Spot {name} of slice2")
 
 
 def test_the_table_follows_names_and_colours_of_domains(dock):
-    dock.session.spot = Spot("slice1", 0)
+    dock.session.view.spot = Spot("slice1", 0)
     domain = cell(dock, 0, DOMAIN)
-    dock.session.rename_domain(domain, "GCL")
-    dock.session.set_domain_color("GCL", "#123456")
+    dock.session.domains.rename(domain, "GCL")
+    dock.session.domains.recolor("GCL", "#123456")
     assert cell(dock, 0, DOMAIN) == "GCL"
     assert dock.table.item(0, DOMAIN).data(Role.COLOR).name() == "#123456"
 
 
 def test_a_spot_of_a_slice_outside_the_result(dock):
     (name,) = dock.session.add([("later", next(iter(dock.session.slices.values())).copy())])
-    dock.session.spot = Spot(name, 3)
+    dock.session.view.spot = Spot(name, 3)
     assert dock.spot_label.text().startswith("Slice 'later' is not part of the result")
     assert dock.table.rowCount() == 0
 
 
 def test_a_hidden_dock_catches_up_when_it_is_shown(dock):
     dock.hide()
-    dock.session.spot = Spot("slice1", 5)
+    dock.session.view.spot = Spot("slice1", 5)
     assert dock.table.rowCount() == 0
     dock.show()
     assert dock.spot_label.text().startswith("Spot spot5 of slice1")
@@ -295,5 +295,5 @@ def test_a_closed_dock_hears_nothing_and_is_freed(qtbot):
     del dock
     gc.collect()
     assert gone() is None
-    session.spot = Spot("slice1", 1)
-    session.attention = Overlay(True)
+    session.view.spot = Spot("slice1", 1)
+    session.view.attention = Overlay(True)

@@ -80,7 +80,7 @@ def test_slices_that_are_not_integrated_can_be_stacked(empty_dock, qtbot):
 def test_buttons_set_the_layout(dock, qtbot):
     for layout in ("mosaic", "stack", "grid"):
         click(qtbot, dock.layouts.buttons[layout])
-        assert dock.session.layout == layout
+        assert dock.session.view.layout == layout
         down = [name for name, button in dock.layouts.buttons.items() if button.isChecked()]
         assert down == [layout]
 
@@ -88,8 +88,8 @@ def test_buttons_set_the_layout(dock, qtbot):
 @pytest.mark.parametrize("mode", list(MODES))
 def test_a_mode_shows_the_stack_and_its_controls(dock, qtbot, mode):
     click(qtbot, dock.modes.buttons[mode])
-    assert dock.session.layout == "stack"
-    assert dock.session.stack.mode == mode
+    assert dock.session.view.layout == "stack"
+    assert dock.session.view.stack.mode == mode
     assert [name for name, page in dock.pages.items() if page.isVisible()] == [mode]
     assert dock.pair_row.isVisible() == (mode in ("flicker", "checkerboard", "swipe"))
     click(qtbot, dock.layouts.buttons["grid"])
@@ -97,19 +97,19 @@ def test_a_mode_shows_the_stack_and_its_controls(dock, qtbot, mode):
 
 
 def test_what_is_set_elsewhere_is_shown(dock):
-    dock.session.stack = StackView("swipe", ("slice2", "bare"), "spots", swipe=0.25)
-    dock.session.layout = "stack"
+    dock.session.view.stack = StackView("swipe", ("slice2", "bare"), "spots", swipe=0.25)
+    dock.session.view.layout = "stack"
     assert dock.modes.buttons["swipe"].isChecked()
     assert dock.parts.buttons["spots"].isChecked()
     assert [box.currentText() for box in dock.pair] == ["slice2", "bare"]
     assert dock.swipe.value() == 0.25
-    assert dock.session.stack.pair == ("slice2", "bare")
+    assert dock.session.view.stack.pair == ("slice2", "bare")
 
 
 def test_parts_are_chosen(dock, qtbot):
     click(qtbot, dock.modes.buttons["checkerboard"])
     click(qtbot, dock.parts.buttons["image"])
-    assert dock.session.stack.part == "image"
+    assert dock.session.view.stack.part == "image"
     assert not spots(dock, "slice1").visible
 
 
@@ -125,7 +125,7 @@ def test_parts_are_chosen(dock, qtbot):
 def test_sliders_set_the_stack(dock, qtbot, mode, field, share, expected):
     click(qtbot, dock.modes.buttons[mode])
     slide(qtbot, dock, getattr(dock, field), share)
-    assert getattr(dock.session.stack, field) == pytest.approx(expected, rel=0.2)
+    assert getattr(dock.session.view.stack, field) == pytest.approx(expected, rel=0.2)
 
 
 def test_each_slice_has_an_opacity(dock, qtbot):
@@ -134,7 +134,7 @@ def test_each_slice_has_an_opacity(dock, qtbot):
     slide(qtbot, dock, dock.opacities["slice2"], 0.25)
     assert spots(dock, "slice2").opacity == pytest.approx(0.25, abs=0.08)
     assert spots(dock, "slice1").opacity == 0.6
-    dock.session.remove("bare")
+    dock.session.slices.remove("bare")
     assert list(dock.opacities) == ["slice1", "slice2"]
 
 
@@ -145,21 +145,21 @@ def test_the_pair_is_chosen_with_the_keyboard(dock, qtbot):
     click(qtbot, dock.modes.buttons["swipe"])
     assert [box.currentText() for box in dock.pair] == ["slice1", "slice2"]
     choose(qtbot, dock.pair[1], 1)
-    assert dock.session.stack_pair == ("slice1", "bare")
+    assert dock.session.slices.pair == ("slice1", "bare")
 
 
 def test_a_slice_is_not_compared_with_itself(dock, qtbot):
     click(qtbot, dock.modes.buttons["swipe"])
     choose(qtbot, dock.pair[0], 1)
-    assert dock.session.stack_pair == ("slice2", "slice1")
+    assert dock.session.slices.pair == ("slice2", "slice1")
     choose(qtbot, dock.pair[1], 1)
-    assert dock.session.stack_pair == ("slice1", "slice2")
+    assert dock.session.slices.pair == ("slice1", "slice2")
 
 
 def test_the_pair_changes_places(dock, qtbot):
     click(qtbot, dock.modes.buttons["swipe"])
     click(qtbot, dock.swap)
-    assert dock.session.stack_pair == ("slice2", "slice1")
+    assert dock.session.slices.pair == ("slice2", "slice1")
 
 
 # --- flicker
@@ -167,12 +167,12 @@ def test_the_pair_changes_places(dock, qtbot):
 
 def test_flicker_turns_by_itself_and_ends_with_its_mode(dock, qtbot):
     click(qtbot, dock.modes.buttons["flicker"])
-    dock.session.stack = replace(dock.session.stack, rate=50.0)
+    dock.session.view.stack = replace(dock.session.view.stack, rate=50.0)
     turns = []
-    dock.session.stack_changed.connect(lambda: turns.append(dock.session.stack.front))
+    dock.session.view.events.stack.connect(lambda: turns.append(dock.session.view.stack.front))
     qtbot.waitUntil(lambda: len(turns) >= 4)
     assert turns[:4] == [1, 0, 1, 0]
-    front = dock.session.stack_pair[dock.session.stack.front]
+    front = dock.session.slices.pair[dock.session.view.stack.front]
     assert spots(dock, front).visible
     assert dock.status.text() == f"Now: {front}"
     click(qtbot, dock.layouts.buttons["grid"])
@@ -181,13 +181,13 @@ def test_flicker_turns_by_itself_and_ends_with_its_mode(dock, qtbot):
 
 def test_flicker_stands_still_at_rate_0_and_turns_by_hand(dock, qtbot):
     click(qtbot, dock.modes.buttons["flicker"])
-    dock.session.stack = replace(dock.session.stack, rate=0.0)
+    dock.session.view.stack = replace(dock.session.view.stack, rate=0.0)
     assert not dock._flicker.isActive()
     assert spots(dock, "slice1").visible
     click(qtbot, dock.swap)
     assert not spots(dock, "slice1").visible
     assert spots(dock, "slice2").visible
-    assert dock.session.stack_pair == ("slice1", "slice2")
+    assert dock.session.slices.pair == ("slice1", "slice2")
 
 
 # --- confidence
@@ -195,9 +195,9 @@ def test_flicker_stands_still_at_rate_0_and_turns_by_hand(dock, qtbot):
 
 def test_the_slider_greys_and_the_box_hides(dock, qtbot):
     slide(qtbot, dock, dock.least, 0.6)
-    least = dock.session.trust.least
+    least = dock.session.view.trust.least
     assert least == pytest.approx(0.6, abs=0.08)
-    result, rows = dock.session.result, dock.session.rows("slice2")
+    result, rows = dock.session.result.adata, dock.session.result.rows("slice2")
     doubtful = result.obs[K.CONFIDENCE].to_numpy() < least
     below = doubtful[rows]
     assert 0 < below.sum() < len(below)
@@ -205,24 +205,24 @@ def test_the_slider_greys_and_the_box_hides(dock, qtbot):
     np.testing.assert_allclose(colors[below], np.tile([0.5, 0.5, 0.5, 0.25], (below.sum(), 1)))
     assert (colors[~below, 3] == 1).all()
     click(qtbot, dock.hide_doubtful)
-    assert dock.session.trust == Trust(least, hide=True)
+    assert dock.session.view.trust == Trust(least, hide=True)
     np.testing.assert_array_equal(spots(dock, "slice2").face_color[:, 3] == 0, below)
     assert dock.trusted.text() == f"{doubtful.sum():,} of {result.n_obs:,} spots below"
     assert dock.confidence_plot.cut.value() == least
     # Another colouring leaves out the same spots.
-    dock.session.color_by = ColorBy("gene", "gene1")
+    dock.session.view.color_by = ColorBy("gene", "gene1")
     np.testing.assert_array_equal(spots(dock, "slice2").face_color[:, 3] == 0, below)
 
 
 def test_colour_by_confidence(dock, qtbot):
     click(qtbot, dock.color_trust)
-    assert dock.session.color_by == ColorBy("obs", K.CONFIDENCE)
+    assert dock.session.view.color_by == ColorBy("obs", K.CONFIDENCE)
 
 
 def test_a_result_without_confidence(dock):
-    result = dock.session.result
+    result = dock.session.result.adata
     del result.obs[K.CONFIDENCE]
-    dock.session.trust = Trust(0.5)
+    dock.session.view.trust = Trust(0.5)
     dock.session.set_result(result)
     assert not dock.least.isEnabled()
     assert not dock.confidence_plot.isVisible()
@@ -237,14 +237,14 @@ def test_a_closed_dock_stops_the_flicker_and_is_freed(qtbot):
     session = open_session(viewer)
     session.add(fake_result()[0])
     dock = CompareWidget(viewer)
-    session.stack = StackView("flicker", rate=50.0)
-    session.layout = "stack"
+    session.view.stack = StackView("flicker", rate=50.0)
+    session.view.layout = "stack"
     gone = weakref.ref(dock)
     delete(dock)
     del dock
     gc.collect()
     assert gone() is None
-    front = session.stack.front
+    front = session.view.stack.front
     qtbot.wait(60)
-    assert session.stack.front == front
-    session.stack = StackView("swipe")
+    assert session.view.stack.front == front
+    session.view.stack = StackView("swipe")

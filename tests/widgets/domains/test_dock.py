@@ -20,8 +20,8 @@ from napari_staligner.core.domains.domains import Found
 from napari_staligner.core.progress import Progress
 from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy
+from napari_staligner.widgets.domains import dock as module
 from napari_staligner.widgets.domains.dock import DomainsWidget
-from napari_staligner.widgets.domains.dock import dock as module
 from napari_staligner.widgets.parts.cells import Role
 from napari_staligner.widgets.parts.legend import NAME, SPOTS, SWATCH
 
@@ -125,7 +125,7 @@ def test_without_a_result_the_dock_says_so(empty_dock):
 
 
 def test_a_result_without_embedding_shows_its_legend_only(dock):
-    result = dock.session.result
+    result = dock.session.result.adata
     del result.obsm[K.EMBEDDING]
     dock.session.set_result(result)
     assert "integrate the slices again" in dock.status.text()
@@ -136,7 +136,7 @@ def test_a_result_without_embedding_shows_its_legend_only(dock):
 
 def test_a_result_that_goes_takes_the_legend_with_it(dock, qtbot):
     rename(qtbot, dock, "1", "GCL")
-    dock.session.clear()
+    dock.session.slices.clear()
     assert dock.table.model().rowCount() == 0
     assert not dock.undo.isEnabled()
     assert "integrate the slices first" in dock.status.text()
@@ -146,17 +146,17 @@ def test_a_result_that_goes_takes_the_legend_with_it(dock, qtbot):
 
 
 def test_the_legend_counts_spots(dock):
-    result, model = dock.session.result, dock.table.model()
+    result, model = dock.session.result.adata, dock.table.model()
     assert dock.summary.text() == f"4 domains, {result.n_obs:,} spots"
     heads = [model.headerData(i, Qt.Orientation.Horizontal) for i in range(model.columnCount())]
     assert heads == ["", "Domain", "Spots", "slice1", "slice2"]
-    for row, domain in enumerate(dock.session.domains):
+    for row, domain in enumerate(dock.session.domains.names):
         of_domain = result.obs[K.DOMAIN] == domain
         by_slice = [int((of_domain & (result.obs[K.SLICE] == s)).sum()) for s in heads[3:]]
         texts = [model.index(row, column).data() for column in range(1, model.columnCount())]
         assert texts == [domain, str(sum(by_slice)), *map(str, by_slice)]
         color = model.index(row, SWATCH).data(Role.COLOR)
-        assert color.name() == dock.session.domain_colors[domain]
+        assert color.name() == dock.session.domains.colors[domain]
 
 
 def test_controls_show_how_the_domains_were_found(dock):
@@ -174,21 +174,21 @@ def test_a_domain_in_one_slice_only_is_marked(empty_dock):
     dock.session.set_result(result)
     labels = np.arange(result.n_obs) % 3
     labels[(result.obs[K.SLICE] == "slice1").to_numpy() & (labels == 1)] = 3
-    dock.session.set_domains(labels, dock.session.domain_settings)
-    lone = dock.session.result.obs[K.DOMAIN].astype(str).to_numpy()[labels == 3][0]
-    other = dock.session.result.obs[K.DOMAIN].astype(str).to_numpy()[labels == 0][0]
+    dock.session.domains.relabel(labels, dock.session.domains.settings)
+    lone = dock.session.result.adata.obs[K.DOMAIN].astype(str).to_numpy()[labels == 3][0]
+    other = dock.session.result.adata.obs[K.DOMAIN].astype(str).to_numpy()[labels == 0][0]
     assert dock.table.cell(lone, NAME).data(Role.NOTE) == "only in slice1"
     assert dock.table.cell(other, NAME).data(Role.NOTE) is None
     assert "every other slice lacks it (q = 0.0" in dock.table.cell(lone, NAME).data(TOOL_TIP)
-    dock.session.rename_domain(lone, "accessory")
+    dock.session.domains.rename(lone, "accessory")
     assert dock.table.cell("accessory", NAME).data(Role.NOTE) == "only in slice1"
 
 
 def test_headers_sort(dock, qtbot):
-    dock.session.set_domains(
-        np.repeat([0, 1, 2, 3], [10, 60, 15, 25]), dock.session.domain_settings
+    dock.session.domains.relabel(
+        np.repeat([0, 1, 2, 3], [10, 60, 15, 25]), dock.session.domains.settings
     )
-    counts = {d: sum(n.values()) for d, n in dock.session.domain_counts().items()}
+    counts = {d: sum(n.values()) for d, n in dock.session.domains.counts().items()}
     header = dock.table.horizontalHeader()
 
     def click_head(column):
@@ -200,12 +200,12 @@ def test_headers_sort(dock, qtbot):
     click_head(SPOTS)
     assert shown_order(dock) == sorted(counts, key=counts.__getitem__, reverse=True)
     click_head(SWATCH)
-    assert shown_order(dock) == list(dock.session.domains)
+    assert shown_order(dock) == list(dock.session.domains.names)
 
 
 def test_names_that_are_numbers_sort_as_numbers(dock):
-    labels = np.arange(dock.session.result.n_obs) % 12
-    dock.session.set_domains(labels, dock.session.domain_settings)
+    labels = np.arange(dock.session.result.adata.n_obs) % 12
+    dock.session.domains.relabel(labels, dock.session.domains.settings)
     dock.table.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
     assert shown_order(dock) == [str(i + 1) for i in range(12)]
 
@@ -214,35 +214,35 @@ def test_names_that_are_numbers_sort_as_numbers(dock):
 
 
 def test_a_click_shows_a_domain_alone_and_another_all(dock, qtbot):
-    dock.session.color_by = ColorBy("obs", "region")
+    dock.session.view.color_by = ColorBy("obs", "region")
     click(qtbot, dock, "2")
-    assert dock.session.isolated == {"2"}
-    assert dock.session.color_by == ColorBy("obs", K.DOMAIN)
-    n = (dock.session.result.obs[K.DOMAIN] == "2").sum()
+    assert dock.session.view.isolated == {"2"}
+    assert dock.session.view.color_by == ColorBy("obs", K.DOMAIN)
+    n = (dock.session.result.adata.obs[K.DOMAIN] == "2").sum()
     assert dock.status.text() == f"Shown alone: 2 ({n} spots). Esc shows all."
     click(qtbot, dock, "3", SPOTS)
-    assert dock.session.isolated == {"3"}
+    assert dock.session.view.isolated == {"3"}
     click(qtbot, dock, "3")
-    assert dock.session.isolated == frozenset()
+    assert dock.session.view.isolated == frozenset()
     assert dock.status.text() == ""
 
 
 def test_ctrl_click_adds_and_takes_away(dock, qtbot):
     click(qtbot, dock, "2")
     click(qtbot, dock, "4", modifier=CTRL)
-    assert dock.session.isolated == {"2", "4"}
+    assert dock.session.view.isolated == {"2", "4"}
     click(qtbot, dock, "2", modifier=CTRL)
-    assert dock.session.isolated == {"4"}
+    assert dock.session.view.isolated == {"4"}
 
 
 def test_escape_and_the_button_show_all(dock, qtbot):
     assert not dock.show_all.isVisible()
     click(qtbot, dock, "2")
     qtbot.keyClick(dock.table, Qt.Key.Key_Escape)
-    assert dock.session.isolated == frozenset()
+    assert dock.session.view.isolated == frozenset()
     click(qtbot, dock, "2")
     qtbot.mouseClick(dock.show_all, LEFT)
-    assert dock.session.isolated == frozenset()
+    assert dock.session.view.isolated == frozenset()
     assert not dock.show_all.isVisible()
 
 
@@ -250,12 +250,12 @@ def test_keys_isolate_the_current_row(dock, qtbot):
     dock.table.setCurrentIndex(dock.table.cell("1", NAME))
     qtbot.keyClick(dock.table, Qt.Key.Key_Down)
     qtbot.keyClick(dock.table, Qt.Key.Key_Space)
-    assert dock.session.isolated == {"2"}
+    assert dock.session.view.isolated == {"2"}
 
 
 def test_what_is_isolated_elsewhere_is_shown(dock):
-    dock.session.isolated = {"3"}
-    dimmed = {d: dock.table.cell(d, NAME).data(Role.DIMMED) for d in dock.session.domains}
+    dock.session.view.isolated = {"3"}
+    dimmed = {d: dock.table.cell(d, NAME).data(Role.DIMMED) for d in dock.session.domains.names}
     assert dimmed == {"1": True, "2": True, "3": False, "4": True}
     assert dock.show_all.isVisible()
 
@@ -264,54 +264,54 @@ def test_what_is_isolated_elsewhere_is_shown(dock):
 
 
 def test_double_click_renames(dock, qtbot):
-    dock.session.isolated = {"1"}
-    before = (dock.session.result.obs[K.DOMAIN] == "2").to_numpy()
+    dock.session.view.isolated = {"1"}
+    before = (dock.session.result.adata.obs[K.DOMAIN] == "2").to_numpy()
     rename(qtbot, dock, "2", "AOB")
-    assert dock.session.domains == ("1", "AOB", "3", "4")
-    np.testing.assert_array_equal(dock.session.result.obs[K.DOMAIN] == "AOB", before)
+    assert dock.session.domains.names == ("1", "AOB", "3", "4")
+    np.testing.assert_array_equal(dock.session.result.adata.obs[K.DOMAIN] == "AOB", before)
     assert shown_order(dock) == ["1", "AOB", "3", "4"]
     # The first of the two clicks isolates; the second must not leave it so.
-    assert dock.session.isolated == {"1"}
+    assert dock.session.view.isolated == {"1"}
 
 
 @pytest.mark.parametrize(("text", "why"), [("", "empty"), ("3", "already taken ('3')")])
 def test_a_name_that_cannot_be_is_refused_with_a_sentence(dock, qtbot, text, why):
     rename(qtbot, dock, "2", text)
-    assert dock.session.domains == ("1", "2", "3", "4")
+    assert dock.session.domains.names == ("1", "2", "3", "4")
     assert dock.status.text() == f"The name for domain '2' is {why}: choose another."
     assert shown_order(dock) == ["1", "2", "3", "4"]
     assert not dock.undo.isEnabled()
 
 
 def test_escape_in_the_editor_keeps_name_and_isolation(dock, qtbot):
-    dock.session.isolated = {"3"}
+    dock.session.view.isolated = {"3"}
     place = dock.table.visualRect(dock.table.cell("2", NAME)).center()
     qtbot.mouseDClick(dock.table.viewport(), LEFT, pos=place)
     editor = dock.table.viewport().findChild(QLineEdit)
     qtbot.keyClicks(editor, "AOB")
     qtbot.keyClick(editor, Qt.Key.Key_Escape)
-    assert dock.session.domains == ("1", "2", "3", "4")
+    assert dock.session.domains.names == ("1", "2", "3", "4")
 
 
 def test_the_swatch_opens_a_dialog_that_sets_the_colour(dock, qtbot):
     click(qtbot, dock, "2", SWATCH)
-    assert dock.session.isolated == frozenset()
+    assert dock.session.view.isolated == frozenset()
     dialog = dock.color_dialog
-    assert dialog.currentColor().name() == dock.session.domain_colors["2"]
+    assert dialog.currentColor().name() == dock.session.domains.colors["2"]
     dialog.setCurrentColor(QColor("#123456"))
     ok = dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Ok)
     qtbot.mouseClick(ok, LEFT)
-    assert dock.session.domain_colors["2"] == "#123456"
+    assert dock.session.domains.colors["2"] == "#123456"
     assert dock.table.cell("2", SWATCH).data(Role.COLOR).name() == "#123456"
     assert dock.color_dialog is None
 
 
 def test_a_cancelled_dialog_leaves_the_colour(dock, qtbot):
-    before = dock.session.domain_colors
+    before = dock.session.domains.colors
     click(qtbot, dock, "2", SWATCH)
     dock.color_dialog.setCurrentColor(QColor("#123456"))
     qtbot.keyClick(dock.color_dialog, Qt.Key.Key_Escape)
-    assert dock.session.domain_colors == before
+    assert dock.session.domains.colors == before
     assert not dock.undo.isEnabled()
 
 
@@ -319,28 +319,28 @@ def test_a_cancelled_dialog_leaves_the_colour(dock, qtbot):
 
 
 def test_undo_and_redo_of_names_and_colours(dock, qtbot):
-    before = dock.session.domain_colors
+    before = dock.session.domains.colors
     rename(qtbot, dock, "2", "AOB")
-    dock.session.set_domain_color("3", "#123456")
-    after = dock.session.domain_colors
+    dock.session.domains.recolor("3", "#123456")
+    after = dock.session.domains.colors
     dock.table.setFocus()
     qtbot.keyClick(dock.table, Qt.Key.Key_Z, CTRL)
-    assert dock.session.domain_colors == {**after, "3": before["3"]}
+    assert dock.session.domains.colors == {**after, "3": before["3"]}
     qtbot.keyClick(dock.table, Qt.Key.Key_Z, CTRL)
-    assert dock.session.domain_colors == before
+    assert dock.session.domains.colors == before
     assert not dock.undo.isEnabled()
     qtbot.keyClick(dock.table, Qt.Key.Key_Z, CTRL | SHIFT)
     qtbot.mouseClick(dock.redo, LEFT)
-    assert dock.session.domain_colors == after
+    assert dock.session.domains.colors == after
     assert not dock.redo.isEnabled()
     assert dock.undo.toolTip() == "Undo colouring 3 (Ctrl+Z)"
 
 
 def test_a_new_result_forgets_the_old_edits(dock, qtbot):
     rename(qtbot, dock, "2", "AOB")
-    dock.session.set_result(dock.session.result)
+    dock.session.set_result(dock.session.result.adata)
     assert not dock.undo.isEnabled()
-    assert dock.session.domains[1] == "AOB"
+    assert dock.session.domains.names[1] == "AOB"
 
 
 # --- finding domains
@@ -350,9 +350,9 @@ def test_keys_held_down_find_once(clustering, dock, qtbot):
     with qtbot.waitSignal(dock._runner.ended):
         step_k(qtbot, dock, steps=5)
     assert [call.domains for call in clustering.calls] == [9]
-    assert len(dock.session.domains) == 9
-    assert dock.session.domain_settings.domains == 9
-    assert dock.session.color_by == ColorBy("obs", K.DOMAIN)
+    assert len(dock.session.domains.names) == 9
+    assert dock.session.domains.settings.domains == 9
+    assert dock.session.view.color_by == ColorBy("obs", K.DOMAIN)
     assert dock.summary.text() == "9 domains, 110 spots"
 
 
@@ -382,20 +382,20 @@ def test_leiden_and_smoothing_are_asked_for(clustering, dock, qtbot):
 
 def test_undo_of_finding_restores_labels_names_colours_and_controls(clustering, dock, qtbot):
     rename(qtbot, dock, "2", "AOB")
-    labels, colors = dock.session.result.obs[K.DOMAIN].copy(), dock.session.domain_colors
+    labels, colors = dock.session.result.adata.obs[K.DOMAIN].copy(), dock.session.domains.colors
     with qtbot.waitSignal(dock._runner.ended):
         step_k(qtbot, dock)
-    found = dock.session.result.obs[K.DOMAIN].copy()
-    assert len(dock.session.domains) == 5
+    found = dock.session.result.adata.obs[K.DOMAIN].copy()
+    assert len(dock.session.domains.names) == 5
     # The focus is in the box, which has an undo of its own for its text.
     assert QApplication.focusWidget() is dock.k
     qtbot.keyClick(dock.k, Qt.Key.Key_Z, CTRL)
-    assert dock.session.result.obs[K.DOMAIN].equals(labels)
-    assert dock.session.domain_colors == colors
+    assert dock.session.result.adata.obs[K.DOMAIN].equals(labels)
+    assert dock.session.domains.colors == colors
     assert dock.k.value() == 4
-    assert dock.session.settings.domains == 4
+    assert dock.session.view.settings.domains == 4
     qtbot.keyClick(dock.k, Qt.Key.Key_Z, CTRL | SHIFT)
-    assert dock.session.result.obs[K.DOMAIN].equals(found)
+    assert dock.session.result.adata.obs[K.DOMAIN].equals(found)
     assert dock.k.value() == 5
     assert len(clustering.calls) == 1
 
@@ -411,13 +411,13 @@ def test_back_to_the_present_choice_finds_nothing(clustering, dock, qtbot):
 
 def test_cancel_leaves_the_domains(clustering, dock, qtbot):
     clustering.go.clear()
-    before = dock.session.result.obs[K.DOMAIN].copy()
+    before = dock.session.result.adata.obs[K.DOMAIN].copy()
     with qtbot.waitSignal(dock._runner.progressed):
         step_k(qtbot, dock)
     assert dock.cancel.isVisible()
     with qtbot.waitSignal(dock._runner.ended):
         qtbot.mouseClick(dock.cancel, LEFT)
-    assert dock.session.result.obs[K.DOMAIN].equals(before)
+    assert dock.session.result.adata.obs[K.DOMAIN].equals(before)
     assert dock.k.value() == 4
     assert dock.status.text() == "Cancelled: the domains are as they were."
     assert not dock.cancel.isVisible()
@@ -433,7 +433,7 @@ def test_another_choice_during_a_run_takes_its_place(clustering, dock, qtbot):
     with qtbot.waitSignal(dock._runner.ended):
         pass
     assert [call.domains for call in clustering.calls] == [5, 6]
-    assert len(dock.session.domains) == 6
+    assert len(dock.session.domains.names) == 6
     assert dock.history.count() == 1
 
 
@@ -442,9 +442,9 @@ def test_an_answer_for_an_older_result_is_dropped(clustering, dock, qtbot):
     with qtbot.waitSignal(dock._runner.progressed):
         step_k(qtbot, dock)
     with qtbot.waitSignal(dock._runner.ended):
-        dock.session.set_result(dock.session.result)
+        dock.session.set_result(dock.session.result.adata)
         clustering.go.set()
-    assert len(dock.session.domains) == 4
+    assert len(dock.session.domains.names) == 4
     assert dock.k.value() == 4
 
 
@@ -454,18 +454,18 @@ def test_a_failure_is_said_and_the_controls_go_back(clustering, dock, qtbot):
         step_k(qtbot, dock)
     assert dock.status.text() == "Slice 'x' is odd: mend it."
     assert dock.k.value() == 4
-    assert len(dock.session.domains) == 4
+    assert len(dock.session.domains.names) == 4
 
 
 def test_the_real_mixture_finds_the_planted_domains(dock, qtbot):
-    planted = dock.session.result.obs[K.DOMAIN].astype(str).to_numpy()
+    planted = dock.session.result.adata.obs[K.DOMAIN].astype(str).to_numpy()
     labels = np.arange(len(planted)) % 2
-    dock.session.set_domains(labels, dock.session.domain_settings)
+    dock.session.domains.relabel(labels, dock.session.domains.settings)
     with qtbot.waitSignal(dock._runner.ended):
         step_k(qtbot, dock)
         qtbot.keyClick(dock.k, Qt.Key.Key_Down)
         press(qtbot, dock.smooth)
-    found = dock.session.result.obs[K.DOMAIN].astype(str).to_numpy()
+    found = dock.session.result.adata.obs[K.DOMAIN].astype(str).to_numpy()
     assert len(set(zip(planted, found, strict=True))) == 4
 
 
@@ -484,10 +484,10 @@ def test_clicks_in_the_dock_change_the_tissue(make_napari_viewer_proxy, qtbot):
     alpha = viewer.layers["slice1"].face_color[:, 3]
     assert (alpha == 1).all()
     click(qtbot, dock, "2")
-    of_domain = (result.obs[K.DOMAIN] == "2").to_numpy()[session.rows("slice1")]
+    of_domain = (result.obs[K.DOMAIN] == "2").to_numpy()[session.result.rows("slice1")]
     alpha = viewer.layers["slice1"].face_color[:, 3]
     np.testing.assert_array_equal(alpha == 1, of_domain)
-    session.set_domain_color("2", "#123456")
+    session.domains.recolor("2", "#123456")
     color = viewer.layers["slice1"].face_color[of_domain][0]
     np.testing.assert_allclose(color, QColor("#123456").getRgbF(), atol=1e-3)
     assert dock.undo.isEnabled()
@@ -504,10 +504,10 @@ def test_a_closed_dock_hears_nothing_and_is_freed(make_napari_viewer_proxy, qtbo
     session.add(slices)
     session.set_result(result)
     dock = DomainsWidget(viewer)
-    session.rename_domain("1", "AOB")
+    session.domains.rename("1", "AOB")
     gone = weakref.ref(dock)
     delete(dock)
     del dock
     gc.collect()
     assert gone() is None
-    session.rename_domain("AOB", "GCL")
+    session.domains.rename("AOB", "GCL")

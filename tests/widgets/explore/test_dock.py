@@ -46,7 +46,7 @@ def dock(empty_dock):
     corners = np.array([[0, 0], [10, 0], [0, 10], [10, 10]])[domains]
     after = corners + rng.uniform(-2, 2, (result.n_obs, 2))
     before = rng.uniform(0, 10, (result.n_obs, 2))
-    empty_dock.session.set_umap(Umap({K.UMAP: after, K.UMAP_BEFORE: before}, {}))
+    empty_dock.session.figures.set_umap(Umap({K.UMAP: after, K.UMAP_BEFORE: before}, {}))
     empty_dock.umap.views[K.UMAP].draw()
     return empty_dock
 
@@ -100,7 +100,7 @@ def test_typing_a_gene_colours_all_by_it(dock, qtbot):
     line.selectAll()
     qtbot.keyClicks(line, "GENE13")
     qtbot.keyClick(line, Qt.Key.Key_Return)
-    assert dock.session.color_by == ColorBy("gene", "gene13")
+    assert dock.session.view.color_by == ColorBy("gene", "gene13")
     assert dock.colors.legend.currentWidget() is dock.colors.histogram
     assert dock.colors.log.isChecked()
     view = dock.umap.views[K.UMAP]
@@ -115,23 +115,23 @@ def test_the_box_completes_over_all_that_there_is(dock):
         assert dock.colors.box.findText(text) >= 0
     dock.colors.box.setCurrentIndex(dock.colors.box.findText("STAligner 30"))
     dock.colors.box.activated.emit(dock.colors.box.currentIndex())
-    assert dock.session.color_by == ColorBy("obsm", K.EMBEDDING, 29)
+    assert dock.session.view.color_by == ColorBy("obsm", K.EMBEDDING, 29)
 
 
 def test_percentiles_log_and_colormap_are_the_sessions(dock, qtbot):
-    dock.session.color_by = ColorBy("gene", "gene1")
+    dock.session.view.color_by = ColorBy("gene", "gene1")
     high = dock.colors.high
     high.selectAll()
     qtbot.keyClicks(high, "80")
     qtbot.keyClick(high, Qt.Key.Key_Return)
-    assert dock.session.scale.percentiles == (1.0, 80.0)
+    assert dock.session.view.scale.percentiles == (1.0, 80.0)
     log = dock.colors.log
     press(qtbot, log)
-    assert dock.session.scale.log is False
+    assert dock.session.view.scale.log is False
     qtbot.keyClick(dock.colors.colormap, Qt.Key.Key_Down)
-    assert dock.session.scale == Scale((1.0, 80.0), False, "cividis")
+    assert dock.session.view.scale == Scale((1.0, 80.0), False, "cividis")
     assert legend(dock.session).colormap == "cividis"
-    dock.session.scale = Scale()
+    dock.session.view.scale = Scale()
     assert (high.value(), log.isChecked(), dock.colors.colormap.currentText()) == (
         99,
         True,
@@ -140,7 +140,7 @@ def test_percentiles_log_and_colormap_are_the_sessions(dock, qtbot):
 
 
 def test_a_logarithm_that_there_is_not_is_not_checked(dock, qtbot):
-    dock.session.color_by = ColorBy("obsm", K.UMAP, 0)
+    dock.session.view.color_by = ColorBy("obsm", K.UMAP, 0)
     log = dock.colors.log
     press(qtbot, log)
     assert not log.isChecked()
@@ -149,8 +149,8 @@ def test_a_logarithm_that_there_is_not_is_not_checked(dock, qtbot):
 def test_the_slider_sets_the_size_of_all_spots(dock, qtbot):
     inner = dock.colors.size._slider
     qtbot.mouseClick(inner, LEFT, pos=QPoint(inner.width() // 2, inner.height() // 2))
-    assert dock.session.spot_scale == pytest.approx(1.6, abs=0.2)
-    dock.session.spot_scale = 2.0
+    assert dock.session.view.spot_scale == pytest.approx(1.6, abs=0.2)
+    dock.session.view.spot_scale = 2.0
     assert dock.colors.size.value() == 2.0
 
 
@@ -163,7 +163,7 @@ def test_names_have_a_key_and_no_scale(dock):
         for x in range(picture.width())
         for y in range(picture.height())
     }
-    assert set(dock.session.domain_colors.values()) <= shown
+    assert set(dock.session.domains.colors.values()) <= shown
 
 
 # --- the UMAP
@@ -177,27 +177,27 @@ def click_entry(dock, name, qtbot):
 def test_a_click_on_the_legend_shows_a_category_alone(dock, qtbot):
     session = dock.session
     click_entry(dock, "3", qtbot)
-    assert session.isolated == {"3"}
+    assert session.view.isolated == {"3"}
     assert dock.markers.region.currentText() == "Domain 3"
-    session.color_by = ColorBy("obs", "region")
-    session.isolated = ()
+    session.view.color_by = ColorBy("obs", "region")
+    session.view.isolated = ()
     click_entry(dock, "lower", qtbot)
-    assert session.region == Region("region", "lower")
-    upper = (session.result.obs["region"] == "upper").to_numpy()
+    assert session.view.region == Region("region", "lower")
+    upper = (session.result.adata.obs["region"] == "upper").to_numpy()
     assert (painting(session).rgba["slice1"][upper[:60]] == np.float32(DIMMED)).all()
     assert dock.umap.count.text() == f"{(~upper).sum()} of 110 spots"
     click_entry(dock, "lower", qtbot)
-    assert session.region is None
+    assert session.view.region is None
     click_entry(dock, "lower", qtbot)
     with qtbot.waitActive(dock):
         dock.activateWindow()
     dock.colors.box.setFocus()
     qtbot.keyClick(dock.colors.box, Qt.Key.Key_Escape)
-    assert session.focus() is None
+    assert session.focus.mask() is None
     # Slices are hidden by napari's eyes.
-    session.color_by = ColorBy("obs", K.SLICE)
+    session.view.color_by = ColorBy("obs", K.SLICE)
     click_entry(dock, "slice1", qtbot)
-    assert session.focus() is None
+    assert session.focus.mask() is None
 
 
 def test_the_umap_has_the_colours_of_the_tissue(dock):
@@ -214,8 +214,8 @@ def test_the_umap_has_the_colours_of_the_tissue(dock):
 def test_a_lasso_on_the_umap_highlights_on_both(dock, qtbot):
     view, session = dock.umap.views[K.UMAP], dock.session
     lasso(view, qtbot, [(5, 7), (5, 12.4), (-2.4, 12.4), (-2.4, 7)])
-    wanted = np.flatnonzero((session.result.obs[K.DOMAIN] == "3").to_numpy())
-    np.testing.assert_array_equal(session.selection, wanted)
+    wanted = np.flatnonzero((session.result.adata.obs[K.DOMAIN] == "3").to_numpy())
+    np.testing.assert_array_equal(session.result.selection, wanted)
     assert dock.umap.count.text() == f"{len(wanted)} of 110 spots"
     alpha = np.concatenate([rgba[:, 3] for rgba in painting(session).rgba.values()])
     np.testing.assert_array_equal(np.flatnonzero(alpha > 0.5), wanted)
@@ -227,24 +227,24 @@ def test_a_lasso_on_the_umap_highlights_on_both(dock, qtbot):
     lasso(
         view, qtbot, [(6, 7), (6, 12.4), (12.4, 12.4), (12.4, 7)], Qt.KeyboardModifier.ShiftModifier
     )
-    assert set(session.result.obs[K.DOMAIN].iloc[session.selection]) == {"3", "4"}
+    assert set(session.result.adata.obs[K.DOMAIN].iloc[session.result.selection]) == {"3", "4"}
     with qtbot.waitActive(dock):
         dock.activateWindow()
     view.setFocus()
     qtbot.keyClick(view, Qt.Key.Key_Escape)
-    assert len(session.selection) == 0
+    assert len(session.result.selection) == 0
 
 
 def test_a_click_on_the_umap_chooses_the_spot(dock, qtbot):
     view = dock.umap.views[K.UMAP]
     qtbot.mouseClick(view.viewport(), LEFT, pos=view.pixel(70))
-    assert dock.session.spot == Spot("slice2", 10)
+    assert dock.session.view.spot == Spot("slice2", 10)
     assert np.allclose(np.ravel(view.ring.getData()), view._xy[70])
 
 
 def test_the_spot_under_the_mouse_is_told(dock, qtbot):
     view = dock.umap.views[K.UMAP]
-    dock.session.color_by = ColorBy("gene", "gene1")
+    dock.session.view.color_by = ColorBy("gene", "gene1")
     with qtbot.waitSignal(dock.umap.described) as told:
         move(view, view.pixel(70), Qt.MouseButton.NoButton)
     assert told.args[0].startswith("slice2 · spot10 · domain ")
@@ -273,7 +273,7 @@ def test_a_double_click_shows_all(dock, qtbot):
 
 def test_the_umap_is_computed_and_may_be_cancelled(dock, qtbot):
     session, runner = dock.session, dock.umap.run._runner
-    del session.result.obsm[K.UMAP], session.result.obsm[K.UMAP_BEFORE]
+    del session.result.adata.obsm[K.UMAP], session.result.adata.obsm[K.UMAP_BEFORE]
     dock.umap.refresh()
     assert dock.umap.run.button.text() == "Compute UMAP"
     qtbot.mouseClick(dock.umap.run.button, LEFT)
@@ -281,19 +281,19 @@ def test_the_umap_is_computed_and_may_be_cancelled(dock, qtbot):
         assert dock.umap.run.cancel.isVisible()
     with qtbot.waitSignal(runner.ended):
         qtbot.mouseClick(dock.umap.run.cancel, LEFT)
-    assert K.UMAP not in session.result.obsm
+    assert K.UMAP not in session.result.adata.obsm
     assert dock.status.text() == "Cancelled: the UMAP is as it was."
     qtbot.mouseClick(dock.umap.run.button, LEFT)
     with qtbot.waitSignal(runner.ended):
         pass
-    assert session.result.obsm[K.UMAP].shape == (110, 2)
+    assert session.result.adata.obsm[K.UMAP].shape == (110, 2)
     assert dock.umap.run.button.text() == "Compute UMAP again"
 
 
 def test_the_button_puts_the_lasso_on(dock, qtbot):
     qtbot.mouseClick(dock.umap.lasso, LEFT)
-    assert dock.session.tool == "lasso"
-    dock.session.tool = ""
+    assert dock.session.view.tool == "lasso"
+    dock.session.view.tool = ""
     assert not dock.umap.lasso.isChecked()
 
 
@@ -313,15 +313,15 @@ def test_markers_of_a_domain_and_a_click_on_one(dock, qtbot):
     assert dock.markers.title.text() == "Domain 2 in all slices against all other spots"
     place = table.visualRect(table.model().index(0, GENE)).center()
     qtbot.mouseClick(table.viewport(), LEFT, pos=place)
-    assert dock.session.color_by == ColorBy("gene", "gene4")
+    assert dock.session.view.color_by == ColorBy("gene", "gene4")
     qtbot.keyClick(table, Qt.Key.Key_Down)
-    assert dock.session.color_by == ColorBy("gene", table.gene(1))
+    assert dock.session.view.color_by == ColorBy("gene", table.gene(1))
 
 
 def test_what_is_compared_with_what(dock):
     markers, session = dock.markers, dock.session
     first = np.arange(60)
-    domain = np.flatnonzero((session.result.obs[K.DOMAIN] == "3").to_numpy())
+    domain = np.flatnonzero((session.result.adata.obs[K.DOMAIN] == "3").to_numpy())
     choose(markers.region, "3")
     choose(markers.where, "slice1")
     inside, rest = markers.rows()
@@ -329,7 +329,7 @@ def test_what_is_compared_with_what(dock):
     np.testing.assert_array_equal(rest, np.setdiff1d(first, domain))
     choose(markers.against, "slice2")
     np.testing.assert_array_equal(markers.rows()[1], np.setdiff1d(domain, first))
-    session.selection = np.arange(50, 70)
+    session.result.selection = np.arange(50, 70)
     choose(markers.region, "\0selection")
     np.testing.assert_array_equal(markers.rows()[0], np.arange(50, 60))
     np.testing.assert_array_equal(markers.rows()[1], np.arange(60, 70))
@@ -340,8 +340,8 @@ def test_what_is_compared_with_what(dock):
 
 def test_markers_of_a_named_region_and_of_the_same_in_another_slice(dock):
     markers, session = dock.markers, dock.session
-    upper = np.flatnonzero((session.result.obs["region"] == "upper").to_numpy())
-    session.region = Region("region", "upper")
+    upper = np.flatnonzero((session.result.adata.obs["region"] == "upper").to_numpy())
+    session.view.region = Region("region", "upper")
     # What is shown alone is what markers are wanted of.
     assert markers.region.currentText() == "region: upper"
     np.testing.assert_array_equal(markers.rows()[0], upper)
@@ -357,7 +357,7 @@ def test_markers_of_a_named_region_and_of_the_same_in_another_slice(dock):
 
 
 def test_what_cannot_be_compared_is_said(dock, qtbot):
-    dock.session.selection = np.array([3])
+    dock.session.result.selection = np.array([3])
     choose(dock.markers.region, "\0selection")
     qtbot.mouseClick(dock.markers.run.button, LEFT)
     assert dock.status.text().startswith("There are 1 spots to be marked, at least 3")
@@ -368,8 +368,8 @@ def test_what_cannot_be_compared_is_said(dock, qtbot):
 
 
 def test_a_result_that_goes_empties_the_dock(dock):
-    dock.session.selection = np.array([1, 2])
-    dock.session.clear()
+    dock.session.result.selection = np.array([1, 2])
+    dock.session.slices.clear()
     assert dock.status.text() == "There is nothing to explore yet: open slices first."
     assert dock.umap.count.text() == ""
     dock.umap.views[K.UMAP].draw()
@@ -379,7 +379,7 @@ def test_a_result_that_goes_empties_the_dock(dock):
 
 def test_a_hidden_dock_catches_up_when_it_is_shown(dock):
     dock.hide()
-    dock.session.color_by = ColorBy("gene", "gene2")
+    dock.session.view.color_by = ColorBy("gene", "gene2")
     dock.show()
     assert dock.colors.box.currentText() == "gene: gene2"
     assert dock.colors.legend.currentWidget() is dock.colors.histogram
@@ -421,5 +421,5 @@ def test_a_closed_dock_hears_nothing_and_is_freed():
     del dock
     gc.collect()
     assert gone() is None
-    session.selection = np.array([1])
-    session.color_by = ColorBy("gene", "gene1")
+    session.result.selection = np.array([1])
+    session.view.color_by = ColorBy("gene", "gene1")

@@ -15,8 +15,8 @@ from napari_staligner._errors import InputError
 from napari_staligner.core import integrate as core
 from napari_staligner.core.progress import Loss, Progress
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
+from napari_staligner.widgets.integrate import dock as module
 from napari_staligner.widgets.integrate.clock import Clock, spoken
-from napari_staligner.widgets.integrate.dock import dock as module
 from napari_staligner.widgets.integrate.loss_plot import LossPlot
 
 LEFT = Qt.MouseButton.LeftButton
@@ -121,10 +121,10 @@ def test_controls_show_and_set_the_sessions_settings(dock, qtbot):
     type_into(qtbot, panel.seed, "7")
     choose(qtbot, panel.controls["positives"], "Nearest")
     choose(qtbot, panel.controls["device"], "CPU")
-    assert session.settings == Settings(
+    assert session.view.settings == Settings(
         epochs=120, margin=2.5, learning_rate=5e-4, seed=7, positives="nearest", device="cpu"
     )
-    session.settings = replace(session.settings, alpha=0.2, hidden=64, domains=9)
+    session.view.settings = replace(session.view.settings, alpha=0.2, hidden=64, domains=9)
     assert panel.controls["alpha"].value() == pytest.approx(0.2)
     assert panel.controls["hidden"].value() == 64
     assert panel.domains.value() == 9
@@ -132,22 +132,22 @@ def test_controls_show_and_set_the_sessions_settings(dock, qtbot):
 
 
 def test_refused_value_is_said_and_the_old_one_comes_back(dock, qtbot):
-    dock.session.settings = replace(dock.session.settings, pretrain_epochs=0)
+    dock.session.view.settings = replace(dock.session.view.settings, pretrain_epochs=0)
     type_into(qtbot, dock.settings.controls["epochs"], "0")
     assert "train for at least 1 epoch" in dock.status.text()
     assert dock.settings.controls["epochs"].value() == Settings().epochs
-    assert dock.session.settings.epochs == Settings().epochs
+    assert dock.session.view.settings.epochs == Settings().epochs
 
 
 def test_number_or_leiden(dock, qtbot):
     panel = dock.settings
     assert panel.amount.currentWidget() is panel.resolution
     choose(qtbot, panel.method, "Number")
-    assert dock.session.settings.domains == 7
+    assert dock.session.view.settings.domains == 7
     type_into(qtbot, panel.domains, "5")
-    assert dock.session.settings.domains == 5
+    assert dock.session.view.settings.domains == 5
     choose(qtbot, panel.method, "Leiden")
-    assert dock.session.settings.domains is None
+    assert dock.session.view.settings.domains is None
 
 
 def test_ours_or_the_papers_settings(dock, qtbot):
@@ -155,12 +155,12 @@ def test_ours_or_the_papers_settings(dock, qtbot):
     type_into(qtbot, panel.seed, "7")
     assert panel.named.currentText() == "Default"
     choose(qtbot, panel.named, "Published")
-    assert session.settings == replace(SETTINGS["published"], seed=7)
+    assert session.view.settings == replace(SETTINGS["published"], seed=7)
     assert panel.controls["epochs"].value() == 500
     type_into(qtbot, panel.controls["epochs"], "400")
     assert panel.named.currentText() == "Custom"
     choose(qtbot, panel.named, "Default")
-    assert session.settings == replace(SETTINGS["default"], seed=7)
+    assert session.view.settings == replace(SETTINGS["default"], seed=7)
 
 
 def test_presets(dock, qtbot):
@@ -168,13 +168,13 @@ def test_presets(dock, qtbot):
     # The defaults are those of two presets, and say nothing of the technology.
     assert panel.preset.currentText() == "None"
     choose(qtbot, panel.preset, "Imaging")
-    assert session.settings == Settings().with_preset("imaging")
+    assert session.view.settings == Settings().with_preset("imaging")
     assert panel.preset.toolTip() == PRESETS["imaging"].reason
     # The genes of the imaging preset do not stay behind.
     choose(qtbot, panel.preset, "Visium")
-    assert session.settings == Settings().with_preset("visium")
+    assert session.view.settings == Settings().with_preset("visium")
     choose(qtbot, panel.preset, "None")
-    assert session.settings == Settings()
+    assert session.view.settings == Settings()
     type_into(qtbot, panel.controls["mnn_k"], "33")
     assert panel.preset.currentText() == "Custom"
     for name, preset in PRESETS.items():
@@ -191,29 +191,29 @@ def test_counts_layer_offers_what_all_slices_have(dock, qtbot):
     box = dock.settings.controls["counts_layer"]
     assert [box.itemText(i) for i in range(box.count())] == ["X", "counts"]
     choose(qtbot, box, "counts")
-    assert dock.session.settings.counts_layer == "counts"
+    assert dock.session.view.settings.counts_layer == "counts"
     dock.session.add([("c", fake_slice(20))])
-    assert dock.session.settings.counts_layer is None
+    assert dock.session.view.settings.counts_layer is None
 
 
 def test_pairs(dock, qtbot):
     pairs, session = dock.settings.pairs, dock.session
     session.add([(name, fake_slice(20)) for name in "abcd"])
     choose(qtbot, pairs.how, "Chain")
-    assert session.settings.pairs == (("a", "b"), ("b", "c"), ("c", "d"))
-    session.remove("b")
-    assert session.settings.pairs == (("a", "c"), ("c", "d"))
+    assert session.view.settings.pairs == (("a", "b"), ("b", "c"), ("c", "d"))
+    session.slices.remove("b")
+    assert session.view.settings.pairs == (("a", "c"), ("c", "d"))
     choose(qtbot, pairs.how, "Custom")
-    assert len(session.settings.pairs) == 3
+    assert len(session.view.settings.pairs) == 3
     item = pairs.list.item(0)
     item.setCheckState(Qt.CheckState.Unchecked)
-    assert session.settings.pairs == (("a", "d"), ("c", "d"))
+    assert session.view.settings.pairs == (("a", "d"), ("c", "d"))
     for row in range(pairs.list.count()):
         pairs.list.item(row).setCheckState(Qt.CheckState.Unchecked)
     assert dock.status.text() == module.NO_PAIR
     assert not dock.run.isEnabled()
     choose(qtbot, pairs.how, "All")
-    assert session.settings.pairs is None
+    assert session.view.settings.pairs is None
     assert dock.run.isEnabled()
 
 
@@ -226,9 +226,9 @@ def test_run_gives_the_session_its_result(loaded, engine, qtbot):
     assert not dock.run.isEnabled()
     assert dock.cancel.isEnabled()
     assert dock.bar.isVisibleTo(dock)
-    qtbot.waitUntil(lambda: dock.session.result is not None)
+    qtbot.waitUntil(lambda: dock.session.result.adata is not None)
     ended(qtbot, dock)
-    assert dock.session.result is result
+    assert dock.session.result.adata is result
     assert not dock.session.saved
     assert dock.status.text().startswith("Done in ")
     assert "4 domains over 2 slices.\nSlice 'slice1' has few spots." in dock.status.text()
@@ -242,7 +242,7 @@ def test_run_works_on_copies(loaded, engine, qtbot):
     qtbot.mouseClick(dock.run, LEFT)
     ended(qtbot, dock)
     ((slices, settings),) = engine.jobs
-    assert settings == dock.session.settings
+    assert settings == dock.session.view.settings
     assert [name for name, _ in slices] == ["slice1", "slice2"]
     assert not any(adata is dock.session.slices[name] for name, adata in slices)
 
@@ -295,13 +295,13 @@ def test_cancel_leaves_all_as_it_was_and_run_works_again(loaded, engine, qtbot):
     assert not dock.cancel.isEnabled()
     engine.go.set()
     ended(qtbot, dock)
-    assert dock.session.result is earlier
+    assert dock.session.result.adata is earlier
     assert dock.session.saved
     assert dock.status.text() == "Cancelled: everything is as it was."
     np.testing.assert_array_equal(dock.plot.curves["reconstruction"].getData()[1], shown)
     qtbot.mouseClick(dock.run, LEFT)
     ended(qtbot, dock)
-    assert dock.session.result is result
+    assert dock.session.result.adata is result
 
 
 @pytest.mark.parametrize(
@@ -317,11 +317,11 @@ def test_failure_is_said_and_run_works_again(loaded, engine, qtbot, error, said)
     qtbot.mouseClick(dock.run, LEFT)
     ended(qtbot, dock)
     assert said in dock.status.text()
-    assert dock.session.result is None
+    assert dock.session.result.adata is None
     engine.error = None
     qtbot.mouseClick(dock.run, LEFT)
     ended(qtbot, dock)
-    assert dock.session.result is result
+    assert dock.session.result.adata is result
 
 
 def test_result_is_dropped_if_the_slices_changed(loaded, engine, qtbot):
@@ -329,11 +329,11 @@ def test_result_is_dropped_if_the_slices_changed(loaded, engine, qtbot):
     engine.go.clear()
     qtbot.mouseClick(dock.run, LEFT)
     qtbot.waitUntil(lambda: dock._step is not None)
-    dock.session.remove("slice2")
+    dock.session.slices.remove("slice2")
     dock.session.add([("slice2", fake_slice(25))])
     engine.go.set()
     ended(qtbot, dock)
-    assert dock.session.result is None
+    assert dock.session.result.adata is None
     assert dock.status.text().startswith("The slices changed during the run")
 
 
@@ -354,7 +354,7 @@ def test_closing_the_dock_stops_the_run(make_napari_viewer_proxy, qtbot, monkeyp
     engine.go.set()
     assert QThreadPool.globalInstance().waitForDone(10_000)
     qtbot.wait(10)
-    assert session.result is None
+    assert session.result.adata is None
 
 
 # -- result and saving ----------------------------------------------------------------------
@@ -366,7 +366,7 @@ def test_losses_of_an_opened_result_are_shown(loaded):
     assert dock.plot.isVisibleTo(dock)
     for name, curve in dock.plot.curves.items():
         np.testing.assert_allclose(curve.getData()[1], result.uns[K.STALIGNER]["loss"][name])
-    dock.session.remove("slice1")
+    dock.session.slices.remove("slice1")
     assert not dock.plot.isVisibleTo(dock)
 
 
@@ -388,7 +388,7 @@ def test_edit_during_saving_stays_unsaved(loaded, qtbot, monkeypatch, tmp_path):
     dock.session.set_result(result)
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "a.h5ad"), ""))
     qtbot.mouseClick(dock.save, LEFT)
-    dock.session.rename_domain("1", "glomerular")
+    dock.session.domains.rename("1", "glomerular")
     ended(qtbot, dock)
     assert not dock.session.saved
     assert "1" in ad.read_h5ad(tmp_path / "a.h5ad").obs["domain"].cat.categories
@@ -454,8 +454,8 @@ def test_clock_tells_what_is_left_by_the_latest_pace(monkeypatch):
 
 def test_real_engine_from_click_to_domains(dock, qtbot, bulb):
     dock.session.add(zip(("Slide-seqV2", "Stereo-seq"), bulb, strict=True))
-    dock.session.settings = replace(
-        dock.session.settings,
+    dock.session.view.settings = replace(
+        dock.session.view.settings,
         pretrain_epochs=4,
         epochs=4,
         refresh=2,
@@ -467,10 +467,10 @@ def test_real_engine_from_click_to_domains(dock, qtbot, bulb):
     before = {name: adata.copy() for name, adata in dock.session.slices.items()}
     qtbot.mouseClick(dock.run, LEFT)
     qtbot.waitUntil(lambda: not dock._runner.running)
-    result = dock.session.result
+    result = dock.session.result.adata
     assert result is not None, dock.status.text()
     assert result.obsm[K.EMBEDDING].shape == (1100, 30)
-    assert len(dock.session.domains) == 5
+    assert len(dock.session.domains.names) == 5
     assert "5 domains over 2 slices" in dock.status.text()
     epochs, _ = dock.plot.curves["triplet"].getData()
     assert list(epochs) == list(range(1, 9))

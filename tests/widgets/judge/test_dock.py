@@ -83,7 +83,7 @@ def test_without_a_result_the_dock_says_so_and_offers_nothing(empty_dock):
 
 
 def test_the_table_says_what_the_test_says(dock):
-    model, table = dock.presence.model(), dock.session.presence()
+    model, table = dock.presence.model(), dock.session.domains.presence()
     assert model.rowCount() == 8
     shown = [[model.index(r, c).data() for c in range(6)] for r in range(8)]
     for row, said in zip(table.rows, shown, strict=True):
@@ -94,25 +94,25 @@ def test_the_table_says_what_the_test_says(dock):
 
 def test_what_is_unclear_is_said(dock, monkeypatch):
     session = dock.session
-    rows = session.presence().rows
+    rows = session.domains.presence().rows
     table = PresenceTable((*rows[:2], *(replace(row, verdict="unclear") for row in rows[2:4])))
-    monkeypatch.setattr(session, "presence", lambda: table)
-    session.domains_changed.emit()
+    monkeypatch.setattr(session.domains, "presence", lambda: table)
+    session.domains.relabelled.emit()
     assert dock.status.text() == "No domain lies in one slice only. Unclear: 2."
 
 
 def test_a_click_on_a_row_isolates_its_domain_and_a_second_shows_all(dock, qtbot):
     click_row(dock.presence, 3, qtbot)
-    assert dock.session.isolated == {"2"}
+    assert dock.session.view.isolated == {"2"}
     assert dock.verdicts.domain.currentText() == "2"
     click_row(dock.presence, 2, qtbot)
-    assert dock.session.isolated == frozenset()
+    assert dock.session.view.isolated == frozenset()
     assert dock.verdicts.domain.currentText() == "all domains"
     with qtbot.waitActive(dock):
         dock.activateWindow()
     click_row(dock.presence, 0, qtbot)
     qtbot.keyClick(dock.presence, Qt.Key.Key_Escape)
-    assert dock.session.isolated == frozenset()
+    assert dock.session.view.isolated == frozenset()
 
 
 def test_sorted_by_confidence_a_click_still_takes_its_own_row(dock, qtbot):
@@ -122,10 +122,10 @@ def test_sorted_by_confidence_a_click_still_takes_its_own_row(dock, qtbot):
     model = dock.presence.model()
     values = [float(model.index(r, CONFIDENCE).data()) for r in range(8)]
     assert values in (sorted(values), sorted(values, reverse=True))
-    assert values != [round(row.confidence, 2) for row in dock.session.presence().rows]
+    assert values != [round(row.confidence, 2) for row in dock.session.domains.presence().rows]
     name = model.index(0, DOMAIN).data()
     click_row(dock.presence, 0, qtbot)
-    assert dock.session.isolated == {name}
+    assert dock.session.view.isolated == {name}
 
 
 def test_a_domain_of_one_slice_is_named(empty_dock):
@@ -151,10 +151,10 @@ def test_figures_are_computed_in_the_background_and_shown(dock, qtbot):
     with qtbot.waitSignal(dock.figures.run.ended):
         qtbot.mouseClick(dock.figures.run.button, LEFT)
         assert not dock.figures.run.button.isEnabled()
-    found = dock.session.evaluation
+    found = dock.session.figures.evaluation
     assert found.labels == "region"
     # What was computed is the result's now, and no longer computed here.
-    assert dock.session.result.obsm[K.PCA].shape[0] == 110
+    assert dock.session.result.adata.obsm[K.PCA].shape[0] == 110
     assert not dock.session.saved
     assert dock.figures.embeddings.item(0).text() == "PCA, not integrated"
     rows = rows_of(dock.figures.table)
@@ -165,7 +165,7 @@ def test_figures_are_computed_in_the_background_and_shown(dock, qtbot):
 
 
 def test_better_and_worse_are_marked_against_the_first(dock, figures):
-    dock.session.set_evaluation(figures)
+    dock.session.figures.set(figures)
     before, after = figures.figures[K.PCA], figures.figures[K.EMBEDDING]
     signs = set()
     for key, metric in METRICS.items():
@@ -180,7 +180,7 @@ def test_better_and_worse_are_marked_against_the_first(dock, figures):
 
 
 def test_a_pair_that_is_clicked_becomes_the_one_to_judge(dock, figures, qtbot):
-    dock.session.set_evaluation(figures)
+    dock.session.figures.set(figures)
     dock.tabs.setCurrentWidget(dock.figures)
     tree = dock.figures.table
     top = rows_of(tree)["iLISI ↑"]
@@ -218,28 +218,28 @@ def test_cancel_leaves_everything_as_it_was(dock, qtbot):
     with qtbot.waitSignal(dock.figures.run.ended):
         qtbot.mouseClick(dock.figures.run.button, LEFT)
         qtbot.mouseClick(dock.figures.run.cancel, LEFT)
-    assert dock.session.evaluation is None
+    assert dock.session.figures.evaluation is None
     assert dock.session.saved
-    assert K.PCA not in dock.session.result.obsm
+    assert K.PCA not in dock.session.result.adata.obsm
     assert dock.status.text() == "Cancelled: nothing has changed."
     assert dock.figures.run.button.isVisible()
 
 
 def test_figures_go_with_the_domains_they_are_about(dock, figures):
-    dock.session.set_evaluation(figures)
-    dock.session.rename_domain("1", "mitral")
-    assert dock.session.evaluation is figures
-    dock.session.set_domains(np.arange(110) % 3, Settings(domains=3))
-    assert dock.session.evaluation is None
+    dock.session.figures.set(figures)
+    dock.session.domains.rename("1", "mitral")
+    assert dock.session.figures.evaluation is figures
+    dock.session.domains.relabel(np.arange(110) % 3, Settings(domains=3))
+    assert dock.session.figures.evaluation is None
     assert dock.figures.table.topLevelItemCount() == 0
     # Late figures of the old domains are not taken either.
     dock.figures._on_run_returned(figures)
-    assert dock.session.evaluation is None
+    assert dock.session.figures.evaluation is None
     assert dock.status.text().startswith("The domains changed meanwhile")
 
 
 def test_a_column_that_cannot_be_compared_with_is_one_sentence(dock, qtbot):
-    dock.session.result.obs["one"] = "same"
+    dock.session.result.adata.obs["one"] = "same"
     dock.figures.refresh()
     dock.tabs.setCurrentWidget(dock.figures)
     choose(dock.figures.labels, "obs: one", qtbot)
@@ -255,7 +255,7 @@ def test_embeddings_stand_side_by_side_and_share_the_selection(dock, figures, qt
     panel, session = dock.pictures, dock.session
     dock.tabs.setCurrentWidget(panel)
     assert panel.empty.isVisible()
-    session.set_evaluation(figures)
+    session.figures.set(figures)
     assert not panel.empty.isVisible()
     # The labels, and both embeddings; none has a UMAP yet.
     assert [m.title for m in panel._methods] == ["obs: region", "PCA, not integrated", "STAligner"]
@@ -264,14 +264,14 @@ def test_embeddings_stand_side_by_side_and_share_the_selection(dock, figures, qt
     assert panel.run.button.isEnabled()
     # The domains of the result have their own colours.
     after = panel.tissues[2]
-    colors = to_rgba(list(session.domain_colors.values()))
-    codes = session.result.obs[K.DOMAIN].cat.codes.to_numpy()
+    colors = to_rgba(list(session.domains.colors.values()))
+    codes = session.result.adata.obs[K.DOMAIN].cat.codes.to_numpy()
     np.testing.assert_array_equal(after._rgba, colors[codes])
     # A lasso around all of the first slice dims the second on all pictures.
     edge = panel._mosaic[:60, 0].max() + 1
     around = np.array([[-9e3, -9e3], [edge, -9e3], [edge, 9e3], [-9e3, 9e3]])
     after.take_lasso(around, "replace")
-    assert session.selection.tolist() == list(range(60))
+    assert session.result.selection.tolist() == list(range(60))
     selected = np.arange(110) < 60
     for view in panel.tissues:
         assert (view._rgba[~selected] == np.float32(DIMMED)).all()
@@ -280,12 +280,12 @@ def test_embeddings_stand_side_by_side_and_share_the_selection(dock, figures, qt
 
 def test_umaps_come_and_are_coloured_by_slice_or_domain(dock, figures, qtbot):
     panel, session = dock.pictures, dock.session
-    session.set_evaluation(figures)
+    session.figures.set(figures)
     dock.tabs.setCurrentWidget(panel)
-    job = session.umaps_job(panel._lacking())
+    job = session.figures.umaps_job(panel._lacking())
     assert set(job.embeddings) == {"X_umap_pca", K.UMAP}
     plane = np.random.default_rng(0).normal(size=(110, 2)).astype(np.float32)
-    session.set_umap(Umap(dict.fromkeys(job.embeddings, plane), {}))
+    session.figures.set_umap(Umap(dict.fromkeys(job.embeddings, plane), {}))
     assert set(panel.umaps) == {K.PCA, K.EMBEDDING}
     assert not panel.run.button.isEnabled()
     assert len(np.unique(panel.umaps[K.PCA]._rgba, axis=0)) == 2
@@ -294,13 +294,13 @@ def test_umaps_come_and_are_coloured_by_slice_or_domain(dock, figures, qtbot):
     view = panel.umaps[K.EMBEDDING]
     qtbot.waitUntil(lambda: view.view.viewRange()[0][1] > 1)
     qtbot.mouseClick(view.viewport(), LEFT, pos=view.pixel(17))
-    qtbot.waitUntil(lambda: session.spot is not None)
+    qtbot.waitUntil(lambda: session.view.spot is not None)
     # UMAPs are pictures and no embeddings to be compared.
     titles = [dock.figures.embeddings.item(i).text() for i in range(3)]
     assert dock.figures.embeddings.count() == len(titles)
     # Domains that change take the figures, and their pictures, with them.
-    codes = session.result.obs[K.DOMAIN].cat.codes.to_numpy()
-    session.set_domains((codes > 1).astype(int), Settings())
+    codes = session.result.adata.obs[K.DOMAIN].cat.codes.to_numpy()
+    session.domains.relabel((codes > 1).astype(int), Settings())
     assert panel.empty.isVisible()
     assert panel.tissues == []
 
@@ -315,7 +315,7 @@ def test_a_verdict_with_note_and_name_is_kept_and_taken_back(dock, qtbot):
     panel.who.selectAll()
     qtbot.keyClicks(panel.who, "Ada")
     qtbot.mouseClick(panel.buttons["partly"], LEFT)
-    (given,) = dock.session.verdicts
+    (given,) = dock.session.verdicts.given
     assert (given.pair, given.domain, given.level) == (PAIR, "", "partly")
     assert (given.note, given.who) == ("thin at the rim", "Ada")
     assert panel.note.text() == ""
@@ -328,7 +328,7 @@ def test_a_verdict_with_note_and_name_is_kept_and_taken_back(dock, qtbot):
     ]
     dock.session.saved = True
     qtbot.mouseClick(panel.undo, LEFT)
-    assert dock.session.verdicts == (given,)
+    assert dock.session.verdicts.given == (given,)
     assert not dock.session.saved
     assert dock.status.text() == "Taken back: domain 1, slice1 – slice2, not aligned."
     qtbot.mouseClick(panel.undo, LEFT)
@@ -337,10 +337,10 @@ def test_a_verdict_with_note_and_name_is_kept_and_taken_back(dock, qtbot):
 
 
 def test_verdicts_on_domains_that_are_others_now_say_so(dock):
-    dock.session.judge("aligned", domain="2", who="Ada")
-    dock.session.rename_domain("2", "mitral")
+    dock.session.verdicts.give("aligned", domain="2", who="Ada")
+    dock.session.domains.rename("2", "mitral")
     assert listed(dock)[0][0] == "domain mitral, all slices"
-    dock.session.set_domains(np.arange(110) % 3, Settings(domains=3))
+    dock.session.domains.relabel(np.arange(110) % 3, Settings(domains=3))
     assert listed(dock)[0][0].endswith("(before)")
 
 
@@ -349,8 +349,8 @@ def test_verdicts_on_domains_that_are_others_now_say_so(dock):
 
 def test_the_report_is_written_from_the_figures_shown(dock, figures, qtbot, tmp_path, monkeypatch):
     target = tmp_path / "report.html"
-    dock.session.set_evaluation(figures)
-    dock.session.judge("not", PAIR, note="why & where", who="Ada")
+    dock.session.figures.set(figures)
+    dock.session.verdicts.give("not", PAIR, note="why & where", who="Ada")
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
     with qtbot.waitSignal(dock.report.ended):
         qtbot.mouseClick(dock.report.button, LEFT)
@@ -363,7 +363,7 @@ def test_the_report_is_written_from_the_figures_shown(dock, figures, qtbot, tmp_
 def test_a_report_that_cannot_be_written_is_one_sentence(
     dock, figures, qtbot, tmp_path, monkeypatch
 ):
-    dock.session.set_evaluation(figures)
+    dock.session.figures.set(figures)
     target = str(tmp_path / "gone" / "report.html")
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (target, ""))
     qtbot.mouseClick(dock.report.button, LEFT)
@@ -385,5 +385,5 @@ def test_a_closed_dock_hears_nothing_and_is_freed():
     del dock
     gc.collect()
     assert gone() is None
-    session.judge("aligned")
-    session.isolated = {"1"}
+    session.verdicts.give("aligned")
+    session.view.isolated = {"1"}

@@ -63,7 +63,7 @@ def test_save_as_then_save(worked, qtbot, monkeypatch, tmp_path):
     qtbot.waitUntil(lambda: worked.session.saved)
     assert bar.name.text() == "mine.h5ad"
     assert not bar.save.isEnabled()
-    worked.session.rename_domain("1", "first")
+    worked.session.domains.rename("1", "first")
     assert bar.name.text() == "● mine.h5ad"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", None)
     qtbot.mouseClick(bar.save, LEFT)
@@ -81,27 +81,27 @@ def test_no_file_chosen_is_nothing_done(worked, qtbot, monkeypatch):
 
 def test_recent_files_are_opened(worked, qtbot, tmp_path):
     session = worked.session
-    session.set_domain_color("1", "#123456")
+    session.domains.recolor("1", "#123456")
     session.save(tmp_path / "one.h5ad")
-    session.clear()
+    session.slices.clear()
     menu = worked.keeping.recent.menu()
     menu.aboutToShow.emit()
     assert [action.text() for action in menu.actions()] == ["one.h5ad"]
     menu.actions()[0].trigger()
-    qtbot.waitUntil(lambda: session.result is not None)
+    qtbot.waitUntil(lambda: session.result.adata is not None)
     settle(qtbot, worked)
-    assert session.domain_colors["1"] == "#123456"
+    assert session.domains.colors["1"] == "#123456"
     assert session.path == tmp_path / "one.h5ad"
 
 
 def test_the_camera_and_hidden_layers_come_back(worked, viewer, qtbot, tmp_path):
     session = worked.session
-    session.layout = "mosaic"
+    session.view.layout = "mosaic"
     viewer.layers["slice1 image"].visible = False
     viewer.layers["slice2"].opacity = 0.5
     camera_of(viewer).center, camera_of(viewer).zoom = (0, 50, 60), 7.0
     session.save(tmp_path / "one.h5ad")
-    session.clear()
+    session.slices.clear()
     camera_of(viewer).zoom = 1.0
     worked._open([tmp_path / "one.h5ad"])
     qtbot.waitUntil(lambda: camera_of(viewer).zoom == pytest.approx(7.0))
@@ -110,17 +110,17 @@ def test_the_camera_and_hidden_layers_come_back(worked, viewer, qtbot, tmp_path)
     assert not viewer.layers["slice1 image"].visible
     assert viewer.layers["slice1"].visible
     assert viewer.layers["slice2"].opacity == 0.5
-    assert session.layout == "mosaic"
+    assert session.view.layout == "mosaic"
 
 
 def test_a_file_dropped_on_the_canvas_brings_the_view_too(worked, viewer, qtbot, tmp_path):
     session = worked.session
-    session.layout = "stack"
+    session.view.layout = "stack"
     camera_of(viewer).zoom = 7.0
     session.save(tmp_path / "one.h5ad")
-    session.clear()
+    session.slices.clear()
     viewer.open(str(tmp_path / "one.h5ad"), plugin="napari-staligner")
-    assert session.layout == "stack"
+    assert session.view.layout == "stack"
     qtbot.waitUntil(lambda: camera_of(viewer).zoom == pytest.approx(7.0))
 
 
@@ -144,13 +144,13 @@ def left_behind():
     from napari_staligner.session import Session
 
     session = Session()
-    session.start_keeping()
+    session.autosave.start()
     slices, result = fake_result()
     session.add(slices)
-    kept = session.recovery.new_result()
+    kept = session.autosave.recovery.new_result()
     assert recovery.keep_result(result, kept) == ""
     session.set_result(result, kept=kept)
-    session.rename_domain("1", "first")
+    session.domains.rename("1", "first")
     return session
 
 
@@ -161,10 +161,10 @@ def test_what_a_crash_left_is_restored_by_a_click(crashed, viewer, qtbot):
     assert dock.recovery.isVisibleTo(dock)
     assert "A session of slice1, slice2" in dock.recovery.text.text()
     qtbot.mouseClick(dock.recovery.restore, LEFT)
-    qtbot.waitUntil(lambda: dock.session.result is not None)
+    qtbot.waitUntil(lambda: dock.session.result.adata is not None)
     settle(qtbot, dock)
     assert not dock.recovery.isVisibleTo(dock)
-    assert "first" in dock.session.domains
+    assert "first" in dock.session.domains.names
     assert "slice2" in viewer.layers
     assert dock.keeping.name.text() == "● not saved yet"
 
@@ -223,7 +223,7 @@ def test_cancel_keeps_the_window(worked, monkeypatch):
 
 def test_discard_closes_and_leaves_nothing(guarded, monkeypatch):
     window, session = guarded
-    kept = session.recovery.path, session.recovery.result
+    kept = session.autosave.recovery.path, session.autosave.recovery.result
     assert all(path.is_file() for path in kept)
     Asked(monkeypatch, Buttons.Discard)
     close_by_hand(window)
@@ -265,7 +265,7 @@ def test_a_script_is_not_asked_and_loses_nothing(guarded, monkeypatch):
     window.close()
     assert asked.times == 0
     assert not window.isVisible()
-    assert session.recovery.path.is_file()
+    assert session.autosave.recovery.path.is_file()
 
 
 def test_there_is_one_guard_for_all_docks(worked, viewer):

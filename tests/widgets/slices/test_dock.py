@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from napari_staligner import samples
 from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy
-from napari_staligner.widgets.slices.dock import dock as module
+from napari_staligner.widgets.slices import dock as module
 from napari_staligner.widgets.slices.slice_table import GENES, IMAGE, NAME, NEIGHBORS, SPOTS
 
 LEFT = Qt.MouseButton.LeftButton
@@ -35,7 +35,7 @@ def files(tmp_path):
 
 
 def has_graphs(dock):
-    return lambda: len(dock.session.graphs) == len(dock.session.slices) > 0
+    return lambda: len(dock.session.slices.graphs) == len(dock.session.slices) > 0
 
 
 def settled(qtbot, dock):
@@ -80,7 +80,7 @@ def test_add_reads_files_off_the_gui_thread_and_shows_them(dock, qtbot, files, m
         *("part0", "60", "20", "✓")
     ]
     assert cell(dock, 1, IMAGE) == ""
-    mean = dock.session.graphs["part0"].mean_neighbors
+    mean = dock.session.slices.graphs["part0"].mean_neighbors
     assert cell(dock, 0, NEIGHBORS) == f"{mean:.1f}"
     assert "region" in dock.table.item(0, NAME).toolTip()
     assert dock.status.text() == "2 slices, 110 spots."
@@ -125,7 +125,7 @@ def test_result_file_takes_the_place_of_the_slices(dock, qtbot, tmp_path):
     _, result = fake_result((30, 25))
     result.write_h5ad(tmp_path / "result.h5ad")
     dock._open([tmp_path / "result.h5ad"])
-    qtbot.waitUntil(lambda: dock.session.result is not None)
+    qtbot.waitUntil(lambda: dock.session.result.adata is not None)
     settled(qtbot, dock)
     assert list(dock.session.slices) == ["slice1", "slice2"]
     assert dock.session.saved
@@ -168,7 +168,7 @@ def test_removing_a_slice_of_an_unsaved_result_asks(dock, qtbot, monkeypatch, bu
     qtbot.mouseClick(dock.remove, LEFT)
     assert len(asked) == 1
     assert "slice2" in asked[0]
-    assert (dock.session.result is None) == (button == "Yes")
+    assert (dock.session.result.adata is None) == (button == "Yes")
     assert len(dock.session.slices) == (1 if button == "Yes" else 2)
 
 
@@ -205,14 +205,14 @@ def test_graph_choices_are_the_sessions(dock, qtbot):
     qtbot.waitUntil(has_graphs(dock))
     assert not dock.graph.radius.isVisibleTo(dock)
     choose(qtbot, dock.graph.how, "Nearest")
-    assert dock.session.settings.n_neighbors == 6
-    assert dock.session.settings.radius is None
+    assert dock.session.view.settings.n_neighbors == 6
+    assert dock.session.view.settings.radius is None
     choose(qtbot, dock.graph.how, "Radius")
-    assert dock.session.settings.n_neighbors is None
-    assert 10 < dock.session.settings.radius < 20
+    assert dock.session.view.settings.n_neighbors is None
+    assert 10 < dock.session.view.settings.radius < 20
     assert dock.graph.radius.isVisibleTo(dock)
     choose(qtbot, dock.graph.how, "Find")
-    assert dock.session.settings.radius is None
+    assert dock.session.view.settings.radius is None
     settled(qtbot, dock)
 
 
@@ -222,9 +222,9 @@ def test_radius_in_the_wrong_unit_is_said(dock, qtbot):
     choose(qtbot, dock.graph.how, "Radius")
     dock.graph.radius.selectAll()
     qtbot.keyClicks(dock.graph.radius, "1")
-    assert dock.session.settings.radius != 1
+    assert dock.session.view.settings.radius != 1
     qtbot.keyClick(dock.graph.radius, Qt.Key.Key_Return)
-    assert dock.session.settings.radius == 1
+    assert dock.session.view.settings.radius == 1
     settled(qtbot, dock)
     assert "no spot has a neighbour within radius 1" in dock.warning.text()
     assert dock.warning.isVisibleTo(dock)
@@ -238,7 +238,7 @@ def test_radius_in_the_wrong_unit_is_said(dock, qtbot):
 def test_too_many_neighbours_are_marked(dock, qtbot):
     from dataclasses import replace
 
-    dock.session.settings = replace(dock.session.settings, radius=60.0)
+    dock.session.view.settings = replace(dock.session.view.settings, radius=60.0)
     dock.session.add([("a", fake_slice(100))])
     qtbot.waitUntil(has_graphs(dock))
     settled(qtbot, dock)
@@ -252,20 +252,20 @@ def test_settings_that_change_during_a_build_win(dock, qtbot):
     dock.session.add([("a", fake_slice(100))])
     assert dock._grapher.running
     assert cell(dock, 0, NEIGHBORS) == "…"
-    dock.session.settings = replace(dock.session.settings, radius=25.0)
+    dock.session.view.settings = replace(dock.session.view.settings, radius=25.0)
     qtbot.waitUntil(has_graphs(dock))
-    assert dock.session.graphs["a"].radius == 25.0
+    assert dock.session.slices.graphs["a"].radius == 25.0
     settled(qtbot, dock)
 
 
 def test_layout_and_graph_shown_both_ways(dock, qtbot):
     qtbot.mouseClick(dock.layout_buttons["mosaic"], LEFT)
-    assert dock.session.layout == "mosaic"
-    dock.session.layout = "stack"
+    assert dock.session.view.layout == "mosaic"
+    dock.session.view.layout = "stack"
     assert dock.layout_buttons["stack"].isChecked()
     dock.graph_shown.click()
-    assert dock.session.graph_shown
-    dock.session.graph_shown = False
+    assert dock.session.view.graph_shown
+    dock.session.view.graph_shown = False
     assert not dock.graph_shown.isChecked()
 
 
@@ -286,7 +286,7 @@ def test_colour_by_is_found_by_a_part_of_the_name(make_napari_viewer_proxy, qtbo
     assert box.completer().completionCount() == 1
     qtbot.keyClick(popup, Qt.Key.Key_Down)
     qtbot.keyClick(popup, Qt.Key.Key_Return)
-    assert dock.session.color_by == ColorBy("gene", "gene17")
+    assert dock.session.view.color_by == ColorBy("gene", "gene17")
     assert box.currentText() == "gene: gene17"
 
 
@@ -303,12 +303,12 @@ def test_colour_by_is_found_by_a_part_of_the_name(make_napari_viewer_proxy, qtbo
 def test_colour_by_takes_text_that_names_one_choice(dock, qtbot, typed, color_by):
     dock.session.add([("a", fake_slice(30))])
     settled(qtbot, dock)
-    dock.session.color_by = ColorBy("obs", "region")
+    dock.session.view.color_by = ColorBy("obs", "region")
     assert dock.color_by.currentText() == "region"
     dock.color_by.lineEdit().selectAll()
     qtbot.keyClicks(dock.color_by.lineEdit(), typed)
     qtbot.keyClick(dock.color_by.lineEdit(), Qt.Key.Key_Return)
-    assert dock.session.color_by == color_by
+    assert dock.session.view.color_by == color_by
     title = color_by.key if color_by.kind == "obs" else f"gene: {color_by.key}"
     assert dock.color_by.currentText() == title
 
@@ -316,12 +316,12 @@ def test_colour_by_takes_text_that_names_one_choice(dock, qtbot, typed, color_by
 def test_connections_end_with_the_dock(make_napari_viewer_proxy, qtbot):
     viewer = make_napari_viewer_proxy()
     session = open_session(viewer)
-    before = len(session.settings_changed)
+    before = len(session.view.events.settings)
     dock = module.SlicesWidget(viewer)
-    assert len(session.settings_changed) > before
+    assert len(session.view.events.settings) > before
     dock.teardown()
     dock.teardown()
-    assert len(session.settings_changed) == before
+    assert len(session.view.events.settings) == before
     session.add([("a", fake_slice(20))])
     assert dock.table.rowCount() == 0
     assert not dock._grapher.running

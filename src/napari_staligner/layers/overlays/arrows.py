@@ -45,7 +45,7 @@ def arrows(session: Session, name: str) -> NDArray[np.float64]:
     -------
     Start and direction in (y, x) of the slice, float64, shape (spots with a counterpart, 2, 2).
     """
-    state, rows = session.alignment.state, session.rows(name)
+    state, rows = session.alignment.state, session.result.rows(name)
     if state is None or rows is None:
         return np.zeros((0, 2, 2))
     shift = state.registered.shift[rows]

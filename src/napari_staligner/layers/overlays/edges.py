@@ -67,10 +67,14 @@ def attention_edges(session: Session, name: str) -> Edges:
     """
     from napari_staligner.core.result import attention
 
-    xy, rows, result = spots_xy(session.slices[name]), session.rows(name), session.result
+    xy, rows, result = (
+        spots_xy(session.slices[name]),
+        session.result.rows(name),
+        session.result.adata,
+    )
     if rows is None or result is None or K.ATTENTION not in result.obsp:
         return _nothing(xy)
-    overlay, spot = session.attention, session.spot
+    overlay, spot = session.view.attention, session.view.spot
     limits: dict[str, Any] = {"threshold": overlay.threshold, "strongest": overlay.strongest}
     if not overlay.of_spot:
         shown = isolated_spots(session, name)
@@ -97,12 +101,16 @@ def weight_rgba(weights: NDArray[np.float32], top: float) -> NDArray[np.float32]
 
 
 def _graph(session: Session, name: str) -> csr_matrix | None:
-    if name in session.graphs:
-        return session.graphs[name].connectivities
-    rows = session.rows(name)
-    if rows is None or session.result is None or K.CONNECTIVITIES not in session.result.obsp:
+    if name in session.slices.graphs:
+        return session.slices.graphs[name].connectivities
+    rows = session.result.rows(name)
+    if (
+        rows is None
+        or session.result.adata is None
+        or K.CONNECTIVITIES not in session.result.adata.obsp
+    ):
         return None
-    return session.result.obsp[K.CONNECTIVITIES].tocsr()[rows][:, rows]
+    return session.result.adata.obsp[K.CONNECTIVITIES].tocsr()[rows][:, rows]
 
 
 def _nothing(xy: NDArray[np.float64]) -> Edges:

@@ -79,17 +79,17 @@ def drawn_links(session: Session) -> Drawn | None:
 
     In the modes of the stack that compare two slices, only the links between these.
     """
-    result = session.result
+    result = session.result.adata
     if result is None or K.MUTUAL not in result.obsp:
         return None
-    focus = session.focus()
+    focus = session.focus.mask()
     key = (
         id(result),
-        session.links,
+        session.view.links,
         b"" if focus is None else focus.tobytes(),
-        session.spot,
+        session.view.spot,
         _pair(session),
-        result.obs[K.DOMAIN].cat.codes.to_numpy().tobytes() if session.domains else b"",
+        result.obs[K.DOMAIN].cat.codes.to_numpy().tobytes() if session.domains.names else b"",
     )
     if session not in _answers or _answers[session][0] != key:
         _answers[session] = key, _find(session, result)
@@ -109,11 +109,11 @@ def link_lines(
         Gives the places (z, y, x) in the world of coordinates (x, y) of a slice.
     """
     drawn = drawn_links(session)
-    if drawn is None or len(drawn.links) == 0 or session.result is None:
+    if drawn is None or len(drawn.links) == 0 or session.result.adata is None:
         return Lines(np.empty((0, 2, 3)), np.empty((0, 4), np.float32))
-    place = np.zeros((session.result.n_obs, 3))
+    place = np.zeros((session.result.adata.n_obs, 3))
     for name, adata in session.slices.items():
-        rows = session.rows(name)
+        rows = session.result.rows(name)
         if rows is not None:
             place[rows] = world(name, np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2])
     start, end = place[drawn.links.first], place[drawn.links.second]
@@ -124,9 +124,13 @@ def link_lines(
 
 
 def _pair(session: Session) -> frozenset[str] | None:
-    if session.layout != "stack" or session.stack.mode not in PAIRWISE or not session.stack_pair:
+    if (
+        session.view.layout != "stack"
+        or session.view.stack.mode not in PAIRWISE
+        or not session.slices.pair
+    ):
         return None
-    return frozenset(session.stack_pair)
+    return frozenset(session.slices.pair)
 
 
 def _find(session: Session, result: AnnData) -> Drawn:
@@ -137,13 +141,13 @@ def _find(session: Session, result: AnnData) -> Drawn:
     if pair is not None:
         compared = result.obs[K.SLICE].isin(pair).to_numpy()
         links = links.take(compared[links.first] & compared[links.second])
-    wanted = session.focus()
+    wanted = session.focus.mask()
     among = links if wanted is None else links.touching(wanted)
     row = _row(session)
-    if session.links.of_spot:
+    if session.view.links.of_spot:
         shown = links.take(np.zeros(0, dtype=np.intp))
     else:
-        shown = thin(among, result, session.links.most)
+        shown = thin(among, result, session.view.links.most)
     if row is not None:
         shown = shown.take((shown.first != row) & (shown.second != row))
         own = links.take((links.first == row) | (links.second == row))
@@ -151,7 +155,9 @@ def _find(session: Session, result: AnnData) -> Drawn:
     of_spot = np.zeros(len(shown), dtype=bool)
     if row is not None:
         of_spot = (shown.first == row) | (shown.second == row)
-    parted = float(_parted(result, among).mean()) if len(among) and session.domains else np.nan
+    parted = (
+        float(_parted(result, among).mean()) if len(among) and session.domains.names else np.nan
+    )
     low, high = np.percentile(among.distance, [1, 99]) if len(among) else (0.0, 1.0)
     return Drawn(shown, of_spot, len(among), parted, (float(low), float(max(high, low + 1e-6))))
 
@@ -161,8 +167,8 @@ _FIELDS = ("first", "second", "distance")
 
 def _row(session: Session) -> int | None:
     """Row of the chosen spot in the result."""
-    spot = session.spot
-    rows = None if spot is None else session.rows(spot.slice)
+    spot = session.view.spot
+    rows = None if spot is None else session.result.rows(spot.slice)
     return None if spot is None or rows is None else int(rows[spot.row])
 
 
@@ -174,9 +180,9 @@ def _parted(result: AnnData, links: Links) -> NDArray[np.bool_]:
 def _rgba(session: Session, drawn: Drawn) -> NDArray[np.float32]:
     from napari.utils.colormaps import ensure_colormap
 
-    links, result = drawn.links, session.result
-    if session.links.color == "domain" and session.domains and result is not None:
-        table = np.vstack([to_rgba(list(session.domain_colors.values())), np.array([PARTED])])
+    links, result = drawn.links, session.result.adata
+    if session.view.links.color == "domain" and session.domains.names and result is not None:
+        table = np.vstack([to_rgba(list(session.domains.colors.values())), np.array([PARTED])])
         codes = result.obs[K.DOMAIN].cat.codes.to_numpy()[links.first]
         rgba = table[np.where(_parted(result, links), -1, codes)]
     else:

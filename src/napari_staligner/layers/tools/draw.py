@@ -62,21 +62,26 @@ class Drawing:
         viewer.mouse_drag_callbacks.append(self._on_mouse_dragged)
         viewer.mouse_move_callbacks.append(self._on_mouse_moved)
         viewer.mouse_double_click_callbacks.append(self._on_mouse_double_clicked)
-        tissue.session.tool_changed.connect(self._on_tool_changed)
-        tissue.session.layout_changed.connect(self._drop)
-        tissue.session.proposal_changed.connect(self._on_proposal_changed)
+        tissue.session.view.events.tool.connect(self._on_tool_changed)
+        tissue.session.view.events.layout.connect(self._drop)
+        tissue.session.annotations.proposal_changed.connect(self._on_proposal_changed)
 
     # -- mouse ----------------------------------------------------------------------------
 
     def _on_mouse_dragged(self, viewer: napari.Viewer, event: Any) -> Generator[None]:
         session = self._tissue.session
         mode = str(getattr(viewer.layers.selection.active, "mode", "pan_zoom"))
-        if not session.tool or event.button != 1 or mode != "pan_zoom" or session.result is None:
+        if (
+            not session.view.tool
+            or event.button != 1
+            or mode != "pan_zoom"
+            or session.result.adata is None
+        ):
             return
         if viewer.dims.ndisplay != 2:
             viewer.status = "Leave 3-D to draw."
             return
-        if session.tool in ("lasso", "brush"):
+        if session.view.tool in ("lasso", "brush"):
             yield from self._drag(event)
             return
         # A drag still moves the view; only a click is the tool's.
@@ -93,7 +98,7 @@ class Drawing:
             self._path.append(_yx(event))
             self._sketch()
             yield
-        tool, path = self._tissue.session.tool, np.array(self._path)
+        tool, path = self._tissue.session.view.tool, np.array(self._path)
         if tool == "brush":
             self._take(self._brushed(path), "brush")
         elif len(path) > 2:
@@ -101,21 +106,21 @@ class Drawing:
         self._drop()
 
     def _click(self, viewer: napari.Viewer, event: Any) -> None:
-        if self._tissue.session.tool == "polygon":
+        if self._tissue.session.view.tool == "polygon":
             self._add_corner(viewer, event)
             return
         session = self._tissue.session
         spot = self._picking.spot_at(viewer, event.position, _cell(event))
-        rows = None if spot is None else session.rows(spot.slice)
-        if spot is None or rows is None or session.result is None:
+        rows = None if spot is None else session.result.rows(spot.slice)
+        if spot is None or rows is None or session.result.adata is None:
             return
-        row, how = int(rows[spot.row]), session.tool
-        if how == "spot" or K.DOMAIN not in session.result.obs:
+        row, how = int(rows[spot.row]), session.view.tool
+        if how == "spot" or K.DOMAIN not in session.result.adata.obs:
             taken = np.array([row])
         elif how == "piece":
-            taken = piece_of(session.result, row)
+            taken = piece_of(session.result.adata, row)
         else:
-            codes = session.result.obs[K.DOMAIN].cat.codes.to_numpy()
+            codes = session.result.adata.obs[K.DOMAIN].cat.codes.to_numpy()
             taken = np.flatnonzero(codes == codes[row]) if codes[row] >= 0 else np.array([row])
         self._give(taken, how, [])
 
@@ -137,13 +142,13 @@ class Drawing:
             self._drop()
 
     def _on_mouse_double_clicked(self, viewer: napari.Viewer, event: Any) -> None:
-        if self._tissue.session.tool == "polygon":
+        if self._tissue.session.view.tool == "polygon":
             # The clicks before it have set the last corner already.
             event.handled = True
             self.close()
 
     def _on_mouse_moved(self, viewer: napari.Viewer, event: Any) -> None:
-        tool = self._tissue.session.tool
+        tool = self._tissue.session.view.tool
         if tool == "brush":
             self._cell = _cell(event)
             self._sketch(_yx(event))
@@ -175,7 +180,7 @@ class Drawing:
             xy = _to_slice(layer, path)
             tree, size = self._picking.tree(name)
             line = shapely.LineString(xy) if len(xy) > 1 else shapely.Point(xy[0])
-            trace = line.buffer(self._tissue.session.brush * size)
+            trace = line.buffer(self._tissue.session.view.brush * size)
             corners = shapely.get_coordinates(trace.exterior)
             taken[name] = _seen(layer, inside(trace, tree.data)), Shape(name, corners)
         return taken
@@ -190,7 +195,7 @@ class Drawing:
         session = self._tissue.session
         found, shapes = [np.empty(0, np.intp)], []
         for name, (spots, shape) in taken.items():
-            rows = session.rows(name)
+            rows = session.result.rows(name)
             if rows is not None and len(spots):
                 found.append(rows[spots])
                 shapes.append(shape)
@@ -198,7 +203,7 @@ class Drawing:
 
     def _give(self, rows: NDArray[np.intp], how: str, shapes: list[Shape]) -> None:
         try:
-            self._tissue.session.take(rows, how, shapes)
+            self._tissue.session.annotations.take(rows, how, shapes)
         except InputError as error:
             viewer = self._viewer()
             if viewer is not None:
@@ -208,7 +213,7 @@ class Drawing:
 
     def _on_tool_changed(self) -> None:
         self._drop()
-        if self._tissue.session.tool in ("lasso", "polygon", "brush"):
+        if self._tissue.session.view.tool in ("lasso", "polygon", "brush"):
             # Now, as a new layer amid a drag would move the grid's cells.
             self._tissue.overlay("sketch", sketch_layer)
 
@@ -229,8 +234,8 @@ class Drawing:
         world = np.array([*self._path, *([] if pointer is None else [pointer])])
         session = self._tissue.session
         yx = _to_slice(layer, world)[:, ::-1] if len(world) else world
-        if session.tool == "brush" and len(yx):
-            radius = session.brush * self._picking.tree(name)[1]
+        if session.view.tool == "brush" and len(yx):
+            radius = session.view.brush * self._picking.tree(name)[1]
             ring = radius * np.column_stack([np.sin(_CIRCLE), np.cos(_CIRCLE)]) + yx[-1]
             yx = np.vstack([yx, ring])
         chosen = session.annotations.chosen
@@ -240,11 +245,11 @@ class Drawing:
 
     def _on_proposal_changed(self) -> None:
         session = self._tissue.session
-        proposal = session.proposal
+        proposal = session.annotations.proposal
         if proposal is None and not any("proposal" in x for x in self._tissue.layers.values()):
             return
         for name, layer in self._tissue.overlay("proposal", proposal_layer).items():
-            rows = session.rows(name)
+            rows = session.result.rows(name)
             if proposal is None or rows is None:
                 set_proposal(layer, np.empty((0, 2)), np.empty(0), "white")
                 continue

@@ -45,8 +45,9 @@ class Handling:
         self._alignment = tissue.session.alignment
         viewer.mouse_drag_callbacks.append(self._on_mouse_dragged)
         self._alignment.changed.connect(self.draw_arrows)
-        self._alignment.view_changed.connect(self._on_view_changed)
-        tissue.session.result_changed.connect(self._on_view_changed)
+        for shown in (tissue.session.view.events.arrows, tissue.session.view.events.hand):
+            shown.connect(self._on_view_changed)
+        tissue.session.result.changed.connect(self._on_view_changed)
 
     # -- arrows ---------------------------------------------------------------------------
 
@@ -56,7 +57,7 @@ class Handling:
 
     def draw_arrows(self) -> None:
         """Bring the arrows up to date, and show or hide them."""
-        shown = self._alignment.arrows
+        shown = self._tissue.session.view.arrows
         if not shown and not any(ROLE in roles for roles in self._tissue.layers.values()):
             return
         for name, layer in self._tissue.overlay(ROLE, arrows_layer).items():
@@ -70,16 +71,16 @@ class Handling:
     def _free(self) -> bool:
         """Whether a slice is in hand, and lies where its transform says."""
         session = self._tissue.session
-        flat = session.layout == "stack" and not is_solid(session)
-        return flat and self._alignment.hand in self._alignment.transforms
+        flat = session.view.layout == "stack" and not is_solid(session)
+        return flat and session.view.hand in self._alignment.transforms
 
     def _on_mouse_dragged(self, viewer: napari.Viewer, event: Any) -> Generator[None]:
         mode = str(getattr(viewer.layers.selection.active, "mode", "pan_zoom"))
-        tool = self._tissue.session.tool
+        tool = self._tissue.session.view.tool
         if not self._free or event.button != 1 or mode != "pan_zoom" or tool:
             return
         event.handled = True  # the view stays
-        name = self._alignment.hand
+        name = self._tissue.session.view.hand
         before = self._alignment.transforms[name]
         center = self._alignment.middle(name)
         start, pixel = _xy(event), np.array(event.pos)
@@ -106,7 +107,7 @@ class Handling:
         if viewer is None:
             return
         for key in (*_NUDGES, *_TURNS, _MIRROR):
-            bound = self._on_key(key) if self._alignment.hand else None
+            bound = self._on_key(key) if self._tissue.session.view.hand else None
             viewer.bind_key(key, bound, overwrite=True)
 
     def _on_key(self, key: str) -> Callable[[Any], None]:
@@ -124,11 +125,11 @@ class Handling:
         key
             ``Left``, ``Right``, ``Up``, ``Down``, ``[``, ``]`` or ``m``.
         """
-        alignment = self._alignment
+        alignment, hand = self._alignment, self._tissue.session.view.hand
         if key in _NUDGES:
-            alignment.nudge(alignment.hand, _NUDGES[key])
+            alignment.nudge(hand, _NUDGES[key])
         else:
-            alignment.turn(alignment.hand, _TURNS.get(key, 0.0), mirrored=key == _MIRROR)
+            alignment.turn(hand, _TURNS.get(key, 0.0), mirrored=key == _MIRROR)
 
 
 def _turn(

@@ -115,11 +115,11 @@ class Picking:
         active = viewer.layers.selection.active
         if event.button != 1 or str(getattr(active, "mode", "pan_zoom")) != "pan_zoom":
             return
-        if self._tissue.session.tool:
+        if self._tissue.session.view.tool:
             return
         if (yield from clicked(event)):
             spot = self.spot_at(viewer, event.position, _cell(event))
-            self._tissue.session.spot = spot
+            self._tissue.session.view.spot = spot
 
     def _on_mouse_moved(self, viewer: napari.Viewer, event: Any) -> None:
         spot = self.spot_at(viewer, event.position, _cell(event))
@@ -149,9 +149,13 @@ def describe(session: Session, painting: Painting, spot: Spot) -> str:
         The spot.
     """
     parts = [spot.slice, str(session.slices[spot.slice].obs_names[spot.row])]
-    rows = session.rows(spot.slice)
-    if rows is not None and session.result is not None and K.DOMAIN in session.result.obs:
-        parts.append(f"domain {session.result.obs[K.DOMAIN].iloc[rows[spot.row]]}")
+    rows = session.result.rows(spot.slice)
+    if (
+        rows is not None
+        and session.result.adata is not None
+        and K.DOMAIN in session.result.adata.obs
+    ):
+        parts.append(f"domain {session.result.adata.obs[K.DOMAIN].iloc[rows[spot.row]]}")
     values, title = painting.values.get(spot.slice), painting.legend.title
     if values is not None and title not in (K.SLICE, K.DOMAIN):
         value = values[spot.row]

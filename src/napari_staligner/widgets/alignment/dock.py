@@ -178,11 +178,17 @@ class AlignmentWidget(Dock):
         self.redo.clicked.connect(self.history.redo)
         self.history.indexChanged.connect(self._show_enabled)
         session = self.session
-        self._connect(session.result_changed, self._on_session_result_changed)
-        self._connect(session.domains_changed, self._show_landmarks)
-        self._connect(session.spot_changed, self._on_session_spot_changed)
+        self._connect(session.result.changed, self._on_session_result_changed)
+        for changed in (
+            session.domains.relabelled,
+            session.domains.renamed,
+            session.domains.recolored,
+        ):
+            self._connect(changed, self._show_landmarks)
+        self._connect(session.view.events.spot, self._on_session_spot_changed)
         self._connect(session.alignment.changed, self._on_alignment_changed)
-        self._connect(session.alignment.view_changed, self._show_view)
+        self._connect(session.view.events.arrows, self._show_view)
+        self._connect(session.view.events.hand, self._show_view)
 
     def teardown(self) -> None:
         """End connections and runs."""
@@ -220,7 +226,7 @@ class AlignmentWidget(Dock):
         self.say(self._missing())
 
     def _missing(self) -> str:
-        if self.session.result is None:
+        if self.session.result.adata is None:
             return _NO_RESULT
         return _ONE_SLICE if len(self._names) < 2 else ""
 
@@ -228,7 +234,7 @@ class AlignmentWidget(Dock):
         """List the domains; those that were chosen stay chosen."""
         chosen = set(self._landmarks())
         self.landmarks.clear()
-        for domain, color in self.session.domain_colors.items():
+        for domain, color in self.session.domains.colors.items():
             pixmap = QPixmap(12, 12)
             pixmap.fill(QColor(color))
             item = QListWidgetItem(QIcon(pixmap), domain, self.landmarks)
@@ -244,7 +250,7 @@ class AlignmentWidget(Dock):
         """Median and 90th percentile of each slice."""
         state, rows = self.session.alignment.state, []
         for name in self._names:
-            index = self.session.rows(name)
+            index = self.session.result.rows(name)
             if state is None or index is None:
                 continue
             values = state.registered.residual[index]
@@ -254,15 +260,15 @@ class AlignmentWidget(Dock):
         self.residuals.setText(f"<table>{head}{''.join(rows)}</table>" if rows else "")
 
     def _show_view(self) -> None:
-        alignment = self.session.alignment
+        view = self.session.view
         with signals_blocked(self.arrows):
-            self.arrows.setChecked(alignment.arrows)
+            self.arrows.setChecked(view.arrows)
         with signals_blocked(self.hand):
-            self.hand.setCurrentText(alignment.hand or "none")
-        self.hand_help.setVisible(bool(alignment.hand))
-        self.mirror.setEnabled(bool(alignment.hand))
-        self.pairs.setVisible(bool(alignment.hand))
-        if not alignment.hand:
+            self.hand.setCurrentText(view.hand or "none")
+        self.hand_help.setVisible(bool(view.hand))
+        self.mirror.setEnabled(bool(view.hand))
+        self.pairs.setVisible(bool(view.hand))
+        if not view.hand:
             self.pairs.start_over()
         self.pairs.show_pairs()
 
@@ -292,7 +298,7 @@ class AlignmentWidget(Dock):
             self._landmarks(),
             self.reference.currentText() or None,
             self.nonrigid.isChecked(),
-            self.session.settings.seed,
+            self.session.view.settings.seed,
         )
         try:
             job = self.session.alignment.job(self._choice)
@@ -324,7 +330,7 @@ class AlignmentWidget(Dock):
         same = before is not None and before.same_places(after)
         self._proposed = None if same else before
         self.session.alignment.set(after)
-        self.session.layout = "stack"
+        self.session.view.layout = "stack"
         said = "The slices lie there already." if same else "Accept this, or reject it."
         self.say("\n".join([said, *self._notes]))
         self._show_enabled()
@@ -348,10 +354,10 @@ class AlignmentWidget(Dock):
     # -- residuals --------------------------------------------------------------------------
 
     def _on_arrows_toggled(self, shown: bool) -> None:
-        self.session.alignment.arrows = shown
+        self.session.view.arrows = shown
 
     def _on_map_clicked(self) -> None:
-        self.session.color_by = ColorBy("obs", K.RESIDUAL)
+        self.session.view.color_by = ColorBy("obs", K.RESIDUAL)
 
     def _on_alignment_changed(self) -> None:
         if self.history.record() and self._proposed is not None:
@@ -404,21 +410,21 @@ class AlignmentWidget(Dock):
 
     def _on_hand_activated(self, at: int) -> None:
         self.pairs.start_over()
-        self.session.alignment.hand = "" if at == 0 else self.hand.currentText()
+        self.session.view.hand = "" if at == 0 else self.hand.currentText()
         if at:
-            self.session.layout = "stack"
+            self.session.view.layout = "stack"
 
     def _on_mirror_clicked(self) -> None:
-        self.session.alignment.turn(self.session.alignment.hand, mirrored=True)
+        self.session.alignment.turn(self.session.view.hand, mirrored=True)
 
     def _on_pairs_wanted(self) -> None:
-        name, n = self.session.alignment.hand, len(self.pairs.pairs)
+        name, n = self.session.view.hand, len(self.pairs.pairs)
         matrix = self.pairs.matrix(self.model.currentData())
         self.session.alignment.move(name, matrix, f"Fit {name} by {n} pairs")
-        self.session.layout = "stack"
+        self.session.view.layout = "stack"
 
     def _on_session_spot_changed(self) -> None:
-        self.pairs.take(self.session.spot)
+        self.pairs.take(self.session.view.spot)
 
     def _on_session_result_changed(self) -> None:
         self._runner.cancel()

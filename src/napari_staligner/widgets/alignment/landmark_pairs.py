@@ -69,12 +69,12 @@ class LandmarkPairs(QWidget):
 
     def take(self, spot: Spot | None) -> None:
         """Take a spot that was clicked."""
-        hand = self._session.alignment.hand
+        hand = self._session.view.hand
         if spot is None or not self.collect.isChecked() or not hand:
             return
         if spot.slice == hand:
             self._half = spot
-        elif self._half is not None and self._session.rows(spot.slice) is not None:
+        elif self._half is not None and self._session.result.rows(spot.slice) is not None:
             self.pairs.append((self._half, spot))
             self._half = None
         self.show_pairs()
@@ -117,7 +117,7 @@ class LandmarkPairs(QWidget):
         collecting = self.collect.isChecked()
         self.list.setVisible(bool(self.pairs))
         self.fit.setEnabled(len(self.pairs) >= FEWEST)
-        hand, half = self._session.alignment.hand, self._half
+        hand, half = self._session.view.hand, self._half
         if not collecting:
             text = ""
         elif half is None:

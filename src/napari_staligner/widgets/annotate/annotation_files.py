@@ -70,7 +70,7 @@ class FileButtons(QWidget):
             The slice; ``None`` takes all.
         """
         session = self._session
-        if session.result is None:
+        if session.result.adata is None:
             return
         content, annotator = session.to_write(), session.annotations.annotator
         pixels = kind == "image"
@@ -87,9 +87,9 @@ class FileButtons(QWidget):
         """Read a file; ``slice_name`` is the slice of what names none."""
         from napari_staligner.io.annotations.formats import import_annotations
 
-        result = self._session.result
+        result = self._session.result.adata
         try:
-            self._session.check_annotations()
+            self._session.annotations.check()
             assert result is not None
             n = import_annotations(result, self._session.annotations, path, slice_name=slice_name)
         except InputError as error:

@@ -21,7 +21,7 @@ _TOOLS: dict[Tool, tuple[str, str]] = {
 
 
 class ToolBar(QWidget):
-    """Shows and sets ``session.tool`` and ``session.brush``.
+    """Shows and sets ``session.view.tool`` and ``session.view.brush``.
 
     Parameters
     ----------
@@ -58,15 +58,15 @@ class ToolBar(QWidget):
     def show_set(self) -> None:
         """Show what the session says."""
         for tool, button in self.buttons.items():
-            button.setChecked(tool == self._session.tool)
+            button.setChecked(tool == self._session.view.tool)
         for widget in (self._label, self.radius):
-            widget.setVisible(self._session.tool == "brush")
+            widget.setVisible(self._session.view.tool == "brush")
         self.radius.blockSignals(True)
-        self.radius.setValue(self._session.brush)
+        self.radius.setValue(self._session.view.brush)
         self.radius.blockSignals(False)
 
     def _set(self, tool: Tool) -> None:
-        self._session.tool = tool
+        self._session.view.tool = tool
 
     def _on_radius_changed(self, value: float) -> None:
-        self._session.brush = value
+        self._session.view.brush = value

@@ -93,5 +93,5 @@ class Annotators(QWidget):
 
     def _on_map_clicked(self) -> None:
         pair = self.pair.currentData()
-        if pair is not None and self._session.map_disagreement(*pair):
-            self._session.color_by = ColorBy("obs", K.DISAGREEMENT)
+        if pair is not None and self._session.annotations.map_disagreement(*pair):
+            self._session.view.color_by = ColorBy("obs", K.DISAGREEMENT)

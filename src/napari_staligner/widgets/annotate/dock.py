@@ -108,13 +108,14 @@ class AnnotateWidget(Dock):
         self.table.chosen.connect(self._on_row_chosen)
         self.table.color_wanted.connect(self._on_color_wanted)
         self.table.legend.renamed.connect(self._on_name_edited)
-        self._connect(self.session.result_changed, self._refresh)
-        self._connect(self.session.annotations_changed, self._refresh)
-        self._connect(self.session.region_changed, self._refresh)
-        self._connect(self.session.selection_changed, self._on_session_selection_changed)
-        self._connect(self.session.tool_changed, self._on_session_tool_changed)
-        self._connect(self.session.proposal_changed, self.proposal.refresh)
-        self._connect(self.session.offer_changed, self.recovery.show_offer)
+        self._connect(self.session.result.changed, self._refresh)
+        self._connect(self.session.annotations.changed, self._refresh)
+        self._connect(self.session.annotations.view_changed, self._refresh)
+        self._connect(self.session.view.events.region, self._refresh)
+        self._connect(self.session.result.selection_changed, self._on_session_selection_changed)
+        self._connect(self.session.view.events.tool, self._on_session_tool_changed)
+        self._connect(self.session.annotations.proposal_changed, self.proposal.refresh)
+        self._connect(self.session.autosave.offer_changed, self.recovery.show_offer)
 
     def _actions(self) -> dict[str, Callable[[], object]]:
         """What keys do in the dock and on the canvas."""
@@ -138,7 +139,7 @@ class AnnotateWidget(Dock):
     def _go_out_of_sight(self) -> None:
         """Give the keys back; a tool would go on, and annotate, unseen."""
         self._keys.release()
-        self.session.tool = ""
+        self.session.view.tool = ""
         self.session.annotations.choose("")
 
     def teardown(self) -> None:
@@ -152,7 +153,7 @@ class AnnotateWidget(Dock):
 
     def _refresh(self) -> None:
         annotations, session = self.session.annotations, self.session
-        counts = session.annotation_counts()
+        counts = session.annotations.counts()
         seen = annotations.chosen or self._shown_alone
         slices = list(next(iter(counts.values()), {}))
         rows = [
@@ -176,14 +177,14 @@ class AnnotateWidget(Dock):
         self._show_status()
 
     def _enable(self) -> None:
-        annotations, ready = self.session.annotations, self.session.result is not None
+        annotations, ready = self.session.annotations, self.session.result.adata is not None
         for part in (self.annotators, self.tools, self.template, self.add, self.table, self.files):
             part.setEnabled(ready)
         self.change.setEnabled(ready and bool(annotations.chosen))
         alone = self._shown_alone
         self.alone.setEnabled(bool(alone) or self.change.isEnabled())
         self.alone.setChecked(bool(alone) and alone == (annotations.chosen or alone))
-        self.clear.setEnabled(ready and len(self.session.selection) > 0)
+        self.clear.setEnabled(ready and len(self.session.result.selection) > 0)
         self.undo.setEnabled(ready and bool(annotations.undo_text))
         self.redo.setEnabled(ready and bool(annotations.redo_text))
         self.undo.setToolTip(f"Undo: {annotations.undo_text} (Ctrl+Z)")
@@ -192,23 +193,23 @@ class AnnotateWidget(Dock):
     @property
     def _shown_alone(self) -> str:
         """Class that is shown alone; empty if none is."""
-        region = self.session.region
+        region = self.session.view.region
         return region.name if region is not None and region.column == K.ANNOTATION else ""
 
     def _show_status(self) -> None:
         session, annotations = self.session, self.session.annotations
-        chosen, n = annotations.chosen, len(session.selection)
-        if session.result is None:
+        chosen, n = annotations.chosen, len(session.result.selection)
+        if session.result.adata is None:
             self.say("There are no spots to annotate yet: integrate the slices first.")
-        elif session.recovery.problem:
-            self.say(session.recovery.problem, problem=True)
+        elif session.autosave.recovery.problem:
+            self.say(session.autosave.recovery.problem, problem=True)
         elif not annotations.classes:
             self.say("There are no classes yet: take a template or add one.")
-        elif session.tool and chosen:
+        elif session.view.tool and chosen:
             self.say(f"What you draw becomes {chosen}; click its row again to select only.")
         elif n:
             self.say(f"{n:,} spots selected: press the key of a class.")
-        elif session.tool:
+        elif session.view.tool:
             self.say("What you draw is selected; then press the key of a class.")
         else:
             self.say("Choose a class and a tool, and draw on the tissue.")
@@ -221,7 +222,7 @@ class AnnotateWidget(Dock):
     def _try(self, action: Callable[[], object]) -> bool:
         """Do something that may be refused; say why if it is."""
         try:
-            self.session.check_annotations()
+            self.session.annotations.check()
             action()
         except InputError as error:
             self._complain(str(error))
@@ -242,7 +243,7 @@ class AnnotateWidget(Dock):
 
     def _on_alone_clicked(self, alone: bool) -> None:
         name = self.session.annotations.chosen
-        self.session.region = Region(K.ANNOTATION, name) if alone and name else None
+        self.session.view.region = Region(K.ANNOTATION, name) if alone and name else None
         self._enable()
 
     def _on_name_edited(self, old: str, new: str) -> None:
@@ -296,19 +297,19 @@ class AnnotateWidget(Dock):
             self._assign(region.name)
 
     def _assign(self, name: str) -> None:
-        if self._try(lambda: self.session.annotate(name)):
+        if self._try(lambda: self.session.annotations.annotate(name)):
             self._color_tissue()
 
     def _color_tissue(self) -> None:
         """Show the annotation where the colours are the general ones; leave genes alone."""
-        if self.session.color_by in (ColorBy("obs", K.SLICE), ColorBy("obs", K.DOMAIN)):
-            self.session.color_by = ColorBy("obs", K.ANNOTATION)
+        if self.session.view.color_by in (ColorBy("obs", K.SLICE), ColorBy("obs", K.DOMAIN)):
+            self.session.view.color_by = ColorBy("obs", K.ANNOTATION)
 
     def _on_escape_pressed(self) -> None:
-        if self.session.tool:
-            self.session.tool = ""
+        if self.session.view.tool:
+            self.session.view.tool = ""
         else:
-            self.session.show_all()
+            self.session.focus.show_all()
 
     # -- the session ------------------------------------------------------------------------
 
@@ -318,18 +319,18 @@ class AnnotateWidget(Dock):
 
     def _on_session_tool_changed(self) -> None:
         self.tools.show_set()
-        if self.session.tool:
+        if self.session.view.tool:
             self._color_tissue_for_tool()
         self._show_status()
 
     def _color_tissue_for_tool(self) -> None:
         # Pieces and domains are chosen by what they look like; other tools show what they give.
-        if self.session.tool not in ("piece", "domain") and K.ANNOTATION in self._columns:
+        if self.session.view.tool not in ("piece", "domain") and K.ANNOTATION in self._columns:
             self._color_tissue()
 
     @property
     def _columns(self) -> set[str]:
-        result = self.session.result
+        result = self.session.result.adata
         return set() if result is None else set(result.obs)
 
 

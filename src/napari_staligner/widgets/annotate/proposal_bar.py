@@ -92,14 +92,14 @@ class ProposalBar(QStackedWidget):
 
     def refresh(self) -> None:
         """Show what can be carried, or what is proposed."""
-        proposal, chosen = self._session.proposal, self._session.annotations.chosen
+        proposal, chosen = self._session.annotations.proposal, self._session.annotations.chosen
         self.setCurrentIndex(0 if proposal is None else 1)
         if proposal is not None:
             self._show(proposal)
             return
         before = self.source.currentText()
         self.source.clear()
-        counts = self._session.annotation_counts().get(chosen, {})
+        counts = self._session.annotations.counts().get(chosen, {})
         self.source.addItems([name for name, n in counts.items() if n])
         self.source.setCurrentIndex(max(0, self.source.findText(before)))
         ready = self.source.count() > 0 and len(counts) > 1 and not self._runner.running
@@ -117,7 +117,7 @@ class ProposalBar(QStackedWidget):
         by_slice = [
             f"{n:,} in {name}"
             for name in self._session.slices
-            if (rows := self._session.rows(name)) is not None
+            if (rows := self._session.result.rows(name)) is not None
             and (n := int(np.isin(proposal.kept, rows).sum()))
         ]
         self.summary.setText(
@@ -129,7 +129,7 @@ class ProposalBar(QStackedWidget):
     def _on_carry_clicked(self) -> None:
         name = self._session.annotations.chosen
         try:
-            job = self._session.transfer_job(name, self.source.currentText())
+            job = self._session.annotations.transfer_job(name, self.source.currentText())
             self._runner.start(lambda: _steps(job), f"Carry {name}")
         except InputError as error:
             self._complain(str(error))
@@ -137,23 +137,25 @@ class ProposalBar(QStackedWidget):
 
     def _on_runner_returned(self, proposal: Proposal) -> None:
         if any(c.name == proposal.name for c in self._session.annotations.classes):
-            self._session.proposal = proposal
+            self._session.annotations.proposal = proposal
         if not len(proposal.rows):
-            self._session.proposal = None
+            self._session.annotations.proposal = None
             self._complain(f"No spot of another slice looks like {proposal.name}.")
 
     def _on_threshold_changed(self, value: int) -> None:
-        if self._session.proposal is not None:
-            self._session.proposal = self._session.proposal.trimmed(value / 100)
+        if self._session.annotations.proposal is not None:
+            self._session.annotations.proposal = self._session.annotations.proposal.trimmed(
+                value / 100
+            )
 
     def _on_accept_clicked(self) -> None:
         try:
-            self._session.accept_proposal()
+            self._session.annotations.accept_proposal()
         except InputError as error:
             self._complain(str(error))
 
     def _on_reject_clicked(self) -> None:
-        self._session.proposal = None
+        self._session.annotations.proposal = None
 
 
 def _steps(job: TransferJob) -> Steps[Proposal]:

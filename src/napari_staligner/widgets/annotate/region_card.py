@@ -66,18 +66,18 @@ class CardPanel(QWidget):
         self.text.setVisible(self._card is not None)
         self.ask.setText(f"Describe {chosen}" if chosen else "Describe a class")
         self.ask.setVisible(self._card is None)
-        spots = sum(self._session.annotation_counts().get(chosen, {}).values())
+        spots = sum(self._session.annotations.counts().get(chosen, {}).values())
         self.ask.setEnabled(spots > 0 and not self._runner.running)
 
     def _fits(self, card: RegionCard) -> bool:
-        counts = self._session.annotation_counts().get(self._session.annotations.chosen)
+        counts = self._session.annotations.counts().get(self._session.annotations.chosen)
         return card.name == self._session.annotations.chosen and counts == {
             name: extent.n_spots for name, extent in card.extents.items()
         }
 
     def _on_ask_clicked(self) -> None:
         try:
-            job = self._session.card_job(self._session.annotations.chosen)
+            job = self._session.annotations.card_job(self._session.annotations.chosen)
             self._runner.start(lambda: _steps(job), f"Describe {job.name}")
         except InputError as error:
             self._complain(str(error))

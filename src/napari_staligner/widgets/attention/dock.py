@@ -153,13 +153,18 @@ class AttentionWidget(Dock):
         self._group.buttonClicked.connect(self._on_coloring_clicked)
         self.table.chosen.connect(self._on_neighbor_chosen)
         session = self.session
-        self._connect(session.result_changed, self._on_session_result_changed)
-        self._connect(session.attention_changed, self._show_overlay)
-        self._connect(session.color_changed, self._show_coloring)
-        self._connect(session.domains_changed, self._show_spot)
-        self._connect(session.domains_changed, self._show_borders)
-        self._connect(session.spot_changed, self._show_spot)
-        self._connect(session.spot_changed, self._show_overlay)
+        self._connect(session.result.changed, self._on_session_result_changed)
+        self._connect(session.view.events.attention, self._show_overlay)
+        self._connect(session.view.events.color_by, self._show_coloring)
+        for changed in (
+            session.domains.relabelled,
+            session.domains.renamed,
+            session.domains.recolored,
+        ):
+            self._connect(changed, self._show_spot)
+            self._connect(changed, self._show_borders)
+        self._connect(session.view.events.spot, self._show_spot)
+        self._connect(session.view.events.spot, self._show_overlay)
 
     def _come_to_sight(self) -> None:
         if self._stale:
@@ -170,7 +175,7 @@ class AttentionWidget(Dock):
     @property
     def _result(self) -> AnnData | None:
         """The result, if it has attention to show."""
-        result = self.session.result
+        result = self.session.result.adata
         return result if result is not None and K.ATTENTION in result.obsp else None
 
     def _refresh(self) -> None:
@@ -201,7 +206,7 @@ class AttentionWidget(Dock):
         self.say(self._missing())
 
     def _missing(self) -> str:
-        if self.session.result is None:
+        if self.session.result.adata is None:
             return "There is no attention yet: integrate the slices first."
         if self._result is None:
             return "This result holds no attention: integrate the slices to get it."
@@ -209,7 +214,7 @@ class AttentionWidget(Dock):
 
     def _show_overlay(self) -> None:
         """Show which edges are drawn, and how many these are."""
-        overlay = self.session.attention
+        overlay = self.session.view.attention
         with signals_blocked(self.shown):
             self.shown.setChecked(overlay.shown)
         if not self._throttle.isActive():
@@ -228,12 +233,12 @@ class AttentionWidget(Dock):
 
     def _count(self) -> int:
         """Edges that are drawn."""
-        overlay, spot, result = self.session.attention, self.session.spot, self._result
+        overlay, spot, result = self.session.view.attention, self.session.view.spot, self._result
         if self._weights is None or result is None:
             return 0
         if not overlay.of_spot:
             return self._weights.count(overlay.threshold, overlay.strongest)
-        rows = None if spot is None else self.session.rows(spot.slice)
+        rows = None if spot is None else self.session.result.rows(spot.slice)
         if spot is None or rows is None:
             return 0
         row = int(rows[spot.row])
@@ -244,13 +249,15 @@ class AttentionWidget(Dock):
 
     def _show_coloring(self) -> None:
         """Show what the spots are coloured by, which may be none of these."""
-        color_by = self.session.color_by
+        color_by = self.session.view.color_by
         self._group.setExclusive(False)
         for key, button in self.coloring.items():
             button.setChecked(color_by == _COLORINGS[key][1])
         self._group.setExclusive(True)
         for key in ("domain", "foreign"):
-            self.coloring[key].setEnabled(self._result is not None and bool(self.session.domains))
+            self.coloring[key].setEnabled(
+                self._result is not None and bool(self.session.domains.names)
+            )
         shown = painting(self.session)
         scale = shown.legend
         is_figure = color_by.kind == "attention" and self._result is not None
@@ -266,12 +273,12 @@ class AttentionWidget(Dock):
         if not self.seen:
             self._stale = True
             return
-        known = self._result is not None and bool(self.session.domains)
+        known = self._result is not None and bool(self.session.domains.names)
         self.borders.setVisible(known)
         self.border_plot.setVisible(known)
         if self._result is not None and known:
             table = border_attention(self._result)
-            self.border_plot.show_table(table, self.session.domain_colors)
+            self.border_plot.show_table(table, self.session.domains.colors)
             self.borders.setText(_compared(table))
 
     def _show_spot(self) -> None:
@@ -279,8 +286,8 @@ class AttentionWidget(Dock):
         if not self.seen:
             self._stale = True
             return
-        result, spot = self._result, self.session.spot
-        rows = None if spot is None else self.session.rows(spot.slice)
+        result, spot = self._result, self.session.view.spot
+        rows = None if spot is None else self.session.result.rows(spot.slice)
         self.spot_label.setVisible(result is not None)
         self.table.setVisible(result is not None)
         self.sums.setVisible(result is not None and rows is not None)
@@ -293,7 +300,7 @@ class AttentionWidget(Dock):
         # As the slice calls them: the result adds the slice to every name.
         names = self.session.slices[spot.slice].obs_names
         neighbors["name"] = names[np.searchsorted(rows, neighbors.index)]
-        self.table.show_neighbors(neighbors, self.session.domain_colors)
+        self.table.show_neighbors(neighbors, self.session.domains.colors)
         name, domain = neighbors.loc[row, ["name", "domain"]]
         self.spot_label.setText(
             f"Spot {name} of {spot.slice}" + (f", domain {domain}" if domain else "")
@@ -303,7 +310,7 @@ class AttentionWidget(Dock):
     # -- what the user does -----------------------------------------------------------------
 
     def _on_shown_toggled(self, shown: bool) -> None:
-        self.session.attention = replace(self.session.attention, shown=shown)
+        self.session.view.attention = replace(self.session.view.attention, shown=shown)
 
     def _on_threshold_moved(self) -> None:
         if not self._throttle.isActive():
@@ -311,20 +318,20 @@ class AttentionWidget(Dock):
 
     def _set_threshold(self) -> None:
         value = round(self.threshold.value(), 3)
-        self.session.attention = replace(self.session.attention, threshold=value)
+        self.session.view.attention = replace(self.session.view.attention, threshold=value)
 
     def _on_strongest_changed(self, strongest: int) -> None:
-        self.session.attention = replace(self.session.attention, strongest=strongest)
+        self.session.view.attention = replace(self.session.view.attention, strongest=strongest)
 
     def _on_of_spot_toggled(self, of_spot: bool) -> None:
-        self.session.attention = replace(self.session.attention, of_spot=of_spot)
+        self.session.view.attention = replace(self.session.view.attention, of_spot=of_spot)
 
     def _on_coloring_clicked(self, clicked: QAbstractButton) -> None:
         (key,) = (key for key, button in self.coloring.items() if button is clicked)
-        self.session.color_by = _COLORINGS[key][1]
+        self.session.view.color_by = _COLORINGS[key][1]
 
     def _on_neighbor_chosen(self, row: int) -> None:
-        self.session.spot = self.session.spot_of_row(row)
+        self.session.view.spot = self.session.result.spot_of_row(row)
 
     # -- the session ------------------------------------------------------------------------
 

@@ -151,12 +151,12 @@ class CompareWidget(Dock):
         self.hide_doubtful.toggled.connect(self._on_hide_toggled)
         self.color_trust.clicked.connect(self._on_color_clicked)
         session = self.session
-        self._connect(session.slices_changed, self._refresh)
-        self._connect(session.result_changed, self._refresh)
-        self._connect(session.layout_changed, self._show_stack)
-        self._connect(session.stack_changed, self._show_stack)
-        self._connect(session.trust_changed, self._show_trust)
-        self._connect(session.color_changed, self._show_trust)
+        self._connect(session.slices.changed, self._refresh)
+        self._connect(session.result.changed, self._refresh)
+        self._connect(session.view.events.layout, self._show_stack)
+        self._connect(session.view.events.stack, self._show_stack)
+        self._connect(session.view.events.trust, self._show_trust)
+        self._connect(session.view.events.color_by, self._show_trust)
 
     def teardown(self) -> None:
         """End connections and the flicker."""
@@ -191,11 +191,11 @@ class CompareWidget(Dock):
 
     def _show_stack(self) -> None:
         """Show how the slices lie, and run the flicker if that is what is seen."""
-        session, stack = self.session, self.session.stack
-        self.layouts.show_chosen(session.layout)
-        self.modes.show_chosen(stack.mode if session.layout == "stack" else None)
+        session, stack = self.session, self.session.view.stack
+        self.layouts.show_chosen(session.view.layout)
+        self.modes.show_chosen(stack.mode if session.view.layout == "stack" else None)
         self.parts.show_chosen(stack.part)
-        pair = session.stack_pair
+        pair = session.slices.pair
         for name, page in self.pages.items():
             page.setVisible(stack.mode == name)
         self.pair_row.setVisible(stack.mode in PAIRWISE)
@@ -210,9 +210,9 @@ class CompareWidget(Dock):
         self._say_state()
 
     def _run_flicker(self) -> None:
-        stack = self.session.stack
-        turning = self.session.layout == "stack" and stack.mode == "flicker" and stack.rate > 0
-        if not turning or self.session.stack_pair is None:
+        stack = self.session.view.stack
+        turning = self.session.view.layout == "stack" and stack.mode == "flicker" and stack.rate > 0
+        if not turning or self.session.slices.pair is None:
             self._flicker.stop()
             return
         interval = round(1000 / stack.rate)
@@ -220,30 +220,30 @@ class CompareWidget(Dock):
             self._flicker.start(interval)
 
     def _say_state(self) -> None:
-        session, stack = self.session, self.session.stack
+        session, stack = self.session, self.session.view.stack
         if len(session.slices) < 2:
             self.say(_FEW)
-        elif session.layout == "stack" and session.result is None:
+        elif session.view.layout == "stack" and session.result.adata is None:
             self.say(_UNALIGNED)
-        elif session.layout == "stack" and stack.mode == "flicker" and session.stack_pair:
-            self.say(f"Now: {session.stack_pair[stack.front]}")
+        elif session.view.layout == "stack" and stack.mode == "flicker" and session.slices.pair:
+            self.say(f"Now: {session.slices.pair[stack.front]}")
         else:
             self.say("")
 
     def _show_confidence(self) -> None:
         """Show the confidence of the result, if it has any."""
-        result = self.session.result
+        result = self.session.result.adata
         known = result is not None and K.CONFIDENCE in result.obs
         for control in (self.least, self.hide_doubtful, self.color_trust):
             control.setEnabled(known)
         self.confidence_plot.setVisible(known)
         if result is not None and known:
             values = result.obs[K.CONFIDENCE].to_numpy()
-            self.confidence_plot.show_values(values, self.session.scale.colormap, (0, 1))
+            self.confidence_plot.show_values(values, self.session.view.scale.colormap, (0, 1))
         self._show_trust()
 
     def _show_trust(self) -> None:
-        trust, result = self.session.trust, self.session.result
+        trust, result = self.session.view.trust, self.session.result.adata
         with signals_blocked(self.hide_doubtful):
             self.hide_doubtful.setChecked(trust.hide)
         if not self._throttle.isActive():
@@ -259,36 +259,36 @@ class CompareWidget(Dock):
     # -- what the user does -----------------------------------------------------------------
 
     def _set_stack(self, **changes: Any) -> None:
-        self.session.stack = replace(self.session.stack, **changes)
+        self.session.view.stack = replace(self.session.view.stack, **changes)
 
     def _on_layout_chosen(self, layout: Layout) -> None:
-        self.session.layout = layout
+        self.session.view.layout = layout
 
     def _on_mode_chosen(self, mode: StackMode) -> None:
         # The mode first, so that the stack is arranged once.
         self._set_stack(mode=mode, front=0)
-        self.session.layout = "stack"
+        self.session.view.layout = "stack"
 
     def _on_part_chosen(self, part: Part) -> None:
         self._set_stack(part=part)
 
     def _on_pair_chosen(self) -> None:
         first, second = (box.currentText() for box in self.pair)
-        old = self.session.stack_pair
+        old = self.session.slices.pair
         if first == second and old is not None:
             # The slice that was chosen on one side leaves the other.
             first, second = (first, old[0]) if first != old[0] else (old[1], second)
         self._set_stack(pair=(first, second))
 
     def _on_swap_clicked(self) -> None:
-        stack, pair = self.session.stack, self.session.stack_pair
+        stack, pair = self.session.view.stack, self.session.slices.pair
         if stack.mode == "flicker":
             self._on_flicker_turned()
         elif pair is not None:
             self._set_stack(pair=(pair[1], pair[0]))
 
     def _on_flicker_turned(self) -> None:
-        self._set_stack(front=1 - self.session.stack.front)
+        self._set_stack(front=1 - self.session.view.stack.front)
 
     def _on_slid(self, name: str, value: float) -> None:
         self._slid[name] = value
@@ -311,7 +311,7 @@ class CompareWidget(Dock):
         if "cells" in slid:
             slid["cells"] = round(slid["cells"])
         if opacities:
-            self._set_stack(opacities={**self.session.stack.opacities, **opacities}, **slid)
+            self._set_stack(opacities={**self.session.view.stack.opacities, **opacities}, **slid)
         elif slid:
             self._set_stack(**slid)
 
@@ -319,10 +319,10 @@ class CompareWidget(Dock):
         self._set_trust(hide=hide)
 
     def _set_trust(self, **changes: Any) -> None:
-        self.session.trust = replace(self.session.trust, **changes)
+        self.session.view.trust = replace(self.session.view.trust, **changes)
 
     def _on_color_clicked(self) -> None:
-        self.session.color_by = ColorBy("obs", K.CONFIDENCE)
+        self.session.view.color_by = ColorBy("obs", K.CONFIDENCE)
 
 
 def _page(title: str, slider: Slider) -> QWidget:

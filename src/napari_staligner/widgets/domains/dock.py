@@ -142,9 +142,15 @@ class DomainsWidget(Dock):
         self.table.rename_started.connect(self._on_rename_started)
         self.table.color_wanted.connect(self._on_color_wanted)
         self.table.legend.renamed.connect(self._on_name_edited)
-        self._connect(self.session.result_changed, self._on_session_result_changed)
-        self._connect(self.session.domains_changed, self._on_session_domains_changed)
-        self._connect(self.session.isolated_changed, self._on_session_isolated_changed)
+        self._connect(self.session.result.changed, self._on_session_result_changed)
+        session = self.session
+        for changed in (
+            session.domains.relabelled,
+            session.domains.renamed,
+            session.domains.recolored,
+        ):
+            self._connect(changed, self._on_session_domains_changed)
+        self._connect(self.session.view.events.isolated, self._on_session_isolated_changed)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Leave undo and redo to the dock while a number box has the focus."""
@@ -159,7 +165,7 @@ class DomainsWidget(Dock):
 
     @property
     def _ready(self) -> bool:
-        result = self.session.result
+        result = self.session.result.adata
         if result is None:
             return False
         return K.EMBEDDING in result.obsm and K.CONNECTIVITIES in result.obsp
@@ -173,7 +179,7 @@ class DomainsWidget(Dock):
     def _show_choice(self) -> None:
         """Put the controls to what the present domains were found with."""
         controls = (self.mixture, self.leiden, self.k, self.resolution, self.smooth)
-        chosen = self.session.domain_settings
+        chosen = self.session.domains.settings
         for control in controls:
             control.blockSignals(True)
         (self.leiden if chosen.domains is None else self.mixture).setChecked(True)
@@ -190,7 +196,7 @@ class DomainsWidget(Dock):
             control.setEnabled(self._ready)
         self.k.setEnabled(self._ready and self.mixture.isChecked())
         self.resolution.setEnabled(self._ready and self.leiden.isChecked())
-        self.table.setEnabled(bool(self.session.domains))
+        self.table.setEnabled(bool(self.session.domains.names))
 
     def _show_history(self) -> None:
         history = self.history
@@ -200,8 +206,8 @@ class DomainsWidget(Dock):
         self.redo.setToolTip(f"Redo {history.redoText()} (Ctrl+Shift+Z)")
 
     def _show_legend(self) -> None:
-        counts, colors = self.session.domain_counts(), self.session.domain_colors
-        isolated, presence = self.session.isolated, self.session.presence()
+        counts, colors = self.session.domains.counts(), self.session.domains.colors
+        isolated, presence = self.session.view.isolated, self.session.domains.presence()
         lone = {} if presence is None else presence.specific()
         slices = list(next(iter(counts.values()), {}))
         rows = [
@@ -217,19 +223,19 @@ class DomainsWidget(Dock):
         sizes = [self.session.slices[name].n_obs for name in slices]
         self.table.legend.show(slices, sizes, rows)
         self.show_all.setVisible(bool(isolated))
-        stability = self.session.domain_stability
+        stability = self.session.domains.stability
         self.summary.setText(_summary(counts, sum(sizes), stability))
         self.summary.setToolTip(STABILITY if stability is not None else "")
 
     def _show_status(self) -> None:
         """Say what is missing, or what of the domains is shown."""
-        domains, isolated = self.session.domains, self.session.isolated
-        if self.session.result is None:
+        domains, isolated = self.session.domains.names, self.session.view.isolated
+        if self.session.result.adata is None:
             self.say("There are no domains yet: integrate the slices first.")
         elif not self._ready:
             self.say("This result lacks its embedding or its graph: integrate the slices again.")
         elif isolated:
-            counts = self.session.domain_counts()
+            counts = self.session.domains.counts()
             n = sum(sum(counts[domain].values()) for domain in isolated)
             names = ", ".join(domain for domain in domains if domain in isolated)
             self.say(f"Shown alone: {names} ({n:,} spots). Esc shows all.")
@@ -240,7 +246,7 @@ class DomainsWidget(Dock):
 
     def _chosen(self) -> Settings:
         return replace(
-            self.session.settings,
+            self.session.view.settings,
             domains=self.k.value() if self.mixture.isChecked() else None,
             resolution=round(self.resolution.value(), 2),
             smooth=self.smooth.isChecked(),
@@ -253,9 +259,9 @@ class DomainsWidget(Dock):
             self._waiting = True
             return
         settings = self._chosen()
-        if not self._ready or _same_choice(settings, self.session.domain_settings):
+        if not self._ready or _same_choice(settings, self.session.domains.settings):
             return
-        job = self.session.domain_job(settings)
+        job = self.session.domains.job(settings)
         self._finding = settings
         self._show_running()
         self._runner.start(lambda: _steps(job), "Finding domains")
@@ -287,7 +293,9 @@ class DomainsWidget(Dock):
 
     def _on_runner_returned(self, found: Found) -> None:
         if self._finding is not None:
-            self.session.set_domains(found.labels, self._finding, found.stability, found.presence)
+            self.session.domains.relabel(
+                found.labels, self._finding, found.stability, found.presence
+            )
 
     def _on_runner_failed(self, reason: str) -> None:
         self._show_choice()
@@ -303,39 +311,41 @@ class DomainsWidget(Dock):
     # -- the legend -------------------------------------------------------------------------
 
     def _color_tissue(self) -> None:
-        if self.session.domains:
-            self.session.color_by = ColorBy("obs", K.DOMAIN)
+        if self.session.domains.names:
+            self.session.view.color_by = ColorBy("obs", K.DOMAIN)
 
     def _on_row_chosen(self, domain: str, ctrl: bool) -> None:
-        isolated = self._before_click = self.session.isolated
+        isolated = self._before_click = self.session.view.isolated
         if ctrl:
-            self.session.isolated = isolated ^ {domain}
+            self.session.view.isolated = isolated ^ frozenset({domain})
         else:
-            self.session.isolated = frozenset() if isolated == {domain} else {domain}
+            self.session.view.isolated = (
+                frozenset() if isolated == {domain} else frozenset({domain})
+            )
         self._color_tissue()
 
     def _on_rename_started(self) -> None:
         # The first of the two clicks was taken for one that isolates.
-        self.session.isolated = self._before_click
+        self.session.view.isolated = self._before_click
 
     def _on_show_all_clicked(self) -> None:
-        self.session.isolated = frozenset()
+        self.session.view.isolated = frozenset()
 
     def _on_name_edited(self, old: str, new: str) -> None:
         try:
-            self.session.rename_domain(old, new)
+            self.session.domains.rename(old, new)
         except InputError as error:
             self.say(str(error), problem=True)
 
     def _on_color_wanted(self, domain: str) -> None:
-        color = QColor(self.session.domain_colors[domain])
+        color = QColor(self.session.domains.colors[domain])
         dialog = self.color_dialog = QColorDialog(color, self)
         # The system's own dialog ignores napari's theme, and on Linux it may be GTK's.
         dialog.setOption(QColorDialog.ColorDialogOption.DontUseNativeDialog)
         dialog.setWindowTitle(f"Colour of domain {domain}")
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.colorSelected.connect(
-            lambda chosen: self.session.set_domain_color(domain, chosen.name())
+            lambda chosen: self.session.domains.recolor(domain, chosen.name())
         )
         dialog.finished.connect(self._on_color_dialog_finished)
         dialog.open()

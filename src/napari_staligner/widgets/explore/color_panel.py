@@ -87,11 +87,11 @@ class ColorPanel(QWidget):
 
     def show_set(self) -> None:
         """Show what the session says."""
-        session, scale = self._session, self._session.scale
+        session, scale = self._session, self._session.view.scale
         shown = painting(session)
         legend = shown.legend
         self.box.show_set()
-        self.size.show_value(session.spot_scale)
+        self.size.show_value(session.view.spot_scale)
         numbers = legend.colormap is not None
         self.scale.setEnabled(numbers)
         self.colormap.setEnabled(numbers)
@@ -101,11 +101,11 @@ class ColorPanel(QWidget):
         self.low.setValue(scale.percentiles[0])
         self.high.setValue(scale.percentiles[1])
         self.colormap.setCurrentText(scale.colormap)
-        self.on_canvas.setChecked(session.legend_shown)
+        self.on_canvas.setChecked(session.view.legend_shown)
         del blocked
         self.log.setChecked(legend.log)
         self.legend.setCurrentIndex(int(numbers))
-        self.key.show_legend(legend, session.alone)
+        self.key.show_legend(legend, session.focus.alone)
         if legend.colormap and legend.limits:
             unit = f" ({legend.unit})" if legend.unit else ""
             self.histogram.set_title(legend.title + unit)
@@ -116,25 +116,25 @@ class ColorPanel(QWidget):
             )
 
     def _on_scale_edited(self) -> None:
-        self._session.scale = replace(
-            self._session.scale,
+        self._session.view.scale = replace(
+            self._session.view.scale,
             percentiles=(round(self.low.value(), 1), round(self.high.value(), 1)),
             colormap=self.colormap.currentText(),
         )
 
     def _on_log_clicked(self, checked: bool) -> None:
-        self._session.scale = replace(self._session.scale, log=checked)
+        self._session.view.scale = replace(self._session.view.scale, log=checked)
         # Values below 0 have no logarithm, and the box says what is shown.
         self.show_set()
 
     def _on_size_slid(self, _: str, size: float) -> None:
-        self._session.spot_scale = round(size, 1)
+        self._session.view.spot_scale = round(size, 1)
 
     def _on_category_chosen(self, name: str) -> None:
-        self._session.toggle_alone(name)
+        self._session.focus.toggle_alone(name)
 
     def _on_on_canvas_toggled(self, shown: bool) -> None:
-        self._session.legend_shown = shown
+        self._session.view.legend_shown = shown
 
 
 def _percentile() -> QDoubleSpinBox:

@@ -52,21 +52,26 @@ class ExploreWidget(Dock):
         self.umap.described.connect(self._on_spot_described)
         escape = QShortcut(QKeySequence("Esc"), self)
         escape.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        escape.activated.connect(self.session.show_all)
+        escape.activated.connect(self.session.focus.show_all)
         session = self.session
-        self._connect(session.slices_changed, self._on_session_slices_changed)
-        self._connect(session.result_changed, self._on_session_result_changed)
-        self._connect(session.domains_changed, self._on_session_domains_changed)
-        self._connect(session.color_changed, self._show_colors)
-        self._connect(session.isolated_changed, self._on_session_focus_changed)
-        self._connect(session.region_changed, self._on_session_focus_changed)
-        self._connect(session.selection_changed, self._on_session_focus_changed)
-        self._connect(session.annotations_changed, self._on_session_annotations_changed)
-        self._connect(session.tool_changed, self.umap.show_lasso)
-        self._connect(session.legend_changed, self._show_colors)
-        self._connect(session.spot_scale_changed, self._show_colors)
-        self._connect(session.umap_changed, self._on_session_umap_changed)
-        self._connect(session.spot_changed, self.umap.show_spot)
+        self._connect(session.slices.changed, self._on_session_slices_changed)
+        self._connect(session.result.changed, self._on_session_result_changed)
+        self._connect(session.domains.relabelled, self._on_session_domains_changed)
+        self._connect(session.domains.renamed, self._on_session_domains_changed)
+        self._connect(session.domains.recolored, self._show_colors)
+        self._connect(session.view.events.scale, self._show_colors)
+        self._connect(session.result.values_changed, self._show_colors)
+        self._connect(session.view.events.color_by, self._show_colors)
+        self._connect(session.view.events.isolated, self._on_session_focus_changed)
+        self._connect(session.view.events.region, self._on_session_focus_changed)
+        self._connect(session.result.selection_changed, self._on_session_focus_changed)
+        self._connect(session.annotations.changed, self._on_session_annotations_changed)
+        self._connect(session.annotations.view_changed, self._on_session_annotations_changed)
+        self._connect(session.view.events.tool, self.umap.show_lasso)
+        self._connect(session.view.events.legend_shown, self._show_colors)
+        self._connect(session.view.events.spot_scale, self._show_colors)
+        self._connect(session.figures.umap_changed, self._on_session_umap_changed)
+        self._connect(session.view.events.spot, self.umap.show_spot)
 
     def _come_to_sight(self) -> None:
         self._show_colors()
@@ -98,14 +103,14 @@ class ExploreWidget(Dock):
     def _show_status(self) -> None:
         if not self.session.slices:
             self.say("There is nothing to explore yet: open slices first.")
-        elif self.session.result is None:
+        elif self.session.result.adata is None:
             self.say("UMAP and markers come with integration: integrate the slices first.")
         else:
             self.say("")
 
     def _show_canvas_key(self) -> None:
         """Lay the legend over the canvas, or take it away."""
-        shown = self.session.legend_shown and bool(self.session.slices)
+        shown = self.session.view.legend_shown and bool(self.session.slices)
         if shown and self.canvas_key is None:
             self._canvas = _canvas_beside(self)
             if self._canvas is not None:
@@ -113,7 +118,7 @@ class ExploreWidget(Dock):
                 self.canvas_key = ColorKey(self._canvas, over_canvas=True)
         if self.canvas_key is not None:
             if shown:
-                self.canvas_key.show_legend(legend(self.session), self.session.alone)
+                self.canvas_key.show_legend(legend(self.session), self.session.focus.alone)
             self.canvas_key.setVisible(shown)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

@@ -97,14 +97,14 @@ class MarkersPanel(QWidget):
     def refresh(self) -> None:
         """Offer the domains, the named regions, the selection and the slices there are."""
         session = self._session
-        regions = [(f"Domain {name}", name) for name in session.domains]
+        regions = [(f"Domain {name}", name) for name in session.domains.names]
         regions += [
             (f"{column}: {name}", _key(Region(column, name)))
-            for column, names in session.named_columns.items()
+            for column, names in session.result.named_columns.items()
             for name in names
         ]
-        if len(session.selection):
-            regions.insert(0, (f"Selection ({len(session.selection):,} spots)", _SELECTION))
+        if len(session.result.selection):
+            regions.insert(0, (f"Selection ({len(session.result.selection):,} spots)", _SELECTION))
         slices = [("all slices", _ALL), *((name, name) for name in self._names())]
         _offer(self.region, regions)
         _offer(self.where, slices)
@@ -115,11 +115,11 @@ class MarkersPanel(QWidget):
 
     def follow(self) -> None:
         """Choose what the session shows alone: the selection, a region or a domain."""
-        session, isolated = self._session, self._session.isolated
-        if len(session.selection):
+        session, isolated = self._session, self._session.view.isolated
+        if len(session.result.selection):
             key = _SELECTION
-        elif session.region is not None:
-            key = _key(session.region)
+        elif session.view.region is not None:
+            key = _key(session.view.region)
         elif len(isolated) == 1:
             (key,) = isolated
         else:
@@ -135,7 +135,7 @@ class MarkersPanel(QWidget):
 
     def _names(self) -> list[str]:
         """Slices of the result."""
-        return [n for n in self._session.slices if self._session.rows(n) is not None]
+        return [n for n in self._session.slices if self._session.result.rows(n) is not None]
 
     def _fill_against(self) -> None:
         """Another slice is offered once the spots are of one."""
@@ -160,21 +160,21 @@ class MarkersPanel(QWidget):
         return inside, np.setdiff1d(self._rows_of_slice(where), every)
 
     def _rows_of_region(self, region: str) -> NDArray[np.intp]:
-        result = self._session.result
+        result = self._session.result.adata
         if region == _SELECTION or result is None:
-            return self._session.selection
+            return self._session.result.selection
         if _PART in region:
-            return self._session.rows_of_region(Region(*region.split(_PART, 1)))
+            return self._session.result.rows_of_region(Region(*region.split(_PART, 1)))
         return np.flatnonzero((result.obs[K.DOMAIN].astype(str) == region).to_numpy())
 
     def _rows_of_slice(self, where: str) -> NDArray[np.intp]:
         names = self._names() if where == _ALL else [where]
-        found = [self._session.rows(name) for name in names]
+        found = [self._session.result.rows(name) for name in names]
         return np.sort(np.concatenate([rows for rows in found if rows is not None]))
 
     def _on_find_clicked(self) -> None:
         try:
-            job = self._session.marker_job(*self.rows())
+            job = self._session.result.marker_job(*self.rows())
         except InputError as error:
             self.said.emit(str(error), True)
             return
@@ -195,7 +195,7 @@ class MarkersPanel(QWidget):
         self.table.genes.show(table)
 
     def _on_gene_chosen(self, gene: str) -> None:
-        self._session.color_by = ColorBy("gene", gene)
+        self._session.view.color_by = ColorBy("gene", gene)
 
 
 class MarkerModel(QAbstractTableModel):

@@ -75,9 +75,9 @@ class UmapPanel(SpotsPanel):
 
     def _connect_all(self) -> None:
         self.lasso.toggled.connect(self._on_lasso_toggled)
-        self.clear.clicked.connect(self._session.show_all)
+        self.clear.clicked.connect(self._session.focus.show_all)
         self.run.clicked.connect(self._on_compute_clicked)
-        self.run.returned.connect(self._session.set_umap)
+        self.run.returned.connect(self._session.figures.set_umap)
         self.run.said.connect(self.said)
         self.run.ended.connect(self._show_controls)
         for view in self.views.values():
@@ -99,7 +99,7 @@ class UmapPanel(SpotsPanel):
         """Colour as the tissue is; later, while the panel is not seen."""
         if not seen(self):
             return
-        result = self._session.result
+        result = self._session.result.adata
         found = (
             {} if result is None else {k: result.obsm[k] for k in self.views if k in result.obsm}
         )
@@ -113,14 +113,14 @@ class UmapPanel(SpotsPanel):
 
     def show_spot(self) -> None:
         """Mark the spot that is looked at."""
-        result = self._session.result
+        result = self._session.result.adata
         self._mark_in(
             view for key, view in self.views.items() if result is not None and key in result.obsm
         )
 
     def show_selection(self) -> None:
         """Say how many spots are shown, where not all are."""
-        focus = self._session.focus()
+        focus = self._session.focus.mask()
         self.clear.setEnabled(focus is not None)
         self.count.setText("" if focus is None else f"{focus.sum():,} of {len(focus):,} spots")
         self.show_lasso()
@@ -128,11 +128,11 @@ class UmapPanel(SpotsPanel):
     def show_lasso(self) -> None:
         """Show whether the lasso is on."""
         blocked = QSignalBlocker(self.lasso)
-        self.lasso.setChecked(self._session.tool == "lasso")
+        self.lasso.setChecked(self._session.view.tool == "lasso")
         del blocked
 
     def _show_controls(self) -> None:
-        result = self._session.result
+        result = self._session.result.adata
         ready = result is not None and K.EMBEDDING in result.obsm
         self.lasso.setEnabled(result is not None)
         self.run.allow(ready)
@@ -142,7 +142,7 @@ class UmapPanel(SpotsPanel):
     # -- computing --------------------------------------------------------------------------
 
     def _on_compute_clicked(self) -> None:
-        job = self._session.umap_job()
+        job = self._session.figures.umap_job()
 
         def steps() -> Steps[Umap]:
             from napari_staligner.core.evaluation.umap import umap_steps
@@ -154,16 +154,16 @@ class UmapPanel(SpotsPanel):
     # -- selecting --------------------------------------------------------------------------
 
     def _on_lasso_toggled(self, on: bool) -> None:
-        self._session.tool = "lasso" if on else ""
+        self._session.view.tool = "lasso" if on else ""
 
 
 def _rgba_of_rows(session: Session) -> NDArray[np.float32]:
     """Colour of each row of the result."""
-    if session.result is None:
+    if session.result.adata is None:
         return np.empty((0, 4), np.float32)
-    rgba = np.tile(np.array(NO_VALUE, dtype=np.float32), (session.result.n_obs, 1))
+    rgba = np.tile(np.array(NO_VALUE, dtype=np.float32), (session.result.adata.n_obs, 1))
     for name, colors in painting(session).rgba.items():
-        rows = session.rows(name)
+        rows = session.result.rows(name)
         # A result that has just come is coloured in a moment.
         if rows is not None and len(rows) == len(colors):
             rgba[rows] = colors

@@ -95,10 +95,10 @@ class IntegrateWidget(Dock):
         self._runner.ended.connect(self._on_runner_ended)
         self._saver.said.connect(self._on_saver_said)
         session = self.session
-        self._connect(session.slices_changed, self._on_session_slices_changed)
-        self._connect(session.settings_changed, self._on_session_settings_changed)
-        self._connect(session.domains_changed, self.settings.show_set)
-        self._connect(session.result_changed, self._show_result)
+        self._connect(session.slices.changed, self._on_session_slices_changed)
+        self._connect(session.view.events.settings, self._on_session_settings_changed)
+        self._connect(session.domains.relabelled, self.settings.show_set)
+        self._connect(session.result.changed, self._show_result)
         self._viewer.events.theme.connect(self._on_viewer_theme)
 
     def teardown(self) -> None:
@@ -113,10 +113,10 @@ class IntegrateWidget(Dock):
 
     def _show_enabled(self) -> None:
         running, ready = self._runner.running, bool(self.session.slices)
-        self.run.setEnabled(ready and not running and self.session.settings.pairs != ())
+        self.run.setEnabled(ready and not running and self.session.view.settings.pairs != ())
         self.cancel.setEnabled(running)
         self.settings.setEnabled(not running)
-        self.save.setEnabled(self.session.result is not None)
+        self.save.setEnabled(self.session.result.adata is not None)
         self.bar.setVisible(running)
         self.stage.setVisible(running)
         self.plot.setVisible(running or not self.plot.empty)
@@ -129,7 +129,7 @@ class IntegrateWidget(Dock):
         n = len(self.session.slices)
         if n == 0:
             self.say(NO_SLICE)
-        elif self.session.settings.pairs == ():
+        elif self.session.view.settings.pairs == ():
             self.say(NO_PAIR, problem=True)
         else:
             self.say(ONE_SLICE if n == 1 else f"Ready: {n} slices.")
@@ -152,7 +152,7 @@ class IntegrateWidget(Dock):
 
     def _show_result(self) -> None:
         """Show the losses of the result that is there."""
-        recorded = {} if self.session.result is None else self.session.result.uns
+        recorded = {} if self.session.result.adata is None else self.session.result.adata.uns
         losses = recorded.get(K.STALIGNER, {}).get("loss", {})
         if not self._runner.running or losses:
             self.plot.show_all({name: np.asarray(values) for name, values in losses.items()})
@@ -213,7 +213,7 @@ class IntegrateWidget(Dock):
             self._drop_kept()
             self.say(str(error), problem=True)
             return
-        n, slices = len(self.session.domains), len(now)
+        n, slices = len(self.session.domains.names), len(now)
         done = (
             f"Done in {spoken(self._clock.elapsed)}: {n} domain{'s' * (n != 1)} over "
             f"{slices} slice{'s' * (slices != 1)}."

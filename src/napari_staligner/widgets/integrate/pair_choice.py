@@ -55,7 +55,7 @@ class PairChoice(QWidget):
 
     def show_set(self) -> None:
         """Show what the session's settings say."""
-        pairs = self._session.settings.pairs
+        pairs = self._session.view.settings.pairs
         names = list(self._session.slices)
         how = ALL if pairs is None else CHAIN if pairs == self._chain_now() else CUSTOM
         if self._custom and pairs is not None:
@@ -77,7 +77,7 @@ class PairChoice(QWidget):
 
     def follow_slices(self) -> None:
         """Keep a chain a chain, and drop pairs of slices that are gone."""
-        pairs, chain, before = self._session.settings.pairs, self._chain_now(), self._chain
+        pairs, chain, before = self._session.view.settings.pairs, self._chain_now(), self._chain
         self._chain = chain
         if pairs is not None:
             names = set(self._session.slices)

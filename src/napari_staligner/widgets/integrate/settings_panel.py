@@ -105,7 +105,7 @@ _NAMED = {
 
 
 class SettingsPanel(QWidget):
-    """Shows and sets ``session.settings``.
+    """Shows and sets ``session.view.settings``.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ class SettingsPanel(QWidget):
 
     def show_set(self) -> None:
         """Show what the session's settings say."""
-        settings = self._session.settings
+        settings = self._session.view.settings
         self.form.show_set()
         self.pairs.show_set()
         mixture = settings.domains is not None
@@ -229,7 +229,7 @@ class SettingsPanel(QWidget):
         layers = list(named_layers(slices[0])) if slices else []
         common = [key for key in layers if all(key in adata.layers for adata in slices)]
         self.form.set_choices("counts_layer", {"X": None} | {key: key for key in common})
-        if slices and self._session.settings.counts_layer not in (None, *common):
+        if slices and self._session.view.settings.counts_layer not in (None, *common):
             self.form.set(counts_layer=None)
         self.pairs.follow_slices()
         self.show_set()
@@ -240,7 +240,7 @@ class SettingsPanel(QWidget):
             name
             for name, preset in PRESETS.items()
             if all(
-                getattr(self._session.settings, key) == preset.values.get(key, _DEFAULTS[key])
+                getattr(self._session.view.settings, key) == preset.values.get(key, _DEFAULTS[key])
                 for key in _OF_PRESETS
             )
         ]
@@ -248,18 +248,18 @@ class SettingsPanel(QWidget):
     def _on_named_activated(self, index: int) -> None:
         name = self.named.itemData(index)
         if name:
-            self._session.settings = self._session.settings.as_named(name)
+            self._session.view.settings = self._session.view.settings.as_named(name)
         self.show_set()
 
     def _on_preset_activated(self, index: int) -> None:
         self._preset = self.preset.itemData(index)
         if self._preset or self._fitting_presets():
             settings = replace(
-                self._session.settings, **{key: _DEFAULTS[key] for key in _OF_PRESETS}
+                self._session.view.settings, **{key: _DEFAULTS[key] for key in _OF_PRESETS}
             )
             if self._preset:
                 settings = settings.with_preset(self._preset)
-            self._session.settings = settings
+            self._session.view.settings = settings
         self.show_set()
 
     def _on_method_activated(self, index: int) -> None:

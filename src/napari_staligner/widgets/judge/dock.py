@@ -69,17 +69,19 @@ class JudgeWidget(Dock):
         self.report.said.connect(self._on_panel_said)
         escape = QShortcut(QKeySequence("Esc"), self)
         escape.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        escape.activated.connect(self.session.show_all)
+        escape.activated.connect(self.session.focus.show_all)
         session = self.session
-        self._connect(session.result_changed, self._on_session_result_changed)
-        self._connect(session.domains_changed, self._on_session_domains_changed)
-        self._connect(session.isolated_changed, self._on_session_isolated_changed)
-        self._connect(session.evaluation_changed, self._on_session_evaluation_changed)
-        self._connect(session.umap_changed, self.pictures.refresh)
-        self._connect(session.region_changed, self.pictures.show_colors)
-        self._connect(session.selection_changed, self.pictures.show_colors)
-        self._connect(session.spot_changed, self.pictures.show_spot)
-        self._connect(session.verdicts_changed, self.verdicts.show_verdicts)
+        self._connect(session.result.changed, self._on_session_result_changed)
+        self._connect(session.domains.relabelled, self._refresh)
+        self._connect(session.domains.renamed, self._on_session_domains_renamed)
+        self._connect(session.domains.recolored, self._on_session_domains_recolored)
+        self._connect(session.view.events.isolated, self._on_session_isolated_changed)
+        self._connect(session.figures.changed, self._on_session_evaluation_changed)
+        self._connect(session.figures.umap_changed, self.pictures.refresh)
+        self._connect(session.view.events.region, self.pictures.show_colors)
+        self._connect(session.result.selection_changed, self.pictures.show_colors)
+        self._connect(session.view.events.spot, self.pictures.show_spot)
+        self._connect(session.verdicts.changed, self.verdicts.show_verdicts)
 
     def _come_to_sight(self) -> None:
         self.pictures.show_if_stale()
@@ -92,14 +94,14 @@ class JudgeWidget(Dock):
         self.presence.refresh()
         self.verdicts.refresh()
         self.verdicts.show_isolated()
-        self.report.allow(self.session.result is not None)
-        if self.session.result is None:
+        self.report.allow(self.session.result.adata is not None)
+        if self.session.result.adata is None:
             self.say("There is nothing to judge yet: integrate the slices first.")
         else:
             self.say(self._summary())
 
     def _summary(self) -> str:
-        table = self.session.presence()
+        table = self.session.domains.presence()
         lone = {} if table is None else table.specific()
         unclear = [] if table is None else table.unclear()
         where = ", ".join(f"{name} ({row.slice})" for name, row in lone.items())
@@ -117,8 +119,14 @@ class JudgeWidget(Dock):
         self.report.stop()
         self._refresh()
 
-    def _on_session_domains_changed(self) -> None:
-        self._refresh()
+    def _on_session_domains_renamed(self) -> None:
+        self.presence.refresh()
+        self.verdicts.refresh()
+        self.say(self._summary())
+
+    def _on_session_domains_recolored(self) -> None:
+        self.presence.refresh()
+        self.pictures.refresh()
 
     def _on_session_isolated_changed(self) -> None:
         self.presence.table.dim()
@@ -137,7 +145,7 @@ class JudgeWidget(Dock):
     # -- the report -------------------------------------------------------------------------
 
     def _on_report_clicked(self) -> None:
-        path, result = self.session.path, self.session.result
+        path, result = self.session.path, self.session.result.adata
         start = "report.html" if path is None else str(path.with_suffix(".html"))
         name, _ = QFileDialog.getSaveFileName(self, "Save report", start, "Web page (*.html)")
         if not name or result is None:
@@ -145,10 +153,10 @@ class JudgeWidget(Dock):
         from napari_staligner.io.h5ad import check_target
         from napari_staligner.report.report import report_job, report_steps
 
-        self.session.presence()
+        self.session.domains.presence()
         try:
             self._target = check_target(Path(name).with_suffix(".html"))
-            figures = self.session.evaluation or self.session.evaluation_job(
+            figures = self.session.figures.evaluation or self.session.figures.job(
                 self.figures.label(), self.figures.chosen()
             )
             job = report_job(result, path.name if path else ", ".join(self.session.slices), figures)

@@ -111,7 +111,7 @@ class FiguresPanel(QWidget):
 
     def refresh(self) -> None:
         """Offer the embeddings and columns that there are, and show the figures."""
-        result = self._session.result
+        result = self._session.result.adata
         self._fill_embeddings(result)
         self._fill_labels(result)
         self.embeddings.setEnabled(result is not None)
@@ -121,7 +121,7 @@ class FiguresPanel(QWidget):
 
     def show_figures(self) -> None:
         """Show the session's figures, or none."""
-        self.table.show_figures(self._session.evaluation)
+        self.table.show_figures(self._session.figures.evaluation)
 
     def _fill_embeddings(self, result: AnnData | None) -> None:
         checked = {i.data(_KEY): i.checkState() == Qt.CheckState.Checked for i in self._items()}
@@ -150,7 +150,7 @@ class FiguresPanel(QWidget):
         self.labels.setCurrentIndex(max(0, self.labels.findData(before)))
 
     def _allow(self) -> None:
-        self.run.allow(self._session.result is not None and bool(self.chosen()))
+        self.run.allow(self._session.result.adata is not None and bool(self.chosen()))
 
     def _on_item_changed(self) -> None:
         self._allow()
@@ -159,7 +159,7 @@ class FiguresPanel(QWidget):
 
     def _on_compute_clicked(self) -> None:
         try:
-            job = self._session.evaluation_job(self.label(), self.chosen())
+            job = self._session.figures.job(self.label(), self.chosen())
         except InputError as error:
             self.said.emit(str(error), True)
             return
@@ -172,8 +172,8 @@ class FiguresPanel(QWidget):
         self.run.start(steps, "Computing figures")
 
     def _on_run_returned(self, evaluation: Evaluation) -> None:
-        self._session.set_evaluation(evaluation)
-        if self._session.evaluation is evaluation:
+        self._session.figures.set(evaluation)
+        if self._session.figures.evaluation is evaluation:
             self.said.emit(" ".join(evaluation.notes), False)
         else:
             self.said.emit("The domains changed meanwhile: compute the figures again.", True)

@@ -98,7 +98,7 @@ class PicturesPanel(SpotsPanel):
         self._stale = not seen(self)
         if self._stale:
             return
-        self._methods = self._session.methods()
+        self._methods = self._session.figures.methods()
         self._mosaic = _mosaic(self._session)
         self._make_views()
         self.by.show_chosen(self._by)
@@ -156,7 +156,7 @@ class PicturesPanel(SpotsPanel):
         self._stale = self._stale or not seen(self)
         if self._stale:
             return
-        focus = self._session.focus()
+        focus = self._session.focus.mask()
         by_slice = _by_slice(self._session)
         for method, tissue in zip(self._methods, self.tissues, strict=True):
             by_domain = np.vstack([to_rgba(method.colors), NO_VALUE])[method.codes]
@@ -179,7 +179,7 @@ class PicturesPanel(SpotsPanel):
 
     def _on_compute_clicked(self) -> None:
         try:
-            job = self._session.umaps_job(self._lacking())
+            job = self._session.figures.umaps_job(self._lacking())
         except InputError as error:
             self.said.emit(str(error), True)
             return
@@ -192,29 +192,29 @@ class PicturesPanel(SpotsPanel):
         self.run.start(steps, "Computing UMAPs")
 
     def _on_run_returned(self, umap: Umap) -> None:
-        self._session.set_umap(umap)
+        self._session.figures.set_umap(umap)
 
 
 def _mosaic(session: Session) -> NDArray[np.float64]:
     """Places of the result's spots with the slices side by side, y upwards."""
-    if session.result is None:
+    if session.result.adata is None:
         return np.empty((0, 2))
-    xy = {n: spots_xy(a) for n, a in session.slices.items() if session.rows(n) is not None}
+    xy = {n: spots_xy(a) for n, a in session.slices.items() if session.result.rows(n) is not None}
     boxes = {name: np.array([each.min(axis=0), each.max(axis=0)]) for name, each in xy.items()}
     matrices = placements("mosaic", {name: Footprint(box, box) for name, box in boxes.items()})
-    places = np.empty((session.result.n_obs, 2))
+    places = np.empty((session.result.adata.n_obs, 2))
     for name, matrix in matrices.items():
-        places[session.rows(name)] = xy[name] @ matrix[:2, :2].T + matrix[:2, 2]
+        places[session.result.rows(name)] = xy[name] @ matrix[:2, :2].T + matrix[:2, 2]
     return np.asarray(places * (1, -1))
 
 
 def _by_slice(session: Session) -> NDArray[np.float32]:
     """Colour of each spot's slice, as the tissue has it."""
-    if session.result is None:
+    if session.result.adata is None:
         return np.empty((0, 4), np.float32)
     names = list(session.slices)
     colors = dict(zip(names, to_rgba(categorical_colors(len(names))), strict=True))
-    codes = session.result.obs[K.SLICE].cat
+    codes = session.result.adata.obs[K.SLICE].cat
     return np.array([colors[name] for name in codes.categories])[codes.codes.to_numpy()]
 
 

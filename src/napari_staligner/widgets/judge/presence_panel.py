@@ -44,10 +44,10 @@ class PresenceModel(QAbstractTableModel):
     def refresh(self) -> None:
         """Show the table as it is now."""
         self.beginResetModel()
-        table = self._session.presence()
+        table = self._session.domains.presence()
         self._rows = () if table is None else table.rows
         self._slices = list(dict.fromkeys(row.slice for row in self._rows))
-        self._colors = {d: QColor(color) for d, color in self._session.domain_colors.items()}
+        self._colors = {d: QColor(color) for d, color in self._session.domains.colors.items()}
         self.endResetModel()
 
     def domain(self, row: int) -> str:
@@ -94,7 +94,7 @@ class PresenceModel(QAbstractTableModel):
             case Role.COLOR if column in (DOMAIN, SHARE):
                 return self._colors.get(row.label)
             case Role.DIMMED:
-                isolated = self._session.isolated
+                isolated = self._session.view.isolated
                 return bool(isolated) and row.label not in isolated
             case Qt.ItemDataRole.TextAlignmentRole if column in (SPOTS, SHARE, CONFIDENCE):
                 return _RIGHT
@@ -160,5 +160,6 @@ class PresencePanel(SortedTable):
 
     def _on_row_clicked(self, index: QModelIndex) -> None:
         domain = self.domain(index.row())
-        alone = self._session.isolated == {domain}
-        self._session.isolated = () if alone else {domain}
+        only = frozenset({domain})
+        alone = self._session.view.isolated == only
+        self._session.view.isolated = frozenset() if alone else only

@@ -109,18 +109,18 @@ class VerdictsPanel(QWidget):
     def refresh(self) -> None:
         """Offer slices and domains, and list the verdicts."""
         session = self._session
-        there = session.result is not None
-        names = [name for name in session.slices if session.rows(name) is not None]
+        there = session.result.adata is not None
+        names = [name for name in session.slices if session.result.rows(name) is not None]
         pairs = [(f"{a} – {b}", (a, b)) for a, b in combinations(names, 2)]
         _offer(self.slices, [("all slices", None), *pairs])
-        _offer(self.domain, [("all domains", None), *((d, d) for d in session.domains)])
+        _offer(self.domain, [("all domains", None), *((d, d) for d in session.domains.names)])
         for widget in (self.slices, self.domain, self.note, self.who, *self.buttons.values()):
             widget.setEnabled(there)
         self.show_verdicts()
 
     def show_isolated(self) -> None:
         """Judge the domain that is shown alone; none alone means all."""
-        isolated = self._session.isolated
+        isolated = self._session.view.isolated
         alone = next(iter(isolated)) if len(isolated) == 1 else None
         self.domain.setCurrentIndex(max(0, self.domain.findData(alone) if alone else 0))
 
@@ -131,7 +131,7 @@ class VerdictsPanel(QWidget):
 
     def show_verdicts(self) -> None:
         """List the verdicts, the last one first."""
-        verdicts = self._session.verdicts
+        verdicts = self._session.verdicts.given
         self.undo.setEnabled(bool(verdicts))
         self.list.clear()
         for verdict in reversed(verdicts):
@@ -139,7 +139,7 @@ class VerdictsPanel(QWidget):
 
     def _item(self, verdict: Verdict) -> QTreeWidgetItem:
         """One row of the list."""
-        current = is_current(self._session.result, verdict)
+        current = is_current(self._session.result.adata, verdict)
         about = verdict.about if current else f"{verdict.about} (before)"
         item = QTreeWidgetItem([about, TITLES[verdict.level], verdict.who, verdict.when[:10]])
         item.setSizeHint(ABOUT, QSize(0, _ROW_HEIGHT))
@@ -156,7 +156,7 @@ class VerdictsPanel(QWidget):
     def _on_level_clicked(self, place: int) -> None:
         level = LEVELS[place]
         try:
-            given = self._session.judge(
+            given = self._session.verdicts.give(
                 level,
                 self.slices.currentData(),
                 self.domain.currentData(),
@@ -170,7 +170,7 @@ class VerdictsPanel(QWidget):
         self.said.emit(f"{given.about}: {_WORDS[level]}. Save the result to keep it.", False)
 
     def _on_undo_clicked(self) -> None:
-        gone = self._session.undo_verdict()
+        gone = self._session.verdicts.take_back()
         if gone is not None:
             self.said.emit(f"Taken back: {gone.about}, {_WORDS[gone.level]}.", False)
 

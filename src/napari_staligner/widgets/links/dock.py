@@ -101,16 +101,18 @@ class LinksWidget(Dock):
         self.table.chosen.connect(self._on_match_chosen)
         session = self.session
         for signal in (
-            session.result_changed,
-            session.links_changed,
-            session.domains_changed,
-            session.isolated_changed,
-            session.selection_changed,
-            session.region_changed,
-            session.spot_changed,
+            session.result.changed,
+            session.view.events.links,
+            session.domains.relabelled,
+            session.domains.renamed,
+            session.domains.recolored,
+            session.view.events.isolated,
+            session.result.selection_changed,
+            session.view.events.region,
+            session.view.events.spot,
         ):
             self._connect(signal, self._refresh)
-        for signal in (session.layout_changed, session.stack_changed):
+        for signal in (session.view.events.layout, session.view.events.stack):
             self._connect(signal, self._show_drawn)
 
     def _come_to_sight(self) -> None:
@@ -122,7 +124,7 @@ class LinksWidget(Dock):
     @property
     def _result(self) -> AnnData | None:
         """The result, if it has links to show."""
-        result = self.session.result
+        result = self.session.result.adata
         return result if result is not None and K.MUTUAL in result.obsp else None
 
     def _refresh(self) -> None:
@@ -133,7 +135,7 @@ class LinksWidget(Dock):
             return
         for control in (self.shown, self.of_spot, self.most, self.coloring):
             control.setEnabled(result is not None)
-        view = self.session.links
+        view = self.session.view.links
         for control, value in ((self.shown, view.shown), (self.of_spot, view.of_spot)):
             with signals_blocked(control):
                 control.setChecked(value)
@@ -150,35 +152,35 @@ class LinksWidget(Dock):
             return
         drawn = drawn_links(self.session)
         self.drawn.setText("" if drawn is None else self._counted(drawn))
-        by_distance = drawn is not None and self.session.links.color == "distance"
+        by_distance = drawn is not None and self.session.view.links.color == "distance"
         self.plot.setVisible(by_distance)
         if drawn is not None and by_distance:
             self.plot.show_values(drawn.links.distance, COLORMAP, drawn.limits)
         self.say(self._state())
 
     def _state(self) -> str:
-        if self.session.result is None:
+        if self.session.result.adata is None:
             return _NONE
         if self._result is None:
             return _UNKNOWN
-        if self.session.links.shown and self.session.layout == "grid":
+        if self.session.view.links.shown and self.session.view.layout == "grid":
             return _GRID
         return ""
 
     def _counted(self, drawn: Drawn) -> str:
         """Say how many links are drawn, how many there are, and how many join domains."""
-        of_what = "there are" if self.session.focus() is None else "of the spots shown"
-        n = len(drawn.links) if self.session.links.shown else 0
+        of_what = "there are" if self.session.focus.mask() is None else "of the spots shown"
+        n = len(drawn.links) if self.session.view.links.shown else 0
         text = f"{n:,} drawn of {drawn.exist:,} {of_what}."
         if np.isfinite(drawn.parted):
-            pink = ", drawn pink" if self.session.links.color == "domain" else ""
+            pink = ", drawn pink" if self.session.view.links.color == "domain" else ""
             text += f" {drawn.parted:.1%} of these join different domains{pink}."
         return text
 
     def _show_spot(self) -> None:
         """List the matches of the spot that is looked at."""
-        result, spot = self._result, self.session.spot
-        rows = None if spot is None else self.session.rows(spot.slice)
+        result, spot = self._result, self.session.view.spot
+        rows = None if spot is None else self.session.result.rows(spot.slice)
         self.spot_label.setVisible(result is not None)
         self.table.setVisible(result is not None)
         if result is None or spot is None or rows is None:
@@ -186,7 +188,7 @@ class LinksWidget(Dock):
             self.table.show_matches(None, {})
             return
         found = self._named(matches(result, int(rows[spot.row])))
-        self.table.show_matches(found, self.session.domain_colors)
+        self.table.show_matches(found, self.session.domains.colors)
         name = self.session.slices[spot.slice].obs_names[spot.row]
         count = f"{len(found)} match" + ("" if len(found) == 1 else "es")
         self.spot_label.setText(f"Spot {name} of {spot.slice}: {count}")
@@ -195,14 +197,14 @@ class LinksWidget(Dock):
         """Call the spots as their slices do: the result adds the slice to every name."""
         names = []
         for row in found.index:
-            spot = self.session.spot_of_row(int(row))
+            spot = self.session.result.spot_of_row(int(row))
             names.append(str(self.session.slices[spot.slice].obs_names[spot.row]))
         return found.assign(name=names)
 
     # -- what the user does -----------------------------------------------------------------
 
     def _set(self, **changes: Any) -> None:
-        self.session.links = replace(self.session.links, **changes)
+        self.session.view.links = replace(self.session.view.links, **changes)
 
     def _on_shown_toggled(self, shown: bool) -> None:
         self._set(shown=shown)
@@ -217,4 +219,4 @@ class LinksWidget(Dock):
         self._set(color=color)
 
     def _on_match_chosen(self, row: int) -> None:
-        self.session.spot = self.session.spot_of_row(row)
+        self.session.view.spot = self.session.result.spot_of_row(row)

@@ -26,7 +26,7 @@ _ATTENTION = {
 
 
 class ColorBox(QComboBox):
-    """Shows and sets ``session.color_by``; typing finds any column or gene by a part of its name.
+    """Shows and sets ``view.color_by``; typing finds any column or gene by a part of its name.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class ColorBox(QComboBox):
 
     def show_set(self) -> None:
         """Show what the session says."""
-        title = _title(self._session.color_by)
+        title = _title(self._session.view.color_by)
         self.setCurrentIndex(self.findText(title, Qt.MatchFlag.MatchFixedString))
         self.setEditText(title)
 
@@ -93,7 +93,7 @@ class ColorBox(QComboBox):
 
     def _on_activated(self, index: int) -> None:
         n = len(self._choices)
-        self._session.color_by = (
+        self._session.view.color_by = (
             self._choices[index] if index < n else ColorBy("gene", self._genes[index - n])
         )
         self.show_set()
@@ -134,14 +134,14 @@ def _part_completer(model: QStringListModel, parent: ColorBox) -> QCompleter:
 def _choices(session: Session) -> list[ColorBy]:
     """All that spots can be coloured by but genes."""
     columns = {K.SLICE: None}
-    if session.result is not None:
-        columns |= dict.fromkeys(map(str, session.result.obs))
-    arrays = {} if session.result is None else _widths(session.result)
+    if session.result.adata is not None:
+        columns |= dict.fromkeys(map(str, session.result.adata.obs))
+    arrays = {} if session.result.adata is None else _widths(session.result.adata)
     for adata in session.slices.values():
         arrays = _widths(adata) | arrays
         columns |= dict.fromkeys(map(str, adata.obs))
     choices = [ColorBy("obs", key) for key in columns]
-    if session.result is not None and K.ATTENTION in session.result.obsp:
+    if session.result.adata is not None and K.ATTENTION in session.result.adata.obsp:
         choices += [ColorBy("attention", key) for key in _ATTENTION]
     return choices + [ColorBy("obsm", key, i) for key, n in arrays.items() for i in range(n)]
 

@@ -28,7 +28,7 @@ class Dock(QWidget):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.session = open_session(viewer)
-        self.session.start_keeping()
+        self.session.autosave.start()
         # Without this napari fills the dock from below with empty space.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.body = QVBoxLayout()

@@ -34,7 +34,7 @@ class DecimalBox(QDoubleSpinBox):
 
 
 class SettingsForm(QObject):
-    """Binds controls to fields of ``session.settings``.
+    """Binds controls to fields of ``session.view.settings``.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ class SettingsForm(QObject):
             box.clear()
             for title, value in choices.items():
                 box.addItem(title, value)
-            show(getattr(self._session.settings, field))
+            show(getattr(self._session.view.settings, field))
 
     def set(self, **changes: Any) -> None:
         """Set fields; what is refused is said, and the old value shown again."""
         try:
-            self._session.settings = replace(self._session.settings, **changes)
+            self._session.view.settings = replace(self._session.view.settings, **changes)
         except InputError as error:
             self.show_set()
             self._complain(str(error))
@@ -103,7 +103,7 @@ class SettingsForm(QObject):
     def show_set(self) -> None:
         """Show what the settings say."""
         for field, (widget, show) in self._shows.items():
-            value = getattr(self._session.settings, field)
+            value = getattr(self._session.view.settings, field)
             if value is None and not isinstance(widget, QComboBox):
                 continue
             widget.blockSignals(True)

@@ -32,17 +32,17 @@ class DomainHistory(QUndoStack):
         super().__init__(parent)
         self._session = session
         self._before_restoring = before_restoring
-        self._present = session.domain_state()
+        self._present = session.domains.state()
         self._restoring = False
 
     def start_over(self) -> None:
         """Forget all: there is another result."""
-        self._present = None
+        self._present = self._session.domains.state()
         self.clear()
 
     def record(self) -> bool:
         """Keep what has changed since the last call; say whether anything of the result has."""
-        before, after = self._present, self._session.domain_state()
+        before, after = self._present, self._session.domains.state()
         self._present = after
         if before is None or after is None:
             return False
@@ -56,7 +56,7 @@ class DomainHistory(QUndoStack):
         self._before_restoring()
         self._restoring = True
         try:
-            self._session.restore_domain_state(state)
+            self._session.domains.restore(state)
         finally:
             self._restoring = False
 

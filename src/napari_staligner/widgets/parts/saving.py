@@ -89,12 +89,12 @@ class Saver(QObject):
         except InputError as error:
             self.said.emit(str(error), True)
             return False
-        self._target, self._edits, self._written = path, session.edits, False
+        self._target, self._edits, self._written = path, session.autosave.edits, False
         self.said.emit(f"Saving {path.name} …", False)
         return True
 
     def _on_returned(self) -> None:
-        if self._session.edits == self._edits:
+        if self._session.autosave.edits == self._edits:
             self._session.saved_to(self._target)
         else:
             # What was edited meanwhile is not in the file.
@@ -212,7 +212,7 @@ class RecoveryBar(QWidget):
         row.addStretch()
         column.addLayout(row)
         self.restore.clicked.connect(self._on_restore_clicked)
-        self.discard.clicked.connect(session.discard_offer)
+        self.discard.clicked.connect(session.autosave.discard_offer)
         self._runner.returned.connect(self._on_returned)
         self._runner.failed.connect(lambda reason: tell(reason, True))
         self._runner.ended.connect(self.show_offer)
@@ -220,7 +220,7 @@ class RecoveryBar(QWidget):
 
     def show_offer(self) -> None:
         """Show what is offered."""
-        offer = self._session.offer
+        offer = self._session.autosave.offer
         self.setVisible(offer is not None)
         self.text.setText("" if offer is None else offer.describe())
         for button in (self.restore, self.discard):
@@ -232,7 +232,7 @@ class RecoveryBar(QWidget):
         self._runner.cancel()
 
     def _on_restore_clicked(self) -> None:
-        offer = self._session.offer
+        offer = self._session.autosave.offer
         if offer is None or not may_lose(self, self._session, "Restoring"):
             return
         self._runner.start(lambda: _restore(offer), "Restore session")
@@ -240,7 +240,7 @@ class RecoveryBar(QWidget):
 
     def _on_returned(self, content: Content) -> None:
         try:
-            self._session.take_offer(content)
+            self._session.autosave.take_offer(content)
         except InputError as error:
             self._tell(str(error), True)
             return
@@ -250,7 +250,7 @@ class RecoveryBar(QWidget):
 
 def may_lose(asking: QWidget, session: Session, doing: str) -> bool:
     """Ask before an unsaved result is lost; true where nothing is."""
-    if session.result is None or session.saved:
+    if session.result.adata is None or session.saved:
         return True
     answer = QMessageBox.question(
         asking,
@@ -286,7 +286,7 @@ class ClosingGuard(QObject):
         if event.type() != QEvent.Type.Close:
             return False
         session = self._session
-        unsaved = session.result is not None and not session.saved
+        unsaved = session.result.adata is not None and not session.saved
         # A click on × comes from the window system; one in the menu, from within a loop of events.
         by_hand = event.spontaneous() or QThread.currentThread().loopLevel() > 0
         answer = self._ask() if unsaved and by_hand else Buttons.NoButton
@@ -298,7 +298,7 @@ class ClosingGuard(QObject):
         # The window's own answer: it may ask on, and stay.
         watched.event(event)
         if event.isAccepted() and (answer == Buttons.Discard or not unsaved):
-            session.leave()
+            session.autosave.leave()
         return True
 
     def _ask(self) -> QMessageBox.StandardButton:

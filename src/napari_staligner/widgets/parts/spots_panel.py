@@ -42,27 +42,29 @@ class SpotsPanel(QWidget):
 
     def _mark_in(self, views: Iterable[SpotsView]) -> None:
         """Put a ring around the spot that is looked at; all views show the result's rows."""
-        session, spot, row = self._session, self._session.spot, None
-        if spot is not None and session.rows(spot.slice) is not None:
-            row = int(session.rows(spot.slice)[spot.row])  # type: ignore[index]
+        session, spot, row = self._session, self._session.view.spot, None
+        if spot is not None and session.result.rows(spot.slice) is not None:
+            row = int(session.result.rows(spot.slice)[spot.row])  # type: ignore[index]
         for view in views:
             view.mark(row)
 
     def _on_view_lassoed(self, rows: NDArray[np.intp], how: str) -> None:
         session = self._session
         if how == "remove":
-            session.selection = np.setdiff1d(session.selection, rows)
+            session.result.selection = np.setdiff1d(session.result.selection, rows)
             return
         try:
             # As a tool on the tissue does: the class that is being annotated is given as well.
-            session.take(np.union1d(session.selection, rows) if how == "add" else rows, "lasso")
+            session.annotations.take(
+                np.union1d(session.result.selection, rows) if how == "add" else rows, "lasso"
+            )
         except InputError as error:
             self.said.emit(str(error), True)
 
     def _on_view_clicked(self, row: int | None) -> None:
-        self._session.spot = None if row is None else self._session.spot_of_row(row)
+        self._session.view.spot = None if row is None else self._session.result.spot_of_row(row)
 
     def _on_view_hovered(self, row: int | None) -> None:
-        if row is not None and self._session.result is not None:
-            spot = self._session.spot_of_row(row)
+        if row is not None and self._session.result.adata is not None:
+            spot = self._session.result.spot_of_row(row)
             self.described.emit(describe(self._session, painting(self._session), spot))

@@ -131,16 +131,17 @@ class SlicesWidget(Dock):
         self._grapher.failed.connect(self._on_grapher_failed)
         self._grapher.ended.connect(self._build_graphs)
         session = self.session
-        self._connect(session.slices_changed, self._on_session_slices_changed)
-        self._connect(session.settings_changed, self._on_session_settings_changed)
-        self._connect(session.graphs_changed, self._show_graphs)
-        self._connect(session.layout_changed, self._show_layout)
-        self._connect(session.color_changed, self.color_by.show_set)
-        self._connect(session.result_changed, self.color_by.fill)
-        self._connect(session.domains_changed, self.color_by.fill)
-        for changed in (session.saved_changed, session.slices_changed):
+        self._connect(session.slices.changed, self._on_session_slices_changed)
+        self._connect(session.view.events.settings, self._on_session_settings_changed)
+        self._connect(session.slices.graphs_changed, self._show_graphs)
+        self._connect(session.view.events.graph_shown, self._show_graphs)
+        self._connect(session.view.events.layout, self._show_layout)
+        self._connect(session.view.events.color_by, self.color_by.show_set)
+        self._connect(session.result.changed, self.color_by.fill)
+        self._connect(session.domains.relabelled, self.color_by.fill)
+        for changed in (session.saved_changed, session.slices.changed):
             self._connect(changed, self.keeping.show_session)
-        self._connect(session.offer_changed, self.recovery.show_offer)
+        self._connect(session.autosave.offer_changed, self.recovery.show_offer)
         saver_of(session).said.connect(self._tell)
 
     def teardown(self) -> None:
@@ -178,16 +179,16 @@ class SlicesWidget(Dock):
         building = self._grapher.running and not self._graph_problem
         self.table.show_session(self.session, building=building)
         self.graph_shown.blockSignals(True)
-        self.graph_shown.setChecked(self.session.graph_shown)
+        self.graph_shown.setChecked(self.session.view.graph_shown)
         self.graph_shown.blockSignals(False)
         sentences = [self._graph_problem] if self._graph_problem else []
-        for name, graph in self.session.graphs.items():
+        for name, graph in self.session.slices.graphs.items():
             sentences += filter(None, [graph.describe(name)])
         self.warning.setText("\n".join(sentences))
         self.warning.setVisible(bool(sentences))
 
     def _show_layout(self) -> None:
-        self.layout_buttons[self.session.layout].setChecked(True)
+        self.layout_buttons[self.session.view.layout].setChecked(True)
 
     def _show_enabled(self) -> None:
         reading = self._reader.running
@@ -255,7 +256,7 @@ class SlicesWidget(Dock):
     def _on_reader_returned(self, opened: Opened) -> None:
         problems = list(opened.problems)
         if opened.replaces is not None:
-            self.session.remove(opened.replaces)
+            self.session.slices.remove(opened.replaces)
         if opened.session is not None:
             problems += self._take_session(opened.session)
         else:
@@ -277,14 +278,14 @@ class SlicesWidget(Dock):
 
     def _may_lose(self, doing: str, names: Iterable[str]) -> bool:
         """Ask before an unsaved result is lost with its slices."""
-        touched = any(self.session.rows(name) is not None for name in names)
+        touched = any(self.session.result.rows(name) is not None for name in names)
         return not touched or may_lose(self, self.session, doing)
 
     def _on_remove_clicked(self) -> None:
         names = self.table.chosen
         if names and self._may_lose(f"Removing {', '.join(names)}", names):
             for name in names:
-                self.session.remove(name)
+                self.session.slices.remove(name)
 
     def _on_selection_changed(self) -> None:
         self._show_split()
@@ -317,7 +318,7 @@ class SlicesWidget(Dock):
         """Build what graphs are missing, unless a build is under way."""
         if self._grapher.running:
             return
-        job = self.session.graph_job()
+        job = self.session.slices.graph_job()
         if job.coordinates and not self._graph_problem:
             self._graph_settings = job.settings
             self._grapher.start(lambda: _graph_steps(job), "Spatial graph")
@@ -325,20 +326,20 @@ class SlicesWidget(Dock):
 
     def _on_grapher_returned(self, graphs: dict[str, SpatialGraph]) -> None:
         if self._graph_settings is not None:
-            self.session.set_graphs(graphs, self._graph_settings)
+            self.session.slices.set_graphs(graphs, self._graph_settings)
 
     def _on_grapher_failed(self, reason: str) -> None:
         # Kept until slices or settings change: the same build would fail again.
         self._graph_problem = reason
 
     def _on_graph_shown_toggled(self, shown: bool) -> None:
-        self.session.graph_shown = shown
+        self.session.view.graph_shown = shown
 
     # -- view and session -------------------------------------------------------------------
 
     def _on_layout_clicked(self, button: QPushButton) -> None:
         (name,) = (key for key, each in self.layout_buttons.items() if each is button)
-        self.session.layout = name  # type: ignore[assignment]
+        self.session.view.layout = name  # type: ignore[assignment]
 
     def _on_session_slices_changed(self) -> None:
         self._rebuild_graphs()
@@ -347,7 +348,7 @@ class SlicesWidget(Dock):
     def _on_session_settings_changed(self) -> None:
         self.graph.show_set()
         built_for = self._graph_settings
-        now = self.session.settings
+        now = self.session.view.settings
         if built_for is None or (built_for.radius, built_for.n_neighbors) != (
             now.radius,
             now.n_neighbors,

@@ -62,7 +62,7 @@ class GraphChoice(QWidget):
 
     def show_set(self) -> None:
         """Show what the session's settings say."""
-        settings = self._session.settings
+        settings = self._session.view.settings
         how = SPACING if settings.radius is None else RADIUS
         how = how if settings.n_neighbors is None else NEAREST
         self.how.setCurrentIndex(how)
@@ -75,7 +75,7 @@ class GraphChoice(QWidget):
                 box.blockSignals(False)
 
     def _set(self, **changes: Any) -> None:
-        self._session.settings = replace(self._session.settings, **changes)
+        self._session.view.settings = replace(self._session.view.settings, **changes)
 
     def _on_how_activated(self, how: int) -> None:
         radius = self._start_radius() if how == RADIUS else None
@@ -92,7 +92,7 @@ class GraphChoice(QWidget):
         from napari_staligner.core.prepare.graph import find_radius
 
         for name, adata in self._session.slices.items():
-            graph = self._session.graphs.get(name)
+            graph = self._session.slices.graphs.get(name)
             found = graph.radius if graph is not None else None
             return round(found or find_radius(np.asarray(adata.obsm[K.SPATIAL])[:, :2]), 4)
         return 50.0

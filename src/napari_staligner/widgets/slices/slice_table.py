@@ -63,7 +63,7 @@ class SliceTable(QTableWidget):
         self.setRowCount(len(session.slices))
         for row, (name, adata) in enumerate(session.slices.items()):
             self._show_slice(row, name, adata)
-            graph = session.graphs.get(name)
+            graph = session.slices.graphs.get(name)
             cell = self._cell(row, NEIGHBORS, "…" if building else "–")
             if graph is None:
                 continue

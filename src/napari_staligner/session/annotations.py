@@ -1,0 +1,212 @@
+"""Regions that people name on the tissue, as the result of the session holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from psygnal import Signal
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.annotations.annotations import Annotations
+from napari_staligner.core.annotations.record import (
+    is_annotation,
+    read_annotations,
+    write_annotations,
+)
+from napari_staligner.session.result import no_rows
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.annotations.card import CardJob
+    from napari_staligner.core.annotations.classes import Shape
+    from napari_staligner.core.annotations.transfer import Proposal, TransferJob
+    from napari_staligner.session.result import Result
+    from napari_staligner.session.view import View
+
+
+class ResultAnnotations(Annotations):
+    """Annotations of the spots of a result, which is written with each change.
+
+    Parameters
+    ----------
+    result
+        Whose spots are annotated.
+    view
+        Its region follows what is annotated.
+    """
+
+    proposal_changed = Signal()
+    """``proposal`` was set."""
+
+    def __init__(self, result: Result, view: View) -> None:
+        super().__init__()
+        self._result, self._view = result, view
+        self._proposal: Proposal | None = None
+        # The selection that a tool made, the tool, and what was drawn.
+        self._taken: tuple[NDArray[np.intp], str, tuple[Shape, ...]] = no_rows(), "", ()
+        self.changed.connect(self._on_changed)
+        result.changed.connect(self._on_result_changed)
+
+    def _on_result_changed(self) -> None:
+        self.proposal = None
+        if self._result.adata is not None:
+            read_annotations(self._result.adata, self)
+
+    def _on_changed(self) -> None:
+        adata = self._result.adata
+        if adata is not None and self.n_spots == adata.n_obs:
+            write_annotations(adata, self)
+        self._follow_region()
+
+    def _follow_region(self) -> None:
+        """Spots of an annotated region that is shown alone may be others now, or it is gone."""
+        region = self._view.region
+        if region is None or not is_annotation(region.column):
+            return
+        if self._result.has_region(region):
+            self._view.events.region.emit(region, region)
+        else:
+            self._view.region = None
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """Spots that may belong to a class, for the user to accept, trim or reject."""
+        return self._proposal
+
+    @proposal.setter
+    def proposal(self, value: Proposal | None) -> None:
+        if value is not self._proposal:
+            self._proposal = value
+            self.proposal_changed.emit()
+
+    # -- from the tissue ------------------------------------------------------------------------
+
+    def take(self, rows: NDArray[np.intp], how: str, shapes: Iterable[Shape] = ()) -> None:
+        """Select what a tool took, and give it the chosen class, if one is chosen.
+
+        Parameters
+        ----------
+        rows
+            Rows of the result.
+        how
+            The tool.
+        shapes
+            What was drawn.
+
+        Raises
+        ------
+        InputError
+            There is no result.
+        """
+        self._result.selection = rows
+        self._taken = self._result.selection, how, tuple(shapes)
+        if self.chosen:
+            self.annotate(self.chosen)
+
+    def annotate(self, name: str) -> int:
+        """Give the selected spots a class and end the selection; an empty name takes theirs away.
+
+        Returns
+        -------
+        How many changed.
+
+        Raises
+        ------
+        InputError
+            No spot is selected.
+        """
+        selection = self._result.selection
+        if not len(selection):
+            raise InputError("No spot is selected: draw on the tissue first.")
+        self.check()
+        rows, how, shapes = self._taken
+        if rows is not selection:
+            how, shapes = "selection", ()
+        n = self.assign(selection, name, how, shapes)
+        # It is done: what is selected still would hide what was given to the other spots.
+        self._result.selection = no_rows()
+        return n
+
+    def check(self) -> AnnData:
+        """Check that annotations may be changed, and return the result.
+
+        Raises
+        ------
+        InputError
+            There is no result.
+        """
+        if self._result.adata is None:
+            raise InputError("There are no spots to annotate: integrate the slices first.")
+        return self._result.adata
+
+    def accept_proposal(self) -> int:
+        """Give the proposed spots their class; returns how many changed."""
+        proposal = self._proposal
+        if proposal is None:
+            return 0
+        self.check()
+        n = self.assign(proposal.kept, proposal.name, "transfer")
+        self.proposal = None
+        return n
+
+    # -- what is made of them ---------------------------------------------------------------------
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Spots of each class by slice: ``{class: {slice: spots}}``."""
+        if self._result.adata is None:
+            return {}
+        codes, classes = self.codes(), self.classes
+        counts = {
+            name: np.bincount(codes[rows][codes[rows] >= 0], minlength=len(classes))
+            for name, rows in self._result.by_slice.items()
+        }
+        return {
+            region.name: {name: int(count[i]) for name, count in counts.items()}
+            for i, region in enumerate(classes)
+        }
+
+    def map_disagreement(self, first: str, second: str) -> bool:
+        """Write where two annotators agree to ``obs``; says whether there is a result."""
+        from napari_staligner.core.annotations.agreement import write_disagreement
+
+        if self._result.adata is None:
+            return False
+        write_disagreement(self._result.adata, self, first, second)
+        self._result.values_changed.emit(K.DISAGREEMENT)
+        return True
+
+    def card_job(self, name: str) -> CardJob:
+        """Copy what describing a class needs.
+
+        Raises
+        ------
+        InputError
+            There is no result, no such class, or no spot of it.
+        """
+        from napari_staligner.core.annotations.card import card_job
+
+        adata = self._result.adata
+        if adata is None:
+            raise InputError("There is no region to describe: integrate the slices first.")
+        region = np.zeros(adata.n_obs, dtype=bool)
+        region[self.rows_of(name)] = True
+        return card_job(adata, region, name, self.codes() >= 0)
+
+    def transfer_job(self, name: str, source: str) -> TransferJob:
+        """Copy what carrying a class from one slice to the others needs.
+
+        Raises
+        ------
+        InputError
+            There is no result, no such class, or no spot of it in the source.
+        """
+        from napari_staligner.core.annotations.transfer import transfer_job
+
+        adata = self.check()
+        place = self.classes.index(self.named(name))
+        return transfer_job(adata, self.codes(), name, code=place, source=source)

@@ -1,0 +1,184 @@
+"""Figures and pictures of embeddings: how good they are, and what they look like in a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from psygnal import Signal
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+
+if TYPE_CHECKING:
+    from napari_staligner.core.evaluation.comparison import Method
+    from napari_staligner.core.evaluation.evaluation import Evaluation, EvaluationJob
+    from napari_staligner.core.evaluation.umap import Umap, UmapJob
+    from napari_staligner.session.domains import Domains
+    from napari_staligner.session.result import Result
+
+
+class EmbeddingFigures:
+    """What is measured of the embeddings of a result.
+
+    Parameters
+    ----------
+    result
+        Whose embeddings these are.
+    domains
+        What is measured holds for these only.
+    """
+
+    changed = Signal()
+    """There are new figures, or none any more."""
+    umap_changed = Signal()
+    """The result got a UMAP."""
+    written = Signal()
+    """Something that was computed came into the result."""
+
+    def __init__(self, result: Result, domains: Domains) -> None:
+        self._result, self._domains = result, domains
+        self._evaluation: Evaluation | None = None
+        result.changed.connect(self._on_result_changed)
+        domains.relabelled.connect(self._on_domains_relabelled)
+
+    def _on_result_changed(self) -> None:
+        # Who shows figures shows them anew for another result.
+        self._evaluation = None
+
+    def _on_domains_relabelled(self) -> None:
+        if self._evaluation is not None and not self._of_these_domains(self._evaluation):
+            self._evaluation = None
+            self.changed.emit()
+
+    # -- figures ----------------------------------------------------------------------------
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """Figures of embeddings; ``None`` until they are computed for the present domains."""
+        return self._evaluation
+
+    def job(self, labels: str | None, embeddings: Iterable[str]) -> EvaluationJob:
+        """Copy what figures of embeddings need; see :func:`core.evaluation.evaluation_job`.
+
+        Raises
+        ------
+        InputError
+            There is no result, or a column or an embedding cannot be used.
+        """
+        from napari_staligner.core.evaluation.evaluation import evaluation_job
+
+        return evaluation_job(self._result.needed("judge"), labels, tuple(embeddings))
+
+    def set(self, evaluation: Evaluation) -> None:
+        """Take figures, and write embeddings that were computed for them to ``obsm``."""
+        adata = self._result.adata
+        if adata is None or not self._of_these_domains(evaluation):
+            return
+        for key, embedding in evaluation.computed.items():
+            adata.obsm[key] = embedding
+        self._evaluation = evaluation
+        if evaluation.computed:
+            self.written.emit()
+        self.changed.emit()
+
+    def methods(self) -> tuple[Method, ...]:
+        """List what there are figures of, to be seen beside each other.
+
+        See :mod:`napari_staligner.core.evaluation.comparison`.
+        """
+        import pandas as pd
+
+        from napari_staligner.core.evaluation.comparison import methods
+        from napari_staligner.core.evaluation.umap import umap_key
+
+        adata, evaluation = self._result.adata, self._evaluation
+        if adata is None or evaluation is None:
+            return ()
+        reference = np.full(adata.n_obs, -1)
+        if self._domains.names:
+            reference = adata.obs[K.DOMAIN].cat.codes.to_numpy()
+        labels = None
+        if evaluation.labels in adata.obs:
+            labels = pd.factorize(adata.obs[evaluation.labels], sort=True)[0]
+        keys = {key: umap_key(key) for key in evaluation.figures}
+        umaps = {key: adata.obsm[place] for key, place in keys.items() if place in adata.obsm}
+        return methods(evaluation, reference, list(self._domains.colors.values()), labels, umaps)
+
+    def _of_these_domains(self, evaluation: Evaluation) -> bool:
+        import pandas as pd
+
+        figures, adata = evaluation.figures.get(K.EMBEDDING), self._result.adata
+        if figures is None or adata is None or K.DOMAIN not in adata.obs:
+            return True
+        return np.array_equal(figures.domains, pd.factorize(adata.obs[K.DOMAIN])[0])
+
+    # -- UMAPs --------------------------------------------------------------------------------
+
+    def umap_job(self) -> UmapJob:
+        """Copy what computing a UMAP of the embedding, and of the genes before, needs.
+
+        Raises
+        ------
+        InputError
+            There is no result yet.
+        """
+        from scipy.sparse import csr_matrix, hstack
+
+        from napari_staligner.core.evaluation.umap import UmapJob
+
+        adata = self._result.adata
+        if adata is None or K.EMBEDDING not in adata.obsm:
+            raise InputError("There is no embedding to lay out: integrate first.")
+        matrix = self._result.expression
+        if matrix is not None:
+            used = np.ones(adata.n_vars, dtype=bool)
+            if K.USED_GENE in adata.var:
+                used = adata.var[K.USED_GENE].to_numpy(dtype=bool)
+            others = csr_matrix(matrix.sum(axis=1)) - csr_matrix(matrix[:, used].sum(axis=1))
+            matrix = hstack([csr_matrix(matrix[:, used]), others], format="csr")
+        embedding = np.array(adata.obsm[K.EMBEDDING], dtype=np.float32)
+        return UmapJob({K.UMAP: embedding}, matrix, self._rows(), self._seed())
+
+    def umaps_job(self, keys: Iterable[str]) -> UmapJob:
+        """Copy what computing the UMAPs of embeddings needs.
+
+        Parameters
+        ----------
+        keys
+            Of ``obsm``; those that are not there are left out.
+
+        Raises
+        ------
+        InputError
+            There is no result yet.
+        """
+        from napari_staligner.core.evaluation.umap import UmapJob, umap_key
+
+        adata = self._result.adata
+        if adata is None:
+            raise InputError("There is no embedding to lay out: integrate first.")
+        arrays = {
+            umap_key(key): np.array(adata.obsm[key], dtype=np.float32)
+            for key in keys
+            if key in adata.obsm
+        }
+        return UmapJob(arrays, None, self._rows(), self._seed())
+
+    def set_umap(self, umap: Umap) -> None:
+        """Take UMAPs: ``obsm["X_umap"]``, ``obsm["X_umap_unintegrated"]``, and their parameters."""
+        adata = self._result.adata
+        if adata is None:
+            return
+        for key, array in umap.arrays.items():
+            adata.obsm[key] = array
+            adata.uns[key] = {"params": dict(umap.params)}
+        self.written.emit()
+        self.umap_changed.emit()
+
+    def _rows(self) -> tuple[np.ndarray, ...]:
+        return tuple(self._result.by_slice.values())
+
+    def _seed(self) -> int:
+        return int(self._result.params.get("seed", 0))

@@ -1,0 +1,80 @@
+"""Which spots are shown: of isolated domains, of one region, of a selection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner.session.result import no_rows
+from napari_staligner.session.view import ColorBy, Region
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_staligner.session.result import Result
+    from napari_staligner.session.view import View
+
+
+class Focus:
+    """Spots that are shown among all.
+
+    Parameters
+    ----------
+    view
+        Isolated domains, the region, and what the spots are coloured by.
+    result
+        Whose rows these are; its selection counts, too.
+    """
+
+    def __init__(self, view: View, result: Result) -> None:
+        self._view, self._result = view, result
+
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Spots that are shown.
+
+        Returns
+        -------
+        Shape (spots of the result,); ``None`` where all are shown.
+        """
+        adata, view = self._result.adata, self._view
+        parts: list[NDArray[np.bool_]] = []
+        if adata is None:
+            return None
+        if view.isolated and K.DOMAIN in adata.obs:
+            column = adata.obs[K.DOMAIN].cat
+            chosen = [str(name) in view.isolated for name in column.categories]
+            parts.append(np.array([*chosen, False])[column.codes.to_numpy()])
+        selection = self._result.selection
+        rows = [selection] if len(selection) else []
+        rows += [] if view.region is None else [self._result.rows_of_region(view.region)]
+        for some in rows:
+            inside = np.zeros(adata.n_obs, dtype=bool)
+            inside[some] = True
+            parts.append(inside)
+        return np.logical_and.reduce(parts) if parts else None
+
+    @property
+    def alone(self) -> frozenset[str]:
+        """Categories of what is coloured by that are shown alone; empty shows all."""
+        by, region = self._view.color_by, self._view.region
+        if by == ColorBy("obs", K.DOMAIN):
+            return self._view.isolated
+        if region is not None and by == ColorBy("obs", region.column):
+            return frozenset({region.name})
+        return frozenset()
+
+    def toggle_alone(self, name: str) -> None:
+        """Show a category of what is coloured by alone, or all again; slices stay as they are."""
+        view, column = self._view, self._view.color_by.key
+        if column == K.DOMAIN:
+            view.isolated = frozenset() if view.isolated == {name} else frozenset({name})
+        elif name in self._result.named_columns.get(column, ()):
+            region = Region(column, name)
+            view.region = None if view.region == region else region
+
+    def show_all(self) -> None:
+        """Show all spots: no domain and no region alone, and nothing selected."""
+        self._view.isolated, self._view.region = frozenset(), None
+        self._result.selection = no_rows()
