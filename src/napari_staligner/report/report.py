@@ -88,6 +88,10 @@ class ReportJob:
     notes: tuple[str, ...]
     beside: BesideJob
 
+    def steps(self) -> Steps[str]:
+        """Write the page; see :func:`report_steps`."""
+        return report_steps(self)
+
 
 def report_job(
     adata: AnnData,

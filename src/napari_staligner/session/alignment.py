@@ -17,7 +17,7 @@ from napari_staligner.core.registration.anndata import (
     record_registration,
     registration_job,
 )
-from napari_staligner.core.registration.register import Registered, RegistrationJob
+from napari_staligner.core.registration.register import Registered, RegistrationJob, ResidualJob
 from napari_staligner.core.registration.transforms import about, apply, shifted, turned
 from napari_staligner.core.result.access import spots_xy
 
@@ -98,6 +98,19 @@ class Alignment:
         if self._result.adata is None:
             raise InputError("There is nothing to register: integrate the slices first.")
         return registration_job(self._result.adata, choice)
+
+    def residual_job(self) -> ResidualJob | None:
+        """Copy what measuring residuals needs; ``None`` where they are known or cannot be."""
+        state = self._state
+        if state is None or not state.registered.pairs:
+            return None
+        if not np.isnan(state.registered.residual).all():
+            return None
+        try:
+            slices = self.job(state.choice)
+        except InputError:
+            return None  # A result without matches has no residuals.
+        return ResidualJob(slices, state.registered, self.displacements())
 
     def set(self, state: AlignmentState) -> None:
         """Take another alignment, and write it into the result."""

@@ -13,6 +13,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.prepare.on_disk import sharing
+from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.settings import Settings
 from napari_staligner.io.h5ad import write_result
 from napari_staligner.io.session_file import SessionRecord, entries, session_anndata
@@ -58,6 +59,16 @@ class IntegrationJob:
     def own_slices(self) -> list[tuple[str, AnnData]]:
         """Copy the arrays too."""
         return [(name, adata.copy()) for name, adata in self.slices]
+
+    def steps(self) -> Steps[AnnData]:
+        """Integrate the slices; see :func:`napari_staligner.core.integrate.integrate_steps`."""
+        from napari_staligner.core.integrate import integrate_steps
+        from napari_staligner.io.recovery import keep_result
+
+        result = yield from integrate_steps(self.own_slices(), self.settings)
+        if self.kept is not None:
+            yield Progress("keeping a copy", 1, 1, note=keep_result(result, self.kept))
+        return result
 
 
 class Session:

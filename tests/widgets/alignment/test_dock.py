@@ -15,8 +15,8 @@ from qtpy.QtCore import QPoint, Qt
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core import registration
 from napari_staligner.core.progress import Progress
+from napari_staligner.core.registration import register
 from napari_staligner.core.registration.transforms import shifted
 from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy, Spot
@@ -131,7 +131,7 @@ def test_a_run_is_cancelled(dock, qtbot, monkeypatch):
         while not go.wait(0.01):
             yield Progress("waiting", 1, 2)
 
-    monkeypatch.setattr(registration, "register_steps", slow)
+    monkeypatch.setattr(register, "register_steps", slow)
     before = transform(dock).copy()
     press(qtbot, dock.register)
     qtbot.waitUntil(lambda: dock.bar.format() == "waiting")
@@ -148,7 +148,7 @@ def test_a_failure_is_said(dock, qtbot, monkeypatch):
         yield Progress("start", 0, 1)
         raise InputError("Slice 'slice2' cannot be used: take another.")
 
-    monkeypatch.setattr(registration, "register_steps", failing)
+    monkeypatch.setattr(register, "register_steps", failing)
     with qtbot.waitSignal(dock._runner.ended):
         press(qtbot, dock.register)
     assert dock.status.text() == "Slice 'slice2' cannot be used: take another."

@@ -52,6 +52,10 @@ class CardJob:
     """What the test of presence reads, of the spots of slices that are annotated at all: whether
     each belongs to the region, its slice, coordinates and confidence."""
 
+    def steps(self) -> Steps[RegionCard]:
+        """Describe the region; see :func:`card_steps`."""
+        return card_steps(self)
+
 
 @dataclass(frozen=True)
 class RegionCard:

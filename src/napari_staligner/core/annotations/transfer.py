@@ -60,6 +60,10 @@ class TransferJob:
     targets: tuple[tuple[str, NDArray[np.intp]], ...]
     free: NDArray[np.bool_]
 
+    def steps(self) -> Steps[Proposal]:
+        """Find the spots; see :func:`transfer_steps`."""
+        return transfer_steps(self)
+
 
 @dataclass(frozen=True, eq=False)
 class Proposal:

@@ -81,6 +81,10 @@ class EvaluationJob:
     reconstruction: Mapping[str, float]
     settings: Settings
 
+    def steps(self) -> Steps[Evaluation]:
+        """Compute the figures; see :func:`evaluation_steps`."""
+        return evaluation_steps(self)
+
 
 @dataclass(frozen=True)
 class Figures:

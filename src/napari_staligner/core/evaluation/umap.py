@@ -61,6 +61,10 @@ class UmapJob:
     slices: tuple[NDArray[np.intp], ...]
     seed: int = 0
 
+    def steps(self) -> Steps[Umap]:
+        """Compute the UMAPs; see :func:`umap_steps`."""
+        return umap_steps(self)
+
 
 @dataclass(frozen=True)
 class Umap:

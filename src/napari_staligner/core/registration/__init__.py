@@ -14,6 +14,7 @@ from napari_staligner.core.registration.anndata import (
 from napari_staligner.core.registration.register import (
     Registered,
     RegistrationJob,
+    ResidualJob,
     measure,
     register_steps,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "Model",
     "Registered",
     "RegistrationJob",
+    "ResidualJob",
     "apply",
     "measure",
     "record_registration",

@@ -94,6 +94,10 @@ class RegistrationJob:
         ends = np.cumsum([0, *(len(points) for points in self.coordinates.values())])
         return {n: slice(a, b) for n, (a, b) in zip(self.coordinates, pairwise(ends), strict=True)}
 
+    def steps(self) -> Steps[Registered]:
+        """Register the slices; see :func:`register_steps`."""
+        return register_steps(self)
+
 
 @dataclass(frozen=True)
 class Registered:
@@ -186,6 +190,30 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
     if job.nonrigid:
         placed = yield from _warped(job, placed, names[reference])
     return placed
+
+
+@dataclass(frozen=True)
+class ResidualJob:
+    """All that measuring the residuals of an alignment needs, copied.
+
+    Parameters
+    ----------
+    slices
+        The slices.
+    known
+        The alignment.
+    moved
+        Displacements on top of its transforms, shape (spots, 2), of the slices that have any.
+    """
+
+    slices: RegistrationJob
+    known: Registered
+    moved: Mapping[str, NDArray[np.float64]]
+
+    def steps(self) -> Steps[Registered]:
+        """Measure them; see :func:`measure`."""
+        yield Progress("residuals", 0, 1)
+        return measure(self.slices, self.known.transforms, self.known.pairs, self.moved)
 
 
 def measure(

@@ -42,6 +42,10 @@ class MarkerJob:
     genes: NDArray[np.object_]
     n_inside: int
 
+    def steps(self) -> Steps[pd.DataFrame]:
+        """Rank the genes; see :func:`marker_steps`."""
+        return marker_steps(self)
+
 
 def marker_job(
     result: AnnData,

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     import napari.viewer
     from numpy.typing import NDArray
 
-    from napari_staligner.core.progress import Progress, Steps
-    from napari_staligner.core.registration import Registered, RegistrationJob
+    from napari_staligner.core.progress import Progress
+    from napari_staligner.core.registration import Registered
 
 _MODELS = {
     Model.RIGID: ("Rigid", "Move, turn and mirror; slices in another unit are scaled as well"),
@@ -302,7 +302,7 @@ class AlignmentWidget(Dock):
         )
         try:
             job = self.session.alignment.job(self._choice)
-            self._runner.start(lambda: _register(job), f"Register {len(job.coordinates)} slices")
+            self._runner.start(job.steps, f"Register {len(job.coordinates)} slices")
         except InputError as error:
             self.say(str(error), problem=True)
             return
@@ -372,25 +372,14 @@ class AlignmentWidget(Dock):
     def _measure(self) -> None:
         """Measure residuals that wait for it."""
         state = self.session.alignment.state
-        if (
-            state is None
-            or not state.registered.pairs
-            or self._measured is state.registered.aligned
-        ):
-            return
-        if not np.isnan(state.registered.residual).all():
+        job = self.session.alignment.residual_job()
+        if state is None or job is None or self._measured is state.registered.aligned:
             return
         if self._measurer.running:
             self._measurer.cancel()
             self._moved = True
             return
-        try:
-            job = self.session.alignment.job(state.choice)
-        except InputError:
-            return  # A result without matches has no residuals.
-        moved = self.session.alignment.displacements()
-        registered = state.registered
-        self._measurer.start(lambda: _measure(job, registered, moved), "Residuals")
+        self._measurer.start(job.steps, "Residuals")
 
     def _on_measurer_returned(self, measured: Registered) -> None:
         state = self.session.alignment.state
@@ -432,22 +421,6 @@ class AlignmentWidget(Dock):
         self._proposed = None
         self.history.start_over()
         self._refresh()
-
-
-def _register(job: RegistrationJob) -> Steps[Registered]:
-    from napari_staligner.core.registration import register_steps
-
-    return register_steps(job)
-
-
-def _measure(
-    job: RegistrationJob, known: Registered, moved: dict[str, NDArray[np.float64]]
-) -> Steps[Registered]:
-    from napari_staligner.core.progress import Progress
-    from napari_staligner.core.registration import measure
-
-    yield Progress("residuals", 0, 1)
-    return measure(job, known.transforms, known.pairs, moved)
 
 
 def _figures(values: NDArray[np.float64]) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QGridLayout, QLabel, QPushButton, QWidget
+from superqt.utils import signals_blocked
 
-if TYPE_CHECKING:
-    from napari_staligner.session import Session, Tool
+from napari_staligner.session import Session, Tool
 
 _TOOLS: dict[Tool, tuple[str, str]] = {
     "lasso": ("Lasso", "Drag around spots on the tissue"),
@@ -61,9 +59,8 @@ class ToolBar(QWidget):
             button.setChecked(tool == self._session.view.tool)
         for widget in (self._label, self.radius):
             widget.setVisible(self._session.view.tool == "brush")
-        self.radius.blockSignals(True)
-        self.radius.setValue(self._session.view.brush)
-        self.radius.blockSignals(False)
+        with signals_blocked(self.radius):
+            self.radius.setValue(self._session.view.brush)
 
     def _set(self, tool: Tool) -> None:
         self._session.view.tool = tool

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
@@ -62,11 +63,10 @@ class Annotators(QWidget):
     def refresh(self) -> None:
         """Show who is there."""
         annotations = self._session.annotations
-        self.who.blockSignals(True)
-        self.who.clear()
-        self.who.addItems(annotations.annotators)
-        self.who.setCurrentText(annotations.annotator)
-        self.who.blockSignals(False)
+        with signals_blocked(self.who):
+            self.who.clear()
+            self.who.addItems(annotations.annotators)
+            self.who.setCurrentText(annotations.annotator)
         pairs = list(combinations(annotations.annotators, 2))
         before = self.pair.currentText()
         self.pair.clear()

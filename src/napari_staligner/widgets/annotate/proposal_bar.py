@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
 from napari_staligner.worker import Runner
@@ -24,8 +25,7 @@ from napari_staligner.worker import Runner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_staligner.core.annotations.transfer import Proposal, TransferJob
-    from napari_staligner.core.progress import Steps
+    from napari_staligner.core.annotations.transfer import Proposal
     from napari_staligner.session import Session
 
 
@@ -111,9 +111,8 @@ class ProposalBar(QStackedWidget):
         self._runner.cancel()
 
     def _show(self, proposal: Proposal) -> None:
-        self.threshold.blockSignals(True)
-        self.threshold.setValue(round(100 * proposal.threshold))
-        self.threshold.blockSignals(False)
+        with signals_blocked(self.threshold):
+            self.threshold.setValue(round(100 * proposal.threshold))
         by_slice = [
             f"{n:,} in {name}"
             for name in self._session.slices
@@ -130,7 +129,7 @@ class ProposalBar(QStackedWidget):
         name = self._session.annotations.chosen
         try:
             job = self._session.annotations.transfer_job(name, self.source.currentText())
-            self._runner.start(lambda: _steps(job), f"Carry {name}")
+            self._runner.start(job.steps, f"Carry {name}")
         except InputError as error:
             self._complain(str(error))
         self.carry.setEnabled(False)
@@ -156,9 +155,3 @@ class ProposalBar(QStackedWidget):
 
     def _on_reject_clicked(self) -> None:
         self._session.annotations.proposal = None
-
-
-def _steps(job: TransferJob) -> Steps[Proposal]:
-    from napari_staligner.core.annotations.transfer import transfer_steps
-
-    return transfer_steps(job)

@@ -14,10 +14,9 @@ from napari_staligner.worker import Runner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_staligner.core.annotations.card import CardJob, RegionCard
+    from napari_staligner.core.annotations.card import RegionCard
     from napari_staligner.core.annotations.regions import Extent
     from napari_staligner.core.domains.presence import Presence
-    from napari_staligner.core.progress import Steps
     from napari_staligner.session import Session
 
 
@@ -78,7 +77,7 @@ class CardPanel(QWidget):
     def _on_ask_clicked(self) -> None:
         try:
             job = self._session.annotations.card_job(self._session.annotations.chosen)
-            self._runner.start(lambda: _steps(job), f"Describe {job.name}")
+            self._runner.start(job.steps, f"Describe {job.name}")
         except InputError as error:
             self._complain(str(error))
         self.ask.setEnabled(False)
@@ -148,9 +147,3 @@ def _genes(genes: tuple[str, ...] | str) -> str:
     if isinstance(genes, str):
         return escape(genes)
     return f"<i>{escape(', '.join(genes))}</i>" if genes else "none"
-
-
-def _steps(job: CardJob) -> Steps[RegionCard]:
-    from napari_staligner.core.annotations.card import card_steps
-
-    return card_steps(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QStackedWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
@@ -35,9 +37,8 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_staligner.core.domains.domains import Found
-    from napari_staligner.core.progress import Progress, Steps
+    from napari_staligner.core.progress import Progress
     from napari_staligner.core.settings import Settings
-    from napari_staligner.session import DomainJob
 
 # A held spin button repeats every 50 ms or so; a person who types pauses less than this.
 DEBOUNCE_MS = 500
@@ -180,15 +181,14 @@ class DomainsWidget(Dock):
         """Put the controls to what the present domains were found with."""
         controls = (self.mixture, self.leiden, self.k, self.resolution, self.smooth)
         chosen = self.session.domains.settings
-        for control in controls:
-            control.blockSignals(True)
-        (self.leiden if chosen.domains is None else self.mixture).setChecked(True)
-        if chosen.domains is not None:
-            self.k.setValue(chosen.domains)
-        self.resolution.setValue(chosen.resolution)
-        self.smooth.setChecked(chosen.smooth)
-        for control in controls:
-            control.blockSignals(False)
+        with ExitStack() as stack:
+            for control in controls:
+                stack.enter_context(signals_blocked(control))
+            (self.leiden if chosen.domains is None else self.mixture).setChecked(True)
+            if chosen.domains is not None:
+                self.k.setValue(chosen.domains)
+            self.resolution.setValue(chosen.resolution)
+            self.smooth.setChecked(chosen.smooth)
         self._enable()
 
     def _enable(self) -> None:
@@ -264,7 +264,7 @@ class DomainsWidget(Dock):
         job = self.session.domains.job(settings)
         self._finding = settings
         self._show_running()
-        self._runner.start(lambda: _steps(job), "Finding domains")
+        self._runner.start(job.steps, "Finding domains")
 
     def _show_running(self) -> None:
         self.bar.setRange(0, 0)
@@ -371,12 +371,6 @@ class DomainsWidget(Dock):
     def _on_session_isolated_changed(self) -> None:
         self._show_legend()
         self._show_status()
-
-
-def _steps(job: DomainJob) -> Steps[Found]:
-    from napari_staligner.core.domains.domains import domain_steps
-
-    return domain_steps(job.embedding, job.connectivities, job.settings, job.tissue)
 
 
 def _same_choice(a: Settings, b: Settings) -> bool:

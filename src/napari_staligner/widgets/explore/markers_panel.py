@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from napari_staligner.core.progress import Steps
     from napari_staligner.session import Session
 
 GENE, SCORE, FOLD, P, INSIDE, AGAINST = range(6)
@@ -179,16 +179,11 @@ class MarkersPanel(QWidget):
             self.said.emit(str(error), True)
             return
 
-        def steps() -> Steps[pd.DataFrame]:
-            from napari_staligner.core.result.markers import marker_steps
-
-            return marker_steps(job)
-
         self._title = (
             f"{self.region.currentText()} in {self.where.currentText()} "
             f"against {self.against.currentText()}"
         )
-        self.run.start(steps, "Finding markers")
+        self.run.start(job.steps, "Finding markers")
 
     def _on_run_returned(self, table: pd.DataFrame) -> None:
         self.title.setText(self._title)
@@ -300,9 +295,8 @@ def _key(region: Region) -> str:
 def _offer(box: QComboBox, choices: list[tuple[str, str]]) -> None:
     """Fill a box, and keep what was chosen if it is still there."""
     chosen = box.currentData()
-    blocked = box.blockSignals(True)
-    box.clear()
-    for text, key in choices:
-        box.addItem(text, key)
-    box.setCurrentIndex(max(0, box.findData(chosen)) if choices else -1)
-    box.blockSignals(blocked)
+    with signals_blocked(box):
+        box.clear()
+        for text, key in choices:
+            box.addItem(text, key)
+        box.setCurrentIndex(max(0, box.findData(chosen)) if choices else -1)

@@ -25,8 +25,6 @@ from napari_staligner.widgets.parts.spots_view import SpotsView
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_staligner.core.evaluation.umap import Umap
-    from napari_staligner.core.progress import Steps
     from napari_staligner.session import Session
 
 _NOWHERE = np.empty((0, 2))
@@ -144,12 +142,7 @@ class UmapPanel(SpotsPanel):
     def _on_compute_clicked(self) -> None:
         job = self._session.figures.umap_job()
 
-        def steps() -> Steps[Umap]:
-            from napari_staligner.core.evaluation.umap import umap_steps
-
-            return umap_steps(job)
-
-        self.run.start(steps, "Computing UMAP")
+        self.run.start(job.steps, "Computing UMAP")
 
     # -- selecting --------------------------------------------------------------------------
 

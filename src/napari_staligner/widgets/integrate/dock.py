@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import napari.viewer
     from anndata import AnnData
 
-    from napari_staligner.core.progress import Loss, Progress, Steps
+    from napari_staligner.core.progress import Loss, Progress
     from napari_staligner.session import IntegrationJob
 
 NO_SLICE = "Open at least one slice in the Slices dock."
@@ -163,7 +163,7 @@ class IntegrateWidget(Dock):
     def _on_run_clicked(self) -> None:
         try:
             job = self.session.integration_job()
-            self._runner.start(lambda: _integrate(job), _title(job))
+            self._runner.start(job.steps, _title(job))
         except InputError as error:
             self.say(str(error), problem=True)
             return
@@ -254,14 +254,3 @@ class IntegrateWidget(Dock):
 def _title(job: IntegrationJob) -> str:
     n = len(job.slices)
     return f"Integrate {n} slice{'s' * (n != 1)}"
-
-
-def _integrate(job: IntegrationJob) -> Steps[AnnData]:
-    from napari_staligner.core.integrate import integrate_steps
-    from napari_staligner.core.progress import Progress
-    from napari_staligner.io.recovery import keep_result
-
-    result = yield from integrate_steps(job.own_slices(), job.settings)
-    if job.kept is not None:
-        yield Progress("keeping a copy", 1, 1, note=keep_result(result, job.kept))
-    return result

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_staligner.widgets.parts.form import narrow
 
@@ -64,14 +65,13 @@ class PairChoice(QWidget):
         # Two slices make one pair: nothing to choose.
         self.how.setEnabled(len(names) > 2)
         self.list.setVisible(how == CUSTOM)
-        self.list.blockSignals(True)
-        self.list.clear()
-        for first, second in combinations(names, 2):
-            item = QListWidgetItem(f"{first} – {second}", self.list)
-            item.setData(Qt.ItemDataRole.UserRole, (first, second))
-            chosen = (first, second) in (pairs or ()) or (second, first) in (pairs or ())
-            item.setCheckState(Qt.CheckState.Checked if chosen else Qt.CheckState.Unchecked)
-        self.list.blockSignals(False)
+        with signals_blocked(self.list):
+            self.list.clear()
+            for first, second in combinations(names, 2):
+                item = QListWidgetItem(f"{first} – {second}", self.list)
+                item.setData(Qt.ItemDataRole.UserRole, (first, second))
+                chosen = (first, second) in (pairs or ()) or (second, first) in (pairs or ())
+                item.setCheckState(Qt.CheckState.Checked if chosen else Qt.CheckState.Unchecked)
         row = self.list.sizeHintForRow(0) if self.list.count() else 20
         self.list.setFixedHeight(row * min(self.list.count() or 1, _ROWS_SHOWN) + 6)
 

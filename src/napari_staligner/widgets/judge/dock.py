@@ -21,8 +21,6 @@ from napari_staligner.widgets.parts.run_row import RunRow
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_staligner.core.progress import Steps
-
 
 class JudgeWidget(Dock):
     """Whether the alignment is right, where it is wrong, and what one slice alone has."""
@@ -151,7 +149,7 @@ class JudgeWidget(Dock):
         if not name or result is None:
             return
         from napari_staligner.io.h5ad import check_target
-        from napari_staligner.report.report import report_job, report_steps
+        from napari_staligner.report.report import report_job
 
         self.session.domains.presence()
         try:
@@ -164,10 +162,7 @@ class JudgeWidget(Dock):
             self.say(str(error), problem=True)
             return
 
-        def steps() -> Steps[str]:
-            return report_steps(job)
-
-        self.report.start(steps, "Writing report")
+        self.report.start(job.steps, "Writing report")
 
     def _on_report_returned(self, page: str) -> None:
         from napari_staligner.io.text import write_text

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_staligner.core.evaluation.evaluation import Evaluation, Figures
-    from napari_staligner.core.progress import Steps
     from napari_staligner.session import Session
 
 _KEY = Qt.ItemDataRole.UserRole
@@ -164,12 +163,7 @@ class FiguresPanel(QWidget):
             self.said.emit(str(error), True)
             return
 
-        def steps() -> Steps[Evaluation]:
-            from napari_staligner.core.evaluation.evaluation import evaluation_steps
-
-            return evaluation_steps(job)
-
-        self.run.start(steps, "Computing figures")
+        self.run.start(job.steps, "Computing figures")
 
     def _on_run_returned(self, evaluation: Evaluation) -> None:
         self._session.figures.set(evaluation)

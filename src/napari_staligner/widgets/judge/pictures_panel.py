@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.evaluation.comparison import Method
     from napari_staligner.core.evaluation.umap import Umap
-    from napari_staligner.core.progress import Steps
     from napari_staligner.session import Session
 
 BY = {
@@ -184,12 +183,7 @@ class PicturesPanel(SpotsPanel):
             self.said.emit(str(error), True)
             return
 
-        def steps() -> Steps[Umap]:
-            from napari_staligner.core.evaluation.umap import umap_steps
-
-            return umap_steps(job)
-
-        self.run.start(steps, "Computing UMAPs")
+        self.run.start(job.steps, "Computing UMAPs")
 
     def _on_run_returned(self, umap: Umap) -> None:
         self._session.figures.set_umap(umap)

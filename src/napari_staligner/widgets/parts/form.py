@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
 
@@ -106,9 +107,8 @@ class SettingsForm(QObject):
             value = getattr(self._session.view.settings, field)
             if value is None and not isinstance(widget, QComboBox):
                 continue
-            widget.blockSignals(True)
-            show(value)
-            widget.blockSignals(False)
+            with signals_blocked(widget):
+                show(value)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Leave the wheel to the scroll area unless the box has the focus."""

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
 )
+from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
 from napari_staligner.widgets.parts.choice import LAYOUTS
@@ -34,10 +35,9 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_staligner.core.prepare.graph import SpatialGraph
-    from napari_staligner.core.progress import Progress, Steps
+    from napari_staligner.core.progress import Progress
     from napari_staligner.core.settings import Settings
     from napari_staligner.io.session_file import Content
-    from napari_staligner.session import GraphJob
 
 EMPTY = "Drop .h5ad files here, add them, or open the sample."
 # A column with more values than this does not name slices.
@@ -178,9 +178,8 @@ class SlicesWidget(Dock):
     def _show_graphs(self) -> None:
         building = self._grapher.running and not self._graph_problem
         self.table.show_session(self.session, building=building)
-        self.graph_shown.blockSignals(True)
-        self.graph_shown.setChecked(self.session.view.graph_shown)
-        self.graph_shown.blockSignals(False)
+        with signals_blocked(self.graph_shown):
+            self.graph_shown.setChecked(self.session.view.graph_shown)
         sentences = [self._graph_problem] if self._graph_problem else []
         for name, graph in self.session.slices.graphs.items():
             sentences += filter(None, [graph.describe(name)])
@@ -321,7 +320,7 @@ class SlicesWidget(Dock):
         job = self.session.slices.graph_job()
         if job.coordinates and not self._graph_problem:
             self._graph_settings = job.settings
-            self._grapher.start(lambda: _graph_steps(job), "Spatial graph")
+            self._grapher.start(job.steps, "Spatial graph")
         self._show_graphs()
 
     def _on_grapher_returned(self, graphs: dict[str, SpatialGraph]) -> None:
@@ -359,9 +358,3 @@ class SlicesWidget(Dock):
 def _dropped(event: QDropEvent) -> list[Path]:
     paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
     return [path for path in paths if path.suffix in (".h5ad", ".zarr")]
-
-
-def _graph_steps(job: GraphJob) -> Steps[dict[str, SpatialGraph]]:
-    from napari_staligner.core.prepare.graph import graph_steps
-
-    return graph_steps(job.coordinates, job.settings)

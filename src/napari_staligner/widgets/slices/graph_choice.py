@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_staligner import _keys as K
 from napari_staligner.widgets.parts.form import DecimalBox, narrow
@@ -70,9 +71,8 @@ class GraphChoice(QWidget):
         self.nearest.setVisible(how == NEAREST)
         for box, value in ((self.radius, settings.radius), (self.nearest, settings.n_neighbors)):
             if value is not None:
-                box.blockSignals(True)
-                box.setValue(value)
-                box.blockSignals(False)
+                with signals_blocked(box):
+                    box.setValue(value)
 
     def _set(self, **changes: Any) -> None:
         self._session.view.settings = replace(self._session.view.settings, **changes)
