@@ -22,14 +22,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import optimize
 
+from napari_staligner.core.registration.bounded import descend
 from napari_staligner.core.registration.raster import Field, Look, rasterize
 from napari_staligner.core.registration.starts import UNRELATED
 from napari_staligner.core.registration.transforms import (
     Model,
     apply,
+    inverse,
+    limits,
     parameters,
+    scale_of,
     shifted,
     small,
 )
@@ -54,6 +57,8 @@ SMOOTHINGS = tuple(2 ** (k / 2) for k in range(6))
 """In spacings, from one to nearly six: by which a pair may be compared at the end."""
 PIXEL = 0.5
 """Width of a pixel, as a share of the smoothing or of the spacing, whichever is larger."""
+FIRST_STEP = 1.0
+"""Length of the first step of a stage, in the unit of the sections: about a spacing, at the rim."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +129,7 @@ def refine(
         stage = _Stage(sections, pairs, transforms, fixed, models, sigma)
         floors = floors or {p: LEAST_OVERLAP * stage.overlap(p, transforms) for p in pairs}
         stage.floors = floors
-        found = optimize.minimize(
-            stage.cost, np.zeros(stage.size), jac=True, method="L-BFGS-B", options={"maxiter": 60}
-        )
-        transforms, _ = stage.transforms(found.x)
+        transforms, _ = stage.transforms(descend(stage.cost, *stage.bounds(), FIRST_STEP))
         costs = {pair: stage.compare(pair, transforms)[0] for pair in pairs}
     return transforms, costs
 
@@ -206,6 +208,14 @@ class _Stage:
             direction: self._trimmed(direction) for i, j in pairs for direction in ((i, j), (j, i))
         }
 
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Least and largest of the values, shape (size,) each; see :func:`limits`."""
+        low, high = np.zeros(self.size), np.zeros(self.size)
+        for k, at in self._at.items():
+            ends = limits(self._models[k], scale_of(self._start[k]))
+            low[at], high[at] = (self._radii[k] * end for end in ends)
+        return low, high
+
     def _trimmed(self, direction: Pair) -> NDArray[np.float64]:
         """1 for the spots that count as they lie now, 0 for the others."""
         i, _ = direction
@@ -222,7 +232,7 @@ class _Stage:
     ) -> tuple[Look, NDArray[np.float64]]:
         """The field of one section where the spots of the other lie, and where that is."""
         i, j = direction
-        there = np.linalg.inv(transforms[j]) @ transforms[i]
+        there = inverse(transforms[j]) @ transforms[i]
         places = apply(there, self._sections[i].moving[0])
         return self._fields[j].look(places), places
 
@@ -295,7 +305,7 @@ class _Stage:
             cost, by_places = self.compare(pair, transforms)
             total += cost / len(self._pairs)
             for (i, j), (by_place, places) in by_places.items():
-                by_frame = by_place @ np.linalg.inv(transforms[j][:2, :2]) / len(self._pairs)
+                by_frame = by_place @ inverse(transforms[j])[:2, :2] / len(self._pairs)
                 for k, points, sign in (
                     (i, self._sections[i].moving[0], 1.0),
                     (j, places, -1.0),
@@ -304,9 +314,10 @@ class _Stage:
                         moment = by_frame.T @ np.column_stack([points, np.ones(len(points))])
                         slope[self._at[k]] += sign * (by_values[k][:, :2] * moment).sum(axis=(1, 2))
         for k, at in self._at.items():
-            stretch = np.linalg.solve(self._start[k][:2, :2].T, transforms[k][:2, :2].T).T
+            back = inverse(self._start[k])[:2, :2]
+            stretch = transforms[k][:2, :2] @ back
             strain = stretch.T @ stretch - np.eye(2)
             total += STIFFNESS * float(np.square(strain).sum()) / 4
-            by = by_values[k][:, :2, :2] @ np.linalg.inv(self._start[k][:2, :2])
+            by = by_values[k][:, :2, :2] @ back
             slope[at] += STIFFNESS * ((stretch @ strain) * by).sum(axis=(1, 2))
         return total, slope

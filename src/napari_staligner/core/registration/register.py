@@ -18,7 +18,7 @@ from napari_staligner.core.registration.optimize import Section, best_smoothing,
 from napari_staligner.core.registration.raster import together
 from napari_staligner.core.registration.residuals import counterparts
 from napari_staligner.core.registration.starts import PIXELS, distinct, starts
-from napari_staligner.core.registration.transforms import Model, apply, shifted
+from napari_staligner.core.registration.transforms import Model, apply, inverse, shifted
 from napari_staligner.core.registration.warp import warp
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
         moving = {i: sections[i] for i in frame}
         finest = float(np.median([found[pair].finest for pair in used]))
         frame, _ = refine(moving, used, frame, reference, step_models, (2 * finest, finest))
-    home = np.linalg.inv(bases[reference])
+    home = inverse(bases[reference])
     transforms = [home @ frame.get(i, np.eye(3)) @ bases[i] for i in range(len(names))]
     transforms[reference] = np.eye(3)
     for i in lost:
@@ -386,8 +386,7 @@ def _register_pair(first: Section, second: Section, model: Model) -> _Fit:
     if _order(first) > _order(second):
         # The same way whichever comes first, so that the two transforms are inverse.
         cost, way, finest = _register_pair(second, first, model)
-        back = np.asarray(np.linalg.inv(way.matrix), dtype=np.float64)
-        return _Fit(cost, replace(way, matrix=back), finest)
+        return _Fit(cost, replace(way, matrix=inverse(way.matrix)), finest)
     sections, pair, models = {0: first, 1: second}, (0, 1), {0: model}
     largest = max(np.ptp(s.points, axis=0).max() for s in (first, second))
     coarse = max(2 * MIDDLE, float(largest) / PIXELS)
@@ -444,7 +443,7 @@ def _compose(
 ) -> dict[int, Matrix]:
     frame = {reference: np.eye(3)}
     for i, j in edges:
-        there = found[i, j].way.matrix if (i, j) in found else np.linalg.inv(found[j, i].way.matrix)
+        there = found[i, j].way.matrix if (i, j) in found else inverse(found[j, i].way.matrix)
         frame[i] = frame[j] @ there
     return frame
 

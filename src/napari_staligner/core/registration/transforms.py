@@ -23,6 +23,13 @@ class Model(StrEnum):
 
 FEWEST_POINTS = {Model.RIGID: 2, Model.SIMILARITY: 2, Model.AFFINE: 3}
 """Pairs of points that determine a transform of each model."""
+FARTHEST = 2.0
+"""Most that a small transform moves, in radii of the slice: about as far as that is wide."""
+RESIZED = 2.0
+"""Most by which slices of one tissue differ in scale, either way, once their units are one."""
+SHEARED = 0.8
+"""Largest entry beside the diagonal of an affine part, against the least on it; below 1, so that
+the part can always be inverted."""
 
 
 def apply(transform: Matrix, points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -45,6 +52,21 @@ def shifted(by: NDArray[np.floating]) -> Matrix:
     return matrix
 
 
+def inverse(transform: Matrix) -> Matrix:
+    """The transform back, of one that can be inverted; in closed form."""
+    (a, b), (c, d) = transform[:2, :2]
+    matrix = np.eye(3)
+    matrix[:2, :2] = np.array([[d, -b], [-c, a]]) / (a * d - b * c)
+    matrix[:2, 2] = -matrix[:2, :2] @ transform[:2, 2]
+    return matrix
+
+
+def scale_of(transform: Matrix) -> float:
+    """Factor by which a transform scales lengths; where it shears, the root of that of areas."""
+    (a, b), (c, d) = transform[:2, :2]
+    return float(np.sqrt(abs(a * d - b * c)))
+
+
 def turned(degrees: float, *, mirrored: bool = False) -> Matrix:
     """Matrix that mirrors x, if asked, and then turns from x to y about the origin."""
     angle = np.deg2rad(degrees)
@@ -60,7 +82,7 @@ def turn_between(first: Matrix, second: Matrix) -> tuple[float, bool]:
 
     A mirror image has no angle of its own; that of mirroring x first is given.
     """
-    between = second[:2, :2] @ np.linalg.inv(first[:2, :2])
+    between = second[:2, :2] @ inverse(first)[:2, :2]
     mirrored = bool(np.linalg.det(between) < 0)
     x = between[:, 0] * (-1 if mirrored else 1)
     return float(np.rad2deg(np.abs(np.arctan2(x[1], x[0])))), mirrored
@@ -107,6 +129,33 @@ def fit_points(moving: NDArray[np.floating], fixed: NDArray[np.floating], model:
 def parameters(model: Model) -> int:
     """Number of parameters of :func:`small`: the move, and what the model adds."""
     return {Model.RIGID: 3, Model.SIMILARITY: 4, Model.AFFINE: 6}[model]
+
+
+def limits(model: Model, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Least and largest values of :func:`small` that are geometrically possible, around 0.
+
+    All that lie between can be inverted, and none mirrors.
+
+    Parameters
+    ----------
+    model
+        What the transform may do.
+    scale
+        Of what the transform comes on top of: both together scale by :data:`RESIZED` at most.
+
+    Returns
+    -------
+    Shape (values,) each. Moves are in radii of the slice.
+    """
+    shrunk, grown = min(1.0, 1 / RESIZED / scale), max(1.0, RESIZED / scale)
+    if model is Model.AFFINE:
+        beside = SHEARED * shrunk
+        low = [shrunk - 1, -beside, -beside, shrunk - 1]
+        high = [grown - 1, beside, beside, grown - 1]
+    else:
+        logs = [np.log([shrunk, grown])] if model is Model.SIMILARITY else []
+        low, high = ([sign * np.pi, *(log[k] for log in logs)] for k, sign in enumerate((-1, 1)))
+    return np.array([-FARTHEST, -FARTHEST, *low]), np.array([FARTHEST, FARTHEST, *high])
 
 
 def small(values: NDArray[np.float64], model: Model) -> tuple[Matrix, NDArray[np.float64]]:

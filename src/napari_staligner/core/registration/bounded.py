@@ -1,0 +1,75 @@
+"""Descent that stays within bounds, and whose first step is short."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import optimize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Costed = tuple[float, NDArray[np.float64]]
+
+ITERATIONS = 60
+REFUSED = 1e6
+"""What a place costs, over the start, whose own cost or slope is not finite."""
+TOLERANCE = 1e-5
+"""Slope at which the descent ends; the smallest gain is SciPy's own."""
+LEAST_GAIN = 2.2e-9
+
+
+def descend(
+    cost: Callable[[NDArray[np.float64]], Costed],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    first: float,
+) -> NDArray[np.float64]:
+    """Go down from 0 by L-BFGS-B, as far as the bounds allow.
+
+    A line search without bounds may try any place at all, if rounding has it so; where all values
+    are bounded, L-BFGS-B never asks for a cost beyond them.
+
+    Parameters
+    ----------
+    cost
+        Of values of shape (n,): the cost, and its slope of the same shape.
+    low, high
+        Shape (n,): bounds, around 0.
+    first
+        Length of the first step: nothing is known of the curvature then.
+
+    Returns
+    -------
+    Shape (n,), within the bounds; 0 where the cost or its slope there is not finite.
+    """
+    start = np.zeros(len(low))
+    value, slope = cost(start)
+    steepness = float(np.linalg.norm(slope))
+    if not (np.isfinite(value) and np.isfinite(steepness) and steepness > 0):
+        return start
+    # Within bounds, the first step is as long as the slope.
+    scale = first / steepness
+
+    def scaled(values: NDArray[np.float64]) -> Costed:
+        there, by = cost(values)
+        if not (np.isfinite(there) and np.isfinite(by).all()):
+            return (value + REFUSED) * scale, np.zeros_like(by)
+        return there * scale, by * scale
+
+    found = optimize.minimize(
+        scaled,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=optimize.Bounds(low, high),
+        options={
+            "maxiter": ITERATIONS,
+            "gtol": TOLERANCE * scale,
+            "ftol": LEAST_GAIN * min(1.0, scale),
+        },
+    )
+    return np.asarray(found.x)
