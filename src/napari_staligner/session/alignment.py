@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from napari_staligner.core.registration.anndata import (
 from napari_staligner.core.registration.register import Registered, RegistrationJob, ResidualJob
 from napari_staligner.core.registration.transforms import about, apply, shifted, turned
 from napari_staligner.core.result.access import spots_xy
+from napari_staligner.session.history import StateTrack
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -29,6 +31,16 @@ if TYPE_CHECKING:
     from napari_staligner.session.result import Result
 
 
+class Step(StrEnum):
+    """How slices came to lie as they do."""
+
+    OPENED = "opened"
+    REGISTERED = "registered"
+    FITTED = "fitted"
+    MOVED = "moved"
+    NUDGED = "nudged"
+
+
 @dataclass(frozen=True)
 class AlignmentState:
     """What an undo restores.
@@ -36,7 +48,9 @@ class AlignmentState:
     Parameters
     ----------
     title
-        What was done.
+        What was done, for people.
+    step
+        What kind of step that was; nudges of the same title that follow each other are one.
     registered
         Transforms, places and residuals; residuals are NaN until they are measured.
     choice
@@ -46,6 +60,7 @@ class AlignmentState:
     title: str
     registered: Registered
     choice: Choice
+    step: Step = Step.OPENED
 
     def same_places(self, other: AlignmentState) -> bool:
         """Whether all spots lie at the same places; residuals may differ."""
@@ -65,17 +80,23 @@ class Alignment:
     """Places or residuals changed."""
     previewed = Signal()
     """A slice is being moved; nothing is written yet."""
+    proposed_changed = Signal()
+    """``proposed`` is another."""
 
     def __init__(self, result: Result) -> None:
         self._result = result
         self._state: AlignmentState | None = None
         self._preview: dict[str, Matrix] = {}
+        self._proposed = False
+        self.track = StateTrack(lambda: self._state, self.set, _difference, _goes_on)
         result.changed.connect(self._on_result_changed)
 
     def _on_result_changed(self) -> None:
         adata = self._result.adata
         self._preview = {}
         self._state = None if adata is None else _recorded(adata)
+        self._propose(False)
+        self.track.start_over()
 
     @property
     def state(self) -> AlignmentState | None:
@@ -116,17 +137,54 @@ class Alignment:
         """Take another alignment, and write it into the result."""
         if self._result.adata is None:
             return
-        self._state, self._preview = state, {}
+        before, self._state, self._preview = self._state, state, {}
+        moved = before is None or not before.same_places(state)
+        if moved and state.step is not Step.REGISTERED:
+            # What is corrected by hand is accepted.
+            self._propose(False)
         record_registration(self._result.adata, state.registered, state.choice)
         self._result.values_changed.emit(K.RESIDUAL)
+        self.track.record()
         self.changed.emit()
+
+    # -- a proposal ---------------------------------------------------------------------------
+
+    @property
+    def proposed(self) -> bool:
+        """Whether the present alignment waits to be accepted or rejected."""
+        return self._proposed
+
+    def propose(self, title: str, registered: Registered, choice: Choice) -> bool:
+        """Show a registration, to be accepted or rejected; says whether anything moves by it."""
+        state = AlignmentState(title, registered, choice, Step.REGISTERED)
+        same = self._state is not None and self._state.same_places(state)
+        self._propose(not same)
+        self.set(state)
+        return not same
+
+    def accept(self) -> None:
+        """Keep what was proposed."""
+        self._propose(False)
+
+    def reject(self) -> None:
+        """Put the slices back where they were; what was proposed can still be had by redo."""
+        if self._proposed:
+            self._propose(False)
+            self.track.undo()
+
+    def _propose(self, proposed: bool) -> None:
+        if proposed != self._proposed:
+            self._proposed = proposed
+            self.proposed_changed.emit()
+
+    # -- by hand ------------------------------------------------------------------------------
 
     def preview(self, name: str, transform: Matrix) -> None:
         """Show a slice elsewhere, without writing."""
         self._preview = {name: transform}
         self.previewed.emit()
 
-    def move(self, name: str, transform: Matrix, title: str) -> None:
+    def move(self, name: str, transform: Matrix, title: str, step: Step = Step.MOVED) -> None:
         """Put a slice elsewhere; a smooth displacement of it is lost, residuals wait."""
         if self._state is None:
             return
@@ -141,21 +199,22 @@ class Alignment:
             old.pairs,
             {n: energy for n, energy in old.bending.items() if n != name},
         )
-        self.set(AlignmentState(title, moved, self._state.choice))
+        self.set(AlignmentState(title, moved, self._state.choice, step))
 
     def turn(self, name: str, degrees: float = 0.0, *, mirrored: bool = False) -> None:
         """Mirror a slice, if asked, and turn it about its middle."""
         middle = self.middle(name)
         title = f"Mirror {name}" if mirrored else f"Turn {name}"
         step = about(middle, turned(degrees, mirrored=mirrored))
-        self.move(name, step @ self.transforms[name], title)
+        kind = Step.MOVED if mirrored else Step.NUDGED
+        self.move(name, step @ self.transforms[name], title, kind)
 
     def nudge(self, name: str, spacings: tuple[float, float]) -> None:
         """Move a slice by so many of its spacings in (x, y)."""
         transform = self.transforms[name]
         unit = spacing(apply(transform, self._points(name)))
         step = shifted(unit * np.array(spacings))
-        self.move(name, step @ transform, f"Nudge {name}")
+        self.move(name, step @ transform, f"Nudge {name}", Step.NUDGED)
 
     def middle(self, name: str) -> NDArray[np.float64]:
         """Middle (x, y) of a slice in the frame, as it lies now."""
@@ -209,3 +268,13 @@ def _recorded(result: AnnData) -> AlignmentState | None:
         {str(name): float(energy) for name, energy in about.get("bending", {}).items()},
     )
     return AlignmentState("as it came", registered, Choice.read(about))
+
+
+def _difference(before: AlignmentState, after: AlignmentState) -> str:
+    """Name what was done; residuals that were measured afterwards are no step."""
+    return "" if before.same_places(after) else after.title
+
+
+def _goes_on(before: AlignmentState, after: AlignmentState) -> bool:
+    """Whether a nudge or a turn goes on with the one before."""
+    return before.step is after.step is Step.NUDGED and before.title == after.title

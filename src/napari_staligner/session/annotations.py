@@ -42,6 +42,8 @@ class ResultAnnotations(Annotations):
 
     proposal_changed = Signal()
     """``proposal`` was set."""
+    track_changed = Signal()
+    """There is another edit, or another number of them is done."""
 
     def __init__(self, result: Result, view: View) -> None:
         super().__init__()
@@ -62,6 +64,12 @@ class ResultAnnotations(Annotations):
         if adata is not None and self.n_spots == adata.n_obs:
             write_annotations(adata, self)
         self._follow_region()
+        self.track_changed.emit()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What each edit did, the oldest first; those after :attr:`position` are undone."""
+        return tuple(edit.what for edit in self.edits)
 
     def _follow_region(self) -> None:
         """Spots of an annotated region that is shown alone may be others now, or it is gone."""

@@ -13,6 +13,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Steps
 from napari_staligner.core.settings import Settings
+from napari_staligner.session.history import StateTrack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,6 +103,10 @@ class Domains:
 
     def __init__(self, result: Result, view: View) -> None:
         self._result, self._view = result, view
+        self.track = StateTrack(self.state, self.restore, _difference)
+        result.changed.connect(self.track.start_over)
+        for changed in (self.relabelled, self.renamed, self.recolored):
+            changed.connect(self.track.record)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -318,3 +323,16 @@ class Domains:
     def _recolor(self, colors: list[str]) -> None:
         self._result.needed("colour").uns[K.DOMAIN_COLORS] = colors
         self.recolored.emit()
+
+
+def _difference(before: DomainState, after: DomainState) -> str:
+    """Name what was done between two states, for the undo button; empty for nothing."""
+    if not before.same_labels(after):
+        return f"finding {len(after.names)} domains"
+    for old, new in zip(before.names, after.names, strict=True):
+        if old != new:
+            return f"renaming {old} to {new}"
+    for name, old, new in zip(after.names, before.colors, after.colors, strict=True):
+        if old != new:
+            return f"colouring {name}"
+    return "" if before.params == after.params else "finding the same domains"

@@ -24,6 +24,7 @@ from napari_staligner.session.autosave import Autosave
 from napari_staligner.session.domains import Domains
 from napari_staligner.session.figures import EmbeddingFigures
 from napari_staligner.session.focus import Focus
+from napari_staligner.session.history import History, Kind
 from napari_staligner.session.result import Result
 from napari_staligner.session.slices import Slices
 from napari_staligner.session.verdicts import Verdicts
@@ -97,6 +98,15 @@ class Session:
         self.verdicts = Verdicts(self.result, self.domains)
         self.figures = EmbeddingFigures(self.result, self.domains)
         self.annotations = ResultAnnotations(self.result, self.view)
+        self.history = History(
+            {
+                Kind.DOMAINS: self.domains.track,
+                Kind.ALIGNMENT: self.alignment.track,
+                Kind.ANNOTATIONS: self.annotations,
+                Kind.VERDICTS: self.verdicts.track,
+            }
+        )
+        self.result.changed.connect(self.history.start_over)
         self.autosave = Autosave(self)
         self._path: Path | None = None
         self._saved = True

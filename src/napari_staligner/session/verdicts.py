@@ -10,9 +10,10 @@ from psygnal import Signal
 from napari_staligner.core.result.verdicts import (
     add_verdict,
     read_verdicts,
-    rename_judged_domains,
+    renamed_verdicts,
     write_verdicts,
 )
+from napari_staligner.session.history import StateTrack
 
 if TYPE_CHECKING:
     from napari_staligner.core.result.verdicts import Level, Verdict
@@ -36,6 +37,9 @@ class Verdicts:
 
     def __init__(self, result: Result, domains: Domains) -> None:
         self._result = result
+        self.track = StateTrack(self._state, self.restore, _difference)
+        result.changed.connect(self.track.start_over)
+        self.changed.connect(self.track.record)
         domains.renamed.connect(self._on_domains_renamed)
 
     @property
@@ -69,7 +73,11 @@ class Verdicts:
         given = self.given
         if not given:
             return None
-        self.restore(given[:-1])
+        if self.track.position:
+            self.track.undo()
+        else:
+            # It came with the result, and is no step of this session.
+            self.restore(given[:-1])
         return given[-1]
 
     def restore(self, given: tuple[Verdict, ...]) -> None:
@@ -78,7 +86,21 @@ class Verdicts:
             write_verdicts(self._result.adata, given)
             self.changed.emit()
 
+    def _state(self) -> tuple[Verdict, ...] | None:
+        return None if self._result.adata is None else self.given
+
     def _on_domains_renamed(self, names: Mapping[str, str]) -> None:
-        if self._result.adata is not None and self.given:
-            rename_judged_domains(self._result.adata, names)
-            self.changed.emit()
+        if self._result.adata is None:
+            return
+        self.track.change(lambda given: renamed_verdicts(given, names))
+        if any(verdict.domain in names for verdict in self.given):
+            self.restore(renamed_verdicts(self.given, names))
+
+
+def _difference(before: tuple[Verdict, ...], after: tuple[Verdict, ...]) -> str:
+    """Name what was done between two states; empty for nothing."""
+    if before == after:
+        return ""
+    if len(after) > len(before):
+        return f"verdict on {after[-1].about}"
+    return "taking a verdict back"

@@ -100,7 +100,7 @@ def test_a_run_that_finds_the_same_has_nothing_to_accept(dock, qtbot):
     run(qtbot, dock)
     assert dock.status.text() == "The slices lie there already."
     assert not dock.accept.isVisible()
-    assert dock.history.count() == 1
+    assert len(dock.session.alignment.track.texts) == 1
 
 
 def test_a_rejected_run_leaves_all_as_it_was_and_can_be_redone(dock, qtbot):
@@ -120,7 +120,7 @@ def test_domains_that_are_clicked_are_landmarks(dock, qtbot):
     run(qtbot, dock)
     kept = dock.session.result.adata.uns[K.STALIGNER]["registration"]
     assert list(kept["landmarks"]) == ["2", "3"]
-    assert dock.history.undoText() == "Register by 2, 3 (rigid)"
+    assert dock.session.alignment.track.undo_text == "Register by 2, 3 (rigid)"
 
 
 def test_a_run_is_cancelled(dock, qtbot, monkeypatch):
@@ -165,7 +165,7 @@ def test_by_hand_undone_redone_and_back_to_any_step(dock, qtbot):
     settle(qtbot, dock)
     dock.session.alignment.turn("slice2", 10)
     dock.session.alignment.turn("slice2", 10)
-    assert [dock.history.text(i) for i in range(dock.history.count())] == [
+    assert list(dock.session.alignment.track.texts) == [
         "Mirror slice2",
         "Turn slice2",
     ]
@@ -210,7 +210,7 @@ def test_three_pairs_of_spots_place_a_slice(dock, qtbot):
     assert dock.pairs.list.count() == 3
     press(qtbot, dock.pairs.fit)
     np.testing.assert_allclose(transform(dock), np.eye(3), atol=1e-6)
-    assert dock.history.undoText() == "Fit slice2 by 3 pairs"
+    assert dock.session.alignment.track.undo_text == "Fit slice2 by 3 pairs"
     dock.pairs.list.setCurrentRow(0)
     dock.pairs.list.setFocus()
     qtbot.keyClick(dock.pairs.list, Qt.Key.Key_Delete)
@@ -230,7 +230,7 @@ def test_another_result_starts_the_steps_over(dock, qtbot):
     dock.session.alignment.turn("slice2", 10)
     settle(qtbot, dock)
     dock.session.set_result(dock.session.result.adata.copy())
-    assert dock.history.count() == 0
+    assert len(dock.session.alignment.track.texts) == 0
     assert dock.session.view.hand == ""
     qtbot.waitUntil(lambda: not dock._measurer.running)
 

@@ -208,9 +208,6 @@ def is_current(adata: AnnData, verdict: Verdict) -> bool:
     return int(mask.sum()) == verdict.spots
 
 
-def rename_judged_domains(adata: AnnData, names: Mapping[str, str]) -> None:
-    """Let verdicts follow domains that got another name, ``{old: new}``."""
-    verdicts = read_verdicts(adata)
-    if any(verdict.domain in names for verdict in verdicts):
-        renamed = [replace(v, domain=names.get(v.domain, v.domain)) for v in verdicts]
-        write_verdicts(adata, renamed)
+def renamed_verdicts(verdicts: Sequence[Verdict], names: Mapping[str, str]) -> tuple[Verdict, ...]:
+    """Verdicts that follow domains with other names, ``{old: new}``."""
+    return tuple(replace(v, domain=names.get(v.domain, v.domain)) for v in verdicts)

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QProgressBar,
     QPushButton,
-    QUndoView,
     QVBoxLayout,
     QWidget,
 )
@@ -28,9 +27,8 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.registration import Choice, Model
 from napari_staligner.session import ColorBy
-from napari_staligner.session.alignment import AlignmentState
+from napari_staligner.session.alignment import Step
 from napari_staligner.widgets.alignment.landmark_pairs import LandmarkPairs
-from napari_staligner.widgets.parts.alignment_history import AlignmentHistory
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.form import narrow, row
 from napari_staligner.worker import Runner
@@ -64,11 +62,9 @@ class AlignmentWidget(Dock):
         self._measurer = Runner(self)
         self._choice = Choice()
         self._notes: list[str] = []
-        self._proposed: AlignmentState | None = None
         # Places that the residuals were last measured for, and whether slices moved meanwhile.
         self._measured: NDArray[np.float64] | None = None
         self._moved = False
-        self.history = AlignmentHistory(self.session.alignment, self)
         self._make_choice()
         self._make_run()
         self._make_residuals()
@@ -131,8 +127,7 @@ class AlignmentWidget(Dock):
 
     def _make_history(self) -> None:
         self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
-        self.steps = QUndoView(self.history)
-        self.steps.setEmptyLabel("As it came")
+        self.steps = QListWidget()
         self.steps.setToolTip("Click a step to go back to it, or forward")
         self.steps.setMinimumHeight(70)
 
@@ -174,9 +169,9 @@ class AlignmentWidget(Dock):
         self.hand.activated.connect(self._on_hand_activated)
         self.mirror.clicked.connect(self._on_mirror_clicked)
         self.pairs.wanted.connect(self._on_pairs_wanted)
-        self.undo.clicked.connect(self.history.undo)
-        self.redo.clicked.connect(self.history.redo)
-        self.history.indexChanged.connect(self._show_enabled)
+        self.undo.clicked.connect(self.session.alignment.track.undo)
+        self.redo.clicked.connect(self.session.alignment.track.redo)
+        self.steps.currentRowChanged.connect(self._on_step_chosen)
         session = self.session
         self._connect(session.result.changed, self._on_session_result_changed)
         for changed in (
@@ -187,6 +182,8 @@ class AlignmentWidget(Dock):
             self._connect(changed, self._show_landmarks)
         self._connect(session.view.events.spot, self._on_session_spot_changed)
         self._connect(session.alignment.changed, self._on_alignment_changed)
+        self._connect(session.alignment.track.track_changed, self._show_steps)
+        self._connect(session.alignment.proposed_changed, self._show_enabled)
         self._connect(session.view.events.arrows, self._show_view)
         self._connect(session.view.events.hand, self._show_view)
 
@@ -222,7 +219,7 @@ class AlignmentWidget(Dock):
         self._show_landmarks()
         self._show_residuals()
         self._show_view()
-        self._show_enabled()
+        self._show_steps()
         self.say(self._missing())
 
     def _missing(self) -> str:
@@ -277,18 +274,27 @@ class AlignmentWidget(Dock):
         for control in (self.landmarks, self.model, self.reference, self.nonrigid):
             control.setEnabled(ready and not running)
         self.register.setEnabled(ready and not running)
-        self.register.setVisible(self._proposed is None)
+        self.register.setVisible(not self.session.alignment.proposed)
         self.cancel.setVisible(running)
         self.bar.setVisible(running)
-        self.accept.setVisible(self._proposed is not None)
-        self.reject.setVisible(self._proposed is not None)
+        self.accept.setVisible(self.session.alignment.proposed)
+        self.reject.setVisible(self.session.alignment.proposed)
         for box in (self.residual_box, self.hand_box, self.history_box):
             box.setEnabled(ready and not running)
-        history = self.history
-        self.undo.setEnabled(history.canUndo())
-        self.undo.setToolTip(f"Undo {history.undoText()}")
-        self.redo.setEnabled(history.canRedo())
-        self.redo.setToolTip(f"Redo {history.redoText()}")
+        track = self.session.alignment.track
+        self.undo.setEnabled(bool(track.undo_text))
+        self.undo.setToolTip(f"Undo {track.undo_text}")
+        self.redo.setEnabled(bool(track.redo_text))
+        self.redo.setToolTip(f"Redo {track.redo_text}")
+
+    def _show_steps(self) -> None:
+        """List every alignment so far; the present one is chosen."""
+        track = self.session.alignment.track
+        with signals_blocked(self.steps):
+            self.steps.clear()
+            self.steps.addItems(["As it came", *track.texts])
+            self.steps.setCurrentRow(track.position)
+        self._show_enabled()
 
     # -- registration -----------------------------------------------------------------------
 
@@ -326,30 +332,21 @@ class AlignmentWidget(Dock):
         choice = self._choice
         what = ", ".join(choice.landmarks) if choice.landmarks else "all spots"
         title = f"Register by {what} ({_MODELS[choice.model][0].lower()})"
-        before, after = self.session.alignment.state, AlignmentState(title, registered, choice)
-        same = before is not None and before.same_places(after)
-        self._proposed = None if same else before
-        self.session.alignment.set(after)
+        moves = self.session.alignment.propose(title, registered, choice)
         self.session.view.layout = "stack"
-        said = "The slices lie there already." if same else "Accept this, or reject it."
+        said = "Accept this, or reject it." if moves else "The slices lie there already."
         self.say("\n".join([said, *self._notes]))
-        self._show_enabled()
 
     def _on_runner_failed(self, reason: str) -> None:
         self.say(reason, problem=True)
 
     def _on_accept_clicked(self) -> None:
-        self._proposed = None
+        self.session.alignment.accept()
         self.say("Accepted.")
-        self._show_enabled()
 
     def _on_reject_clicked(self) -> None:
-        before, self._proposed = self._proposed, None
-        if before is not None:
-            # The rejected one can still be had by redo.
-            self.history.undo()
+        self.session.alignment.reject()
         self.say("Rejected: the slices lie as they did.")
-        self._show_enabled()
 
     # -- residuals --------------------------------------------------------------------------
 
@@ -360,11 +357,6 @@ class AlignmentWidget(Dock):
         self.session.view.color_by = ColorBy("obs", K.RESIDUAL)
 
     def _on_alignment_changed(self) -> None:
-        if self.history.record() and self._proposed is not None:
-            state = self.session.alignment.state
-            if state is not None and not state.title.startswith("Register"):
-                # What is corrected by hand is accepted.
-                self._proposed = None
         self._show_residuals()
         self._show_enabled()
         self._measure()
@@ -403,13 +395,16 @@ class AlignmentWidget(Dock):
         if at:
             self.session.view.layout = "stack"
 
+    def _on_step_chosen(self, position: int) -> None:
+        self.session.alignment.track.go_to(position)
+
     def _on_mirror_clicked(self) -> None:
         self.session.alignment.turn(self.session.view.hand, mirrored=True)
 
     def _on_pairs_wanted(self) -> None:
         name, n = self.session.view.hand, len(self.pairs.pairs)
         matrix = self.pairs.matrix(self.model.currentData())
-        self.session.alignment.move(name, matrix, f"Fit {name} by {n} pairs")
+        self.session.alignment.move(name, matrix, f"Fit {name} by {n} pairs", Step.FITTED)
         self.session.view.layout = "stack"
 
     def _on_session_spot_changed(self) -> None:
@@ -418,8 +413,6 @@ class AlignmentWidget(Dock):
     def _on_session_result_changed(self) -> None:
         self._runner.cancel()
         self._measurer.cancel()
-        self._proposed = None
-        self.history.start_over()
         self._refresh()
 
 

@@ -29,7 +29,6 @@ from napari_staligner._errors import InputError
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.form import row
-from napari_staligner.widgets.parts.history import DomainHistory
 from napari_staligner.widgets.parts.legend import LegendRow, LegendTable
 from napari_staligner.worker import Runner
 
@@ -61,7 +60,6 @@ class DomainsWidget(Dock):
         self._debounce = QTimer(self)
         self._debounce.setSingleShot(True)
         self._debounce.setInterval(DEBOUNCE_MS)
-        self.history = DomainHistory(self.session, self._stop, self)
         self.color_dialog: QColorDialog | None = None
         self._make_controls()
         self._make_summary()
@@ -98,8 +96,8 @@ class DomainsWidget(Dock):
         self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
         for keys, slot in (
             ("Esc", self._on_show_all_clicked),
-            ("Ctrl+Z", self.history.undo),
-            ("Ctrl+Shift+Z", self.history.redo),
+            ("Ctrl+Z", self.session.domains.track.undo),
+            ("Ctrl+Shift+Z", self.session.domains.track.redo),
         ):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -125,6 +123,7 @@ class DomainsWidget(Dock):
         self.body.addWidget(self.table, 1)
 
     def _connect_all(self) -> None:
+        session = self.session
         self.k.valueChanged.connect(self._on_choice_changed)
         self.resolution.valueChanged.connect(self._on_choice_changed)
         self.mixture.toggled.connect(self._on_choice_changed)
@@ -135,16 +134,16 @@ class DomainsWidget(Dock):
         self._runner.returned.connect(self._on_runner_returned)
         self._runner.failed.connect(self._on_runner_failed)
         self._runner.ended.connect(self._on_runner_ended)
-        self.undo.clicked.connect(self.history.undo)
-        self.redo.clicked.connect(self.history.redo)
-        self.history.indexChanged.connect(self._show_history)
+        self.undo.clicked.connect(session.domains.track.undo)
+        self.redo.clicked.connect(session.domains.track.redo)
+        self._connect(session.domains.track.track_changed, self._show_history)
+        self._connect(session.domains.track.restoring, self._stop)
         self.show_all.clicked.connect(self._on_show_all_clicked)
         self.table.chosen.connect(self._on_row_chosen)
         self.table.rename_started.connect(self._on_rename_started)
         self.table.color_wanted.connect(self._on_color_wanted)
         self.table.legend.renamed.connect(self._on_name_edited)
         self._connect(self.session.result.changed, self._on_session_result_changed)
-        session = self.session
         for changed in (
             session.domains.relabelled,
             session.domains.renamed,
@@ -199,11 +198,11 @@ class DomainsWidget(Dock):
         self.table.setEnabled(bool(self.session.domains.names))
 
     def _show_history(self) -> None:
-        history = self.history
-        self.undo.setEnabled(history.canUndo())
-        self.undo.setToolTip(f"Undo {history.undoText()} (Ctrl+Z)")
-        self.redo.setEnabled(history.canRedo())
-        self.redo.setToolTip(f"Redo {history.redoText()} (Ctrl+Shift+Z)")
+        track = self.session.domains.track
+        self.undo.setEnabled(bool(track.undo_text))
+        self.undo.setToolTip(f"Undo {track.undo_text} (Ctrl+Z)")
+        self.redo.setEnabled(bool(track.redo_text))
+        self.redo.setToolTip(f"Redo {track.redo_text} (Ctrl+Shift+Z)")
 
     def _show_legend(self) -> None:
         counts, colors = self.session.domains.counts(), self.session.domains.colors
@@ -357,12 +356,10 @@ class DomainsWidget(Dock):
 
     def _on_session_result_changed(self) -> None:
         self._stop()
-        self.history.start_over()
         self._refresh()
 
     def _on_session_domains_changed(self) -> None:
-        if self.history.record():
-            self._color_tissue()
+        self._color_tissue()
         if self._finding is None and not self._debounce.isActive():
             self._show_choice()
         self._show_legend()
