@@ -33,6 +33,27 @@ def blocks_of(points: NDArray[np.floating[Any]], spots: int = BLOCK_SPOTS) -> ND
     return _blocks(there.tobytes(), len(there), spots)
 
 
+def halves(
+    rows: NDArray[np.intp], points: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Halve some of the spots of a slice across the longer side of the place that they take.
+
+    Parameters
+    ----------
+    rows
+        Rows of the spots.
+    points
+        Shape (spots of the slice, 2).
+
+    Returns
+    -------
+    Rows of either half, in their order along that side; equally many, or one more in the second.
+    """
+    side = int(np.ptp(points[rows], axis=0).argmax())
+    rows = rows[np.argsort(points[rows, side], kind="stable")]
+    return rows[: len(rows) // 2], rows[len(rows) // 2 :]
+
+
 @lru_cache(maxsize=32)
 def _blocks(coordinates: bytes, n: int, spots: int) -> NDArray[np.int64]:
     """Blocks of the same spots, which are asked for again with each change of the domains."""
@@ -40,12 +61,7 @@ def _blocks(coordinates: bytes, n: int, spots: int) -> NDArray[np.int64]:
     wanted = min(MOST_BLOCKS, n / spots)
     parts = [np.arange(n)]
     for _ in range(max(0, int(np.round(np.log2(max(wanted, 1)))))):
-        halves = []
-        for rows in parts:
-            axis = int(np.ptp(points[rows], axis=0).argmax())
-            order = rows[np.argsort(points[rows, axis], kind="stable")]
-            halves += [order[: len(order) // 2], order[len(order) // 2 :]]
-        parts = halves
+        parts = [half for rows in parts for half in halves(rows, points)]
     block = np.empty(n, dtype=np.int64)
     for number, rows in enumerate(parts):
         block[rows] = number

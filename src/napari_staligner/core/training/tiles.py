@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from napari_staligner.core.blocks import halves
 from napari_staligner.core.training.model import MessageGraph
 
 if TYPE_CHECKING:
@@ -72,24 +73,21 @@ def split(
         points = None if coordinates is None else np.asarray(coordinates[rows], dtype=np.float64)
         tiles += [
             _tile(rows[own], connectivities, device)
-            for own in _halves(np.arange(size), points, most)
+            for own in _pieces(np.arange(size), points, most)
         ]
         start += size
     return tiles
 
 
-def _halves(
+def _pieces(
     rows: NDArray[np.intp], points: NDArray[np.float64] | None, most: int
 ) -> list[NDArray[np.intp]]:
     """Halve along the longer side until the pieces are small enough."""
     if len(rows) <= most:
         return [rows]
     middle = len(rows) // 2
-    if points is not None:
-        side = int(np.ptp(points[rows], axis=0).argmax())
-        rows = rows[np.argsort(points[rows, side], kind="stable")]
-    halves = (np.sort(rows[:middle]), np.sort(rows[middle:]))
-    return [piece for half in halves for piece in _halves(half, points, most)]
+    parts = (rows[:middle], rows[middle:]) if points is None else halves(rows, points)
+    return [piece for half in parts for piece in _pieces(np.sort(half), points, most)]
 
 
 def _tile(

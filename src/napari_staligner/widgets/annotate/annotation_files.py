@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QMenu, QPushButton, QWidget
 
 from napari_staligner._errors import InputError
@@ -34,16 +34,17 @@ class FileButtons(QWidget):
     ----------
     session
         Whose annotations these are.
-    tell
-        Called with a sentence, and whether it is a problem.
     """
 
-    def __init__(self, session: Session, tell: Callable[[str, bool], object]) -> None:
+    said = Signal(str, bool)
+    """A sentence for the status line, and whether it is a problem."""
+
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self._session, self._tell = session, tell
+        self._session = session
         self._runner = Runner(self)
-        self._runner.returned.connect(lambda said: tell(said, False))
-        self._runner.failed.connect(lambda reason: tell(reason, True))
+        self._runner.returned.connect(lambda said: self.said.emit(said, False))
+        self._runner.failed.connect(lambda reason: self.said.emit(reason, True))
         self.read = QPushButton("Import…")
         self.read.setToolTip("Regions from QuPath or TissUUmaps (.geojson), or classes by barcode")
         self.write = QPushButton("Export")
@@ -79,9 +80,9 @@ class FileButtons(QWidget):
                 lambda: _export(content, annotator, path, slice_name, pixels), "Export annotations"
             )
         except InputError as error:
-            self._tell(str(error), True)
+            self.said.emit(str(error), True)
         else:
-            self._tell(f"Writing {path.name} …", False)
+            self.said.emit(f"Writing {path.name} …", False)
 
     def bring(self, path: Path, slice_name: str | None) -> None:
         """Read a file; ``slice_name`` is the slice of what names none."""
@@ -93,9 +94,9 @@ class FileButtons(QWidget):
             assert result is not None
             n = import_annotations(result, self._session.annotations, path, slice_name=slice_name)
         except InputError as error:
-            self._tell(str(error), True)
+            self.said.emit(str(error), True)
         else:
-            self._tell(f"{n:,} spots changed by {path.name}.", False)
+            self.said.emit(f"{n:,} spots changed by {path.name}.", False)
 
     def _on_export_chosen(self, title: str) -> None:
         kind, filters, suffix = _EXPORTS[title]

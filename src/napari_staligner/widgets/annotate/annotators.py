@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
@@ -25,13 +25,14 @@ class Annotators(QWidget):
     ----------
     session
         Whose annotations these are.
-    complain
-        Called with the sentence when a name is refused.
     """
 
-    def __init__(self, session: Session, complain: Callable[[str], object]) -> None:
+    said = Signal(str, bool)
+    """A sentence for the status line, and whether it is a problem."""
+
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self._session, self._complain = session, complain
+        self._session = session
         self.who = QComboBox()
         self.who.setEditable(True)
         self.who.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
@@ -89,7 +90,7 @@ class Annotators(QWidget):
             self._session.annotations.annotate_as(self.who.currentText())
         except InputError as error:
             self.refresh()
-            self._complain(str(error))
+            self.said.emit(str(error), True)
 
     def _on_map_clicked(self) -> None:
         pair = self.pair.currentData()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QKeySequence, QShortcut
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QColorDialog,
     QInputDialog,
@@ -24,6 +24,7 @@ from napari_staligner.widgets.annotate.annotation_tools import ToolBar
 from napari_staligner.widgets.annotate.annotators import Annotators
 from napari_staligner.widgets.annotate.proposal_bar import ProposalBar
 from napari_staligner.widgets.annotate.region_card import CardPanel
+from napari_staligner.widgets.parts.color_dialog import ask_color
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.form import row
 from napari_staligner.widgets.parts.legend import LegendRow, LegendTable
@@ -56,9 +57,9 @@ class AnnotateWidget(Dock):
     # -- building ---------------------------------------------------------------------------
 
     def _make_controls(self) -> None:
-        session, complain = self.session, self._complain
-        self.recovery = RecoveryBar(session, lambda text, bad: self.say(text, problem=bad))
-        self.annotators = Annotators(session, complain)
+        session = self.session
+        self.recovery = RecoveryBar(session)
+        self.annotators = Annotators(session)
         self.tools = ToolBar(session)
         self.table = LegendTable(self, "Class")
         self.template = QPushButton("Template")
@@ -76,9 +77,10 @@ class AnnotateWidget(Dock):
         self.clear = QPushButton("Clear")
         self.clear.setToolTip("Take the class of the selected spots away (0)")
         self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
-        self.files = FileButtons(session, lambda text, bad: self.say(text, problem=bad))
-        self.proposal = ProposalBar(session, complain, self)
-        self.card = CardPanel(session, complain, self)
+        self.files = FileButtons(session)
+        self.proposal = ProposalBar(session, self)
+        self.card = CardPanel(session, self)
+        self.listen(self.recovery, self.annotators, self.files, self.proposal, self.card)
 
     def _lay_out(self) -> None:
         scroll = QScrollArea()
@@ -214,9 +216,6 @@ class AnnotateWidget(Dock):
         else:
             self.say("Choose a class and a tool, and draw on the tissue.")
 
-    def _complain(self, text: str) -> None:
-        self.say(text, problem=True)
-
     # -- classes ----------------------------------------------------------------------------
 
     def _try(self, action: Callable[[], object]) -> bool:
@@ -225,7 +224,7 @@ class AnnotateWidget(Dock):
             self.session.annotations.check()
             action()
         except InputError as error:
-            self._complain(str(error))
+            self.say(str(error), problem=True)
             return False
         return True
 
@@ -250,15 +249,13 @@ class AnnotateWidget(Dock):
         self._try(lambda: self.session.annotations.rename_class(old, new))
 
     def _on_color_wanted(self, name: str) -> None:
-        color = QColor(self.session.annotations.named(name).color)
-        dialog = self.color_dialog = QColorDialog(color, self)
-        # The system's own dialog ignores napari's theme, and on Linux it may be GTK's.
-        dialog.setOption(QColorDialog.ColorDialogOption.DontUseNativeDialog)
-        dialog.setWindowTitle(f"Colour of {name}")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.colorSelected.connect(lambda chosen: self._set(name, color=chosen.name()))
-        dialog.finished.connect(self._on_color_dialog_finished)
-        dialog.open()
+        self.color_dialog = ask_color(
+            self,
+            f"Colour of {name}",
+            self.session.annotations.named(name).color,
+            lambda color: self._set(name, color=color),
+        )
+        self.color_dialog.finished.connect(self._on_color_dialog_finished)
 
     def _on_color_dialog_finished(self) -> None:
         self.color_dialog = None
@@ -292,7 +289,7 @@ class AnnotateWidget(Dock):
     def _on_digit_pressed(self, key: int) -> None:
         region = self.session.annotations.with_key(key)
         if region is None:
-            self._complain(f"No class has the key {key}.")
+            self.say(f"No class has the key {key}.", problem=True)
         else:
             self._assign(region.name)
 

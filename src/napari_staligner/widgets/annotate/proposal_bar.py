@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -23,8 +23,6 @@ from napari_staligner._errors import InputError
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_staligner.core.annotations.transfer import Proposal
     from napari_staligner.session import Session
 
@@ -36,17 +34,16 @@ class ProposalBar(QStackedWidget):
     ----------
     session
         Whose proposal it is.
-    complain
-        Called with the sentence when something cannot be.
     parent
         Owner of the computation.
     """
 
-    def __init__(
-        self, session: Session, complain: Callable[[str], object], parent: QWidget
-    ) -> None:
+    said = Signal(str, bool)
+    """A sentence for the status line, and whether it is a problem."""
+
+    def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__()
-        self._session, self._complain = session, complain
+        self._session = session
         self._runner = Runner(parent)
         self.carry = QPushButton("Carry to other slices")
         self.carry.setToolTip(
@@ -69,7 +66,7 @@ class ProposalBar(QStackedWidget):
         self.accept.clicked.connect(self._on_accept_clicked)
         self.reject.clicked.connect(self._on_reject_clicked)
         self._runner.returned.connect(self._on_runner_returned)
-        self._runner.failed.connect(complain)
+        self._runner.failed.connect(lambda reason: self.said.emit(reason, True))
         self._runner.ended.connect(self.refresh)
 
     def _lay_out(self) -> None:
@@ -131,7 +128,7 @@ class ProposalBar(QStackedWidget):
             job = self._session.annotations.transfer_job(name, self.source.currentText())
             self._runner.start(job.steps, f"Carry {name}")
         except InputError as error:
-            self._complain(str(error))
+            self.said.emit(str(error), True)
         self.carry.setEnabled(False)
 
     def _on_runner_returned(self, proposal: Proposal) -> None:
@@ -139,7 +136,7 @@ class ProposalBar(QStackedWidget):
             self._session.annotations.proposal = proposal
         if not len(proposal.rows):
             self._session.annotations.proposal = None
-            self._complain(f"No spot of another slice looks like {proposal.name}.")
+            self.said.emit(f"No spot of another slice looks like {proposal.name}.", True)
 
     def _on_threshold_changed(self, value: int) -> None:
         if self._session.annotations.proposal is not None:
@@ -151,7 +148,7 @@ class ProposalBar(QStackedWidget):
         try:
             self._session.annotations.accept_proposal()
         except InputError as error:
-            self._complain(str(error))
+            self.said.emit(str(error), True)
 
     def _on_reject_clicked(self) -> None:
         self._session.annotations.proposal = None

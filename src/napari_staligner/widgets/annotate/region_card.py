@@ -5,15 +5,13 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_staligner._errors import InputError
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_staligner.core.annotations.card import RegionCard
     from napari_staligner.core.annotations.regions import Extent
     from napari_staligner.core.domains.presence import Presence
@@ -27,17 +25,16 @@ class CardPanel(QWidget):
     ----------
     session
         Whose annotations these are.
-    complain
-        Called with the sentence when there can be no card.
     parent
         Owner of the computation.
     """
 
-    def __init__(
-        self, session: Session, complain: Callable[[str], object], parent: QWidget
-    ) -> None:
+    said = Signal(str, bool)
+    """A sentence for the status line, and whether it is a problem."""
+
+    def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__()
-        self._session, self._complain = session, complain
+        self._session = session
         self._runner = Runner(parent)
         self._card: RegionCard | None = None
         self.ask = QPushButton()
@@ -53,7 +50,7 @@ class CardPanel(QWidget):
         layout.addStretch(1)
         self.ask.clicked.connect(self._on_ask_clicked)
         self._runner.returned.connect(self._on_runner_returned)
-        self._runner.failed.connect(complain)
+        self._runner.failed.connect(lambda reason: self.said.emit(reason, True))
         self._runner.ended.connect(self.refresh)
         self.refresh()
 
@@ -79,7 +76,7 @@ class CardPanel(QWidget):
             job = self._session.annotations.card_job(self._session.annotations.chosen)
             self._runner.start(job.steps, f"Describe {job.name}")
         except InputError as error:
-            self._complain(str(error))
+            self.said.emit(str(error), True)
         self.ask.setEnabled(False)
 
     def _on_runner_returned(self, card: RegionCard) -> None:

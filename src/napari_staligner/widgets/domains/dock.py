@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtGui import QColor, QKeyEvent, QKeySequence, QShortcut
+from qtpy.QtGui import QKeyEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -27,6 +27,7 @@ from superqt.utils import signals_blocked
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.session import ColorBy
+from napari_staligner.widgets.parts.color_dialog import ask_color
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.form import row
 from napari_staligner.widgets.parts.legend import LegendRow, LegendTable
@@ -337,17 +338,14 @@ class DomainsWidget(Dock):
             self.say(str(error), problem=True)
 
     def _on_color_wanted(self, domain: str) -> None:
-        color = QColor(self.session.domains.colors[domain])
-        dialog = self.color_dialog = QColorDialog(color, self)
-        # The system's own dialog ignores napari's theme, and on Linux it may be GTK's.
-        dialog.setOption(QColorDialog.ColorDialogOption.DontUseNativeDialog)
-        dialog.setWindowTitle(f"Colour of domain {domain}")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.colorSelected.connect(
-            lambda chosen: self.session.domains.recolor(domain, chosen.name())
+        domains = self.session.domains
+        self.color_dialog = ask_color(
+            self,
+            f"Colour of domain {domain}",
+            domains.colors[domain],
+            lambda color: domains.recolor(domain, color),
         )
-        dialog.finished.connect(self._on_color_dialog_finished)
-        dialog.open()
+        self.color_dialog.finished.connect(self._on_color_dialog_finished)
 
     def _on_color_dialog_finished(self) -> None:
         self.color_dialog = None

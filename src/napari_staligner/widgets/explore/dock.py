@@ -47,8 +47,7 @@ class ExploreWidget(Dock):
         self.body.addWidget(parts, 1)
 
     def _connect_all(self) -> None:
-        for panel in (self.umap, self.markers):
-            panel.said.connect(self._on_panel_said)
+        self.listen(self.umap, self.markers)
         self.umap.described.connect(self._on_spot_described)
         escape = QShortcut(QKeySequence("Esc"), self)
         escape.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -128,9 +127,6 @@ class ExploreWidget(Dock):
         return bool(super().eventFilter(watched, event))
 
     # -- the panels -------------------------------------------------------------------------
-
-    def _on_panel_said(self, text: str, problem: bool) -> None:
-        self.say(text, problem=problem)
 
     def _on_spot_described(self, text: str) -> None:
         viewer = self._viewer()

@@ -58,13 +58,11 @@ class JudgeWidget(Dock):
         self.body.addWidget(self.report)
 
     def _connect_all(self) -> None:
-        for panel in (self.figures, self.pictures, self.verdicts):
-            panel.said.connect(self._on_panel_said)
+        self.listen(self.figures, self.pictures, self.verdicts, self.report)
         self.figures.pair_chosen.connect(self.verdicts.show_pair)
         self.pictures.described.connect(self._on_spot_described)
         self.report.clicked.connect(self._on_report_clicked)
         self.report.returned.connect(self._on_report_returned)
-        self.report.said.connect(self._on_panel_said)
         escape = QShortcut(QKeySequence("Esc"), self)
         escape.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         escape.activated.connect(self.session.focus.show_all)
@@ -105,9 +103,6 @@ class JudgeWidget(Dock):
         where = ", ".join(f"{name} ({row.slice})" for name, row in lone.items())
         said = f"In one slice only: {where}." if lone else "No domain lies in one slice only."
         return f"{said} Unclear: {', '.join(unclear)}." if unclear else said
-
-    def _on_panel_said(self, text: str, problem: bool) -> None:
-        self.say(text, problem=problem)
 
     # -- the session ------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QDockWidget, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -48,6 +48,14 @@ class Dock(QWidget):
         """Show one sentence in the status line."""
         self.status.setText(text)
         self.status.setStyleSheet("color: #e8871e;" if problem else "")
+
+    def listen(self, *panels: QObject) -> None:
+        """Show in the status line what others say by their signal ``said``."""
+        for panel in panels:
+            panel.said.connect(self._on_said)
+
+    def _on_said(self, text: str, problem: bool) -> None:
+        self.say(text, problem=problem)
 
     @property
     def seen(self) -> bool:

@@ -192,13 +192,14 @@ class RecoveryBar(QWidget):
     ----------
     session
         Where it goes.
-    tell
-        Called with a sentence, and whether it is a problem.
     """
 
-    def __init__(self, session: Session, tell: Callable[[str, bool], object]) -> None:
+    said = Signal(str, bool)
+    """A sentence for the status line, and whether it is a problem."""
+
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self._session, self._tell = session, tell
+        self._session = session
         self._runner = Runner(self)
         self.text = QLabel()
         self.text.setWordWrap(True)
@@ -214,7 +215,7 @@ class RecoveryBar(QWidget):
         self.restore.clicked.connect(self._on_restore_clicked)
         self.discard.clicked.connect(session.autosave.discard_offer)
         self._runner.returned.connect(self._on_returned)
-        self._runner.failed.connect(lambda reason: tell(reason, True))
+        self._runner.failed.connect(lambda reason: self.said.emit(reason, True))
         self._runner.ended.connect(self.show_offer)
         self.show_offer()
 
@@ -242,10 +243,10 @@ class RecoveryBar(QWidget):
         try:
             self._session.autosave.take_offer(content)
         except InputError as error:
-            self._tell(str(error), True)
+            self.said.emit(str(error), True)
             return
         if content.problems:
-            self._tell(" ".join(content.problems), True)
+            self.said.emit(" ".join(content.problems), True)
 
 
 def may_lose(asking: QWidget, session: Session, doing: str) -> bool:

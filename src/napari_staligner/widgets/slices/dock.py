@@ -64,7 +64,7 @@ class SlicesWidget(Dock):
 
     def _make_controls(self) -> None:
         self.keeping = SessionBar(self.session, self._open)
-        self.recovery = RecoveryBar(self.session, self._tell)
+        self.recovery = RecoveryBar(self.session)
         self.add = QPushButton("Add…")
         self.add.setToolTip("Open one or several .h5ad files: slices, or a saved result")
         self.sample = QPushButton("Open sample")
@@ -142,7 +142,7 @@ class SlicesWidget(Dock):
         for changed in (session.saved_changed, session.slices.changed):
             self._connect(changed, self.keeping.show_session)
         self._connect(session.autosave.offer_changed, self.recovery.show_offer)
-        saver_of(session).said.connect(self._tell)
+        self.listen(self.recovery, saver_of(session))
 
     def teardown(self) -> None:
         """End connections and runs."""
@@ -154,9 +154,6 @@ class SlicesWidget(Dock):
         super().teardown()
 
     # -- what is shown ----------------------------------------------------------------------
-
-    def _tell(self, text: str, problem: bool) -> None:
-        self.say(text, problem=problem)
 
     def _refresh(self) -> None:
         self._show_graphs()
