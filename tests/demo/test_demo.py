@@ -39,7 +39,7 @@ DEMO_ENDS = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from napari_staligner.demo.run import run as demo
+from napari_staligner.demo import run as demo
 from napari_staligner._errors import ComputeError
 from napari_staligner.samples import write_sample
 from qtpy.QtCore import QTimer
@@ -61,7 +61,7 @@ print([path.name for path in taken])
 
 VIEW = """
 import sys
-from napari_staligner.demo.run import run as demo
+from napari_staligner.demo import run as demo
 from napari_staligner.cli.app import app
 def look():
     import napari
