@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError
 from napari_staligner.core.settings import Settings
-from napari_staligner.demo.window import Camera, ClosedError, raise_dock, wait
+from napari_staligner.demo.window import Camera, ClosedError, raise_dock, require_display, wait
 
 if TYPE_CHECKING:
     import napari
@@ -34,8 +34,9 @@ def view_files(files: Sequence[Path], stay: Callable[[], object] | None = None) 
     Raises
     ------
     InputError
-        A file cannot be read.
+        A file cannot be read, or there is no display.
     """
+    require_display()
     from napari_staligner.layers.reader import read_layers
 
     layers = read_layers([str(path) for path in files])
@@ -70,10 +71,11 @@ def run_demo(
     Raises
     ------
     InputError
-        A file cannot be read, or the folder cannot be made.
+        A file cannot be read, the folder cannot be made, or there is no display.
     ComputeError
         The spatial graphs cannot be built, or the run failed.
     """
+    require_display()
     camera = Camera(screenshots)
     viewer, docks = _open_workbench()
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +18,53 @@ POLL_MS = 100
 """How often it is looked whether something is done."""
 DRAWN_MS = 800
 """How long a window takes at most to be drawn."""
+OPEN_QT = "from qtpy.QtWidgets import QApplication; QApplication([])"
 
 
 class ClosedError(Exception):
     """The user has closed napari."""
+
+
+def require_display() -> None:
+    """Try in another process whether Qt can open a window: where it cannot, it ends the process.
+
+    Raises
+    ------
+    InputError
+        It cannot: there is no display, no Qt, or a library of Qt's is missing.
+    """
+    widgets = sys.modules.get("qtpy.QtWidgets")
+    if widgets is not None and widgets.QApplication.instance() is not None:
+        return
+    tried = subprocess.run(
+        [sys.executable, "-c", OPEN_QT],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if tried.returncode:
+        raise InputError(no_window(tried.stderr))
+
+
+def no_window(said: str) -> str:
+    """Return the sentence for what Qt, or its import, has said on stderr when it failed."""
+    if "could not connect to display" in said:
+        return (
+            "There is no display to open napari on: run this on a desktop, over 'ssh -X', or on a "
+            "virtual display with 'xvfb-run -a' before the command; "
+            "integrate, register, evaluate and report need none."
+        )
+    if "QtBindingsNotFoundError" in said:
+        return (
+            "napari has no Qt to open a window with: install one, for example with "
+            "'pip install \"napari[all]\"'."
+        )
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it does not say why"]
+    # Qt begins with the cause, after the name of its part; a traceback ends with it.
+    cause = lines[-1 if "Traceback" in said else 0].removeprefix("qt.qpa.plugin: ").rstrip(".")
+    return f"Qt cannot open a window ({cause}): install or set what it names, and try again."
 
 
 class Camera:
