@@ -1,7 +1,7 @@
 # Thin: each target is a line or two that a person could type. The set-up is scripts/setup.sh.
 # PYTHON=python3.12 and PIP_ARGS='--extra-index-url …' are handed to it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench clean
+.PHONY: help setup demo test lint docs bench dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -25,6 +25,10 @@ bench: setup ## time and memory against the published trainer written plainly
 
 docs: setup ## take the pictures of the documentation
 	scripts/with_display.sh --hidden .venv/bin/python scripts/make_screenshots.py
+
+dist: setup ## build the wheel and the sdist into dist/
+	rm -rf dist
+	.venv/bin/python -m hatchling build
 
 clean: ## remove what the other targets made, .venv included
 	rm -rf .venv build dist demo .mypy_cache .pytest_cache .ruff_cache

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -209,23 +208,6 @@ def test_npe2_finds_the_manifest():
 def test_manifest_names_resolve(python_name):
     module, _, name = python_name.partition(":")
     assert callable(getattr(importlib.import_module(module), name))
-
-
-def test_a_wheel_has_the_manifest_once(tmp_path):
-    pytest.importorskip("hatchling", reason="hatchling builds the wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    done = subprocess.run(
-        build, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        assert [n for n in names if n.endswith("napari.yaml")] == [f"{PACKAGE}/napari.yaml"]
-        text = archive.read(f"{PACKAGE}/napari.yaml").decode()
-        (entry_points,) = (n for n in names if n.endswith(".dist-info/entry_points.txt"))
-        assert f"{PACKAGE}:napari.yaml" in archive.read(entry_points).decode()
-    assert yaml.safe_load(text) == manifest()
 
 
 # --- the text of the project's files
