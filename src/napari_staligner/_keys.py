@@ -61,8 +61,8 @@ STALIGNER: Final = "staligner"
 ``pairs``, ``domains``, ``notes``, ``annotations`` (every edit: who, when, how, which spots, what
 was drawn), and those below."""
 PROVENANCE: Final = "provenance"
-"""In ``uns["staligner"]``, dict: ``sources`` (of each slice: file, SHA-256, and where it is one of
-several in the file, the column of ``obs`` and its value), ``when``, ``python``, ``machine``,
+"""In ``uns["staligner"]``, dict: ``sources`` (of each slice: file, SHA-256, and which part of the
+file it is, in brackets as the shell takes it), ``when``, ``python``, ``machine``,
 ``threads``, ``versions``."""
 SESSION: Final = "session"
 """In ``uns["staligner"]``, JSON: the slices of the session with their sources, and what was looked

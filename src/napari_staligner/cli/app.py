@@ -88,8 +88,9 @@ def integrate(
     slices: Annotated[
         list[str],
         typer.Argument(
-            help="Slices: .h5ad files or .zarr folders, FILE\\[COLUMN=VALUE] for one of several in "
-            "a file, or sample:Slide-seqV2 and sample:Stereo-seq, which are simulated.",
+            help="Slices: .h5ad files or .zarr folders, FILE\\[SLICE] or FILE\\[COLUMN=VALUE] for "
+            "one of several in a file, or sample:Slide-seqV2 and sample:Stereo-seq, which are "
+            "simulated.",
             metavar="SLICE...",
         ),
     ],

@@ -15,13 +15,8 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.prepare.on_disk import named_layers
-from napari_staligner.core.result.provenance import (
-    SAMPLE,
-    Source,
-    mark_source,
-    source_of,
-    sources_of,
-)
+from napari_staligner.core.result.provenance import SAMPLE, mark_source, source_of, sources_of
+from napari_staligner.core.source import Source
 from napari_staligner.io.anndata import is_result, read_backed, read_file
 from napari_staligner.io.sources import parse_source
 from napari_staligner.samples import sample_slices
@@ -41,8 +36,8 @@ def read_slices(
     ----------
     paths
         Files, each holding one slice, or several told apart by ``slice_key``. A file of results
-        gives its slices. ``FILE[COLUMN=VALUE]`` takes one slice out of several, ``sample:SLICE``
-        a slice of the simulated olfactory bulb.
+        gives its slices. ``FILE[SLICE]`` and ``FILE[COLUMN=VALUE]`` take one slice out of
+        several, ``sample:SLICE`` a slice of the simulated olfactory bulb.
     slice_key
         Column of ``obs`` that names the slices within a file.
     backed
@@ -66,7 +61,7 @@ def read_slices(
             continue
         path = Path(source.path)
         adata = read_backed(path) if backed else read_file(path)
-        if source.key:
+        if source.slice or source.choices:
             slices.append(_part_of(path.stem, adata, source))
         elif slice_key is not None:
             slices += split_by(path.stem, adata, slice_key)
@@ -90,19 +85,30 @@ def read_source(source: Source) -> AnnData:
 
 
 def _part_of(name: str, adata: AnnData, source: Source) -> tuple[str, AnnData]:
-    """The slice of a file that a source names."""
-    if is_result(adata) and source.key == K.SLICE:
-        parts = slices_of_result(adata)
-    else:
-        parts = split_by(name, adata, source.key)
-    wanted = _clean(source.value)
-    for part in parts:
-        if part[0] == wanted:
-            return part
-    there = ", ".join(repr(name) for name, _ in parts)
-    raise InputError(
-        f"{name!r} has no slice {source.value!r} in obs[{source.key!r}]: choose one of {there}."
-    )
+    """The slice of a file that a source names: a column after the other, then the name."""
+    found, named = name, source.slice
+    for key, value in source.choices.items():
+        if is_result(adata) and key == K.SLICE:
+            named = named or value
+            continue
+        found, adata = _chosen(name, split_by(name, adata, key), value, f" in obs[{key!r}]")
+    if not named:
+        return found, adata
+    parts = slices_of_result(adata) if is_result(adata) else split_by_library(found, adata)
+    return _chosen(name, parts, named, "")
+
+
+def _chosen(name: str, parts: Named, wanted: str, where: str) -> tuple[str, AnnData]:
+    for part, adata in parts if where else ():
+        # Names lose blanks at their ends and slashes; what is written in the file goes first.
+        source = source_of(adata)
+        if source is not None and [*source.choices.values()][-1] == wanted:
+            return part, adata
+    for part, adata in parts:
+        if part == _clean(wanted):
+            return part, adata
+    there = ", ".join(repr(part) for part, _ in parts)
+    raise InputError(f"{name!r} has no slice {wanted!r}{where}: choose one of {there}.")
 
 
 def read_any(
@@ -153,10 +159,10 @@ def split_by(name: str, adata: AnnData, key: str) -> Named:
         if mask.any():
             part = adata[mask].copy()
             part.uns[K.SPATIAL] = _library_of(part.uns.get(K.SPATIAL, {}), str(value))
-            # A part of a part has no source that the shell could name.
             part.uns.pop(K.SOURCE, None)
-            if source is not None and not source.key:
-                mark_source(part, replace(source, key=key, value=str(value)))
+            if source is not None:
+                chosen = {**source.choices, key: str(value)}
+                mark_source(part, replace(source, choices=chosen))
             slices.append((_clean(str(value)), part))
     if not slices:
         raise InputError(f"{name!r}: obs[{key!r}] is empty: choose another column.")

@@ -7,6 +7,7 @@ The file is the result's ``.h5ad``, which every tool of the field reads; the ses
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.on_disk import named_layers
-from napari_staligner.core.result.provenance import Source, source_of
+from napari_staligner.core.result.provenance import source_of
+from napari_staligner.core.source import Source
 from napari_staligner.io.h5ad import (
     Named,
     is_result,
@@ -147,9 +149,19 @@ def record_of(adata: AnnData) -> SessionRecord | None:
 def read_record(text: str) -> SessionRecord | None:
     """Read what :meth:`SessionRecord.to_json` gave; ``None`` if it is of another version."""
     try:
-        return _adapter().validate_json(text)
-    except ValueError:
+        content = json.loads(text)
+        for entry in content["slices"]:
+            _mend_source(entry.get("source") or {})
+        return _adapter().validate_python(content)
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _mend_source(source: dict[str, Any]) -> None:
+    """Bring a source to its present form: there was one column with a value at first."""
+    key, value = source.pop("key", ""), source.pop("value", "")
+    if key:
+        source.setdefault("choices", {})[key] = value
 
 
 def session_content(

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import os
 from pathlib import Path
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.result.provenance import SAMPLE, Source
-
-_SPEC = re.compile(r"(?P<path>.+)\[(?P<key>[^\[\]=]+)=(?P<value>[^\[\]]*)\]")
+from napari_staligner.core.result.provenance import SAMPLE
+from napari_staligner.core.source import Source
 
 
 def parse_source(text: str) -> Source:
-    """Read ``FILE``, ``FILE[COLUMN=VALUE]`` or ``sample:SLICE``.
+    """Read ``FILE``, ``FILE[SLICE]``, ``FILE[COLUMN=VALUE]`` or ``sample:SLICE``.
 
     Returns
     -------
-    The source, without a checksum. A file whose name looks like the second form is taken as it is.
+    The source, without a checksum; :meth:`Source.spec` is the way back. A file whose name looks
+    like one with brackets is taken as it is.
+
+    Raises
+    ------
+    InputError
+        The brackets name two slices, or choose one thing twice.
     """
-    match = None if Path(text).exists() else _SPEC.fullmatch(text)
-    if match is None:
-        return Source(text)
-    return Source(match["path"], key=match["key"], value=match["value"])
+    return Source(text) if os.path.lexists(text) else Source.from_spec(text)
 
 
 def file_source(path: Path) -> Source:

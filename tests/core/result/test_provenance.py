@@ -22,6 +22,7 @@ from napari_staligner.core.result.provenance import (
 )
 from napari_staligner.core.settings import parse_pair, parse_setting
 from napari_staligner.io.h5ad import read_any, slices_of_result
+from napari_staligner.io.session_file import read_record
 from napari_staligner.io.sources import check_unchanged, parse_source
 
 NAMES = ("A", "B: left", "C")
@@ -146,3 +147,41 @@ def test_the_sample_is_a_source():
     with pytest.raises(InputError, match="no sample slice 'Visium'"):
         read_slices(["sample:Visium"])
     assert parse_source("a[b].h5ad").spec() == "a[b].h5ad"
+
+
+@pytest.mark.parametrize("values", [("liver [1]", "liver [2]"), (" a,b", "a,b"), ('3"', "x=1]")])
+def test_a_slice_of_a_joint_file_is_found_again_whatever_its_name(values, tmp_path):
+    _, a = tiny_pair()[0]
+    a.obs["s"] = np.where(np.arange(a.n_obs) % 2, *values)
+    a.write_h5ad(tmp_path / "joint.h5ad")
+    for name, part in read_slices([tmp_path / "joint.h5ad"], slice_key="s"):
+        spec = source_of(part).spec()
+        ((again, found),) = read_slices([spec])
+        assert again == name.removesuffix(" (2)")
+        assert found.obs_names.equals(part.obs_names)
+        assert source_of(found) == source_of(part)
+
+
+def test_a_part_of_a_part_and_a_slice_of_a_result_are_named(folder, tmp_path):
+    _, a = tiny_pair()[0]
+    a.obs["s"], a.obs["half"] = np.arange(a.n_obs) % 3 == 0, np.arange(a.n_obs) % 2
+    a.write_h5ad(tmp_path / "joint.h5ad")
+    ((_, part),) = read_slices([f"{tmp_path / 'joint.h5ad'}[s=True,half=1]"])
+    assert (part.obs["s"] & (part.obs["half"] == 1)).all()
+    assert source_of(part).choices == {"s": "True", "half": "1"}
+    result = integrate(read_slices(sorted(folder.glob("[AB].h5ad"))), settings=QUICK)
+    write_result(result, folder / "r.h5ad")
+    for spec in ("[B]", "[slice=B]"):
+        ((name, b),) = read_slices([f"{folder / 'r.h5ad'}{spec}"])
+        assert name == "B"
+        assert b.n_obs == (result.obs["slice"] == "B").sum()
+    with pytest.raises(InputError, match="'r' has no slice 'C': choose one of 'A', 'B'"):
+        read_slices([f"{folder / 'r.h5ad'}[C]"])
+
+
+def test_sessions_of_before_keep_the_part_that_they_took(folder):
+    source = '{"path": "/A.h5ad", "sha256": "ab", "key": "half", "value": "odd"}'
+    text = f'{{"slices": [{{"name": "A", "source": {source}}}, {{"name": "B", "source": null}}]}}'
+    record = read_record(text)
+    assert record.slices[0].source.spec() == "/A.h5ad[half=odd]"
+    assert read_record(record.to_json()) == record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner.core.settings import Settings
+from napari_staligner.core.source import Source
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -51,33 +52,9 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
 others."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a slice came from.
-
-    Parameters
-    ----------
-    path
-        The file, absolute; ``sample:<slice>`` for a simulated one.
-    sha256
-        Of the file's content when it was read, hexadecimal; empty for a simulated one.
-    key, value
-        Column of ``obs`` and its value, of a slice that is one of several in the file.
-    """
-
-    path: str
-    sha256: str = ""
-    key: str = ""
-    value: str = ""
-
-    def spec(self) -> str:
-        """Return how the shell is told of it: ``FILE`` or ``FILE[COLUMN=VALUE]``."""
-        return f"{self.path}[{self.key}={self.value}]" if self.key else self.path
-
-
 def mark_source(adata: AnnData, source: Source) -> None:
     """Write where a slice came from to ``uns["staligner_source"]``."""
-    adata.uns[K.SOURCE] = asdict(source)
+    adata.uns[K.SOURCE] = _kept(source)
 
 
 def source_of(adata: AnnData) -> Source | None:
@@ -89,7 +66,16 @@ def read_source(kept: object) -> Source | None:
     """Read what was written of a source; ``None`` if it says nothing."""
     if not isinstance(kept, Mapping) or not kept.get("path"):
         return None
-    return Source(**{each.name: str(kept.get(each.name, "")) for each in fields(Source)})
+    path, sha256 = str(kept["path"]), str(kept.get("sha256", ""))
+    if kept.get("key"):
+        # As it was written at first: one column and its value.
+        return Source(path, sha256, choices={str(kept["key"]): str(kept.get("value", ""))})
+    return replace(Source.from_spec(f"FILE{kept.get('part', '')}"), path=path, sha256=sha256)
+
+
+def _kept(source: Source) -> dict[str, str]:
+    """A source as a file keeps it: names and columns may hold what no key of HDF5 may."""
+    return {"path": source.path, "sha256": source.sha256, "part": source.part()}
 
 
 def record_provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> None:
@@ -106,7 +92,7 @@ def record_provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> 
 
     sources = {name: source_of(each) for name, each in slices}
     adata.uns[K.STALIGNER][K.PROVENANCE] = {
-        "sources": {name: asdict(source) for name, source in sources.items() if source},
+        "sources": {name: _kept(source) for name, source in sources.items() if source},
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
