@@ -67,6 +67,13 @@ file it is, in brackets as the shell takes it), ``when``, ``python``, ``machine`
 SESSION: Final = "session"
 """In ``uns["staligner"]``, JSON: the slices of the session with their sources, and what was looked
 at, so that opening the file brings the same picture back."""
+ANNOTATIONS: Final = "annotations"
+"""In ``uns["staligner"]``, dict: every edit of the annotations."""
+WRITTEN: Final = "written"
+"""In ``uns["staligner"]``, dict: of each slot, the keys that this package wrote."""
+OF_INPUT: Final = "of_input"
+"""In ``uns["staligner"]``, dict: of each slot, the input's keys that had such a name, shape (n, 2):
+the key now (``domain_of_input``), and what it was (``domain``)."""
 KEPT_SLICES: Final = "kept_slices"
 """In ``uns["staligner"]``, dict of AnnData: slices of the session that are neither in a file nor in
 the result."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from fakes import fake_result, fake_slice
 
@@ -171,6 +172,33 @@ def test_every_edit_is_on_the_disk_at_once_and_offered_again(file, crashed):
     third = reopened(file)
     third.autosave.take_offer(read_kept(third.autosave.offer))
     assert third.annotations.rows_of("GL").tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        np.arange(110) % 3,
+        pd.Categorical(["x", "y"] * 55),
+        pd.array([1, None] * 55, dtype="Int64"),
+        pd.Series(["x", None] * 55, dtype=object).to_numpy(),
+    ],
+)
+def test_annotations_of_the_input_outlive_a_crash(file, crashed, theirs):
+    adata = ad.read_h5ad(file)
+    adata.obs[K.ANNOTATION] = theirs
+    adata.write_h5ad(file)
+    given = ad.read_h5ad(file).obs[K.ANNOTATION].astype(str).to_numpy()
+    session = reopened(file)
+    session.annotations.use_template("Olfactory bulb")
+    session.annotations.assign(np.array([1, 2]), "GL", "spot")
+    again = reopened(file)
+    again.take_offer(read_kept(again.offer))
+    kept = again.result.obs["annotation_of_input"].astype(str).to_numpy()
+    assert (kept == given).all()
+    assert again.result.obs[K.ANNOTATION].iloc[[1, 2]].tolist() == ["GL", "GL"]
+    again.save(file)
+    back = np.concatenate([s.obs[K.ANNOTATION].astype(str) for _, s in read_slices([file])])
+    assert (back == given).all()
 
 
 def test_a_result_without_a_file_is_kept_with_its_slices(tmp_path, crashed):

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.ownership import Inputs
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.on_disk import alike, named_layers, unbacked
 from napari_staligner.core.prepare.slices import (
@@ -70,9 +71,10 @@ def integrate(
     -------
     All spots of all slices, all genes. ``X``, ``layers`` and ``var`` hold what the slices hold,
     on disk where it is on disk (as dask arrays; :func:`~napari_staligner.write_result` copies them
-    piece by piece); added are ``obs["slice"]``, ``obs["domain"]``, ``obs["alignment_confidence"]``,
-    ``obs["registration_residual"]``, ``obsm["STAligner"]``, ``obsm["spatial_aligned"]``,
-    ``obsm["registration_shift"]``, ``obsp["spatial_connectivities"]``,
+    piece by piece). A column of a slice that is called as one of ours is kept as
+    ``<column>_of_input``, and a note says so. Added are ``obs["slice"]``, ``obs["domain"]``,
+    ``obs["alignment_confidence"]``, ``obs["registration_residual"]``, ``obsm["STAligner"]``,
+    ``obsm["spatial_aligned"]``, ``obsm["registration_shift"]``, ``obsp["spatial_connectivities"]``,
     ``obsp["spatial_distances"]``, ``obsp["attention"]``, ``obsp["mutual_neighbors"]``,
     ``var["used_by_staligner"]``, ``varm["in_slice"]``, ``uns["domain_colors"]`` and
     ``uns["staligner"]``.
@@ -154,6 +156,8 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     part = max(len(slices), epochs // 40)
     ledger = _Ledger(total=epochs + 5 * part, done=0, notes=[])
     check_slices(slices, settings)
+    inputs = Inputs.of(slices)
+    slices = inputs.slices
     extent = Extent.of(slices)
     # What cannot fit at all is said before anything is read.
     check_memory(estimate(extent, settings))
@@ -199,6 +203,9 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     )
     registered = yield from ledger.follow(register_steps(job), part)
     adata = concatenate(slices, genes)
+    for note in inputs.record(adata):
+        ledger.notes.append(note)
+        yield Progress("record", ledger.done, ledger.total, note=note)
     adata.obs[K.CONFIDENCE] = confidence
     _record(adata, graphs, trained, registered, settings, ledger.notes)
     record_provenance(adata, slices)
@@ -371,7 +378,7 @@ def _record(
     adata.obsp[K.ATTENTION] = trained.attention
     adata.obsp[K.MUTUAL] = trained.mutual
     pairs = [(names[i], names[j]) for i, j in trained.pairs]
-    adata.uns[K.STALIGNER] = {
+    adata.uns[K.STALIGNER] |= {
         "params": _plain(settings),
         "version": version("napari-staligner"),
         "loss": {"reconstruction": trained.reconstruction, "triplet": trained.triplet},

@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.annotations.record import is_annotation
+from napari_staligner.core.ownership import moved, names_of_input, written
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.provenance import SAMPLE, mark_source, source_of, sources_of
 from napari_staligner.core.source import Source
@@ -197,22 +197,19 @@ def slices_of_result(result: AnnData) -> Named:
 
     slices: Named = []
     sources = sources_of(result)
-    present = np.asarray(result.varm[K.IN_SLICE]) if K.IN_SLICE in result.varm else None
-    computed = {K.SLICE, K.DOMAIN, K.CONFIDENCE, K.RESIDUAL, K.DISAGREEMENT}
-    computed |= {str(column) for column in result.obs if is_annotation(column)}
-    for number, name in enumerate(result.obs[K.SLICE].cat.categories):
+    own = {slot: names_of_input(result, slot) for slot in ("obs", "var")}
+    for name in result.obs[K.SLICE].cat.remove_unused_categories().cat.categories:
         rows = (result.obs[K.SLICE] == name).to_numpy()
-        genes = slice(None) if present is None else present[:, number].astype(bool)
-        part = result[rows, genes]
-        obs = part.obs.drop(columns=[c for c in part.obs if c in computed])
+        part = result[rows, _genes_of(result, str(name))]
+        obs = part.obs[list(own["obs"])].rename(columns=own["obs"])
         obs.index = obs.index.str.removesuffix(f"_{name}")
         slices.append(
             (
                 str(name),
                 AnnData(
                     None if part.X is None else part.X.copy(),
-                    obs=obs.copy(),
-                    var=part.var.drop(columns=[K.USED_GENE], errors="ignore").copy(),
+                    obs=obs,
+                    var=part.var[list(own["var"])].rename(columns=own["var"]),
                     obsm={K.SPATIAL: np.array(part.obsm[K.SPATIAL])},
                     layers={key: layer.copy() for key, layer in named_layers(part).items()},
                     uns=_uns_of(result, str(name)),
@@ -222,6 +219,16 @@ def slices_of_result(result: AnnData) -> Named:
         if str(name) in sources:
             mark_source(slices[-1][1], sources[str(name)])
     return slices
+
+
+def _genes_of(result: AnnData, name: str) -> Any:
+    """Which genes a slice of a result had; all where that is not told."""
+    # A result that was cut still has a column for every slice that it was made of.
+    kept = result.uns.get(K.STALIGNER, {})
+    recorded = [*map(str, kept.get("slices", result.obs[K.SLICE].cat.categories))]
+    if K.IN_SLICE not in result.varm or name not in recorded:
+        return slice(None)
+    return np.asarray(result.varm[K.IN_SLICE])[:, recorded.index(name)].astype(bool)
 
 
 def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
@@ -331,12 +338,12 @@ def _library_of(libraries: object, name: str) -> dict[str, object]:
 
 
 def _uns_of(result: AnnData, name: str) -> dict[str, object]:
+    ours, aside = written(result)["obs"], moved(result)["obs"]
+    columns = [key.removesuffix("_colors") for key in result.uns if key.endswith("_colors")]
     colors = {
-        key: result.uns[key]
-        for key in result.uns
-        if key.endswith("_colors")
-        and key not in (K.DOMAIN_COLORS, f"{K.DISAGREEMENT}_colors")
-        and not is_annotation(key)
+        f"{aside.get(column, column)}_colors": result.uns[f"{column}_colors"]
+        for column in columns
+        if column not in ours
     }
     libraries = result.uns.get(K.SPATIAL, {})
     own = {k: v for k, v in libraries.items() if k == name or k.startswith(f"{name} ")}

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import numpy as np
+
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import is_annotation
+from napari_staligner.core.ownership import moved
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.io import user_folder
 from napari_staligner.io.anndata import is_result, read_file
@@ -234,17 +237,26 @@ def digest(spots: pd.Index[str]) -> str:
 
 def _edits(result: AnnData) -> dict[str, dict[str, Any]]:
     """What people and late computations change of a result, by slot."""
-    columns = [key for key in result.obs if key in _OBS or is_annotation(key)]
-    recorded = {k: v for k, v in result.uns.items() if k in _UNS or is_annotation(_base(k))}
+    aside = moved(result)
+    columns = [key for key in result.obs if key in _OBS or key in aside["obs"]]
+    columns += [key for key in result.obs if is_annotation(key)]
+    recorded = {
+        key: value
+        for key, value in result.uns.items()
+        if key in _UNS or is_annotation(_base(key)) or _base(key) in aside["obs"]
+    }
     return {
         "obs": {key: _column(result.obs[key]) for key in columns},
-        "obsm": {key: result.obsm[key] for key in _OBSM if key in result.obsm},
+        "obsm": {key: result.obsm[key] for key in (*_OBSM, *aside["obsm"]) if key in result.obsm},
         "uns": recorded,
     }
 
 
 def _column(column: pd.Series) -> Any:
-    return column.array if column.dtype == "category" else column.to_numpy()
+    if column.dtype == object:
+        # Texts with gaps; HDF5 holds those as categories.
+        column = column.astype("category")
+    return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
 
 
 def _base(key: str) -> str:

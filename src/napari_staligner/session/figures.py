@@ -10,6 +10,7 @@ from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.ownership import claim
 
 if TYPE_CHECKING:
     from napari_staligner.core.evaluation.comparison import Method
@@ -77,6 +78,7 @@ class EmbeddingFigures:
         if adata is None or not self._of_these_domains(evaluation):
             return
         for key, embedding in evaluation.computed.items():
+            claim(adata, "obsm", key)
             adata.obsm[key] = embedding
         self._evaluation = evaluation
         if evaluation.computed:
@@ -172,6 +174,7 @@ class EmbeddingFigures:
         if adata is None:
             return
         for key, array in umap.arrays.items():
+            claim(adata, "obsm", key)
             adata.obsm[key] = array
             adata.uns[key] = {"params": dict(umap.params)}
         self.written.emit()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_staligner import _keys as K
+from napari_staligner.core.ownership import claim
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -92,6 +93,7 @@ def write_disagreement(
         [-1, 2, 3, 0],
         default=1,
     ).astype(np.int8)
+    claim(adata, "obs", K.DISAGREEMENT)
     names = [SAME, OTHER, ONLY.format(first), ONLY.format(second)]
     adata.obs[K.DISAGREEMENT] = pd.Categorical.from_codes(codes, names)
     adata.uns[f"{K.DISAGREEMENT}_colors"] = list(_COLORS)

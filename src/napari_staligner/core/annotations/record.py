@@ -12,16 +12,14 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.classes import Edit, RegionClass, Shape
+from napari_staligner.core.ownership import claim, release, written
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-RECORD = "annotations"
-"""Where in ``uns["staligner"]`` the edits are."""
 
-
-def write_annotations(adata: AnnData, annotations: Annotations) -> None:
+def write_annotations(adata: AnnData, annotations: Annotations) -> list[str]:
     """Write annotations into integrated slices.
 
     Parameters
@@ -32,24 +30,29 @@ def write_annotations(adata: AnnData, annotations: Annotations) -> None:
         ``uns["staligner"]["annotations"]``: every edit with who, when, how, spots and shapes.
     annotations
         Of the same spots; with no edits at all the slots are taken away.
+
+    Returns
+    -------
+    A sentence for each column of the input that had such a name: it is kept under another, see
+    :mod:`~napari_staligner.core.ownership`.
     """
     columns = {K.ANNOTATION: annotations.annotator}
     if len(annotations.annotators) > 1:
         columns |= {f"{K.ANNOTATION_BY}{who}": who for who in annotations.annotators}
     if not annotations.edits:
         columns = {}
-    for key in [c for c in adata.obs if is_annotation(c)]:
-        if key not in columns:
-            del adata.obs[key]
-            adata.uns.pop(f"{key}_colors", None)
+    old = {key for key in written(adata)["obs"] if is_annotation(key)}
+    release(adata, "obs", *(old - set(columns)))
+    said = claim(adata, "obs", *columns)
     for key, who in columns.items():
         adata.obs[key] = annotations.column(who)
         adata.uns[f"{key}_colors"] = [c.color for c in annotations.classes]
     recorded = adata.uns.setdefault(K.STALIGNER, {})
     if columns:
-        recorded[RECORD] = to_record(annotations)
+        recorded[K.ANNOTATIONS] = to_record(annotations)
     else:
-        recorded.pop(RECORD, None)
+        recorded.pop(K.ANNOTATIONS, None)
+    return said
 
 
 def is_annotation(column: str) -> bool:
@@ -68,7 +71,7 @@ def read_annotations(adata: AnnData, into: Annotations) -> None:
     into
         Gets them.
     """
-    record = adata.uns.get(K.STALIGNER, {}).get(RECORD)
+    record = adata.uns.get(K.STALIGNER, {}).get(K.ANNOTATIONS)
     if record is not None:
         into.annotator = str(record["annotator"])
         into.start(adata.obs_names, *from_record(record))

@@ -20,6 +20,7 @@ from napari_staligner.core.domains.slice_specific import (
     slices_of,
     tissue_of,
 )
+from napari_staligner.core.ownership import claim
 from napari_staligner.core.palette import categorical_colors
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.settings import Settings
@@ -227,6 +228,7 @@ def record_domains(
         See :class:`Found`; the domains are tested here if they were not yet.
     """
     k = int(labels.max()) + 1
+    claim(adata, "obs", K.DOMAIN)
     names, colors = _inherit(adata, labels, k)
     order = sorted(range(k), key=lambda i: (len(names[i]), names[i]))
     adata.obs[K.DOMAIN] = pd.Categorical(

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.ownership import claim
 from napari_staligner.core.progress import Progress, Steps, finish
 
 if TYPE_CHECKING:
@@ -224,5 +225,10 @@ def add_embeddings(
         There are no genes, or harmonypy is not installed.
     """
     adata = adata.copy() if copy else adata
-    adata.obsm.update(finish(embedding_steps(embedding_job(adata, keys, seed))))
+    found = finish(embedding_steps(embedding_job(adata, keys, seed)))
+    if K.PCA in adata.obsm:
+        # It was used as it is.
+        found.pop(K.PCA, None)
+    claim(adata, "obsm", *found)
+    adata.obsm.update(found)
     return adata if copy else None

@@ -12,11 +12,13 @@ import pandas as pd
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.domains.domains import domain_steps
 from napari_staligner.core.domains.slice_specific import Tissue
 from napari_staligner.core.evaluation import metrics as M
 from napari_staligner.core.evaluation.baselines import EmbeddingJob, embedding_job, embedding_steps
 from napari_staligner.core.evaluation.nearest import nearest_by_slice
+from napari_staligner.core.ownership import moved, written
 from napari_staligner.core.progress import Progress, Steps, finish, scaled
 from napari_staligner.core.settings import Settings
 
@@ -33,6 +35,18 @@ NOT_RECORDED = "The result does not record the reconstruction error by slice, so
 NO_LABELS = (
     "Without a column of labels there are no cLISI, label ASW, graph connectivity, ARI and NMI, "
     "and batch ASW is over all spots."
+)
+KEPT_ASIDE = (
+    "obs[{key!r}] holds the {what} of this result: the labels are those of the input, "
+    "which are kept as obs[{here!r}]."
+)
+MADE_HERE = (
+    "obs[{key!r}] holds the annotations that were made on this result; those of the input are kept "
+    "as obs[{here!r}]."
+)
+OWN_DOMAINS = (
+    "obs['domain'] holds the domains of this result: the figures with labels compare them with "
+    "themselves."
 )
 UNLABELLED = "{n:,} spots have no label in obs[{key!r}] and are left out of figures with labels."
 
@@ -62,6 +76,8 @@ class EvaluationJob:
         Spatial graph for smoothing the domains, or ``None``.
     label_key, labels
         Column to compare with, and its codes, shape (spots,), -1 where there is none; or ``None``.
+    notes
+        Sentences on the labels.
     reconstruction
         Mean squared error of each slice, as recorded; empty where it is not.
     settings
@@ -80,6 +96,7 @@ class EvaluationJob:
     labels: NDArray[np.integer[Any]] | None
     reconstruction: Mapping[str, float]
     settings: Settings
+    notes: tuple[str, ...] = ()
 
     def steps(self) -> Steps[Evaluation]:
         """Compute the figures; see :func:`evaluation_steps`."""
@@ -226,6 +243,7 @@ def evaluation_job(
     domains = {}
     if K.EMBEDDING in there and K.DOMAIN in adata.obs:
         domains[K.EMBEDDING] = pd.factorize(adata.obs[K.DOMAIN])[0]
+    labels, notes = (None, []) if labels is None else _meant(adata, labels)
     graph = adata.obsp[K.CONNECTIVITIES].copy() if K.CONNECTIVITIES in adata.obsp else None
     return EvaluationJob(
         keys=keys,
@@ -243,7 +261,22 @@ def evaluation_job(
             for name, error in kept.get(K.RECONSTRUCTION_BY_SLICE, {}).items()
         },
         settings=settings,
+        notes=tuple(notes),
     )
+
+
+def _meant(adata: AnnData, key: str) -> tuple[str, list[str]]:
+    """Column that holds the labels: the input's, where what is called so was computed here."""
+    here = next((here for here, own in moved(adata)["obs"].items() if own == key), None)
+    ours = key in written(adata)["obs"] and key in adata.obs
+    if ours and here is not None:
+        if is_annotation(key):
+            return key, [MADE_HERE.format(key=key, here=here)]
+        what = {K.DOMAIN: "domains", K.SLICE: "slices"}.get(key, "figures")
+        return here, [KEPT_ASIDE.format(key=key, what=what, here=here)]
+    if key == K.DOMAIN and ours:
+        return key, [OWN_DOMAINS]
+    return (here or key) if key not in adata.obs else key, []
 
 
 def _slices(adata: AnnData) -> tuple[tuple[str, ...], NDArray[np.integer[Any]]]:
@@ -330,7 +363,7 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
 
 
 def _notes(job: EvaluationJob) -> list[str]:
-    notes = []
+    notes = list(job.notes)
     n = len(job.slice_of)
     if job.labels is None:
         notes.append(NO_LABELS)

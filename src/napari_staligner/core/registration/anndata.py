@@ -11,6 +11,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.ownership import claim
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.registration.register import Registered, RegistrationJob, register_steps
 from napari_staligner.core.registration.transforms import Model
@@ -170,6 +171,8 @@ def _counted(adata: AnnData, landmarks: Sequence[str]) -> Any:
 
 def record_registration(adata: AnnData, registered: Registered, choice: Choice) -> None:
     """Write a registration into integrated slices; see :func:`register` for the slots."""
+    claim(adata, "obsm", K.SPATIAL_ALIGNED, K.SHIFT)
+    claim(adata, "obs", K.RESIDUAL)
     adata.obsm[K.SPATIAL_ALIGNED] = registered.aligned
     adata.obsm[K.SHIFT] = registered.shift
     adata.obs[K.RESIDUAL] = registered.residual.astype(np.float32)

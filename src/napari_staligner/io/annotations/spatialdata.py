@@ -10,6 +10,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.regions import library_of, outlines
+from napari_staligner.core.ownership import claim
 from napari_staligner.io.annotations.geojson import rows_of_slice, xy_of
 from napari_staligner.io.atomic import written_beside
 from napari_staligner.io.images import tissue_image
@@ -66,6 +67,7 @@ def to_spatialdata(adata: AnnData, annotations: Annotations) -> SpatialData:
         elements |= _elements(adata, annotations, name, keys[name])
     table = adata.copy()
     spots = [f"{keys[name]}_spots" for name in names]
+    claim(table, "obs", K.ELEMENT, K.INSTANCE)
     table.obs[K.ELEMENT] = adata.obs[K.SLICE].cat.rename_categories(spots)
     table.obs[K.INSTANCE] = _instances(adata)
     table.uns.pop(K.SPATIAL, None)  # the images are elements of their own
