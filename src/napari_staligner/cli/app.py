@@ -440,11 +440,19 @@ def bring_annotations(
     coordinates: Annotated[
         Coordinates | None, typer.Option(help="Of GeoJSON. [default: spots]")
     ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of a .csv that holds the classes. [default: annotation, or the only one "
+            "with names]",
+            metavar="COL",
+        ),
+    ] = None,
     by: Annotated[str | None, typer.Option(help="The annotator. [default: the last one]")] = None,
 ) -> None:
     """Say what is annotated; bring annotations in or out."""
     with _sentences():
-        _annotations(file, export, read, slice_name, coordinates and str(coordinates), by)
+        _annotations(file, export, read, slice_name, coordinates and str(coordinates), column, by)
 
 
 def _annotations(
@@ -453,6 +461,7 @@ def _annotations(
     read: Path | None,
     slice_name: str | None,
     coordinates: Any,
+    column: str | None,
     by: str | None,
 ) -> None:
     from napari_staligner.core.annotations.record import annotations_of, write_annotations
@@ -471,15 +480,21 @@ def _annotations(
                 f"{str(file)!r} has edits that were not saved: open it in napari first, "
                 "and restore or discard them."
             )
-        n = import_annotations(adata, made, read, slice_name=slice_name, coordinates=coordinates)
-        write_annotations(adata, made)
+        brought = import_annotations(
+            adata, made, read, slice_name=slice_name, coordinates=coordinates, column=column
+        )
+        said = write_annotations(adata, made)
         write_result(adata, file)
-        console.print(f"{n:,} spots changed in {_escape(str(file))}", soft_wrap=True)
+        for note in (*brought.notes, *said):
+            _errors().print(f"[yellow]Note:[/] {_escape(note)}", soft_wrap=True)
+        console.print(
+            f"{brought.n_changed:,} spots changed in {_escape(str(file))}", soft_wrap=True
+        )
     if export is not None:
-        said = export_annotations(
+        what = export_annotations(
             adata, made, export, slice_name=slice_name, coordinates=coordinates or "spots"
         )
-        console.print(f"{said} written to {_escape(str(export))}", soft_wrap=True)
+        console.print(f"{what} written to {_escape(str(export))}", soft_wrap=True)
     if export is None and read is None:
         table = class_table(adata, made)
         if table.rows:

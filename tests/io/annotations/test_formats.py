@@ -58,7 +58,7 @@ def test_geojson_comes_back_as_it_went(annotations, result, tmp_path, coordinate
     path = tmp_path / "regions.geojson"
     assert write_geojson(result, annotations, path, coordinates=coordinates) == 6
     back = blank(result)
-    n = read_geojson(result, back, path)
+    n = read_geojson(result, back, path).n_changed
     assert n == (annotations.codes() >= 0).sum()
     assert labels(back) == labels(annotations)
     assert {c.name: c.color for c in back.classes} == {
@@ -153,10 +153,6 @@ SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [50, 0], [50, 50], [0, 0]]
             "it says 'else'",
         ),
         (
-            json.dumps({"geometry": SQUARE, "properties": {"metadata": {"slice": "slice1"}}}),
-            "neither a classification nor a name",
-        ),
-        (
             json.dumps({"geometry": {"type": "Polygon", "coordinates": 3}, "properties": {}}),
             "geometry cannot be read",
         ),
@@ -232,7 +228,7 @@ def test_spots_may_be_called_as_the_result_calls_them(result, tmp_path, named):
     path, back = tmp_path / "in.csv", blank(result)
     spot = int(np.flatnonzero((result.obs[K.SLICE] == "slice2").to_numpy())[3])
     path.write_text(f"Barcode,annotation\n{result.obs_names[spot]},GL\n")
-    assert read_barcodes(result, back, path, slice_name=named) == 1
+    assert read_barcodes(result, back, path, slice_name=named).n_changed == 1
     assert np.flatnonzero(pd.notna(np.array(labels(back), object))).tolist() == [spot]
     with pytest.raises(InputError, match="in no slice"):
         read_barcodes(result, back, path, slice_name="slice1")
@@ -243,7 +239,8 @@ def test_spots_may_be_called_as_the_result_calls_them(result, tmp_path, named):
     [
         ("Barcode,annotation\nspot3,GL\n", "'spot3' is in several slices"),
         ("Barcode,annotation\nnone,GL\n", "1 of 1 barcodes are in no slice"),
-        ("cell,annotation\nspot3,GL\n", "needs a column 'Barcode'"),
+        ("cell,annotation\nnone,GL\n", "needs a column 'Barcode'"),
+        ("cell,annotation\nspot3,GL\n", "'spot3' is in several slices"),
         ("Barcode\nspot3\n", "needs a column 'Barcode' and one with the classes"),
         ("", "is no CSV table"),
     ],

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING
 
 from napari_staligner._errors import InputError
 from napari_staligner.io.annotations.geojson import Coordinates, read_geojson, write_geojson
-from napari_staligner.io.annotations.loupe_csv import read_barcodes, write_barcodes
+from napari_staligner.io.annotations.loupe_csv import (
+    columns_of_classes,
+    read_barcodes,
+    write_barcodes,
+)
+from napari_staligner.io.imported import Imported
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_staligner.core.annotations.annotations import Annotations
+
+TABLES = (".csv", ".tsv", ".txt")
+"""Endings of tables by barcode."""
 
 
 def export_annotations(
@@ -62,6 +70,17 @@ def export_annotations(
     raise InputError(f"{path.name!r}: annotations go to .geojson, .csv or .zarr; choose one.")
 
 
+def columns_to_choose(adata: AnnData, path: Path) -> list[str]:
+    """Columns of a table by barcode of which one has to be named; none in other files.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or has no column of barcodes.
+    """
+    return columns_of_classes(adata, path) if path.suffix.lower() in TABLES else []
+
+
 def import_annotations(
     adata: AnnData,
     annotations: Annotations,
@@ -69,22 +88,39 @@ def import_annotations(
     *,
     slice_name: str | None = None,
     coordinates: Coordinates | None = None,
-) -> int:
+    column: str | None = None,
+) -> Imported:
     """Read annotations from GeoJSON or CSV by barcode, as one edit.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices.
+    annotations
+        Of these spots; get the classes.
+    path
+        ``.geojson`` or ``.json``; ``.csv``, ``.tsv`` or ``.txt``.
+    slice_name
+        The slice that the file is of.
+    coordinates
+        Of GeoJSON.
+    column
+        Of a table: the one that holds the classes.
 
     Returns
     -------
-    How many spots changed.
+    How many spots changed, and what was left out or guessed.
 
     Raises
     ------
     InputError
         The format is not known, or the file cannot be used.
     """
-    if path.suffix in (".geojson", ".json"):
+    suffix = path.suffix.lower()
+    if suffix in (".geojson", ".json"):
         return read_geojson(
             adata, annotations, path, slice_name=slice_name, coordinates=coordinates
         )
-    if path.suffix == ".csv":
-        return read_barcodes(adata, annotations, path, slice_name=slice_name)
+    if suffix in TABLES:
+        return read_barcodes(adata, annotations, path, slice_name=slice_name, column=column)
     raise InputError(f"{path.name!r}: annotations come from .geojson or .csv; choose one.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import NAMESPACE_URL, uuid5
@@ -16,7 +17,9 @@ from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.classes import Shape
 from napari_staligner.core.annotations.regions import inside, library_of, outlines
 from napari_staligner.io.atomic import written_beside
+from napari_staligner.io.feature_classes import class_of, metadata_of, properties_of, read_features
 from napari_staligner.io.images import tissue_image
+from napari_staligner.io.imported import Imported
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 Coordinates = Literal["spots", "image"]
 """``"spots"`` are those of ``obsm["spatial"]`` (Visium: pixels of the full image); ``"image"``
 are pixels of the tissue image in the file."""
+
+UNCLASSIFIED = "Unclassified"
+"""Class of regions of a file that gives none a class."""
 
 
 def write_geojson(
@@ -126,7 +132,7 @@ def read_geojson(
     *,
     slice_name: str | None = None,
     coordinates: Coordinates | None = None,
-) -> int:
+) -> Imported:
     """Give the spots inside the polygons of a file their classes, as one edit.
 
     Parameters
@@ -145,66 +151,118 @@ def read_geojson(
 
     Returns
     -------
-    How many spots changed.
+    How many spots changed, and what of the file was left out. Regions without a class are left out
+    where others have one; where none has, all get the class ``"Unclassified"``.
 
     Raises
     ------
     InputError
-        The file cannot be read, or it is not known which slice it is of.
+        The file cannot be read, it is not known which slice it is of, or no region holds a spot.
     """
+    regions, notes = _regions(adata, path, slice_name, coordinates)
+    classes = list(annotations.classes)
+    codes = np.full(adata.n_obs, -2, dtype=np.int16)
+    for region in regions:
+        if all(region.label != c.name for c in classes):
+            classes.append(annotations.new_class(region.label, classes, color=region.color))
+        rows = rows_of_slice(adata, region.slice)
+        code = next(c.id for c in classes if c.name == region.label)
+        codes[rows[inside(region.polygon, xy_of(adata, rows))]] = code
+    rows = np.flatnonzero(codes > -2)
+    if not len(rows):
+        raise InputError(_beside(adata, path, regions))
+    what = f"the regions of {path.name}"
+    drawn = [shape for region in regions for shape in region.shapes()]
+    n = annotations.put(rows, codes[rows], what, "import", classes=classes, shapes=drawn)
+    return Imported(n, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Region:
+    """A region of a file, in the coordinates of the spots; no label where it has no class."""
+
+    polygon: Any
+    slice: str
+    label: str
+    color: str
+
+    def shapes(self) -> list[Shape]:
+        import shapely
+
+        return [
+            Shape(self.slice, shapely.get_coordinates(part.exterior))
+            for part in _polygons(self.polygon)
+        ]
+
+
+def _regions(
+    adata: AnnData, path: Path, slice_name: str | None, coordinates: Coordinates | None
+) -> tuple[list[_Region], list[str]]:
+    """Regions of a file that have an area and a class, and what is to be said of the others."""
     import shapely
     from shapely import affinity
     from shapely.geometry import shape
 
-    classes = list(annotations.classes)
-    codes = np.full(adata.n_obs, -2, dtype=np.int16)
-    drawn: list[Shape] = []
-    for number, feature in enumerate(_read_features(path), 1):
+    found, without_area = [], 0
+    for number, feature in enumerate(read_features(path), 1):
         where = f"{path.name!r}, feature {number}"
         try:
-            polygon = shapely.make_valid(shape(feature["geometry"]))
+            geometry = shapely.make_valid(shape(feature["geometry"]))
         except Exception as error:
             raise InputError(f"{where}: its geometry cannot be read; export it again.") from error
+        polygon = shapely.union_all(_polygons(geometry))
         if polygon.is_empty or not polygon.area:
+            without_area += 1
             continue
-        said = feature.get("properties") or {}
-        name = str(slice_name or (said.get("metadata") or {}).get("slice") or "")
-        name = _slice_meant(adata, name, where)
-        space = coordinates or (said.get("metadata") or {}).get("coordinates") or "spots"
-        shrink = 1 / _factor(adata, name, space)
+        said = properties_of(feature)
+        meta = metadata_of(said)
+        name = _slice_meant(adata, str(slice_name or meta.get("slice") or ""), where)
+        shrink = 1 / _factor(adata, name, coordinates or meta.get("coordinates") or "spots")
         polygon = affinity.scale(polygon, shrink, shrink, origin=(0, 0))
-        label, color = _class_of(said, where)
-        if all(label != c.name for c in classes):
-            classes.append(annotations.new_class(label, classes, color=color))
-        rows = rows_of_slice(adata, name)
-        code = next(c.id for c in classes if c.name == label)
-        codes[rows[inside(polygon, xy_of(adata, rows))]] = code
-        drawn += [
-            Shape(name, shapely.get_coordinates(part.exterior))
-            for part in shapely.get_parts(polygon)
-            if part.geom_type == "Polygon"
-        ]
-    rows = np.flatnonzero(codes > -2)
-    what = f"the regions of {path.name}"
-    return annotations.put(rows, codes[rows], what, "import", classes=classes, shapes=drawn)
+        found.append(_Region(polygon, name, *class_of(said)))
+    notes = []
+    if without_area:
+        notes.append(
+            f"{path.name!r}: {without_area:,} of its features are points or lines, without an "
+            "area; they are left out."
+        )
+    if not found:
+        raise InputError(f"{str(path)!r} holds no region with an area: export polygons.")
+    unnamed = sum(not region.label for region in found)
+    if unnamed == len(found):
+        notes.append(
+            f"{path.name!r}: its regions have neither a classification nor a name: "
+            f"they are of the class {UNCLASSIFIED!r}."
+        )
+        return [replace(region, label=UNCLASSIFIED) for region in found], notes
+    if unnamed:
+        notes.append(
+            f"{path.name!r}: {unnamed:,} of {len(found):,} regions have neither a classification "
+            "nor a name; they are left out."
+        )
+    return [region for region in found if region.label], notes
 
 
-def _read_features(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise InputError(
-            f"{str(path)!r} is no GeoJSON ({error}): export it again from QuPath or TissUUmaps."
-        ) from error
-    # QuPath writes a collection, a bare list or one feature, as the user chose.
-    if isinstance(content, dict):
-        content = content.get("features", [content])
-    features = [f for f in content if isinstance(f, dict) and f.get("geometry")]
-    if not features:
-        raise InputError(f"{str(path)!r} holds no region: export annotations as GeoJSON.")
-    return features
+def _polygons(geometry: Any) -> list[Any]:
+    if geometry.geom_type == "Polygon":
+        return [geometry]
+    return [p for part in getattr(geometry, "geoms", ()) for p in _polygons(part)]
+
+
+def _beside(adata: AnnData, path: Path, regions: Sequence[_Region]) -> str:
+    """Say that no spot lies in any region."""
+    name = regions[0].slice
+    low, high = np.reshape(regions[0].polygon.bounds, (2, 2))
+    xy = xy_of(adata, rows_of_slice(adata, name))
+    theirs, ours = (
+        f"x {a[0]:g} to {b[0]:g}, y {a[1]:g} to {b[1]:g}"
+        for a, b in ((low, high), (xy.min(axis=0), xy.max(axis=0)))
+    )
+    return (
+        f"{path.name!r}: no spot lies in any of its {len(regions):,} regions (the first is at "
+        f"{theirs}; the spots of {name!r} are at {ours}): check the slice, and whether its "
+        "coordinates are pixels of the tissue image (--coordinates image)."
+    )
 
 
 def _slice_meant(adata: AnnData, name: str, where: str) -> str:
@@ -218,20 +276,6 @@ def _slice_meant(adata: AnnData, name: str, where: str) -> str:
         + (f" (it says {name!r})" if name else "")
         + f": name one of {', '.join(map(repr, known))}."
     )
-
-
-def _class_of(said: dict[str, Any], where: str) -> tuple[str, str]:
-    """Name and hex colour of a feature's class."""
-    given = said.get("classification") or {}
-    label = str(given.get("name") or said.get("name") or "").strip()
-    if not label:
-        raise InputError(f"{where}: it has neither a classification nor a name; give it one.")
-    color = given.get("color") or said.get("color")
-    packed = given.get("colorRGB")
-    if color is None and packed is not None:
-        # Java's packed colour, as QuPath wrote it until 0.3.
-        color = [int(packed) >> shift & 255 for shift in (16, 8, 0)]
-    return label, "" if color is None else "#{:02x}{:02x}{:02x}".format(*map(int, color))
 
 
 def _factor(adata: AnnData, name: str, coordinates: str) -> float:

@@ -11,14 +11,23 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.record import take_column
+from napari_staligner.core.missing import is_missing
 from napari_staligner.io.annotations.geojson import check_slices, rows_of_slice
 from napari_staligner.io.atomic import written_beside
+from napari_staligner.io.barcode_match import match_barcodes
+from napari_staligner.io.barcode_table import (
+    BARCODE,
+    barcode_column,
+    candidates,
+    label_column,
+    read_table,
+)
+from napari_staligner.io.imported import Imported
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
-
-BARCODE = "Barcode"
+    from numpy.typing import NDArray
 
 
 def write_barcodes(
@@ -63,8 +72,13 @@ def write_barcodes(
 
 
 def read_barcodes(
-    adata: AnnData, annotations: Annotations, path: Path, *, slice_name: str | None = None
-) -> int:
+    adata: AnnData,
+    annotations: Annotations,
+    path: Path,
+    *,
+    slice_name: str | None = None,
+    column: str | None = None,
+) -> Imported:
     """Give the spots that a file names their classes, as one edit.
 
     Parameters
@@ -74,73 +88,119 @@ def read_barcodes(
     annotations
         Gets the classes, for the present annotator; new ones are added.
     path
-        Has a column ``Barcode``, as the slice had them or as the result names its spots, and one
-        with the class: ``annotation``, or the first other one.
+        A table with a head, its columns parted by commas, semicolons or tabs. One column holds
+        barcodes, as the slice had them or as the result names its spots; endings and beginnings
+        that name a sample may be missing, or be there in addition.
     slice_name
-        Slice of the barcodes, where the file has no column ``slice``.
+        Slice of the barcodes; ``None`` reads a column ``slice``, if there is one.
+    column
+        That holds the classes; ``None`` takes ``annotation``, or the only one that holds names.
 
     Returns
     -------
-    How many spots changed.
+    How many spots changed, and what was left out or guessed.
 
     Raises
     ------
     InputError
-        The file cannot be read, or a barcode is of no slice or of several.
+        The file cannot be read, several columns could be meant, no barcode is of a spot, or one is
+        of several slices.
     """
     import pandas as pd
 
-    told = _read_table(path)
-    labels = [c for c in told.columns if c not in (BARCODE, K.SLICE)]
-    label = K.ANNOTATION if K.ANNOTATION in labels else labels[0]
-    told = told[told[label].fillna("").str.strip() != ""]
     ours = _barcodes(adata)
     if slice_name is not None:
         check_slices(adata, [slice_name])
-        told[K.SLICE] = slice_name
-    by = [BARCODE, K.SLICE] if K.SLICE in told else [BARCODE]
-    index = pd.MultiIndex.from_frame(ours[by]) if len(by) > 1 else pd.Index(ours[BARCODE])
-    wanted = pd.MultiIndex.from_frame(told[by]) if len(by) > 1 else pd.Index(told[BARCODE])
-    twice = wanted[wanted.isin(index[index.duplicated()])]
-    if len(twice):
-        raise InputError(
-            f"{path.name!r}: barcode {_shown(twice[0])} is in several slices: "
-            "name the slice that the file is of."
-        )
-    once = np.flatnonzero(~index.duplicated())
-    place = index[once].get_indexer(wanted)
-    place = np.where(place < 0, -1, once[place])
-    named = adata.obs_names.get_indexer(told[BARCODE])
-    if K.SLICE in told:
-        there = told[K.SLICE].to_numpy() == ours[K.SLICE].to_numpy()[named]
-        named = np.where(there, named, -1)
-    place = np.where(place < 0, named, place)
-    if (place < 0).any():
-        first = _shown(wanted[int(np.argmax(place < 0))])
-        raise InputError(
-            f"{path.name!r}: {int((place < 0).sum()):,} of {len(place):,} barcodes are in no "
-            f"slice, {first} for one: name the slice, or take the file that belongs to it."
-        )
-    column = pd.Series(index=range(adata.n_obs), dtype=object)
-    column.iloc[place] = told[label].str.strip().to_numpy()
-    return take_column(annotations, column.astype("category"), None, "import")
+    told, notes = _told(path, ours, slice_name, column)
+    place, said = _places(adata, ours, told, path)
+    labels = pd.Series(index=range(adata.n_obs), dtype=object)
+    labels.iloc[place[place >= 0]] = told["label"].to_numpy()[place >= 0]
+    n = take_column(annotations, labels.astype("category"), None, "import")
+    return Imported(n, (*notes, *said))
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def columns_of_classes(adata: AnnData, path: Path) -> list[str]:
+    """Columns of a table by barcode of which one has to be named; none where it is plain.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or has no column of barcodes.
+    """
+    table = read_table(path)
+    at = barcode_column(table, [*dict.fromkeys(_barcodes(adata)[BARCODE])], path)
+    found = candidates(table, at)
+    return [str(table.columns[place]) for place in found] if len(found) > 1 else []
+
+
+def _told(
+    path: Path, ours: pd.DataFrame, slice_name: str | None, column: str | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Barcode, class and slice (empty: any) that a file tells, and sentences on its columns."""
     import pandas as pd
 
-    try:
-        table = pd.read_csv(path, dtype=str)
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise InputError(f"{str(path)!r} is no CSV table ({error}): export it again.") from error
-    if BARCODE not in table or set(table.columns) <= {BARCODE, K.SLICE}:
-        raise InputError(
-            f"{str(path)!r} needs a column {BARCODE!r} and one with the classes; "
-            f"it has {', '.join(map(repr, table.columns))}."
+    table = read_table(path)
+    at = barcode_column(table, [*dict.fromkeys(ours[BARCODE])], path)
+    label, said = label_column(table, at, column, path)
+    notes = [said] if said else []
+    told = pd.DataFrame({BARCODE: table.iloc[:, at], "label": table.iloc[:, label], K.SLICE: ""})
+    if slice_name is not None:
+        told[K.SLICE] = slice_name
+    elif K.SLICE in table and table[K.SLICE].isin(ours[K.SLICE]).any():
+        told[K.SLICE] = table[K.SLICE]
+    missing = told["label"].map(is_missing)
+    words = sorted(set(told["label"][missing]) - {""})
+    if words:
+        notes.append(
+            f"{path.name!r}: {int(missing.sum()):,} barcodes have no class "
+            f"({', '.join(map(repr, words))})."
         )
-    return table
+    told = told[~missing & (told[BARCODE] != "")]
+    twice = told.drop_duplicates().duplicated([BARCODE, K.SLICE])
+    if twice.any():
+        notes.append(
+            f"{path.name!r}: {int(twice.sum()):,} barcodes have more than one class; "
+            "the last one of each holds."
+        )
+    return told.drop_duplicates([BARCODE, K.SLICE], keep="last", ignore_index=True), notes
+
+
+def _places(
+    adata: AnnData, ours: pd.DataFrame, told: pd.DataFrame, path: Path
+) -> tuple[NDArray[np.intp], list[str]]:
+    """Row of each barcode, -1 where there is none, and sentences on those and on guesses."""
+    place = np.full(len(told), -1, dtype=np.intp)
+    notes = []
+    # The result's own names come first: they tell the slice.
+    named = adata.obs_names.get_indexer(told[BARCODE])
+    for name, part in told.groupby(K.SLICE).groups.items():
+        rows = np.arange(adata.n_obs) if not name else rows_of_slice(adata, str(name))
+        at = np.asarray(part, dtype=np.intp)
+        place[at] = np.where(np.isin(named[at], rows), named[at], -1)
+        rest = at[named[at] < 0]
+        wanted, spots = told[BARCODE].iloc[rest], ours[BARCODE].iloc[rows]
+        twice = wanted[wanted.isin(spots[spots.duplicated()])]
+        if len(twice):
+            raise InputError(
+                f"{path.name!r}: barcode {twice.iloc[0]!r} is in several slices: "
+                "name the slice that the file is of."
+            )
+        found, theirs, own = match_barcodes([*wanted], [*spots])
+        place[rest[found >= 0]] = rows[found[found >= 0]]
+        if theirs.parts or own.parts:
+            first = int(np.argmax(found >= 0))
+            notes.append(
+                f"{path.name!r}: barcodes are compared without what names the sample: "
+                f"{wanted.iloc[first]!r} is taken for {spots.iloc[found[first]]!r}."
+            )
+    lost = int((place < 0).sum())
+    if not lost:
+        return place, notes
+    first = told[BARCODE].iloc[int(np.argmax(place < 0))]
+    said = f"{path.name!r}: {lost:,} of {len(place):,} barcodes are in no slice, {first!r} for one"
+    if lost == len(place):
+        raise InputError(f"{said}: name the slice, or take the file that belongs to it.")
+    return place, [*notes, f"{said}; they are left out, as of spots that were filtered out."]
 
 
 def _barcodes(adata: AnnData) -> pd.DataFrame:
@@ -152,7 +212,3 @@ def _barcodes(adata: AnnData) -> pd.DataFrame:
         rows = rows_of_slice(adata, str(name))
         barcodes[rows] = [b.removesuffix(f"_{name}") for b in barcodes[rows]]
     return pd.DataFrame({BARCODE: barcodes, K.SLICE: adata.obs[K.SLICE].astype(str).to_numpy()})
-
-
-def _shown(barcode: object) -> str:
-    return repr(barcode[0] if isinstance(barcode, tuple) else barcode)

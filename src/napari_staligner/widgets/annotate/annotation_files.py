@@ -84,19 +84,31 @@ class FileButtons(QWidget):
         else:
             self.said.emit(f"Writing {path.name} …", False)
 
-    def bring(self, path: Path, slice_name: str | None) -> None:
-        """Read a file; ``slice_name`` is the slice of what names none."""
+    def bring(self, path: Path, slice_name: str | None, column: str | None = None) -> None:
+        """Read a file.
+
+        Parameters
+        ----------
+        path
+            The file.
+        slice_name
+            Slice of what names none.
+        column
+            Of a table by barcode: the one with the classes, if it is known.
+        """
         from napari_staligner.io.annotations.formats import import_annotations
 
         result = self._session.result.adata
         try:
             self._session.annotations.check()
             assert result is not None
-            n = import_annotations(result, self._session.annotations, path, slice_name=slice_name)
+            made = self._session.annotations
+            brought = import_annotations(result, made, path, slice_name=slice_name, column=column)
         except InputError as error:
             self.said.emit(str(error), True)
         else:
-            self.said.emit(f"{n:,} spots changed by {path.name}.", False)
+            said = f"{brought.n_changed:,} spots changed by {path.name}."
+            self.said.emit(" ".join([said, *brought.notes]), False)
 
     def _on_export_chosen(self, title: str) -> None:
         kind, filters, suffix = _EXPORTS[title]
@@ -110,12 +122,28 @@ class FileButtons(QWidget):
 
     def _on_import_clicked(self) -> None:
         name, _ = QFileDialog.getOpenFileName(
-            self, "Import annotations", "", "Annotations (*.geojson *.json *.csv)"
+            self, "Import annotations", "", "Annotations (*.geojson *.json *.csv *.tsv *.txt)"
         )
         if name:
             slice_name = self._ask_slice("Import")
-            if slice_name != "":
-                self.bring(Path(name), slice_name)
+            column = None if slice_name == "" else self._ask_column(Path(name))
+            if slice_name != "" and column != "":
+                self.bring(Path(name), slice_name, column)
+
+    def _ask_column(self, path: Path) -> str | None:
+        """Ask which column holds the classes; ``None`` where it is plain, and empty for none."""
+        from napari_staligner.io.annotations.formats import columns_to_choose
+
+        result = self._session.result.adata
+        try:
+            columns = [] if result is None else columns_to_choose(result, path)
+        except InputError:
+            # Reading says it.
+            return None
+        if not columns:
+            return None
+        chosen, sure = QInputDialog.getItem(self, "Import", "Classes in", columns, 0, False)
+        return chosen if sure else ""
 
     def _ask_slice(self, title: str) -> str | None:
         """Ask which slice is meant; ``None`` is all of them, and empty none."""

@@ -1,0 +1,170 @@
+"""Features of GeoJSON, and the classes that QuPath, TissUUmaps, geopandas and others give them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.missing import is_missing
+
+_CLASS_KEYS = ("classification", "class", "classes", "label", "annotation", "region", "name")
+"""Properties that hold a class, the first that says something holds."""
+_COLOR_KEYS = ("color", "colorRGB", "colour", "fill", "stroke")
+
+
+def read_features(path: Path) -> list[dict[str, Any]]:
+    """Features of a file that have a geometry.
+
+    Parameters
+    ----------
+    path
+        A FeatureCollection, a feature, a bare geometry, or a list of any of them.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds none.
+    """
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise InputError(
+            f"{str(path)!r} is no GeoJSON ({error}): export it again from QuPath or TissUUmaps."
+        ) from error
+    features = list(_features_in(content))
+    if not features:
+        raise InputError(f"{str(path)!r} holds no region: export annotations as GeoJSON.")
+    return features
+
+
+def _features_in(content: Any) -> Iterator[dict[str, Any]]:
+    # QuPath writes a collection, a bare list or one feature, as the user chose.
+    if isinstance(content, list):
+        for part in content:
+            yield from _features_in(part)
+    elif not isinstance(content, Mapping):
+        return
+    elif isinstance(content.get("features"), list):
+        yield from _features_in(content["features"])
+    elif content.get("geometry"):
+        yield dict(content)
+    elif "coordinates" in content or "geometries" in content:
+        yield {"geometry": dict(content), "properties": {}}
+
+
+def properties_of(feature: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties of a feature; those that were written as JSON in text are read."""
+    said = _read_text(feature.get("properties"))
+    return dict(said) if isinstance(said, Mapping) else {}
+
+
+def metadata_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a feature tells of itself besides its class, as our own export does."""
+    found = _read_text(said.get("metadata"))
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def class_of(said: Mapping[str, Any]) -> tuple[str, str]:
+    """Name and hex colour of a feature's class.
+
+    Parameters
+    ----------
+    said
+        Properties of the feature. The class is a text, a list of names, or a dictionary with
+        ``name`` or ``names`` (QuPath from 0.4 on); any of them may be JSON in a text.
+
+    Returns
+    -------
+    Both empty where it has none. Names of a class that is derived from others are joined by
+    ``": "``, as QuPath shows them.
+    """
+    by_key = {str(key).casefold(): value for key, value in said.items()}
+    for key in _CLASS_KEYS:
+        given = _read_text(by_key.get(key))
+        name = _name_in(given)
+        if name:
+            inside = given if isinstance(given, Mapping) else {}
+            return name, _color_in(inside) or _color_in(said)
+    return "", ""
+
+
+def _name_in(given: Any) -> str:
+    if isinstance(given, Mapping):
+        return _name_in(given.get("names")) or _name_in(given.get("name"))
+    if isinstance(given, (list, tuple)):
+        return ": ".join(filter(None, map(_name_in, given)))
+    return "" if isinstance(given, bool) or is_missing(given) else str(given).strip()
+
+
+def _color_in(said: Mapping[str, Any]) -> str:
+    found = (hex_color(said[key]) for key in _COLOR_KEYS if key in said)
+    return next(filter(None, found), "")
+
+
+def hex_color(value: Any) -> str:
+    """Return a colour as hex.
+
+    Parameters
+    ----------
+    value
+        Red, green and blue, 0–255 or fractions of 1; a whole number that packs them, as Java does;
+        or hex, ``rgb(…)`` or a name as text.
+
+    Returns
+    -------
+    ``#rrggbb``; empty if it cannot be read.
+    """
+    value = _read_text(value)
+    # Six digits may be hex as well, and are meant so in a text.
+    if isinstance(value, str) and re.fullmatch(r"-\d+|\d{9,}", value):
+        value = int(value)
+    if isinstance(value, bool) or value is None:
+        return ""
+    if isinstance(value, (int, float)):
+        if value != value or value != int(value):
+            return ""
+        return _as_hex([int(value) >> shift & 255 for shift in (16, 8, 0)])
+    if isinstance(value, (list, tuple)):
+        return _as_hex(list(value))
+    text = str(value).strip()
+    if text.casefold().startswith("rgb") and text.endswith(")"):
+        return _as_hex(text[text.find("(") + 1 : -1].replace(",", " ").split())
+    from matplotlib.colors import to_hex
+
+    for spelled in (text, f"#{text}", text.casefold()):
+        try:
+            return str(to_hex(spelled))
+        except ValueError:
+            continue
+    return ""
+
+
+def _as_hex(parts: list[Any]) -> str:
+    try:
+        levels = [float(part) for part in parts[:3]]
+    except (TypeError, ValueError):
+        return ""
+    if all(0 <= level <= 1 for level in levels):
+        levels = [255 * level for level in levels]
+    if len(levels) < 3 or not all(0 <= level <= 255 for level in levels):
+        return ""
+    return "#{:02x}{:02x}{:02x}".format(*(round(level) for level in levels))
+
+
+def _read_text(value: Any) -> Any:
+    """What a text holds that is JSON, or a dictionary as Python writes it; geopandas does so."""
+    if not isinstance(value, str) or value.strip()[:1] not in ("{", "[", '"'):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(value.strip())
+        except (ValueError, SyntaxError):
+            continue
+    return value
