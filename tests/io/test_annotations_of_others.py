@@ -11,9 +11,10 @@ from fakes import fake_result
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.annotations import Annotations
+from napari_staligner.core.palette import hex_color
 from napari_staligner.io.annotations.formats import columns_to_choose, import_annotations
 from napari_staligner.io.barcode_match import Cut, match_barcodes
-from napari_staligner.io.feature_classes import class_of, hex_color
+from napari_staligner.io.feature_classes import class_of
 
 RING = [[15, 15], [45, 15], [45, 35], [15, 35], [15, 15]]
 RECTANGLE = {"type": "Polygon", "coordinates": [RING]}
@@ -87,7 +88,7 @@ def test_classes_as_others_write_them(said, name, color):
         ("123456", "#123456"),
         ("#f00", "#ff0000"),
         ("rgb(200, 0, 0)", "#c80000"),
-        ("rgba(200 0 0 0.5)", "#c80000"),
+        ("rgba(200 0 0 0.5)", "#c8000080"),
         ("[200, 0, 0]", "#c80000"),
         ("Red", "#ff0000"),
         ("", ""),

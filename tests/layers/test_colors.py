@@ -73,6 +73,70 @@ def test_recorded_colours_of_another_number_are_not_used(loaded):
     assert legend(loaded).entries[0][1] == rgba(categorical_colors(1)[0])
 
 
+SETS = {"slice1": ["a", "b"], "slice2": ["c", "d"]}
+
+
+@pytest.mark.parametrize(
+    "colors",
+    [
+        {"slice1": ["#1f77b4", "#ff7f0e"], "slice2": ["#1f77b4", "#ff7f0e"]},
+        {"slice1": ["#ff0000", "blue"], "slice2": [(1.0, 0.0, 0.0), (0.0, 0.0, 1.0)]},
+        {"slice1": np.array(["#0072b2", "#e69f00"], object), "slice2": ["#0072b2ff", "#e69f00"]},
+        {"slice1": ["#0072b2", "#e69f00"], "slice2": np.eye(3)[:2]},
+        {"slice1": ["#0072b2", "#e69f00"]},
+        {"slice2": ["#0072b2", "#e69f00", "#009e73"]},
+        {"slice1": ["#0072b2"], "slice2": ["#e69f00", "#0072b2"]},
+        {"slice1": ["#0072b2", "no colour"], "slice2": ["#0072b2", "#e69f00"]},
+        {"slice1": {"a": "#0072b2", "b": "#e69f00"}, "slice2": ["#0072b2", "#009e73"]},
+        {"slice1": ["#0072b2", None]},
+        {},
+    ],
+)
+@pytest.mark.parametrize("integrated", [False, True])
+def test_categories_that_slices_do_not_share_differ_in_colour(colors, integrated):
+    slices, result = fake_result()
+    for name, adata in slices:
+        of_spot = np.array(SETS[name])[np.arange(adata.n_obs) % 2]
+        adata.obs["ct"] = pd.Categorical(of_spot)
+        if name in colors:
+            adata.uns["ct_colors"] = colors[name]
+    session = Session()
+    session.add(slices)
+    if integrated:
+        both = [adata.obs["ct"].astype(str) for _, adata in slices]
+        result.obs["ct"] = pd.Categorical(np.concatenate(both))
+        session.set_result(result)
+    session.view.color_by = ColorBy("obs", "ct")
+    found = dict(legend(session).entries)
+    assert list(found) == ["a", "b", "c", "d"]
+    assert len(set(found.values())) == 4
+    first = colors.get("slice1", colors.get("slice2"))
+    if isinstance(first, list) and len(first) > 1:
+        assert found["a" if "slice1" in colors else "c"] == rgba(first[0])
+
+
+def test_a_category_that_slices_share_keeps_its_colour_and_new_ones_look_different():
+    slices, _ = fake_result()
+    for (_, adata), names in zip(slices, (["a", "b"], ["b", "c"]), strict=True):
+        adata.obs["ct"] = pd.Categorical(np.array(names)[np.arange(adata.n_obs) % 2])
+        adata.uns["ct_colors"] = ["#1f77b4", "#ff7f0e"]
+    session = Session()
+    session.add(slices)
+    session.view.color_by = ColorBy("obs", "ct")
+    found = dict(legend(session).entries)
+    assert found["a"] == rgba("#1f77b4")
+    assert found["b"] == rgba("#ff7f0e")
+    # Not #0072b2 nor #e69f00, which look like those.
+    assert found["c"] == rgba("#009e73")
+
+
+def test_what_one_slice_gives_one_colour_keeps_it(loaded):
+    for adata in loaded.slices.values():
+        adata.uns["region_colors"] = ["#123456", "#123456"]
+    loaded.color_by = ColorBy("obs", "region")
+    assert {color for _, color in legend(loaded).entries} == {tuple(to_rgba(["#123456"])[0])}
+
+
 def test_domains_have_the_colours_of_the_session():
     session = fake_session()
     assert legend(session).entries[1] == ("2", rgba(COLORS[1]))

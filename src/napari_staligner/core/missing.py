@@ -8,6 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 WORDS = frozenset(("", "nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nat"))
 """Texts, in small letters, that programs write where there is no value."""
@@ -40,3 +41,23 @@ def without_words(column: pd.Series) -> tuple[pd.Series, list[str]]:
         return column, []
     counts = values[words].value_counts()
     return values.where(~words, np.nan), [str(word) for word in counts.index]
+
+
+def label_codes(column: pd.Series) -> tuple[NDArray[np.int64], list[str], list[str]]:
+    """Number the labels of spots.
+
+    Parameters
+    ----------
+    column
+        Labels, shape (spots,), of any dtype.
+
+    Returns
+    -------
+    Code of each spot, shape (spots,), -1 where there is no label; the labels; and the texts that
+    were taken as none.
+    """
+    import pandas as pd
+
+    known, words = without_words(column)
+    codes, found = pd.factorize(known, sort=True)
+    return np.asarray(codes, dtype=np.int64), [str(label) for label in found], words

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,28 +37,106 @@ def categorical_colors(n: int) -> list[str]:
     return [_COLORS[i % len(_COLORS)] for i in range(n)]
 
 
-def to_rgba(colors: Sequence[str]) -> NDArray[np.float32]:
-    """Return colours, hex or any name that matplotlib knows, as float32 RGBA, shape (n, 4).
+def free_colors(taken: Sequence[str]) -> list[str]:
+    """Return the colours of the palette that are not taken; those like a taken one come last.
 
-    A colour that cannot be read becomes grey.
+    Parameters
+    ----------
+    taken
+        Hex colours.
     """
-    return np.array([_one_rgba(str(color)) for color in colors], dtype=np.float32).reshape(-1, 4)
+    free = [color for color in _COLORS if color not in {one[:7] for one in taken}]
+    if not taken or not free:
+        return free or list(_COLORS)
+    ours, theirs = to_rgba(free)[:, None, :3], to_rgba(taken)[None, :, :3]
+    # As the eye weighs red, green and blue, roughly.
+    mean = (ours + theirs)[..., 0] / 2
+    weights = np.stack([2 + mean, np.full_like(mean, 4), 3 - mean], axis=-1)
+    nearest = np.sqrt((weights * (ours - theirs) ** 2).sum(axis=-1)).min(axis=1)
+    return [free[i] for i in np.argsort(nearest < _ALIKE, kind="stable")]
 
 
-def _one_rgba(color: str) -> tuple[float, ...]:
-    digits = color.removeprefix("#")
-    if color.startswith("#") and len(digits) in (6, 8):
-        try:
-            values = [value / 255 for value in bytes.fromhex(digits)]
-        except ValueError:
-            return _UNREADABLE
-        return tuple(values) if len(values) == 4 else (*values, 1.0)
-    from matplotlib.colors import to_rgba as from_name
+_ALIKE = 0.5
+"""Distance of colours of which black and white are 3 apart."""
 
-    try:
-        return tuple(map(float, from_name(color)))
-    except ValueError:
+
+def to_rgba(colors: Sequence[Any]) -> NDArray[np.float32]:
+    """Return colours, hex or of any other form, as float32 RGBA, shape (n, 4).
+
+    A colour that cannot be read becomes grey; see :func:`hex_color` for what can.
+    """
+    return np.array([_one_rgba(color) for color in colors], dtype=np.float32).reshape(-1, 4)
+
+
+def _one_rgba(color: Any) -> tuple[float, ...]:
+    digits = hex_color(color).removeprefix("#")
+    if not digits:
         return _UNREADABLE
+    values = [value / 255 for value in bytes.fromhex(digits)]
+    return tuple(values) if len(values) == 4 else (*values, 1.0)
 
 
 _UNREADABLE = (0.6, 0.6, 0.6, 1.0)
+
+
+def hex_color(value: Any) -> str:
+    """Return a colour as hex.
+
+    Parameters
+    ----------
+    value
+        Red, green and blue, and opacity if it is given: 0-255 or fractions of 1; a whole number
+        that packs them, as Java does; or hex, ``rgb(...)`` or a name that matplotlib knows.
+
+    Returns
+    -------
+    ``#rrggbb``, or ``#rrggbbaa`` where it is not opaque; empty if it cannot be read.
+    """
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, str):
+        return _hex_of_text(value.strip())
+    if isinstance(value, (list, tuple)):
+        return _hex_of_parts(list(value))
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
+        return ""
+    return _hex_of_parts([int(value) >> shift & 255 for shift in (16, 8, 0)])
+
+
+def _hex_of_text(text: str) -> str:
+    if text[:1] in tuple("[(") or text.casefold().startswith("rgb"):
+        inside = text[re.search(r"[\[(]|$", text).end() :].rstrip(")]")  # type: ignore[union-attr]
+        return _hex_of_parts(inside.replace(",", " ").split())
+    # Six digits may be hex as well, and are meant so in a text.
+    if re.fullmatch(r"-\d+|\d{9,}", text):
+        return hex_color(int(text))
+    if re.fullmatch(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{8})", text):
+        return _without_opaque(f"#{text.removeprefix('#').lower()}")
+    from matplotlib.colors import to_hex
+
+    for spelled in (text, text.casefold()):
+        try:
+            return _without_opaque(to_hex(spelled, keep_alpha=True))
+        except ValueError:
+            continue
+    return ""
+
+
+def _hex_of_parts(parts: Sequence[Any]) -> str:
+    try:
+        levels = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        return ""
+    if len(levels) not in (3, 4):
+        return ""
+    color, alpha = levels[:3], levels[3:]
+    if all(0 <= level <= 1 for level in color):
+        color = [255 * level for level in color]
+    alpha = [255 * level if 0 <= level <= 1 else level for level in alpha]
+    if not all(0 <= level <= 255 for level in [*color, *alpha]):
+        return ""
+    digits = "".join(f"{round(level):02x}" for level in [*color, *alpha])
+    return _without_opaque(f"#{digits}")
+
+
+def _without_opaque(color: str) -> str:
+    return color[:7] if len(color) == 9 and color.endswith("ff") else color

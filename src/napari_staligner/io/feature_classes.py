@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.missing import is_missing
+from napari_staligner.core.palette import hex_color
 
 _CLASS_KEYS = ("classification", "class", "classes", "label", "annotation", "region", "name")
 """Properties that hold a class, the first that says something holds."""
@@ -104,58 +104,8 @@ def _name_in(given: Any) -> str:
 
 
 def _color_in(said: Mapping[str, Any]) -> str:
-    found = (hex_color(said[key]) for key in _COLOR_KEYS if key in said)
+    found = (hex_color(said[key])[:7] for key in _COLOR_KEYS if key in said)
     return next(filter(None, found), "")
-
-
-def hex_color(value: Any) -> str:
-    """Return a colour as hex.
-
-    Parameters
-    ----------
-    value
-        Red, green and blue, 0–255 or fractions of 1; a whole number that packs them, as Java does;
-        or hex, ``rgb(…)`` or a name as text.
-
-    Returns
-    -------
-    ``#rrggbb``; empty if it cannot be read.
-    """
-    value = _read_text(value)
-    # Six digits may be hex as well, and are meant so in a text.
-    if isinstance(value, str) and re.fullmatch(r"-\d+|\d{9,}", value):
-        value = int(value)
-    if isinstance(value, bool) or value is None:
-        return ""
-    if isinstance(value, (int, float)):
-        if value != value or value != int(value):
-            return ""
-        return _as_hex([int(value) >> shift & 255 for shift in (16, 8, 0)])
-    if isinstance(value, (list, tuple)):
-        return _as_hex(list(value))
-    text = str(value).strip()
-    if text.casefold().startswith("rgb") and text.endswith(")"):
-        return _as_hex(text[text.find("(") + 1 : -1].replace(",", " ").split())
-    from matplotlib.colors import to_hex
-
-    for spelled in (text, f"#{text}", text.casefold()):
-        try:
-            return str(to_hex(spelled))
-        except ValueError:
-            continue
-    return ""
-
-
-def _as_hex(parts: list[Any]) -> str:
-    try:
-        levels = [float(part) for part in parts[:3]]
-    except (TypeError, ValueError):
-        return ""
-    if all(0 <= level <= 1 for level in levels):
-        levels = [255 * level for level in levels]
-    if len(levels) < 3 or not all(0 <= level <= 255 for level in levels):
-        return ""
-    return "#{:02x}{:02x}{:02x}".format(*(round(level) for level in levels))
 
 
 def _read_text(value: Any) -> Any:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_staligner import _keys as K
-from napari_staligner.core.palette import categorical_colors, to_rgba
+from napari_staligner.core.palette import free_colors, hex_color, to_rgba
 from napari_staligner.layers.layer_data import NO_VALUE
 from napari_staligner.layers.spot_values import Numbers, as_names, title_of, values_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -205,25 +205,33 @@ def _category_colors(session: Session, categories: list[str]) -> dict[str, NDArr
     else:
         sources = [session.result.adata] if session.result.adata is not None else []
         for adata in [*sources, *session.slices.values()]:
-            recorded = _recorded_colors(adata, key) | recorded
-    palette = categorical_colors(len(categories) + len(recorded))
-    free = [c for c in dict.fromkeys(palette) if c not in recorded.values()] or palette
+            # What two slices call by two names is not to look the same; the first keeps its colour.
+            taken = {color[:7] for color in recorded.values()}
+            recorded |= {
+                category: color
+                for category, color in _recorded_colors(adata, key).items()
+                if category in categories and category not in recorded and color[:7] not in taken
+            }
+    free = free_colors(list(recorded.values()))
     missing = [c for c in categories if c not in recorded]
     recorded |= {c: free[i % len(free)] for i, c in enumerate(missing)}
     return dict(zip(categories, to_rgba([recorded[c] for c in categories]), strict=True))
 
 
 def _recorded_colors(adata: AnnData, key: str) -> dict[str, str]:
-    """Colours in ``uns`` of a categorical column, if they are one for each category."""
+    """Colours in ``uns`` of a categorical column, hex; none where there are too few."""
     colors = adata.uns.get(f"{key}_colors")
     if colors is None or key not in adata.obs or adata.obs[key].dtype != "category":
         return {}
     categories = [str(c) for c in adata.obs[key].cat.categories]
-    return (
-        dict(zip(categories, map(str, colors), strict=True))
-        if len(colors) == len(categories)
-        else {}
-    )
+    if isinstance(colors, Mapping):
+        found = {str(category): hex_color(color) for category, color in colors.items()}
+    elif len(colors := [colors] if isinstance(colors, str) else list(colors)) < len(categories):
+        return {}
+    else:
+        # Where there are more, the first are meant, as scanpy takes them.
+        found = {c: hex_color(color) for c, color in zip(categories, colors, strict=False)}
+    return {category: color for category, color in found.items() if color}
 
 
 def _without_value(session: Session) -> dict[str, NDArray[np.float32]]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from napari_staligner import _keys as K
 from napari_staligner.core.evaluation.comparison import methods
 from napari_staligner.core.evaluation.evaluation import EvaluationJob
 from napari_staligner.core.evaluation.umap import UmapJob, umap_key, umap_steps
+from napari_staligner.core.missing import label_codes
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.report.pictures import SlicePart, tissue_picture, umap_picture
 
@@ -87,7 +87,7 @@ def beside_job(
         keys, column = evaluation.keys, evaluation.label_key
     else:
         keys, column = tuple(evaluation.figures), evaluation.labels
-    labels = pd.factorize(adata.obs[column], sort=True)[0] if column in adata.obs else None
+    labels = label_codes(adata.obs[column])[0] if column in adata.obs else None
     places = {key: umap_key(key) for key in keys}
     umaps = {key: np.array(adata.obsm[at]) for key, at in places.items() if at in adata.obsm}
     lacking = {

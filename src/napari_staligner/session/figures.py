@@ -90,10 +90,9 @@ class EmbeddingFigures:
 
         See :mod:`napari_staligner.core.evaluation.comparison`.
         """
-        import pandas as pd
-
         from napari_staligner.core.evaluation.comparison import methods
         from napari_staligner.core.evaluation.umap import umap_key
+        from napari_staligner.core.missing import label_codes
 
         adata, evaluation = self._result.adata, self._evaluation
         if adata is None or evaluation is None:
@@ -103,7 +102,7 @@ class EmbeddingFigures:
             reference = adata.obs[K.DOMAIN].cat.codes.to_numpy()
         labels = None
         if evaluation.labels in adata.obs:
-            labels = pd.factorize(adata.obs[evaluation.labels], sort=True)[0]
+            labels, _, _ = label_codes(adata.obs[evaluation.labels])
         keys = {key: umap_key(key) for key in evaluation.figures}
         umaps = {key: adata.obsm[place] for key, place in keys.items() if place in adata.obsm}
         return methods(evaluation, reference, list(self._domains.colors.values()), labels, umaps)

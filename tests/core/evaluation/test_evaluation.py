@@ -42,6 +42,35 @@ def test_before_and_after(result):
     assert E.NOT_RECORDED in found.notes
 
 
+@pytest.mark.parametrize(
+    "words", [["nan"], ["NA", "None"], [""], ["n/a", " NaN "], ["<NA>"], [np.nan], [None]]
+)
+@pytest.mark.parametrize("kind", ["category", object, "string"])
+def test_texts_that_say_that_there_is_no_label_are_none(result, words, kind):
+    values = result.obs["region"].astype(object)
+    away = np.arange(result.n_obs) % 10 == 0
+    plain = values.where(~away, np.nan)
+    values[away] = np.array(words, dtype=object)[np.arange(away.sum()) % len(words)]
+    result.obs["lab"] = values.astype(kind)
+    result.obs["plain"] = plain
+    job, wanted = evaluation_job(result, "lab"), evaluation_job(result, "plain")
+    np.testing.assert_array_equal(job.labels, wanted.labels)
+    assert (job.labels == -1).sum() == away.sum()
+    notes = " ".join(E._notes(job))
+    assert f"{away.sum()} spots have no label in obs['lab']" in notes
+    texts = {word for word in words if isinstance(word, str)}
+    assert all(repr(word) in notes for word in texts)
+    assert ("is taken as no label" in notes) == bool(texts)
+
+
+def test_labels_that_are_no_texts_stay_as_they_are(result):
+    for values in (np.arange(result.n_obs) % 3, np.arange(result.n_obs) % 2 == 0):
+        result.obs["lab"] = values
+        job = evaluation_job(result, "lab")
+        assert (job.labels >= 0).all()
+        assert job.notes == ()
+
+
 def test_a_pair_is_judged_as_if_there_were_no_other_slice(result):
     """Neighbours, silhouettes and agreement of a pair come from its own spots only."""
     found = evaluate(result, "region", ["STAligner"]).figures["STAligner"]

@@ -11,8 +11,10 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.annotations import Annotations
-from napari_staligner.core.annotations.classes import Edit, RegionClass, Shape
+from napari_staligner.core.annotations.classes import NONE, Edit, RegionClass, Shape
+from napari_staligner.core.missing import is_missing
 from napari_staligner.core.ownership import claim, release, written
+from napari_staligner.core.palette import hex_color
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +111,8 @@ def take_column(
     into
         Gets them.
     column
-        One value for each spot; spots without a value keep their class.
+        One value for each spot; spots without a value, or with a text that says so, keep their
+        class.
     colors
         One for each category; ``None`` takes free ones.
     how
@@ -121,17 +124,18 @@ def take_column(
     """
     names = [str(name) for name in column.cat.categories]
     given = (
-        [str(color) for color in colors]
+        [hex_color(color)[:7] for color in colors]
         if colors is not None and len(colors) == len(names)
         else [""] * len(names)
     )
     classes = list(into.classes)
     for name, color in zip(names, given, strict=True):
-        if all(name != c.name for c in classes):
+        if not is_missing(name) and all(name != c.name for c in classes):
             classes.append(into.new_class(name, classes, color=color))
-    ids = np.array([{c.name: c.id for c in classes}[name] for name in names], dtype=np.int16)
+    known = {c.name: c.id for c in classes}
+    ids = np.array([*(known.get(name, NONE) for name in names), NONE], dtype=np.int16)
     place = column.cat.codes.to_numpy()
-    rows = np.flatnonzero(place >= 0)
+    rows = np.flatnonzero(ids[place] != NONE)
     return into.put(rows, ids[place[rows]], "the classes of a column", how, classes=classes)
 
 

@@ -18,6 +18,7 @@ from napari_staligner.core.domains.slice_specific import Tissue
 from napari_staligner.core.evaluation import metrics as M
 from napari_staligner.core.evaluation.baselines import EmbeddingJob, embedding_job, embedding_steps
 from napari_staligner.core.evaluation.nearest import nearest_by_slice
+from napari_staligner.core.missing import label_codes
 from napari_staligner.core.ownership import moved, written
 from napari_staligner.core.progress import Progress, Steps, finish, scaled
 from napari_staligner.core.settings import Settings
@@ -49,6 +50,7 @@ OWN_DOMAINS = (
     "themselves."
 )
 UNLABELLED = "{n:,} spots have no label in obs[{key!r}] and are left out of figures with labels."
+WORDS = "In obs[{key!r}] the text {words} is taken as no label."
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,14 @@ def evaluation_job(
     domains = {}
     if K.EMBEDDING in there and K.DOMAIN in adata.obs:
         domains[K.EMBEDDING] = pd.factorize(adata.obs[K.DOMAIN])[0]
-    labels, notes = (None, []) if labels is None else _meant(adata, labels)
+    codes: NDArray[np.integer[Any]] | None = None
+    notes: list[str] = []
+    if labels is not None:
+        labels, notes = _meant(adata, labels)
+        codes, words = _labels(adata, labels)
+        if words:
+            shown = " or ".join(map(repr, words))
+            notes.append(WORDS.format(key=labels, words=shown))
     graph = adata.obsp[K.CONNECTIVITIES].copy() if K.CONNECTIVITIES in adata.obsp else None
     return EvaluationJob(
         keys=keys,
@@ -255,7 +264,7 @@ def evaluation_job(
         coordinates=np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2],
         connectivities=graph,
         label_key=labels,
-        labels=None if labels is None else _labels(adata, labels),
+        labels=codes,
         reconstruction={
             str(name): float(error)
             for name, error in kept.get(K.RECONSTRUCTION_BY_SLICE, {}).items()
@@ -301,11 +310,12 @@ def _embedding(adata: AnnData, key: str) -> NDArray[np.floating[Any]]:
     return z
 
 
-def _labels(adata: AnnData, key: str) -> NDArray[np.integer[Any]]:
+def _labels(adata: AnnData, key: str) -> tuple[NDArray[np.integer[Any]], list[str]]:
+    """Codes of the labels, and texts that were taken as none."""
     if key not in adata.obs:
         columns = ", ".join(map(repr, adata.obs.columns))
         raise InputError(f"There is no obs[{key!r}] to compare with: choose one of {columns}.")
-    codes, found = pd.factorize(adata.obs[key], sort=True)
+    codes, found, words = label_codes(adata.obs[key])
     if len(found) < 2:
         raise InputError(
             f"obs[{key!r}] holds {len(found)} label{'s' * (len(found) != 1)}: choose a column "
@@ -316,7 +326,7 @@ def _labels(adata: AnnData, key: str) -> NDArray[np.integer[Any]]:
             f"obs[{key!r}] holds {len(found):,} labels for {len(codes):,} spots: choose a column "
             "of regions or kinds, not of measurements."
         )
-    return np.asarray(codes)
+    return codes, words
 
 
 def _settings(adata: AnnData) -> Settings:
