@@ -18,6 +18,7 @@ from napari_staligner.core.annotations.record import annotations_of, write_annot
 from napari_staligner.core.domains.domains import find_domains
 from napari_staligner.core.evaluation.evaluation import evaluation_job
 from napari_staligner.core.ownership import Inputs, claim, moved, names_of_input, release, written
+from napari_staligner.io.annotations.spatialdata import to_spatialdata
 from napari_staligner.io.h5ad import slices_of_result
 
 COLUMNS = ("slice", "domain", "alignment_confidence", "registration_residual")
@@ -233,6 +234,14 @@ def test_arrays_and_colors_of_slices_make_room_too():
     assert a2.raw.X is a.raw.X
     assert set(a.obsm) == {"spatial", "STAligner"}
     assert Inputs.of([("B", b)]).slices[0][1] is b
+
+
+def test_a_store_keeps_columns_that_are_called_as_its_own():
+    _, result = fake_result()
+    result.obs["spots_element"] = "mine"
+    table = to_spatialdata(result, annotations_of(result)).tables["table"]
+    assert set(table.obs["spots_element_of_input"]) == {"mine"}
+    assert set(result.obs["spots_element"]) == {"mine"}
 
 
 def test_domains_of_the_users_are_not_taken_for_ours():

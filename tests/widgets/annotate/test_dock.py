@@ -11,7 +11,7 @@ import pytest
 from docks import LEFT
 from fakes import fake_result
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QInputDialog, QLineEdit
+from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QLineEdit
 
 from napari_staligner import _keys as K
 from napari_staligner.layers import open_session
@@ -289,6 +289,51 @@ def test_export_and_import_through_the_dock(dock, qtbot, tmp_path):
     assert rows_of(dock, "GL") == list(range(10))
     dock.files.bring(tmp_path / "none.csv", None)
     assert "cannot be read" in dock.status.text()
+
+
+def test_a_table_of_several_columns_asks_for_the_one_with_the_classes(
+    dock, qtbot, tmp_path, monkeypatch
+):
+    path = tmp_path / "in.csv"
+    path.write_text("Barcode,layer,region\n" + "".join(f"spot{i},L1,GL\n" for i in range(4)))
+    asked = []
+
+    def choose(_, title, label, items, *rest):
+        asked.append((label, list(items)))
+        return items[1], True
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    monkeypatch.setattr(QInputDialog, "getItem", choose)
+    qtbot.mouseClick(dock.files.read, LEFT)
+    assert asked == [
+        ("Slice", ["all slices", "slice1", "slice2"]),
+        ("Classes in", ["layer", "region"]),
+    ]
+    assert rows_of(dock, "GL") == list(range(4))
+    monkeypatch.setattr(QInputDialog, "getItem", lambda *_: ("", False))
+    dock.session.annotations.undo()
+    qtbot.mouseClick(dock.files.read, LEFT)
+    assert rows_of(dock, "GL") == []
+
+
+def test_what_is_left_out_of_a_file_is_said_in_the_dock(dock, tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("Barcode,region\nspot1,GL\ngone,GL\n")
+    dock.files.bring(path, "slice1")
+    assert "1 spots changed by in.csv." in dock.status.text()
+    assert "1 of 2 barcodes are in no slice" in dock.status.text()
+
+
+def test_a_column_of_the_users_is_kept_when_a_class_is_given(open_dock):
+    dock = open_dock(AnnotateWidget, 400, 900)
+    slices, result = fake_result()
+    result.obs[K.ANNOTATION] = np.arange(result.n_obs) % 3
+    dock.session.add(slices)
+    dock.session.set_result(result)
+    assert dock.session.result.adata.obs[K.ANNOTATION].tolist()[:3] == [0, 1, 2]
+    dock.session.annotations.use_template("Olfactory bulb")
+    assert dock.session.result.adata.obs["annotation_of_input"].tolist()[:3] == [0, 1, 2]
+    assert "annotation_of_input" in " ".join(result.uns[K.STALIGNER]["notes"])
 
 
 # --- in a window
