@@ -42,6 +42,8 @@ class ResultAnnotations(Annotations):
 
     proposal_changed = Signal()
     """``proposal`` was set."""
+    input_moved = Signal(str)
+    """A column of the input was moved aside; a sentence says so."""
     track_changed = Signal()
     """There is another edit, or another number of them is done."""
 
@@ -51,7 +53,10 @@ class ResultAnnotations(Annotations):
         self._proposal: Proposal | None = None
         # The selection that a tool made, the tool, and what was drawn.
         self._taken: tuple[NDArray[np.intp], str, tuple[Shape, ...]] = no_rows(), "", ()
+        self._moved: list[str] = []
         self.changed.connect(self._on_changed)
+        # After whoever shows the annotations, and what there is to say of them.
+        self.changed.connect(self._tell_moved, priority=-1)
         result.changed.connect(self._on_result_changed)
 
     def _on_result_changed(self) -> None:
@@ -62,9 +67,14 @@ class ResultAnnotations(Annotations):
     def _on_changed(self) -> None:
         adata = self._result.adata
         if adata is not None and self.n_spots == adata.n_obs:
-            write_annotations(adata, self)
+            self._moved += write_annotations(adata, self)
         self._follow_region()
         self.track_changed.emit()
+
+    def _tell_moved(self) -> None:
+        moved, self._moved = self._moved, []
+        for sentence in moved:
+            self.input_moved.emit(sentence)
 
     @property
     def texts(self) -> tuple[str, ...]:

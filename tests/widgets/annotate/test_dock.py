@@ -333,6 +333,7 @@ def test_a_column_of_the_users_is_kept_when_a_class_is_given(open_dock):
     assert dock.session.result.adata.obs[K.ANNOTATION].tolist()[:3] == [0, 1, 2]
     dock.session.annotations.use_template("Olfactory bulb")
     assert dock.session.result.adata.obs["annotation_of_input"].tolist()[:3] == [0, 1, 2]
+    assert "is kept as obs['annotation_of_input']" in dock.status.text()
     assert "annotation_of_input" in " ".join(result.uns[K.STALIGNER]["notes"])
 
 

@@ -114,6 +114,7 @@ class AnnotateWidget(Dock):
         self._connect(self.session.annotations.changed, self._refresh)
         self._connect(self.session.annotations.view_changed, self._refresh)
         self._connect(self.session.view.events.region, self._refresh)
+        self._connect(self.session.annotations.input_moved, self.say)
         self._connect(self.session.result.selection_changed, self._on_session_selection_changed)
         self._connect(self.session.view.events.tool, self._on_session_tool_changed)
         self._connect(self.session.annotations.proposal_changed, self.proposal.refresh)
