@@ -1,0 +1,94 @@
+"""What a file is by its first bytes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from napari_staligner._errors import InputError
+from napari_staligner.io.formats.guard import GZIP, opened
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+FIRST = 1 << 16
+"""Bytes that are looked at."""
+_R = (b"X\n", b"A\n", b"RDX", b"RDA")
+_SPOT = re.compile(rb'^"?\d+(\.\d+)?x\d+(\.\d+)?"?[\t,]')
+_SPOTS = re.compile(rb'^"?[^\t,]*"?[\t,]"?\d+(\.\d+)?x\d+(\.\d+)?"?[\t,\r\n]')
+
+
+def kind_of_file(path: Path) -> str:
+    """Tell what a file is by itself.
+
+    Returns
+    -------
+    ``anndata``, ``10x`` (a matrix of 10x Genomics), ``gem``, ``gef``, ``st``, ``rds``, or nothing
+    where its bytes do not tell.
+
+    Raises
+    ------
+    InputError
+        It cannot be opened, or is packed in a way that is not read.
+    """
+    name = path.name.lower()
+    if name.endswith((".rds", ".rdata", ".rda", ".robj")):
+        return "rds"
+    if name.endswith(".h5ad"):
+        return "anndata"  # anndata says best what is wrong with one
+    if name.endswith((".gem", ".gem.gz")):
+        return "gem"
+    start = _start(path)
+    if start.startswith(HDF5):
+        return _kind_of_h5(path)
+    if name.endswith(".gef"):
+        return "gef"
+    if start.startswith(b"PK\x03\x04"):
+        raise InputError(f"{str(path)!r} is a zip archive: unpack it, and give the folder.")
+    if start[257:262] == b"ustar":
+        raise InputError(f"{str(path)!r} is a tar archive: unpack it, and give the folder.")
+    if start.startswith(_R):
+        return "rds"
+    return _kind_of_text(start)
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            start = file.read(FIRST)
+    except OSError as error:
+        raise InputError(
+            f"{str(path)!r} cannot be opened ({error.strerror}): check its permissions."
+        ) from error
+    if not start.startswith(GZIP):
+        return start
+    try:
+        with opened(path) as stream:
+            return stream.read(FIRST)
+    except InputError:
+        return b""  # Its reader says what is wrong.
+
+
+def _kind_of_h5(path: Path) -> str:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            names = set(file)
+    except OSError:
+        return "anndata" if path.suffix != ".gef" else "gef"
+    if names & {"geneExp", "cellBin"}:
+        return "gef"
+    if "matrix" in names:
+        return "10x"
+    return "anndata"
+
+
+def _kind_of_text(start: bytes) -> str:
+    lines = [line for line in start.splitlines() if not line.startswith(b"#")]
+    if not lines:
+        return ""
+    heading = re.split(rb"[\t,]", lines[0].replace(b'"', b"").strip())
+    if {b"x", b"y"} <= set(heading) and set(heading) & {b"geneID", b"geneName"}:
+        return "gem"
+    if len(lines) > 1 and (_SPOT.match(lines[1]) or _SPOTS.match(lines[0])):
+        return "st"
+    return ""

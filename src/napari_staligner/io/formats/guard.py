@@ -1,0 +1,258 @@
+"""What a file may not do while it is read: unpack without end, be cut off, or lead elsewhere."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import h5py
+
+from napari_staligner._errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+GZIP = b"\x1f\x8b"
+MOST_RATIO = 200
+"""Tables of counts, mostly zeros, shrink to a fiftieth at most; deflate's limit is a thousandth."""
+ALWAYS_FINE = 1 << 28
+"""Bytes that any file may unpack to, whatever its ratio."""
+H5_RATIO = 1100
+"""No filter of HDF5 that comes with it packs tighter than deflate."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to read its bytes, unpacked where it is gzip.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is empty, it is cut off, or it unpacks to far more than a table
+        of counts does.
+    """
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == GZIP
+    except OSError as error:
+        raise InputError(
+            f"{str(path)!r} cannot be opened ({error.strerror}): check its permissions."
+        ) from error
+    if not packed:
+        with path.open("rb") as file:
+            yield file
+        return
+    raw = _Unpacked(path)
+    try:
+        with io.BufferedReader(raw, 1 << 20) as stream:
+            yield stream
+    except Exception:
+        # A parser written in C may put an error of its own in the place of the stream's.
+        if raw.error is not None:
+            raise raw.error from None
+        raise
+
+
+class _Unpacked(io.RawIOBase):
+    """A gzip file as a stream that ends with a sentence where it should."""
+
+    def __init__(self, path: Path) -> None:
+        self.error: InputError | None = None
+        self._path = path
+        self._file = gzip.GzipFile(path, "rb")
+        self._left = max(ALWAYS_FINE, MOST_RATIO * path.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            n = self._file.readinto(buffer)
+        except (EOFError, OSError, zlib.error) as error:
+            self.error = InputError(
+                f"{str(self._path)!r} is cut off or damaged ({error}): copy or download it again."
+            )
+            raise self.error from error
+        self._left -= n
+        if self._left < 0:
+            self.error = InputError(
+                f"{str(self._path)!r} unpacks to more than {MOST_RATIO} times its size, which no "
+                "table of counts does: unpack it yourself if you trust it."
+            )
+            raise self.error
+        return n
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def check_file(path: Path) -> None:
+    """Check that a path is a file that holds something.
+
+    Raises
+    ------
+    InputError
+        It is missing, a folder, or empty.
+    """
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder where a file belongs: put the file there.")
+    if not path.is_file():
+        raise InputError(f"There is no file {str(path)!r}: check the path.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{str(path)!r} is empty: copy or download it again.")
+
+
+@contextmanager
+def opened_h5(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file that holds all its data itself.
+
+    Raises
+    ------
+    InputError
+        It cannot be opened, is cut off, or refers to other files.
+    """
+    check_file(path)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(
+            f"{str(path)!r} is cut off or no HDF5 file ({_first(error)}): copy or download it "
+            "again."
+        ) from error
+    with file:
+        check_links(file, path)
+        try:
+            yield file
+        except (OSError, RuntimeError, KeyError) as error:
+            raise InputError(
+                f"{str(path)!r} is damaged ({_first(error)}): copy or download it again."
+            ) from error
+
+
+def check_links(group: h5py.Group, path: Path) -> None:
+    """Check that nothing in an HDF5 file leads to another file.
+
+    Raises
+    ------
+    InputError
+        There is an external link, external storage, or a virtual dataset of other files.
+    """
+    for name in group:
+        link = group.get(name, getlink=True)
+        where = f"{group.name.rstrip('/')}/{name}"
+        if isinstance(link, h5py.ExternalLink):
+            raise _leads_out(path, where, link.filename)
+        if isinstance(link, h5py.SoftLink):
+            continue  # What it names is met where it is, or does not exist.
+        member = group[name]
+        if isinstance(member, h5py.Group):
+            check_links(member, path)
+        elif isinstance(member, h5py.Dataset):
+            if member.external:
+                raise _leads_out(path, where, member.external[0][0])
+            if member.is_virtual:
+                others = [s.file_name for s in member.virtual_sources() if s.file_name != "."]
+                if others:
+                    raise _leads_out(path, where, others[0])
+
+
+def values(dataset: h5py.Dataset, path: Path) -> NDArray[Any]:
+    """Read a dataset whose size is believable.
+
+    Raises
+    ------
+    InputError
+        It would fill far more memory than what is stored can.
+    """
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > max(ALWAYS_FINE, H5_RATIO * stored):
+        raise InputError(
+            f"{str(path)!r}: {dataset.name!r} claims {dataset.nbytes:,} bytes but holds "
+            f"{stored:,}: it is damaged; copy or download it again."
+        )
+    return dataset[()]
+
+
+def check_inside(folder: Path) -> None:
+    """Check that all of a zarr store lies in its own folder.
+
+    Parameters
+    ----------
+    folder
+        The store.
+
+    Raises
+    ------
+    InputError
+        A link, or a path in the metadata, leads out of the folder.
+    """
+    root = folder.resolve()
+    for place, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            member = Path(place, name)
+            if member.is_symlink() and not member.resolve().is_relative_to(root):
+                raise _leads_out(folder, str(member.relative_to(root)), str(member.resolve()))
+        for name in _METADATA & set(files):
+            _check_metadata(folder, Path(place, name))
+
+
+_METADATA = {".zattrs", ".zmetadata", "zmetadata", "zarr.json"}
+_OUT = re.compile(r"([/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+]*://).*|(.*[/\\])?\.\.([/\\].*)?")
+
+
+def _check_metadata(folder: Path, path: Path) -> None:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{str(path)!r} is damaged ({_first(error)}): copy or write the store again."
+        ) from error
+    # Paths of a multiscale image are told in its attributes; members of a store in its metadata.
+    members = told.get("metadata") if isinstance(told, dict) else None
+    names = list(members) if path.name != ".zattrs" and isinstance(members, dict) else []
+    for name in (*names, *_paths(told)):
+        # The name of an element, "/images/blobs", is no path in the file system.
+        if _OUT.fullmatch(name):
+            raise _leads_out(folder, path.name, name)
+
+
+def _paths(told: Any) -> Iterator[str]:
+    """All texts under the key ``path`` of the ``datasets`` of images."""
+    if isinstance(told, dict):
+        for key, value in told.items():
+            if key == "datasets" and isinstance(value, list):
+                yield from (
+                    str(each["path"]) for each in value if isinstance(each, dict) and "path" in each
+                )
+            else:
+                yield from _paths(value)
+    elif isinstance(told, list):
+        for value in told:
+            yield from _paths(value)
+
+
+def _leads_out(path: Path, where: str, target: str) -> InputError:
+    return InputError(
+        f"{str(path)!r} refers to another file at {where!r} ({target!r}), which is not followed: "
+        "ask for a copy that holds its data itself."
+    )
+
+
+def _first(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,213 @@
+"""Visium, Visium HD and Xenium, as Space Ranger and Xenium's software write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_staligner._errors import InputError
+from napari_staligner.io.formats.matrices import Counts, read_h5, read_mtx
+from napari_staligner.io.formats.parts import Library, Places, make_slice, need
+from napari_staligner.io.formats.pictures import read_image, read_json, read_scalefactors
+from napari_staligner.io.formats.tables import need_columns, numbers, read_table
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_staligner.io.formats.found import Found
+    from napari_staligner.io.formats.read import Named
+
+DEFAULT_BIN = "008um"
+"""Of Visium HD: what 10x Genomics begins its own analyses with."""
+PITCH_UM = 100.0
+"""Between the centres of neighbouring spots of Visium."""
+COLUMNS = (
+    "barcode",
+    "in_tissue",
+    "array_row",
+    "array_col",
+    "pxl_row_in_fullres",
+    "pxl_col_in_fullres",
+)
+"""Of Space Ranger's tables of positions; version 1 writes them without a heading."""
+
+
+def read_visium(found: Found, chosen: Mapping[str, str]) -> Named:
+    """Read Visium; several samples that lie in one folder, each with a prefix, are read all."""
+    samples = found.choices.get("sample", ())
+    if not samples:
+        return [_visium(found.name, found.files, found.path, found.title)]
+    return [
+        _visium(sample, _of(found.files, sample), found.path, found.title)
+        for sample in wanted(found, "sample", chosen)
+    ]
+
+
+def read_visium_hd(found: Found, chosen: Mapping[str, str]) -> Named:
+    """Read Visium HD at one size of bins."""
+    bins = found.choices["bin"]
+    if not bins:
+        raise InputError(
+            f"{str(found.path)!r} has no folder binned_outputs/square_…um: put it there."
+        )
+    asked = chosen.get("bin")
+    if asked is None:
+        size = DEFAULT_BIN if DEFAULT_BIN in bins else bins[-1]
+    else:
+        size = _bin_of(asked, bins, found)
+    others = [each for each in bins if each != size]
+    what = f"{found.title}, bins of {int(size[:3])} µm"
+    if asked is None and others:
+        what += f" by default ({', '.join(f'[bin={other}]' for other in others)} is there too)"
+    return [_visium(found.name, _of(found.files, size), found.path, what, square=True)]
+
+
+def _bin_of(asked: str, bins: tuple[str, ...], found: Found) -> str:
+    digits = re.fullmatch(r"(square_)?0*(\d+)\s*(um|µm)?", asked.strip())
+    name = f"{int(digits[2]):03d}um" if digits else ""
+    if name not in bins:
+        raise InputError(
+            f"{str(found.path)!r} has no bins of {asked!r}: choose one of {', '.join(bins)}."
+        )
+    return name
+
+
+def wanted(found: Found, choice: str, chosen: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the one that was chosen, or all.
+
+    Raises
+    ------
+    InputError
+        It is not there.
+    """
+    there = found.choices[choice]
+    if choice not in chosen:
+        return there
+    if chosen[choice] not in there:
+        raise InputError(
+            f"{str(found.path)!r} has no {choice} {chosen[choice]!r}: choose one of "
+            f"{', '.join(there)}."
+        )
+    return (chosen[choice],)
+
+
+def _of(files: Mapping[str, Path], prefix: str) -> dict[str, Path]:
+    return {
+        role.removeprefix(f"{prefix} "): f
+        for role, f in files.items()
+        if role.startswith(f"{prefix} ")
+    }
+
+
+def read_counts(files: Mapping[str, Path], folder: Path, names: str) -> Counts:
+    """Read counts as one ``.h5`` or as three files."""
+    matrix = need(files, "matrix", folder, names)
+    if ".mtx" in matrix.name:
+        return read_mtx(matrix, files.get("barcodes"), files.get("features"))
+    return read_h5(matrix)
+
+
+def _visium(
+    name: str, files: Mapping[str, Path], folder: Path, what: str, *, square: bool = False
+) -> tuple[str, AnnData]:
+    counts = read_counts(
+        files, folder, "filtered_feature_bc_matrix.h5 (or the folder of that name)"
+    )
+    positions = read_positions(need(files, "positions", folder, "spatial/tissue_positions.csv"))
+    library, notes = _library(files, positions, square=square)
+    counts.notes += notes
+    if counts.path.name.startswith("raw") or counts.path.parent.name.startswith("raw"):
+        counts.notes.append(
+            "counts are the raw ones, of all spots: the filtered ones are not there"
+        )
+    return make_slice(name, what, counts, positions, library)
+
+
+def read_positions(path: Path) -> Places:
+    """Read Space Ranger's table of positions, of any version.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or lacks a column.
+    """
+    frame = read_table(path, ids=("barcode",))
+    if "barcode" not in frame and len(frame.columns) == len(COLUMNS):
+        frame = read_table(path, ids=("barcode",), names=COLUMNS)
+    need_columns(frame, COLUMNS, path, "Space Ranger's table of positions")
+    frame = frame.set_index("barcode")
+    return Places(frame, ("pxl_col_in_fullres", "pxl_row_in_fullres"), path)
+
+
+def _library(
+    files: Mapping[str, Path], positions: Places, *, square: bool
+) -> tuple[Library, list[str]]:
+    """Image and scale; of square bins the scale is known only if Space Ranger tells it."""
+    notes = []
+    factors = read_scalefactors(files["scalefactors"]) if "scalefactors" in files else {}
+    images = {}
+    for role in ("hires", "lowres"):
+        if role not in files:
+            continue
+        if f"tissue_{role}_scalef" in factors:
+            images[role] = read_image(files[role])
+        else:
+            notes.append(
+                f"{files[role].name!r} is not shown, because no scalefactors_json.json with "
+                f"tissue_{role}_scalef is there"
+            )
+    if "microns_per_pixel" not in factors and "bin_size_um" not in factors and not square:
+        factors |= _microns_per_pixel(positions)
+    metadata = {"source_image_path": str(files["scan"].resolve())} if "scan" in files else {}
+    return Library(images, factors, metadata), notes
+
+
+def _microns_per_pixel(positions: Places) -> dict[str, float]:
+    """Size of a pixel from Visium's hexagonal array, whose rows are offset by half a pitch."""
+    table = positions.table.drop_duplicates(["array_row", "array_col"])
+    if len(table) < 3:
+        return {}
+    array = numbers(table, ("array_col", "array_row"), positions.path)
+    pixels = numbers(table, positions.xy, positions.path)
+    microns = array * (PITCH_UM / 2, PITCH_UM * np.sqrt(3) / 2)
+    design = np.column_stack([microns, np.ones(len(microns))])
+    fit, _, rank, _ = np.linalg.lstsq(design, pixels, rcond=None)
+    size = np.sqrt(abs(np.linalg.det(fit[:2]))) if rank == 3 else 0.0
+    return {"microns_per_pixel": float(1 / size)} if size > 0 else {}
+
+
+def read_xenium(found: Found, chosen: Mapping[str, str]) -> Named:
+    """Read the cells of Xenium, at their centroids in µm."""
+    counts = read_counts(found.files, found.path, "cell_feature_matrix.h5 (or the folder)")
+    path = need(found.files, "cells", found.path, "cells.parquet or cells.csv.gz")
+    table = read_table(path, ids=("cell_id",))
+    need_columns(table, ("cell_id", "x_centroid", "y_centroid"), path, "Xenium's table of cells")
+    table = table.set_index("cell_id")
+    table = table.drop(columns=[c for c in table if c == "" or c.startswith("Unnamed:")])
+    library = Library(scalefactors={"microns_per_pixel": 1.0}, metadata=_morphology(found))
+    places = Places(table, ("x_centroid", "y_centroid"), path)
+    return [make_slice(found.name, f"{found.title}, cells in µm", counts, places, library)]
+
+
+def _morphology(found: Found) -> dict[str, str]:
+    """Where Xenium's image lies, which is too large to be loaded."""
+    if "experiment" not in found.files:
+        return {}
+    path = found.files["experiment"]
+    told = read_json(path)
+    images = told.get("images")
+    for key in ("morphology_focus_filepath", "morphology_mip_filepath", "morphology_filepath"):
+        name = images.get(key) if isinstance(images, dict) else None
+        if isinstance(name, str) and _inside(path.parent, name):
+            return {"source_image_path": str((path.parent / name).resolve())}
+    return {}
+
+
+def _inside(folder: Path, name: str) -> bool:
+    """Whether a name in a file leads to a file in the same folder."""
+    place = (folder / name).resolve()
+    return place.is_file() and place.is_relative_to(folder.resolve())

@@ -1,0 +1,232 @@
+"""Small samples in the layouts of the field's formats, as instruments write them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+GENES = ("Xkr4", "Gm1992", "Sox17", "Rp1", "Mrpl15")
+N_SPOTS = 12
+
+
+def counts(n_spots: int = N_SPOTS, n_genes: int = len(GENES), seed: int = 0) -> np.ndarray:
+    """Return counts, spots × genes, none of whose rows is empty."""
+    made = np.random.default_rng(seed).poisson(1.5, (n_spots, n_genes))
+    made[:, 0] += 1
+    return made
+
+
+def barcodes(n: int = N_SPOTS) -> list[str]:
+    """Return names of spots as 10x Genomics makes them."""
+    return ["".join("ACGT"[(k >> (2 * i)) & 3] for i in range(16)) + "-1" for k in range(n)]
+
+
+def put(path: Path, text: str) -> Path:
+    """Write a text, packed where its name ends in ``.gz``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = text.encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def write_10x_h5(path: Path, names: list[str], matrix: np.ndarray, *, as_r: bool = False) -> Path:
+    """Write ``filtered_feature_bc_matrix.h5``; R's packages write indices as floats."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    csr = sparse.csr_matrix(matrix)
+    number = np.float64 if as_r else np.int64
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix")
+        group["data"] = csr.data.astype(np.float64 if as_r else np.int32)
+        group["indices"], group["indptr"] = csr.indices.astype(number), csr.indptr.astype(number)
+        group["shape"] = np.array(matrix.shape[::-1], number)
+        group["barcodes"] = np.array(names, "S")
+        genes = GENES[: matrix.shape[1]]
+        features = group.create_group("features")
+        features["id"] = np.array([f"ENSMUSG{k:05d}" for k in range(len(genes))], "S")
+        features["name"] = np.array(genes, "S")
+        features["feature_type"] = np.array(["Gene Expression"] * len(genes), "S")
+        features["genome"] = np.array(["mm10"] * len(genes), "S")
+    return path
+
+
+def write_mtx(
+    folder: Path, names: list[str], matrix: np.ndarray, *, packed: bool = True, prefix: str = ""
+) -> Path:
+    """Write ``matrix.mtx``, ``barcodes.tsv`` and ``features.tsv``."""
+    end = ".gz" if packed else ""
+    coo = sparse.coo_matrix(matrix.T)
+    lines = [f"{r + 1} {c + 1} {v}" for r, c, v in zip(coo.row, coo.col, coo.data, strict=True)]
+    head = "%%MatrixMarket matrix coordinate integer general\n%\n"
+    size = f"{coo.shape[0]} {coo.shape[1]} {coo.nnz}\n"
+    put(folder / f"{prefix}matrix.mtx{end}", head + size + "\n".join(lines) + "\n")
+    put(folder / f"{prefix}barcodes.tsv{end}", "\n".join(names) + "\n")
+    rows = [
+        f"ENSMUSG{k:05d}\t{gene}\tGene Expression"
+        for k, gene in enumerate(GENES[: matrix.shape[1]])
+    ]
+    put(folder / f"{prefix}features.tsv{end}", "\n".join(rows) + "\n")
+    return folder
+
+
+FACTORS = {
+    "spot_diameter_fullres": 89.4,
+    "tissue_hires_scalef": 0.15,
+    "fiducial_diameter_fullres": 144.5,
+    "tissue_lowres_scalef": 0.045,
+}
+PIXELS_PER_UM = 1.4
+
+
+def positions(n: int = N_SPOTS) -> pd.DataFrame:
+    """Return Visium's table of positions, on its hexagonal array."""
+    row, col = np.divmod(np.arange(n), 4)
+    col = 2 * col + row % 2
+    return pd.DataFrame(
+        {
+            "barcode": barcodes(n),
+            "in_tissue": 1,
+            "array_row": row,
+            "array_col": col,
+            "pxl_row_in_fullres": 300 + row * 50 * np.sqrt(3) * PIXELS_PER_UM,
+            "pxl_col_in_fullres": 200 + col * 50 * PIXELS_PER_UM,
+        }
+    )
+
+
+def put_image(path: Path, shape: tuple[int, int] = (90, 110)) -> Path:
+    """Write a picture of colours."""
+    import imageio.v3 as iio
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
+    iio.imwrite(path, pixels)
+    return path
+
+
+def put_spatial(folder: Path, table: pd.DataFrame, factors: dict, *, version: int = 1) -> Path:
+    """Write Space Ranger's folder ``spatial``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if version == 1:
+        table.to_csv(folder / "tissue_positions_list.csv", header=False, index=False)
+    elif version == 2:
+        table.to_csv(folder / "tissue_positions.csv", index=False)
+    else:
+        table.to_parquet(folder / "tissue_positions.parquet")
+    (folder / "scalefactors_json.json").write_text(json.dumps(factors))
+    put_image(folder / "tissue_hires_image.png")
+    put_image(folder / "tissue_lowres_image.png", (27, 33))
+    return folder
+
+
+def make_visium(folder: Path, *, version: int = 1, mtx: bool = False) -> Path:
+    """Write what Space Ranger 1 or 2 does."""
+    if mtx:
+        write_mtx(folder / "filtered_feature_bc_matrix", barcodes(), counts())
+    else:
+        write_10x_h5(folder / "filtered_feature_bc_matrix.h5", barcodes(), counts())
+    put_spatial(folder / "spatial", positions(), FACTORS, version=version)
+    return folder
+
+
+def make_visium_hd(folder: Path, bins: tuple[int, ...] = (2, 8, 16)) -> Path:
+    """Write what Space Ranger 3 does."""
+    for size in bins:
+        place = folder / "binned_outputs" / f"square_{size:03d}um"
+        n = {2: 24, 8: 12, 16: 6}[size]
+        names = [f"s_{size:03d}um_{k:05d}_00000-1" for k in range(n)]
+        write_10x_h5(place / "filtered_feature_bc_matrix.h5", names, counts(n))
+        factors = FACTORS | {"bin_size_um": float(size), "microns_per_pixel": 0.25}
+        put_spatial(place / "spatial", positions(n).assign(barcode=names), factors, version=3)
+    return folder
+
+
+def make_xenium(folder: Path, *, parquet: bool = True) -> Path:
+    """Write what the Xenium Onboard Analysis does, and an image that is named but not read."""
+    names = [f"aaaa{k:04d}-1" for k in range(N_SPOTS)]
+    write_10x_h5(folder / "cell_feature_matrix.h5", names, counts(), as_r=not parquet)
+    with h5py.File(folder / "cell_feature_matrix.h5", "a") as file:
+        kinds = file["matrix/features/feature_type"]
+        kinds[-1] = b"Negative Control"  # cut to the length that is there
+    xy = np.random.default_rng(1).uniform(0, 500, (N_SPOTS, 2))
+    table = pd.DataFrame({"cell_id": names, "x_centroid": xy[:, 0], "y_centroid": xy[:, 1]})
+    table["cell_area"] = 40.0
+    if parquet:
+        table.to_parquet(folder / "cells.parquet")
+    else:
+        put(folder / "cells.csv.gz", table.to_csv(index=False))
+    told = {"pixel_size": 0.2125, "images": {"morphology_filepath": "morphology.ome.tif"}}
+    (folder / "experiment.xenium").write_text(json.dumps(told))
+    (folder / "morphology.ome.tif").write_bytes(b"II*\0")
+    return folder
+
+
+def make_merscope(folder: Path) -> Path:
+    """Write what Vizgen's software does, with a probe that is a control."""
+    names = [str(10**17 + k) for k in range(N_SPOTS)]
+    table = pd.DataFrame(counts(), columns=[*GENES[:4], "Blank-1"], index=names)
+    put(folder / "cell_by_gene.csv", table.to_csv(index_label="cell"))
+    xy = np.random.default_rng(1).uniform(0, 500, (N_SPOTS, 2))
+    cells = pd.DataFrame(
+        {"fov": 1, "volume": 80.0, "center_x": xy[:, 0], "center_y": xy[:, 1]}, index=names
+    )
+    put(folder / "cell_metadata.csv", cells[::-1].to_csv(index_label="EntityID"))
+    return folder
+
+
+def make_cosmx(folder: Path, *, own_places: bool = True) -> Path:
+    """Write CosMx's flat files: two fields of view, and counts outside cells."""
+    table = pd.DataFrame(counts(), columns=[*GENES[:4], "NegPrb1"])
+    table.insert(0, "fov", np.repeat([1, 2], N_SPOTS // 2))
+    table.insert(1, "cell_ID", np.tile(np.arange(N_SPOTS // 2), 2))
+    put(folder / "S1_exprMat_file.csv.gz", table.to_csv(index=False))
+    cells = table[["fov", "cell_ID"]].copy()
+    cells["CenterX_local_px"], cells["CenterY_local_px"] = cells["cell_ID"] * 10, 5
+    if own_places:
+        cells["CenterX_global_px"] = cells["CenterX_local_px"] + 1000 * cells["fov"]
+        cells["CenterY_global_px"] = 5 + 2000
+    put(folder / "S1_metadata_file.csv", cells[cells["cell_ID"] > 0].to_csv(index=False))
+    views = pd.DataFrame({"FOV": [1, 2], "x_global_px": [1000, 2000], "y_global_px": 2000})
+    views["x_global_mm"], views["y_global_mm"] = views["x_global_px"] * 0.00012, 0.24
+    put(folder / "S1_fov_positions_file.csv", views.to_csv(index=False))
+    return folder
+
+
+def make_slideseq(folder: Path, *, beads_are_rows: bool = False) -> Path:
+    """Write the two tables of Slide-seq."""
+    names = [name[:14] for name in barcodes()]
+    table = pd.DataFrame(counts(), index=names, columns=list(GENES))
+    put(folder / "MappedDGEForR.csv", (table if beads_are_rows else table.T).to_csv())
+    xy = np.random.default_rng(1).uniform(0, 5000, (N_SPOTS, 2))
+    beads = pd.DataFrame({"barcodes": names, "xcoord": xy[:, 0], "ycoord": xy[:, 1]})
+    put(folder / "BeadLocationsForR.csv", beads.to_csv(index=False))
+    return folder
+
+
+def make_st(folder: Path, *, aligned: bool = True) -> Path:
+    """Write a table of Spatial Transcriptomics, and that of its pixels."""
+    names = [f"{10 + k % 4}x{10 + k // 4}" for k in range(N_SPOTS)]
+    table = pd.DataFrame(counts(), index=names, columns=list(GENES))
+    put(folder / "MOB1.tsv", table.to_csv(sep="\t"))
+    if aligned:
+        xy = np.array([[int(n) for n in name.split("x")] for name in names])
+        pixels = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "new_x": xy[:, 0], "new_y": xy[:, 1]})
+        pixels["pixel_x"], pixels["pixel_y"] = xy[:, 0] * 290.5, xy[:, 1] * 291.5
+        pixels["selected"] = [0, *[1] * (N_SPOTS - 1)]
+        put(folder / "alignment_table_MOB1.tsv", pixels.to_csv(sep="\t", index=False))
+    return folder
+
+
+def make_geo(folder: Path, *, samples: tuple[str, ...] = ("GSM1_",), places: bool = True) -> Path:
+    """Write matrices as GEO lists them, with positions beside."""
+    for k, sample in enumerate(samples):
+        write_mtx(folder, barcodes(), counts(seed=k), prefix=sample)
+        if places:
+            table = positions()[["barcode"]].assign(x=np.arange(N_SPOTS) * 3.0, y=7.0 + k)
+            put(folder / f"{sample}coordinates.csv.gz", table.to_csv(index=False))
+    return folder
