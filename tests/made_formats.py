@@ -230,3 +230,106 @@ def make_geo(folder: Path, *, samples: tuple[str, ...] = ("GSM1_",), places: boo
             table = positions()[["barcode"]].assign(x=np.arange(N_SPOTS) * 3.0, y=7.0 + k)
             put(folder / f"{sample}coordinates.csv.gz", table.to_csv(index=False))
     return folder
+
+
+def molecules(n: int = 400) -> pd.DataFrame:
+    """Return molecules of Stereo-seq on 200 × 100 spots of a chip, some in two cells."""
+    rng = np.random.default_rng(2)
+    made = pd.DataFrame(
+        {
+            "geneID": rng.choice(GENES, n),
+            "x": rng.integers(1000, 1200, n),
+            "y": rng.integers(500, 600, n),
+            "MIDCount": rng.integers(1, 4, n),
+        }
+    )
+    made["CellID"] = np.select([made["x"] < 1050, made["x"] > 1150], [7, 9], 0)
+    return made
+
+
+def make_gem(path: Path, table: pd.DataFrame | None = None) -> Path:
+    """Write a ``.gem`` with the lines that SAW puts before the heading."""
+    table = molecules() if table is None else table
+    head = "#FileFormat=GEMv0.1\n#StereoChip=SS2\n#OffsetX=0\n"
+    return put(path, head + table.to_csv(sep="\t", index=False))
+
+
+def make_gef(path: Path, *, bins: tuple[int, ...] = (1, 50)) -> Path:
+    """Write a ``.gef`` of square bins; entries are ordered by gene."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for size in bins:
+            table = molecules()
+            table["x"], table["y"] = table["x"] // size * size, table["y"] // size * size
+            table = table.groupby(["geneID", "x", "y"], as_index=False)["MIDCount"].sum()
+            kind = [("x", "u4"), ("y", "u4"), ("count", "u2")]
+            group = file.create_group(f"geneExp/bin{size}")
+            rows = list(table[["x", "y", "MIDCount"]].itertuples(index=False, name=None))
+            group["expression"] = np.array(rows, kind)
+            group["expression"].attrs["resolution"] = np.uint32(500)
+            n = table.groupby("geneID").size()
+            kind = [("geneID", "S64"), ("geneName", "S64"), ("offset", "u4"), ("count", "u4")]
+            ends = np.cumsum(n.to_numpy())
+            genes = [
+                (f"E{name}", name, end - k, k)
+                for name, end, k in zip(n.index, ends, n.to_numpy(), strict=True)
+            ]
+            group["gene"] = np.array(genes, kind)
+    return path
+
+
+def make_cell_gef(path: Path) -> Path:
+    """Write a ``.cellbin.gef``."""
+    matrix = counts(3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows, at = np.nonzero(matrix)
+    n = np.bincount(rows)
+    with h5py.File(path, "w") as file:
+        kind = [("id", "u4"), ("x", "i4"), ("y", "i4"), ("offset", "u4"), ("geneCount", "u2")]
+        cells = [(5 + k, 10 * k, 7, int(n[:k].sum()), n[k]) for k in range(3)]
+        file["cellBin/cell"] = np.array(cells, kind)
+        entries = list(zip(at, matrix[rows, at], strict=True))
+        file["cellBin/cellExp"] = np.array(entries, [("geneID", "u4"), ("count", "u2")])
+        file["cellBin/gene"] = np.array([(gene,) for gene in GENES], [("geneName", "S64")])
+        file.attrs["resolution"] = np.uint32(500)
+    return path
+
+
+def make_store(path: Path, *, turned: bool = False, regions: tuple[str, ...] = ("spots",)) -> Path:
+    """Write a SpatialData store: circles, an image twice as fine as their unit, and a table."""
+    from anndata import AnnData
+    from spatialdata import SpatialData
+    from spatialdata.models import Image2DModel, ShapesModel, TableModel
+    from spatialdata.transformations import Affine, Identity, Scale
+
+    places = {"global": Identity(), "aligned": Scale([10, 10], axes=("x", "y"))}
+    xy = np.column_stack([np.arange(N_SPOTS) * 3.0 + 1, np.arange(N_SPOTS) % 4 * 5.0 + 1])
+    elements = {
+        name: ShapesModel.parse(
+            xy + k, geometry=0, radius=1.0, index=np.arange(100, 112), transformations=places
+        )
+        for k, name in enumerate(regions)
+    }
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    lying = Scale([0.5, 0.5], axes=("x", "y"))
+    if turned:
+        matrix = [[0, 0.5, 0], [-0.5, 0, 0], [0, 0, 1]]
+        lying = Affine(np.array(matrix), input_axes=("x", "y"), output_axes=("x", "y"))
+    elements["he"] = Image2DModel.parse(
+        pixels, dims=("y", "x", "c"), c_coords=["r", "g", "b"], transformations={"global": lying}
+    )
+    n = len(regions)
+    obs = pd.DataFrame(
+        {
+            "region": pd.Categorical(np.repeat(regions, N_SPOTS)),
+            "spot": np.tile(np.arange(111, 99, -1), n),
+        },
+        index=[f"s{k}" for k in range(n * N_SPOTS)],
+    )
+    matrix = sparse.csr_matrix(np.vstack([counts()] * n), dtype=np.float32)
+    adata = AnnData(matrix, obs=obs, var=pd.DataFrame(index=list(GENES)))
+    elements["table"] = TableModel.parse(
+        adata, region=list(regions), region_key="region", instance_key="spot"
+    )
+    SpatialData.init_from_elements(elements).write(path)
+    return path

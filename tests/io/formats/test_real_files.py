@@ -33,6 +33,10 @@ OPEN = {
     "geo_mtx/scanpy_cr3": (1107, 507, None),
     "geo_mtx/seurat_cr3": (5, 3, None),
     "st_tsv/stutility": (1923, 1000, False),
+    "stereoseq/spateo": (36, 10631, False),
+    "spatialdata/helenalc_blobs.zarr": (10, 3, True),
+    "h5ad/squidpy/test_data.h5ad": (49, 1999, True),
+    "h5ad/stlearn/test_data.h5": (316, 100, False),
 }
 """Spots, genes, and whether there is an image; ``None`` where there are no coordinates either."""
 

@@ -1,0 +1,263 @@
+"""SpatialData stores, and AnnData files and stores."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.io.formats.guard import check_inside
+from napari_staligner.io.formats.parts import Library, note
+from napari_staligner.io.formats.tenx import wanted
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from napari_staligner.io.formats.found import Found
+    from napari_staligner.io.formats.read import Named
+
+GLOBAL = "global"
+"""The coordinate system that SpatialData makes where nothing else is said."""
+LONGEST = 4096
+"""Pixels of the longer side of an image that is loaded."""
+RAW = "raw"
+
+
+def read_anndata(found: Found, chosen: Mapping[str, str], *, backed: bool = False) -> Named:
+    """Read an AnnData as it is; ``counts`` names the layer, or ``raw``, that becomes ``X``."""
+    from napari_staligner.io.anndata import read_backed, read_file
+
+    if not backed or chosen.get("counts") == RAW:
+        adata = read_file(found.path)
+    else:
+        adata = read_backed(found.path)
+    if "counts" in chosen:
+        adata = with_counts_of(found.path, adata, chosen["counts"])
+    return [(found.name, adata)]
+
+
+def with_counts_of(path: Path, adata: AnnData, name: str) -> AnnData:
+    """Return an AnnData whose ``X`` is one of its layers, or its ``raw``.
+
+    Raises
+    ------
+    InputError
+        There is no such layer.
+    """
+    layers = named_layers(adata)
+    if name in layers:
+        adata.X = layers[name]
+        return adata
+    if name == RAW and adata.raw is not None:
+        whole = adata.raw.to_adata()
+        whole.uns, whole.obsm = adata.uns, adata.obsm
+        return whole
+    there = ", ".join([*map(repr, layers), *([repr(RAW)] if adata.raw is not None else [])])
+    raise InputError(
+        f"{str(path)!r} has no layers[{name!r}] to take the counts from: choose one of "
+        f"{there or 'none'}."
+    )
+
+
+def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
+    """Read the tables of a SpatialData store; each region that a table annotates is a slice.
+
+    Coordinates are the centroids of the region's instances in one coordinate system. An image of
+    the same system is taken where it lies on it without being turned, shifted or stretched.
+    """
+    check_inside(found.path)
+    if not found.choices["table"]:
+        raise InputError(
+            f"{str(found.path)!r} is a SpatialData store without tables: add the table of its "
+            "spots or cells, and write it again."
+        )
+    names = wanted(found, "table", chosen)
+    if len(names) > 1:
+        raise InputError(
+            f"{str(found.path)!r} holds several tables: choose one behind the path, such as "
+            f"[table={names[0]}] ({', '.join(names)})."
+        )
+    store = _open(found.path)
+    table = store.tables[names[0]]
+    slices = [
+        _region(found, store, table, region, chosen)
+        for region in _regions(found.path, names[0], table)
+    ]
+    if len(slices) == 1:
+        slices = [(found.name, _renamed(slices[0][1], slices[0][0], found.name))]
+    return slices
+
+
+def _open(path: Path) -> Any:
+    # ome-zarr warns about labels without a parent by way of logging, as if it were the user's.
+    logging.getLogger("ome_zarr").addHandler(logging.NullHandler())
+    import spatialdata
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="SpatialData is not stored in the most current")
+        return spatialdata.read_zarr(path)
+
+
+def _regions(path: Path, name: str, table: AnnData) -> list[str]:
+    attrs = table.uns.get("spatialdata_attrs")
+    if not isinstance(attrs, Mapping) or attrs.get("region") is None:
+        raise InputError(
+            f"{str(path)!r}: table {name!r} annotates no element (uns['spatialdata_attrs']), so "
+            "its rows have no places: link it to the shapes or labels of its spots."
+        )
+    return [str(region) for region in np.atleast_1d(np.asarray(attrs["region"], dtype=object))]
+
+
+def _region(
+    found: Found, store: Any, table: AnnData, region: str, chosen: Mapping[str, str]
+) -> tuple[str, AnnData]:
+    attrs = table.uns["spatialdata_attrs"]
+    if region not in store:
+        raise InputError(
+            f"{str(found.path)!r}: the table annotates {region!r}, which is not in the store: "
+            "write the store again with it."
+        )
+    system, asked = _system(found.path, store, region, chosen), "system" in chosen
+    here = (table.obs[attrs["region_key"]] == region).to_numpy()
+    if not here.any():
+        raise InputError(
+            f"{str(found.path)!r}: no row of the table is of {region!r}: mend the table."
+        )
+    part = table[here].copy()
+    rows, xy = _centroids(store, region, system, part.obs[attrs["instance_key"]], found.path)
+    lost = part.n_obs - len(rows)
+    part = part[rows].copy()
+    part.obsm[K.SPATIAL] = xy
+    library, said = _image(store, system, chosen, found.path)
+    part.uns[K.SPATIAL] = {region: library.to_uns()}
+    part.uns.pop("spatialdata_attrs", None)
+    others = [name for name in _systems(store, region) if name != system]
+    how = "" if asked or not others else f" by default ([system=…] chooses: {', '.join(others)})"
+    first = (
+        f"{found.title}, region {region!r} in the coordinate system {system!r}{how}, "
+        f"{part.n_obs:,} spots × {part.n_vars:,} genes, {said}"
+    )
+    left = [f"{lost:,} rows of the table are not in {region!r} and are left out"] if lost else []
+    note(part, region, [first, *left])
+    return region, part
+
+
+def _renamed(adata: AnnData, old: str, new: str) -> AnnData:
+    """Give a slice, its library and its notes the name of the store."""
+    adata.uns[K.SPATIAL] = {new: adata.uns[K.SPATIAL][old]}
+    start = f"Slice {old!r}"
+    said = [text.replace(start, f"Slice {new!r}", 1) for text in adata.uns[K.NOTES]]
+    adata.uns[K.NOTES] = said
+    return adata
+
+
+def _systems(store: Any, region: str) -> list[str]:
+    from spatialdata.transformations import get_transformation
+
+    return [str(name) for name in get_transformation(store[region], get_all=True)]
+
+
+def _system(path: Path, store: Any, region: str, chosen: Mapping[str, str]) -> str:
+    there = _systems(store, region)
+    asked = chosen.get("system")
+    if asked is not None:
+        if asked not in there:
+            raise InputError(
+                f"{str(path)!r}: {region!r} has no coordinate system {asked!r}: choose one of "
+                f"{', '.join(there)}."
+            )
+        return asked
+    if GLOBAL in there:
+        return GLOBAL
+    # Stores of several slices have a system of its own for each, by whose name its elements begin.
+    own = [name for name in there if region == name or region.startswith(f"{name}_")]
+    if len(there) == 1 or own:
+        return (own or there)[0]
+    raise InputError(
+        f"{str(path)!r}: {region!r} lies in several coordinate systems ({', '.join(there)}): "
+        f"choose one behind the path, such as [system={there[0]}]."
+    )
+
+
+def _centroids(
+    store: Any, region: str, system: str, instances: pd.Series, path: Path
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Rows of the table whose instance is there, and their places."""
+    from spatialdata import get_centroids
+
+    found = get_centroids(store[region], coordinate_system=system)
+    places = found.compute() if hasattr(found, "compute") else found
+    at = places.index.get_indexer(pd.Index(instances))
+    rows = np.flatnonzero(at >= 0)
+    if not len(rows):
+        raise InputError(
+            f"{str(path)!r}: no row of the table names an instance of {region!r} "
+            f"({instances.name!r} has {str(instances.iloc[0])!r}, {region!r} has "
+            f"{str(next(iter(places.index), 'none'))!r}): mend the table."
+        )
+    return rows, places[["x", "y"]].to_numpy(np.float64)[at[rows]]
+
+
+def _image(store: Any, system: str, chosen: Mapping[str, str], path: Path) -> tuple[Library, str]:
+    """The image of a coordinate system, and what is said of it."""
+    asked = chosen.get("image")
+    if asked is not None and asked not in store.images:
+        raise InputError(
+            f"{str(path)!r} has no image {asked!r}: choose one of "
+            f"{', '.join(store.images) or 'none'}."
+        )
+    reasons = []
+    for name in store.images if asked is None else (asked,):
+        image, why = _on_system(store.images[name], system)
+        if image is not None:
+            pixels, factor = image
+            factors = {"tissue_hires_scalef": factor}
+            return Library({"hires": pixels}, factors), f"image: {name}"
+        reasons.append(f"{name!r} {why}")
+    return Library(), "image: none" + (f" ({'; '.join(reasons)})" if reasons else "")
+
+
+def _on_system(element: Any, system: str) -> tuple[tuple[NDArray[np.uint8], float] | None, str]:
+    """Pixels and their number per unit of a coordinate system, or why there are none."""
+    from spatialdata.transformations import get_transformation
+
+    levels = (
+        [element]
+        if not hasattr(element, "children")
+        else [next(iter(node.data_vars.values())) for node in element.children.values()]
+    )
+    if "z" in levels[0].dims:
+        return None, "is a volume"
+    if levels[0].sizes["c"] not in (3, 4):
+        return None, f"has {levels[0].sizes['c']} channels, not the three of colours"
+    fitting = [each for each in levels if max(each.sizes["y"], each.sizes["x"]) <= LONGEST]
+    if not fitting:
+        return None, f"has no level of at most {LONGEST} pixels"
+    places = get_transformation(element, get_all=True)
+    if system not in places:
+        return None, f"is not in {system!r}"
+    matrix = places[system].to_affine_matrix(("x", "y"), ("x", "y"))
+    scale = float(matrix[0, 0])
+    if scale <= 0 or not np.allclose(matrix, np.diag([scale, scale, 1.0]), atol=1e-6 * abs(scale)):
+        return None, f"is turned, shifted or stretched in {system!r}"
+    level = fitting[0]
+    smaller = levels[0].sizes["x"] / level.sizes["x"]
+    return (_colours(level.transpose("y", "x", "c").to_numpy()), 1 / (scale * smaller)), ""
+
+
+def _colours(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    top = float(pixels.max()) or 1.0
+    # Floats from 0 to 1 are colours already; other ranges are stretched.
+    top = 1.0 if pixels.dtype.kind == "f" and top <= 1 else top
+    return np.round(np.clip(pixels / top, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,108 @@
+"""SpatialData stores, and AnnData with a choice of counts."""
+
+from __future__ import annotations
+
+import made_formats as made
+import numpy as np
+import pytest
+from anndata import AnnData
+from fakes import fake_result
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.annotations.record import annotations_of
+from napari_staligner.io.annotations.spatialdata import to_spatialdata
+from napari_staligner.io.formats.parts import notes_of
+from napari_staligner.io.formats.read import read_found
+from napari_staligner.io.formats.sniff import sniff
+from napari_staligner.io.images import tissue_image
+
+pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2 data will no longer")
+XY = np.column_stack([np.arange(12) * 3.0 + 1, np.arange(12) % 4 * 5.0 + 1])
+
+
+def test_a_region_of_a_table_is_a_slice(tmp_path):
+    found = sniff(made.make_store(tmp_path / "A.zarr"))
+    assert (found.kind, found.name, found.choices["table"]) == ("spatialdata", "A", ("table",))
+    ((name, adata),) = read_found(found)
+    assert (name, adata.shape) == ("A", (12, 5))
+    # The table names its instances from the last to the first.
+    np.testing.assert_allclose(adata.obsm[K.SPATIAL], XY[::-1])
+    np.testing.assert_array_equal(adata.X.toarray(), made.counts())
+    pixels, factor = tissue_image(adata)
+    assert (pixels.shape, factor) == ((60, 80, 3), 2)
+    assert (
+        "coordinate system 'global' by default ([system=…] chooses: aligned)"
+        in (notes_of(adata)[0])
+    )
+
+
+def test_another_coordinate_system(tmp_path):
+    found = sniff(made.make_store(tmp_path / "A.zarr"))
+    ((_, adata),) = read_found(found, {"system": "aligned", "table": "table"})
+    np.testing.assert_allclose(adata.obsm[K.SPATIAL], XY[::-1] * 10)
+    assert tissue_image(adata) is None
+    assert "'he' is not in 'aligned'" in notes_of(adata)[0]
+
+
+def test_an_image_that_does_not_lie_straight_is_left_out(tmp_path):
+    ((_, adata),) = read_found(sniff(made.make_store(tmp_path / "A.zarr", turned=True)))
+    assert tissue_image(adata) is None
+    assert "'he' is turned, shifted or stretched in 'global'" in notes_of(adata)[0]
+
+
+def test_several_regions_are_several_slices(tmp_path):
+    store = made.make_store(tmp_path / "A.zarr", regions=("liver", "lung"))
+    slices = dict(read_found(sniff(store)))
+    assert list(slices) == ["liver", "lung"]
+    np.testing.assert_allclose(slices["lung"].obsm[K.SPATIAL], XY[::-1] + 1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "says"),
+    [
+        ({"system": "x"}, "no coordinate system 'x': choose one of global, aligned"),
+        ({"table": "x"}, "no table 'x': choose one of table"),
+        ({"image": "x"}, "no image 'x': choose one of he"),
+        ({"bin": "8"}, "'bin' cannot be chosen: choose table, system, image"),
+    ],
+)
+def test_choices_that_are_not_there(tmp_path, chosen, says):
+    with pytest.raises(InputError, match=says):
+        read_found(sniff(made.make_store(tmp_path / "A.zarr")), chosen)
+
+
+def test_what_we_write_we_read(tmp_path):
+    slices, result = fake_result()
+    store = to_spatialdata(result, annotations_of(result))
+    store.write(tmp_path / "out.zarr")
+    read = dict(read_found(sniff(tmp_path / "out.zarr")))
+    assert len(read) == len(slices)
+    for (_, adata), name in zip(read.items(), result.obs[K.SLICE].cat.categories, strict=True):
+        rows = (result.obs[K.SLICE] == name).to_numpy()
+        np.testing.assert_allclose(adata.obsm[K.SPATIAL], result.obsm[K.SPATIAL][rows], rtol=1e-6)
+        assert (adata.obs[K.SLICE] == name).all()
+        assert f"in the coordinate system {name!r}" in notes_of(adata)[-1]
+        assert tissue_image(adata) is not None
+
+
+@pytest.fixture
+def layered(tmp_path):
+    adata = AnnData(np.log1p(made.counts().astype("f4")))
+    adata.raw = AnnData(made.counts().astype("f4") + 2)
+    adata.layers["raw_counts"] = made.counts().astype("f4")
+    adata.obsm[K.SPATIAL] = XY
+    adata.write_h5ad(tmp_path / "A.h5ad")
+    adata.write_zarr(tmp_path / "A.zarr")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["A.h5ad", "A.zarr"])
+@pytest.mark.parametrize(("asked", "more"), [("raw_counts", 0), ("raw", 2)])
+def test_counts_of_a_layer_or_of_raw(layered, name, asked, more):
+    ((_, adata),) = read_found(sniff(layered / name), {"counts": asked})
+    np.testing.assert_array_equal(np.asarray(adata.X), made.counts() + more)
+    np.testing.assert_allclose(adata.obsm[K.SPATIAL], XY)
+    assert adata.uns[K.SOURCE]["path"].endswith(name)
+    with pytest.raises(InputError, match=r"choose one of 'raw_counts', 'raw'"):
+        read_found(sniff(layered / name), {"counts": "x"})
