@@ -120,14 +120,6 @@ def test_a_file_of_another_format(tmp_path):
         read_slices([tmp_path / "notes.h5ad"])
 
 
-def test_a_store_of_many_tables(tmp_path):
-    (tmp_path / "store.zarr" / "tables").mkdir(parents=True)
-    with pytest.raises(
-        InputError, match=r"'.*store\.zarr' is a SpatialData store: write the table"
-    ):
-        read_slices([tmp_path / "store.zarr"])
-
-
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="There is no file"):
         read_slices([tmp_path / "none.h5ad"])

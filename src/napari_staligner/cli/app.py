@@ -88,9 +88,9 @@ def integrate(
     slices: Annotated[
         list[str],
         typer.Argument(
-            help="Slices: .h5ad files or .zarr folders, FILE\\[SLICE] or FILE\\[COLUMN=VALUE] for "
-            "one of several in a file, or sample:Slide-seqV2 and sample:Stereo-seq, which are "
-            "simulated.",
+            help="Slices: .h5ad, .zarr, and files and folders as instruments write them (see "
+            "docs/formats.md), FILE\\[SLICE] or FILE\\[COLUMN=VALUE] for one of several in a file, "
+            "or sample:Slide-seqV2 and sample:Stereo-seq, which are simulated.",
             metavar="SLICE...",
         ),
     ],
@@ -407,9 +407,9 @@ def _register(source: Path, target: Path, choice: Choice) -> None:
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="A slice or a result, .h5ad.")],
+    file: Annotated[Path, typer.Argument(help="A slice, a folder of an instrument, or a result.")],
 ) -> None:
-    """Say what is in a file, as a table."""
+    """Say what is in a file or folder, as a table."""
     with _sentences():
         from napari_staligner.io.h5ad import read_any
 

@@ -191,6 +191,7 @@ def slice_table(name: str, adata: AnnData) -> RichTable:
         rows.append(["radius for about 6 neighbours", f"{find_radius(points):g}"])
     image = tissue_image(adata)
     rows.append(["image", "none" if image is None else "{1} × {0} pixels".format(*image[0].shape)])
+    rows += [["note", str(note)] for note in adata.uns.get(K.NOTES, ())]
     return _facts(f"Slice {name}", rows)
 
 

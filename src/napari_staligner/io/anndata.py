@@ -13,6 +13,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.on_disk import left_on_disk
 from napari_staligner.core.result.provenance import mark_source
+from napari_staligner.io.formats.guard import check_own
 from napari_staligner.io.sources import file_source
 
 if TYPE_CHECKING:
@@ -49,15 +50,13 @@ def read_backed(path: Path) -> AnnData:
 
 
 def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
-    if not path.is_file() and not (path.is_dir() and path.suffix == ".zarr"):
+    if not path.exists():
         raise InputError(f"There is no file {str(path)!r}: check the path.")
-    if (path / "tables").is_dir():
-        raise InputError(
-            f"{str(path)!r} is a SpatialData store: write the table of its spots as .h5ad, with "
-            "their coordinates in obsm['spatial'], and give that."
-        )
     try:
+        check_own(path)
         adata = read(path)
+    except InputError:
+        raise
     except Exception as error:  # anndata raises whatever h5py, zlib or its own readers meet
         raise InputError(
             f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "

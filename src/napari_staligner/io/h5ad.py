@@ -17,7 +17,8 @@ from napari_staligner.core.ownership import moved, names_of_input, written
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.provenance import SAMPLE, mark_source, source_of, sources_of
 from napari_staligner.core.source import Source
-from napari_staligner.io.anndata import is_result, read_backed, read_file
+from napari_staligner.io.anndata import is_result
+from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.sources import parse_source
 from napari_staligner.samples import sample_slices
 
@@ -30,14 +31,15 @@ Named = list[tuple[str, "AnnData"]]
 def read_slices(
     paths: Iterable[str | os.PathLike[str]], *, slice_key: str | None = None, backed: bool = False
 ) -> Named:
-    """Read slices from ``.h5ad`` files or ``.zarr`` folders.
+    """Read slices from files and folders of the field's formats.
 
     Parameters
     ----------
     paths
-        Files, each holding one slice, or several told apart by ``slice_key``. A file of results
-        gives its slices. ``FILE[SLICE]`` and ``FILE[COLUMN=VALUE]`` take one slice out of
-        several, ``sample:SLICE`` a slice of the simulated olfactory bulb.
+        Files and folders, each holding one slice, or several told apart by ``slice_key``. A file
+        of results gives its slices. ``FILE[SLICE]`` and ``FILE[COLUMN=VALUE]`` take one slice out
+        of several, ``outs[bin=016um]`` what the format lets one choose, ``sample:SLICE`` a slice
+        of the simulated olfactory bulb.
     slice_key
         Column of ``obs`` that names the slices within a file.
     backed
@@ -59,17 +61,18 @@ def read_slices(
         if source.path.startswith(SAMPLE):
             slices += sample_slices(source.path.removeprefix(SAMPLE))
             continue
-        path = Path(source.path)
-        adata = read_backed(path) if backed else read_file(path)
-        if source.slice or source.choices:
-            slices.append(_part_of(path.stem, adata, source))
-        elif slice_key is not None:
-            slices += split_by(path.stem, adata, slice_key)
-        elif is_result(adata):
-            slices += slices_of_result(adata)
-        else:
-            slices += split_by_library(path.stem, adata)
+        read, left = read_path(source, backed=backed)
+        for name, adata in read:
+            slices += _slices_of(name, adata, left, slice_key)
     return numbered(slices)
+
+
+def _slices_of(name: str, adata: AnnData, source: Source, slice_key: str | None) -> Named:
+    if source.slice or source.choices:
+        return [_part_of(name, adata, source)]
+    if slice_key is not None:
+        return split_by(name, adata, slice_key)
+    return slices_of_result(adata) if is_result(adata) else split_by_library(name, adata)
 
 
 def read_source(source: Source) -> AnnData:
@@ -121,11 +124,10 @@ def read_any(
     InputError
         The file cannot be read.
     """
-    path = Path(path)
-    adata = read_file(path)
-    if is_result(adata):
-        return "result", adata
-    return "slices", split_by_library(path.stem, adata)
+    read, left = read_path(parse_source(os.fspath(path)))
+    if len(read) == 1 and is_result(read[0][1]) and not left.slice and not left.choices:
+        return "result", read[0][1]
+    return "slices", numbered([each for item in read for each in _slices_of(*item, left, None)])
 
 
 def split_by(name: str, adata: AnnData, key: str) -> Named:

@@ -19,15 +19,16 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.provenance import source_of
 from napari_staligner.core.source import Source
+from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.h5ad import (
     Named,
     is_result,
-    read_file,
+    read_slices,
     read_source,
     slices_of_result,
     split_by_library,
 )
-from napari_staligner.io.sources import check_unchanged
+from napari_staligner.io.sources import check_unchanged, parse_source
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -131,10 +132,13 @@ def open_file(path: Path) -> Content:
     InputError
         The file cannot be read.
     """
-    adata = read_file(path)
+    read, left = read_path(parse_source(str(path)))
+    if left.slice or left.choices or len(read) > 1:
+        return Content(read_slices([path]))
+    ((name, adata),) = read
     record = record_of(adata)
     if record is None and not is_result(adata):
-        return Content(split_by_library(path.stem, adata))
+        return Content(split_by_library(name, adata))
     return session_content(adata if is_result(adata) else None, record, adata, path)
 
 

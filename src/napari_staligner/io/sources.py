@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.result.provenance import SAMPLE
 from napari_staligner.core.source import Source
+from napari_staligner.io.formats.sniff import sniff
 
 
 def parse_source(text: str) -> Source:
@@ -32,13 +34,42 @@ def file_source(path: Path) -> Source:
     return Source(str(path.resolve()), checksum(path))
 
 
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, or of all names and files of a folder, hexadecimal."""
-    if path.is_dir():
-        whole = hashlib.sha256()
-        for part in sorted(part for part in path.rglob("*") if part.is_file()):
-            whole.update(f"{part.relative_to(path).as_posix()} {checksum(part)}\n".encode())
-        return whole.hexdigest()
+def checksum(path: Path, choices: Mapping[str, str] | None = None) -> str:
+    """Return the SHA-256 of what is read at a path, hexadecimal.
+
+    Parameters
+    ----------
+    path
+        A file; a folder, whose names and files all count; or a sample of several files, of which
+        those count that are read with what is chosen.
+    choices
+        What was chosen of its format.
+
+    Raises
+    ------
+    InputError
+        A folder holds nothing that is known.
+    """
+    if path.is_file() and path.suffix == ".h5ad":
+        return _of_file(path)
+    found = sniff(path)
+    files = found.read_files(found.chosen(choices or {}))
+    if set(files) == {"file"}:
+        return _of_folder(found.path) if found.path.is_dir() else _of_file(found.path)
+    whole = hashlib.sha256()
+    for role, file in sorted(files.items()):
+        whole.update(f"{role} {_of_file(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def _of_folder(path: Path) -> str:
+    whole = hashlib.sha256()
+    for part in sorted(part for part in path.rglob("*") if part.is_file()):
+        whole.update(f"{part.relative_to(path).as_posix()} {_of_file(part)}\n".encode())
+    return whole.hexdigest()
+
+
+def _of_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -59,7 +90,7 @@ def check_unchanged(name: str, source: Source) -> None:
             f"The file of slice {name!r} is gone ({source.path!r}): put it back, or add the slice "
             "from where it is now."
         )
-    if source.sha256 and checksum(path) != source.sha256:
+    if source.sha256 and checksum(path, source.choices) != source.sha256:
         raise InputError(
             f"The file of slice {name!r} has changed since ({source.path!r}): it is another slice "
             "now; add it if that is what you want."

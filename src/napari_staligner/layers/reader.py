@@ -1,10 +1,12 @@
-"""npe2's reader: slices or a result from .h5ad files."""
+"""npe2's reader: slices or a result from files and folders of the field's formats."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from napari_staligner.io.formats.sniff import is_known
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -15,8 +17,11 @@ Paths = str | Path | Sequence[str | Path]
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
-    """Return the function that reads these files, or ``None`` if not all end in ``.h5ad``."""
-    return read_layers if all(p.suffix == ".h5ad" for p in _listed(path)) else None
+    """Return the function that reads these, or ``None`` if one is of no format that is known.
+
+    What is known but cannot be read is taken, so that it is said why.
+    """
+    return read_layers if all(map(is_known, _listed(path))) else None
 
 
 def read_layers(path: Paths) -> list[LayerData]:

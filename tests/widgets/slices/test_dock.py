@@ -3,6 +3,7 @@ from __future__ import annotations
 import anndata as ad
 import pytest
 from fakes import fake_result, fake_slice
+from made_formats import make_visium
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QFileDialog, QMessageBox
@@ -104,6 +105,19 @@ def test_dropped_files_are_opened_and_others_not(dock, qtbot, files, tmp_path):
     qtbot.waitUntil(lambda: len(dock.session.slices) == 3)
     assert list(dock.session.slices) == ["part0", "part1", "folder"]
     settled(qtbot, dock)
+
+
+def test_a_dropped_folder_says_what_it_was_taken_for(dock, qtbot, tmp_path):
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(make_visium(tmp_path / "liver" / "outs")))])
+    button, key = LEFT, Qt.KeyboardModifier.NoModifier
+    event = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, button, key)
+    dock.dropEvent(event)
+    qtbot.waitUntil(lambda: len(dock.session.slices) == 1)
+    settled(qtbot, dock)
+    assert cell(dock, 0, NAME) == "liver"
+    assert cell(dock, 0, IMAGE) == "✓"
+    assert "Visium, 12 spots × 5 genes" in dock.table.item(0, NAME).toolTip()
 
 
 def test_bad_file_is_named_and_the_good_one_kept(dock, qtbot, files, tmp_path):

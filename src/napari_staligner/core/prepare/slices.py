@@ -30,13 +30,13 @@ def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> l
     name
         Its name, for the messages.
     adata
-        Reads ``obsm["spatial"]`` and ``X`` or the counts layer.
+        Reads ``obsm["spatial"]``, ``X`` or the counts layer, and ``uns["staligner_notes"]``.
     counts_layer
         Layer that holds the counts; ``None`` means ``X``.
 
     Returns
     -------
-    Sentences the user should know about.
+    Sentences the user should know about; those that were said when it was read come first.
 
     Raises
     ------
@@ -48,7 +48,8 @@ def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> l
             f"Slice {name!r} holds {adata.n_obs} spots: leave it out, "
             f"a slice needs at least {FEWEST_SPOTS}."
         )
-    notes = check_coordinates(name, adata)
+    notes = [str(each) for each in adata.uns.get(K.NOTES, ())]
+    notes += check_coordinates(name, adata)
     where = f"layers[{counts_layer!r}]" if counts_layer else "X"
     values = _stored(expression_of(name, adata, counts_layer))
     if not np.isfinite(values).all():

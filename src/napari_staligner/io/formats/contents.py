@@ -82,6 +82,17 @@ def _kind_of_h5(path: Path) -> str:
     return "anndata"
 
 
+def holds_cells_alone(path: Path) -> bool:
+    """Whether a ``.gef`` holds cells but no square bins."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "cellBin" in file and "geneExp" not in file
+    except OSError:
+        return False
+
+
 def _kind_of_text(start: bytes) -> str:
     lines = [line for line in start.splitlines() if not line.startswith(b"#")]
     if not lines:

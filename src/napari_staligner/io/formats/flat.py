@@ -243,15 +243,7 @@ def read_mtx_sample(found: Found, chosen: Mapping[str, str]) -> Named:
     if not samples:
         return [_mtx(found.name, found.title, found.files)]
     return [
-        _mtx(
-            sample,
-            found.title,
-            {
-                role.removeprefix(f"{sample} "): path
-                for role, path in found.files.items()
-                if role.startswith(f"{sample} ")
-            },
-        )
+        _mtx(sample, found.title, found.read_files({"sample": sample}))
         for sample in wanted(found, "sample", chosen)
     ]
 

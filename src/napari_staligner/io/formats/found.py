@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from napari_staligner.io.formats.contents import holds_cells_alone
+
 TITLES: Mapping[str, str] = MappingProxyType(
     {
         "visium": "Visium",
@@ -65,10 +67,47 @@ class Found:
     files: Mapping[str, Path] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def chosen(self, asked: Mapping[str, str]) -> dict[str, str]:
+        """Return what is chosen: what was asked for, and the defaults of what was not.
+
+        Bins have a default: 8 µm of Visium HD, 50 spots of the chip of Stereo-seq.
+        """
+        chosen = {name: value for name, value in asked.items() if name in self.choices}
+        bins = self.choices.get("bin")
+        if bins:
+            chosen["bin"] = bin_name(
+                chosen.get("bin", DEFAULT_BIN if DEFAULT_BIN in bins else bins[-1])
+            )
+        elif self.kind in ("gem", "gef") and ".cellbin." not in self.path.name:
+            chosen.setdefault("bin", str(DEFAULT_SPOTS))
+        return chosen
+
+    def read_files(self, chosen: Mapping[str, str]) -> dict[str, Path]:
+        """Return the files that are read with what is chosen, by their role.
+
+        The scan is not among them: it is too large to be loaded.
+        """
+        start = f"{chosen.get('bin', chosen.get('sample', ''))} "
+        files = {role: file for role, file in self.files.items() if role.split()[-1] != "scan"}
+        part = {r.removeprefix(start): f for r, f in files.items() if r.startswith(start)}
+        return part or files
+
     @property
     def title(self) -> str:
         """What people call the format."""
         return TITLES[self.kind]
+
+
+DEFAULT_BIN = "008um"
+"""Of Visium HD: what 10x Genomics begins its own analyses with."""
+DEFAULT_SPOTS = 50
+"""Of Stereo-seq, in spots of the chip: 25 µm, as the published analyses take it."""
+
+
+def bin_name(asked: str) -> str:
+    """Return a size of bins of Visium HD as its folders are called: ``8``, ``8um``, ``008um``."""
+    digits = re.fullmatch(r"(square_)?0*(\d+)\s*(um|µm)?", asked.strip())
+    return f"{int(digits[2]):03d}um" if digits else asked
 
 
 def choices_of(kind: str) -> dict[str, tuple[str, ...]]:
@@ -78,7 +117,10 @@ def choices_of(kind: str) -> dict[str, tuple[str, ...]]:
 
 def of_file(kind: str, path: Path) -> Found:
     """Return what a file is by itself."""
-    return Found(kind, path, bare_name(path), {"file": path}, choices_of(kind))
+    choices = choices_of(kind)
+    if kind == "gef" and holds_cells_alone(path):
+        choices["bin"] = ("cell",)
+    return Found(kind, path, bare_name(path), {"file": path}, choices)
 
 
 def bare_name(path: Path) -> str:

@@ -144,6 +144,25 @@ def opened_h5(path: Path) -> Iterator[h5py.File]:
             ) from error
 
 
+def check_own(path: Path) -> None:
+    """Check that an AnnData, file or folder, holds all its data itself.
+
+    Raises
+    ------
+    InputError
+        It leads to other files.
+    """
+    if path.is_dir():
+        check_inside(path)
+        return
+    try:
+        file = h5py.File(path, "r")
+    except OSError:
+        return  # anndata's own reader says what is wrong with it
+    with file:
+        check_links(file, path)
+
+
 def check_links(group: h5py.Group, path: Path) -> None:
     """Check that nothing in an HDF5 file leads to another file.
 

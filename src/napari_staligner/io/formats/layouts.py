@@ -40,6 +40,10 @@ _PLACES = re.compile(
 )
 
 
+class SeveralSamples(InputError):
+    """A folder is of a known format, but which sample is meant is not known."""
+
+
 def listed(folder: Path) -> list[Path]:
     """What lies in a folder, but for what macOS leaves there.
 
@@ -100,6 +104,7 @@ def _visium_hd(path: Path, there: list[Path]) -> Found | None:
     for folder in bins:
         for role, file in _space_ranger(folder, listed(folder)).items():
             files[f"{_bin_name(folder)} {role}"] = file
+    files |= _roles(scan=_scan(path, there))
     return Found("visium_hd", path, sample_name(path), files, {"bin": tuple(map(_bin_name, bins))})
 
 
@@ -128,7 +133,7 @@ def _space_ranger(path: Path, there: list[Path], prefix: str = "") -> dict[str, 
         for role, pattern in _SPATIAL.items():
             if pattern.fullmatch(place.name.removeprefix(prefix)):
                 found.setdefault(role, place)
-    return found | _roles(scan=_scan(path, there))
+    return found | _roles(scan=_scan(path, [*matrices.values()]))
 
 
 _MATRIX_ORDER = (
@@ -298,7 +303,7 @@ def st_table(path: Path) -> Found:
 
 def _only(path: Path, files: list[Path]) -> Path:
     if len(files) > 1:
-        raise InputError(
+        raise SeveralSamples(
             f"The folder {str(path)!r} holds several samples: give one of "
             f"{', '.join(repr(str(file)) for file in files[:8])}."
         )

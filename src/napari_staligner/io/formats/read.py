@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.result.provenance import mark_source
+from napari_staligner.core.source import Source
+from napari_staligner.io.formats.parts import IN_TISSUE
+from napari_staligner.io.formats.sniff import sniff
+from napari_staligner.io.sources import checksum
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,6 +40,68 @@ _READERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 """Of each kind, its module and function."""
+
+
+def read_path(source: Source, *, backed: bool = False) -> tuple[Named, Source]:
+    """Read what lies at a path, with what its format lets one choose.
+
+    Parameters
+    ----------
+    source
+        The path, and what stood in brackets behind it.
+    backed
+        Leave the matrices of an AnnData on disk.
+
+    Returns
+    -------
+    Name and AnnData of each slice, which knows where it came from, and what of the source is still
+    to be chosen: a column of ``obs``, or a slice by name.
+
+    Raises
+    ------
+    InputError
+        There is nothing, or it cannot be read.
+    """
+    found = sniff(Path(source.path))
+    asked = {name: value for name, value in source.choices.items() if name in found.choices}
+    others = {name: value for name, value in source.choices.items() if name not in asked}
+    if found.kind == "anndata":
+        from napari_staligner.io.formats.store import read_anndata
+
+        # The error of a reader of AnnData says what is wrong with it.
+        return read_anndata(found, asked, backed=backed), replace(source, choices=others)
+    slices = read_found(found, asked)
+    chosen = found.chosen(asked)
+    for column in [name for name in others if name in IN_TISSUE]:
+        # A part of a slice, not one of several: it keeps its name.
+        slices = [(n, _where(n, a, column, others[column])) for n, a in slices]
+        chosen[column] = others.pop(column)
+    path = Path(source.path).resolve()
+    kept = Source(str(path), checksum(path, chosen), choices=chosen)
+    for name, adata in slices:
+        mark_source(adata, replace(kept, slice=name if len(slices) > 1 else ""))
+    wanted = [item for item in slices if item[0] == source.slice]
+    if len(slices) > 1 and wanted:
+        return wanted, replace(source, slice="", choices=others)
+    if len(slices) == 1 and source.slice == slices[0][0]:
+        source = replace(source, slice="")
+    return slices, replace(source, choices=others)
+
+
+def _where(name: str, adata: AnnData, column: str, value: str) -> AnnData:
+    if column not in adata.obs:
+        raise InputError(
+            f"Slice {name!r} has no obs[{column!r}] to choose spots by: leave [{column}={value}] "
+            "out."
+        )
+    rows = (adata.obs[column].astype(str) == value).to_numpy()
+    if not rows.any():
+        there = ", ".join(sorted(set(adata.obs[column].astype(str))))
+        raise InputError(
+            f"Slice {name!r} has no spots whose obs[{column!r}] is {value!r}: choose one of "
+            f"{there}."
+        )
+    return adata[rows].copy()
 
 
 def read_found(found: Found, chosen: Mapping[str, str] | None = None) -> Named:

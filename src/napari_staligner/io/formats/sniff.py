@@ -9,7 +9,14 @@ from pathlib import Path
 from napari_staligner._errors import InputError
 from napari_staligner.io.formats.contents import kind_of_file
 from napari_staligner.io.formats.found import Found, bare_name, of_file
-from napari_staligner.io.formats.layouts import MATRIX, MTX, folder_kind, listed, st_table
+from napari_staligner.io.formats.layouts import (
+    MATRIX,
+    MTX,
+    SeveralSamples,
+    folder_kind,
+    listed,
+    st_table,
+)
 
 
 def sniff(path: Path) -> Found:
@@ -47,6 +54,19 @@ def sniff(path: Path) -> Found:
     )
 
 
+def is_known(path: Path) -> bool:
+    """Whether something of a known format lies at a path; one sample, or several to choose from."""
+    if path.suffix == ".h5ad":
+        return True
+    try:
+        sniff(path)
+    except SeveralSamples:
+        return True
+    except InputError:
+        return False
+    return True
+
+
 _ALONE = {"gem", "gef", "anndata", "rds"}
 _KNOWN = (
     ".h5ad, SpatialData and AnnData .zarr, folders of Visium, Visium HD, Xenium, MERSCOPE, CosMx "
@@ -75,7 +95,9 @@ def _below(path: Path) -> Found:
         return found[0]
     if found:
         places = ", ".join(repr(str(each.path)) for each in found[:8])
-        raise InputError(f"The folder {str(path)!r} holds several samples: give one of {places}.")
+        raise SeveralSamples(
+            f"The folder {str(path)!r} holds several samples: give one of {places}."
+        )
     files = [p for p in listed(path) if p.is_file() and p.suffix in {".h5ad", ".h5", ".rds"}]
     if files:
         places = ", ".join(repr(str(file)) for file in files[:8])

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import sparse
 
 from napari_staligner._errors import InputError
+from napari_staligner.io.formats.found import DEFAULT_SPOTS
 from napari_staligner.io.formats.guard import opened, opened_h5, values
 from napari_staligner.io.formats.matrices import Counts
 from napari_staligner.io.formats.parts import Library, Places, make_slice
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 PITCH_UM = 0.5
 """Between two spots of DNA on a chip, which is the unit of the coordinates."""
-DEFAULT_BIN = 50
-"""25 µm, as the published analyses take it."""
 CELL = "cell"
 ROWS = 4_000_000
 """Rows of a table of molecules that are read at once."""
@@ -46,13 +45,13 @@ def bin_of(found: Found, chosen: Mapping[str, str]) -> int | str:
     InputError
         It is no size.
     """
-    asked = chosen.get("bin", str(DEFAULT_BIN)).strip().lower().removeprefix("bin")
+    asked = found.chosen(chosen)["bin"].strip().lower().removeprefix("bin")
     if asked in (CELL, "cells"):
         return CELL
     if not asked.isdecimal() or not 1 <= int(asked) <= 10_000:
         raise InputError(
             f"{str(found.path)!r} cannot be read in bins of {asked!r}: choose a number of spots of "
-            f"the chip from 1 to 10000, such as [bin={DEFAULT_BIN}], or [bin={CELL}]."
+            f"the chip from 1 to 10000, such as [bin={DEFAULT_SPOTS}], or [bin={CELL}]."
         )
     return int(asked)
 
@@ -219,7 +218,7 @@ def read_gef(found: Found, chosen: Mapping[str, str]) -> Named:
                 f"{str(found.path)!r} has neither /geneExp nor /cellBin: give a .gef of SAW."
             )
         cells = "geneExp" not in file
-        size = CELL if cells and "bin" not in chosen else bin_of(found, chosen)
+        size = bin_of(found, chosen)
         if size == CELL:
             return _cell_bins(found, file)
         if cells:
@@ -285,7 +284,7 @@ def _cell_bins(found: Found, file: h5py.File) -> Named:
     path = found.path
     if "cellBin" not in file:
         raise InputError(
-            f"{str(path)!r} holds no cells: choose square bins, such as [bin={DEFAULT_BIN}], or "
+            f"{str(path)!r} holds no cells: choose square bins, such as [bin={DEFAULT_SPOTS}], or "
             "give the .cellbin.gef."
         )
     group = file["cellBin"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.core.result.provenance import mark_source, source_of
 from napari_staligner.io.formats.guard import check_inside
 from napari_staligner.io.formats.parts import Library, note
 from napari_staligner.io.formats.tenx import wanted
@@ -42,7 +44,10 @@ def read_anndata(found: Found, chosen: Mapping[str, str], *, backed: bool = Fals
         adata = read_backed(found.path)
     if "counts" in chosen:
         adata = with_counts_of(found.path, adata, chosen["counts"])
-    return [(found.name, adata)]
+        source = source_of(adata)
+        if source is not None:
+            mark_source(adata, replace(source, choices={**source.choices, **chosen}))
+    return [(found.path.stem, adata)]
 
 
 def with_counts_of(path: Path, adata: AnnData, name: str) -> AnnData:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from napari_staligner.io.formats.found import Found
     from napari_staligner.io.formats.read import Named
 
-DEFAULT_BIN = "008um"
-"""Of Visium HD: what 10x Genomics begins its own analyses with."""
 PITCH_UM = 100.0
 """Between the centres of neighbouring spots of Visium."""
 COLUMNS = (
@@ -42,7 +39,7 @@ def read_visium(found: Found, chosen: Mapping[str, str]) -> Named:
     if not samples:
         return [_visium(found.name, found.files, found.path, found.title)]
     return [
-        _visium(sample, _of(found.files, sample), found.path, found.title)
+        _visium(sample, found.read_files({"sample": sample}), found.path, found.title)
         for sample in wanted(found, "sample", chosen)
     ]
 
@@ -54,26 +51,18 @@ def read_visium_hd(found: Found, chosen: Mapping[str, str]) -> Named:
         raise InputError(
             f"{str(found.path)!r} has no folder binned_outputs/square_…um: put it there."
         )
-    asked = chosen.get("bin")
-    if asked is None:
-        size = DEFAULT_BIN if DEFAULT_BIN in bins else bins[-1]
-    else:
-        size = _bin_of(asked, bins, found)
-    others = [each for each in bins if each != size]
-    what = f"{found.title}, bins of {int(size[:3])} µm"
-    if asked is None and others:
-        what += f" by default ({', '.join(f'[bin={other}]' for other in others)} is there too)"
-    return [_visium(found.name, _of(found.files, size), found.path, what, square=True)]
-
-
-def _bin_of(asked: str, bins: tuple[str, ...], found: Found) -> str:
-    digits = re.fullmatch(r"(square_)?0*(\d+)\s*(um|µm)?", asked.strip())
-    name = f"{int(digits[2]):03d}um" if digits else ""
-    if name not in bins:
+    size = found.chosen(chosen)["bin"]
+    if size not in bins:
         raise InputError(
-            f"{str(found.path)!r} has no bins of {asked!r}: choose one of {', '.join(bins)}."
+            f"{str(found.path)!r} has no bins of {chosen.get('bin')!r}: choose one of "
+            f"{', '.join(bins)}."
         )
-    return name
+    others = [f"[bin={other}]" for other in bins if other != size]
+    what = f"{found.title}, bins of {int(size[:3])} µm"
+    if "bin" not in chosen and others:
+        what += f" by default ({', '.join(others)} is there too)"
+    files = found.read_files({"bin": size}) | _scan(found)
+    return [_visium(found.name, files, found.path, what, square=True)]
 
 
 def wanted(found: Found, choice: str, chosen: Mapping[str, str]) -> tuple[str, ...]:
@@ -95,12 +84,10 @@ def wanted(found: Found, choice: str, chosen: Mapping[str, str]) -> tuple[str, .
     return (chosen[choice],)
 
 
-def _of(files: Mapping[str, Path], prefix: str) -> dict[str, Path]:
-    return {
-        role.removeprefix(f"{prefix} "): f
-        for role, f in files.items()
-        if role.startswith(f"{prefix} ")
-    }
+def _scan(found: Found) -> dict[str, Path]:
+    """The whole image, which belongs to all sizes of bins."""
+    scans = [file for role, file in found.files.items() if role.split()[-1] == "scan"]
+    return {"scan": scans[0]} if scans else {}
 
 
 def read_counts(files: Mapping[str, Path], folder: Path, names: str) -> Counts:

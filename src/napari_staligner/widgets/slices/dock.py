@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
+from napari_staligner.io.formats.sniff import is_known
 from napari_staligner.widgets.parts.choice import LAYOUTS
 from napari_staligner.widgets.parts.color_box import ColorBox
 from napari_staligner.widgets.parts.dock import Dock
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 EMPTY = "Drop .h5ad files here, add them, or open the sample."
 # A column with more values than this does not name slices.
+_FILTERS = (
+    "Slices and results (*.h5ad *.h5 *.gem *.gem.gz *.gef *.xenium *.mtx *.mtx.gz *.tsv *.csv"
+    " *.csv.gz *.parquet);;All files (*)"
+)
 _MOST_PARTS = 60
 
 
@@ -212,7 +217,7 @@ class SlicesWidget(Dock):
     # -- files ------------------------------------------------------------------------------
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Take .h5ad files and .zarr folders."""
+        """Take files and folders of the formats that are known."""
         if _dropped(event) and not self._reader.running:
             event.acceptProposedAction()
 
@@ -222,9 +227,7 @@ class SlicesWidget(Dock):
         self._open(_dropped(event))
 
     def _on_add_clicked(self) -> None:
-        names, _ = QFileDialog.getOpenFileNames(
-            self, "Open slices or a result", "", "AnnData (*.h5ad)"
-        )
+        names, _ = QFileDialog.getOpenFileNames(self, "Open slices or a result", "", _FILTERS)
         self._open(map(Path, names))
 
     def _on_sample_clicked(self) -> None:
@@ -354,4 +357,4 @@ class SlicesWidget(Dock):
 
 def _dropped(event: QDropEvent) -> list[Path]:
     paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-    return [path for path in paths if path.suffix in (".h5ad", ".zarr")]
+    return [path for path in paths if is_known(path)]

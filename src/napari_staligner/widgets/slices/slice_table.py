@@ -8,6 +8,7 @@ from qtpy.QtCore import QItemSelectionModel, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from napari_staligner import _keys as K
 from napari_staligner.io.images import tissue_image
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 NAME, SPOTS, GENES, IMAGE, NEIGHBORS = range(5)
 _HEADS = {
-    "Slice": "Name of the slice; its tooltip lists the columns of obs",
+    "Slice": "Name of the slice; its tooltip lists the columns of obs, and how the file was read",
     "Spots": "Number of spots, beads, bins or cells",
     "Genes": "Number of genes",
     "Image": "✓ where the file holds a tissue image",
@@ -77,7 +78,10 @@ class SliceTable(QTableWidget):
 
     def _show_slice(self, row: int, name: str, adata: AnnData) -> None:
         columns = ", ".join(map(str, adata.obs)) or "none"
-        self._cell(row, NAME, name).setToolTip(f"{name}. Columns of obs: {columns}.")
+        notes = "\n".join(map(str, adata.uns.get(K.NOTES, ())))
+        self._cell(row, NAME, name).setToolTip(
+            f"{name}. Columns of obs: {columns}.\n{notes}".strip()
+        )
         self._cell(row, SPOTS, f"{adata.n_obs:,}")
         self._cell(row, GENES, f"{adata.n_vars:,}")
         self._cell(row, IMAGE, "✓" if tissue_image(adata) is not None else "")
