@@ -36,11 +36,11 @@ def kind_of_file(path: Path) -> str:
         return "anndata"  # anndata says best what is wrong with one
     if name.endswith((".gem", ".gem.gz")):
         return "gem"
+    if name.endswith(".gef"):
+        return "gef"
     start = _start(path)
     if start.startswith(HDF5):
         return _kind_of_h5(path)
-    if name.endswith(".gef"):
-        return "gef"
     if start.startswith(b"PK\x03\x04"):
         raise InputError(f"{str(path)!r} is a zip archive: unpack it, and give the folder.")
     if start[257:262] == b"ustar":
@@ -74,7 +74,7 @@ def _kind_of_h5(path: Path) -> str:
         with h5py.File(path, "r") as file:
             names = set(file)
     except OSError:
-        return "anndata" if path.suffix != ".gef" else "gef"
+        return "anndata"
     if names & {"geneExp", "cellBin"}:
         return "gef"
     if "matrix" in names:

@@ -134,7 +134,7 @@ def _read_market(path: Path) -> sparse.coo_matrix:
     from scipy.io import mmread
 
     with opened(path) as stream:
-        head = stream.read(4096).decode("latin-1")
+        head = stream.read(1 << 16).decode("latin-1")
     lines = [line for line in head.splitlines() if not line.startswith("%")]
     try:
         entries = [int(number) for number in lines[0].split()]

@@ -109,6 +109,7 @@ def _open(path: Path) -> Any:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="SpatialData is not stored in the most current")
+        warnings.filterwarnings("ignore", message="The table is annotating")  # said by _region
         return spatialdata.read_zarr(path)
 
 

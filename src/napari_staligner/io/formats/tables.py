@@ -156,6 +156,8 @@ def read_wide(
         )
     parts, keys = [], []
     for piece in _pieces(path, sep, max(1, CELLS // len(columns)), named):
+        if not len(piece):
+            continue
         parts.append(_piece(path, piece[counted]))
         keys.append(piece.index.to_frame(name="") if bare else piece[named])
     if not parts:
