@@ -46,7 +46,7 @@ def read_backed(path: Path) -> AnnData:
     InputError
         The file cannot be read.
     """
-    return _read(path, _left_on_disk)
+    return _read(path, left_on_disk_of)
 
 
 def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
@@ -67,7 +67,8 @@ def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
     return adata
 
 
-def _left_on_disk(path: Path) -> AnnData:
+def left_on_disk_of(path: Path) -> AnnData:
+    """Return an AnnData as :func:`read_backed` does, without a check and without its source."""
     import anndata as ad
 
     with _opened(path) as file:

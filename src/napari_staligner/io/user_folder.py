@@ -17,6 +17,13 @@ def user_folder() -> Path:
     return user_data_path("napari-staligner")
 
 
+def cache_folder() -> Path:
+    """Folder for what can be made again; it may not be there yet."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("napari-staligner") / "slices"
+
+
 def recent_files() -> list[Path]:
     """Return the sessions that were opened or saved last and are still there, the newest first."""
     try:

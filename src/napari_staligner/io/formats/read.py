@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError, InputError
-from napari_staligner.core.result.provenance import mark_source
+from napari_staligner.core.result.provenance import mark_source, source_of
 from napari_staligner.core.source import Source
+from napari_staligner.io.formats.cache import keep, kept, place_of
 from napari_staligner.io.formats.parts import IN_TISSUE
 from napari_staligner.io.formats.sniff import sniff
 from napari_staligner.io.sources import checksum
@@ -50,7 +51,7 @@ def read_path(source: Source, *, backed: bool = False) -> tuple[Named, Source]:
     source
         The path, and what stood in brackets behind it.
     backed
-        Leave the matrices of an AnnData on disk.
+        Leave the matrices on disk: of an AnnData, and of what is kept because it is large.
 
     Returns
     -------
@@ -70,22 +71,32 @@ def read_path(source: Source, *, backed: bool = False) -> tuple[Named, Source]:
 
         # The error of a reader of AnnData says what is wrong with it.
         return read_anndata(found, asked, backed=backed), replace(source, choices=others)
-    slices = read_found(found, asked)
-    chosen = found.chosen(asked)
+    place = place_of(found, asked)
+    known = None if place is None else kept(place, backed=backed)
+    slices = [(found.name, known)] if known is not None else _marked(found, asked, source.path)
+    if known is None and place is not None and keep(place, slices[0][1]) and backed:
+        known = kept(place, backed=True)
+        slices = slices if known is None else [(slices[0][0], known)]
     for column in [name for name in others if name in IN_TISSUE]:
         # A part of a slice, not one of several: it keeps its name.
         slices = [(n, _where(n, a, column, others[column])) for n, a in slices]
-        chosen[column] = others.pop(column)
-    path = Path(source.path).resolve()
-    kept = Source(str(path), checksum(path, chosen), choices=chosen)
-    for name, adata in slices:
-        mark_source(adata, replace(kept, slice=name if len(slices) > 1 else ""))
+        del others[column]
     wanted = [item for item in slices if item[0] == source.slice]
     if len(slices) > 1 and wanted:
         return wanted, replace(source, slice="", choices=others)
     if len(slices) == 1 and source.slice == slices[0][0]:
         source = replace(source, slice="")
     return slices, replace(source, choices=others)
+
+
+def _marked(found: Found, asked: Mapping[str, str], path: str) -> Named:
+    """Read slices, each of which knows where it came from."""
+    slices = read_found(found, asked)
+    chosen = found.chosen(asked)
+    kept_as = Source(str(Path(path).resolve()), checksum(Path(path), chosen), choices=chosen)
+    for name, adata in slices:
+        mark_source(adata, replace(kept_as, slice=name if len(slices) > 1 else ""))
+    return slices
 
 
 def _where(name: str, adata: AnnData, column: str, value: str) -> AnnData:
@@ -101,7 +112,11 @@ def _where(name: str, adata: AnnData, column: str, value: str) -> AnnData:
             f"Slice {name!r} has no spots whose obs[{column!r}] is {value!r}: choose one of "
             f"{there}."
         )
-    return adata[rows].copy()
+    part = adata[rows].copy()
+    source = source_of(part)
+    if source is not None:
+        mark_source(part, replace(source, choices={**source.choices, column: value}))
+    return part
 
 
 def read_found(found: Found, chosen: Mapping[str, str] | None = None) -> Named:

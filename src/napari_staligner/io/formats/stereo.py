@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PITCH_UM = 0.5
 """Between two spots of DNA on a chip, which is the unit of the coordinates."""
 CELL = "cell"
-ROWS = 4_000_000
+ROWS = 1_000_000
 """Rows of a table of molecules that are read at once."""
 _GENE, _COUNT = ("geneName", "geneID", "gene"), ("MIDCount", "MIDCounts", "UMICount", "UMICounts")
 _CELL = ("CellID", "cellID", "cell", "label")

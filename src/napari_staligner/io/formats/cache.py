@@ -1,0 +1,92 @@
+"""What takes long to read is written once as ``.h5ad`` in the user's folder for caches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_staligner._errors import InputError
+from napari_staligner.io import user_folder
+from napari_staligner.io.atomic import written_beside
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_staligner.io.formats.found import Found
+
+LARGE = 50_000_000
+"""Bytes of the files of a sample from which on it is kept."""
+MOST = 12
+"""Samples that are kept; the one that was not used for longest goes first."""
+_KINDS = {"visium_hd", "gem", "gef"}
+_VERSION = 1
+"""Goes up where the same files are read otherwise."""
+
+
+def place_of(found: Found, asked: Mapping[str, str]) -> Path | None:
+    """Where a sample is kept; ``None`` where it is read quickly.
+
+    Parameters
+    ----------
+    found
+        What lies at the path.
+    asked
+        What was chosen of its format.
+
+    Returns
+    -------
+    A path that hangs on the path, sizes and times of the files, and on the choice.
+    """
+    if found.kind not in _KINDS:
+        return None
+    files = found.read_files(found.chosen(asked)).values()
+    told = [(str(file.resolve()), file.stat()) for file in files if file.is_file()]
+    if sum(stat.st_size for _, stat in told) < LARGE:
+        return None
+    key = json.dumps(
+        [
+            *(_VERSION, str(found.path.resolve()), found.name, sorted(asked.items())),
+            sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in told),
+        ]
+    )
+    return user_folder.cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.h5ad"
+
+
+def kept(place: Path, *, backed: bool) -> AnnData | None:
+    """Return what was kept; ``None`` where nothing is, or it cannot be read."""
+    import anndata as ad
+
+    from napari_staligner.io.anndata import left_on_disk_of
+
+    if not place.is_file():
+        return None
+    try:
+        adata = left_on_disk_of(place) if backed else ad.read_h5ad(place)
+        os.utime(place)
+    except Exception:  # whatever h5py or anndata meets in a file that was cut off
+        place.unlink(missing_ok=True)
+        return None
+    return adata
+
+
+def keep(place: Path, adata: AnnData) -> bool:
+    """Keep a sample, and make room for it.
+
+    Returns
+    -------
+    Whether it could be; not being able to is no harm.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with written_beside(place) as draft:
+            adata.write_h5ad(draft, compression="lzf")
+        by_use = sorted(place.parent.glob("*.h5ad"), key=lambda file: file.stat().st_mtime)
+        for old in by_use[:-MOST]:
+            old.unlink(missing_ok=True)
+    except (OSError, InputError):
+        return False
+    return True
