@@ -306,6 +306,7 @@ GEF = {
     ),
     "link": (linked("geneExp/bin1/expression"), "refers to another file"),
     "plain": (put_in("geneExp/bin1/gene", np.arange(3)), "has no field"),
+    "huge": (h5(lambda f: _huge_expression(f)), "claims .* bytes but holds"),
 }
 
 
@@ -313,6 +314,16 @@ def _fewer_genes(file: h5py.File) -> None:
     genes = file["geneExp/bin1/gene"][:2]
     del file["geneExp/bin1/gene"]
     file["geneExp/bin1/gene"] = genes
+
+
+def _huge_expression(file: h5py.File) -> None:
+    n, kind = 10**12, file["geneExp/bin1/expression"].dtype
+    genes = np.array([(b"Xkr4", 0, n)], [("geneID", "S64"), ("offset", "u8"), ("count", "u8")])
+    for name in ("expression", "gene"):
+        del file[f"geneExp/bin1/{name}"]
+    group = file["geneExp/bin1"]
+    group["gene"] = genes
+    group.create_dataset("expression", (n,), kind, chunks=(1000,), compression="gzip")
 
 
 CELL_GEF = {
@@ -606,6 +617,31 @@ def test_one_sentence_says_what_is_wrong(tmp_path, kind, name, what):
     assert "\n" not in said
     if kind not in ("A.h5ad", "A.zarr"):
         assert FALLBACK not in said
+
+
+@pytest.mark.parametrize("how", ["storage", "virtual"])
+def test_data_that_lie_in_another_file_are_not_read(tmp_path, how):
+    path = made.make_visium(tmp_path) / "filtered_feature_bc_matrix.h5"
+    with h5py.File(path, "a") as file:
+        n = len(file["matrix/data"])
+        del file["matrix/data"]
+        if how == "storage":
+            (tmp_path / "secret.bin").write_bytes(b"\1" * 4 * n)
+            places_ = [(str(tmp_path / "secret.bin"), 0, 4 * n)]
+            file["matrix"].create_dataset("data", (n,), "i4", external=places_)
+        else:
+            layout = h5py.VirtualLayout((n,), "i4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "data", (n,))
+            file["matrix"].create_virtual_dataset("data", layout)
+    with pytest.raises(InputError, match=r"refers to another file at '/matrix/data' .*secret"):
+        read_slices([tmp_path])
+
+
+def test_a_group_that_lies_in_itself_is_read(tmp_path):
+    path = made.make_visium(tmp_path) / "filtered_feature_bc_matrix.h5"
+    with h5py.File(path, "a") as file:
+        file["matrix/again"] = file["matrix"]
+    assert read_slices([tmp_path])[0][1].n_obs == made.N_SPOTS
 
 
 def test_every_kind_has_ten_variants_that_are_wrong():

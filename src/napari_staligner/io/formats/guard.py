@@ -171,27 +171,45 @@ def check_links(group: h5py.Group, path: Path) -> None:
     InputError
         There is an external link, external storage, or a virtual dataset of other files.
     """
-    for name in group:
-        link = group.get(name, getlink=True)
-        where = f"{group.name.rstrip('/')}/{name}"
-        if isinstance(link, h5py.ExternalLink):
-            raise _leads_out(path, where, link.filename)
-        if isinstance(link, h5py.SoftLink):
-            continue  # What it names is met where it is, or does not exist.
-        member = group[name]
-        if isinstance(member, h5py.Group):
-            check_links(member, path)
-        elif isinstance(member, h5py.Dataset):
-            if member.external:
-                raise _leads_out(path, where, member.external[0][0])
-            if member.is_virtual:
-                others = [s.file_name for s in member.virtual_sources() if s.file_name != "."]
-                if others:
-                    raise _leads_out(path, where, others[0])
+    waiting, met = [group], set()
+    while waiting:
+        here = waiting.pop()
+        # A group may lie in itself.
+        address = h5py.h5o.get_info(here.id).addr
+        if address in met:
+            continue
+        met.add(address)
+        for name in here:
+            where = f"{here.name.rstrip('/')}/{name}"
+            link = here.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise _leads_out(path, where, link.filename)
+            if isinstance(link, h5py.SoftLink):
+                continue  # What it names is met where it is, or does not exist.
+            member = here[name]
+            if isinstance(member, h5py.Group):
+                waiting.append(member)
+            elif isinstance(member, h5py.Dataset):
+                _check_dataset(member, where, path)
+
+
+def _check_dataset(dataset: h5py.Dataset, where: str, path: Path) -> None:
+    if dataset.external:
+        raise _leads_out(path, where, dataset.external[0][0])
+    if dataset.is_virtual:
+        others = [s.file_name for s in dataset.virtual_sources() if s.file_name != "."]
+        if others:
+            raise _leads_out(path, where, others[0])
 
 
 def values(dataset: h5py.Dataset, path: Path) -> NDArray[Any]:
-    """Read a dataset whose size is believable.
+    """Read a dataset whose size is believable; see :func:`check_size`."""
+    check_size(dataset, path)
+    return dataset[()]
+
+
+def check_size(dataset: h5py.Dataset, path: Path) -> None:
+    """Check that a dataset holds about what it claims.
 
     Raises
     ------
@@ -204,7 +222,6 @@ def values(dataset: h5py.Dataset, path: Path) -> NDArray[Any]:
             f"{str(path)!r}: {dataset.name!r} claims {dataset.nbytes:,} bytes but holds "
             f"{stored:,}: it is damaged; copy or download it again."
         )
-    return dataset[()]
 
 
 def check_inside(folder: Path) -> None:

@@ -124,7 +124,7 @@ def _around(path: Path) -> Found | None:
     if kind == "st":
         return st_table(path)
     folder = path.resolve().parent
-    for place in (folder, *([folder.parent] if _is_part(folder) else [])):
+    for place in ([folder.parent] if _is_part(folder) else []) + [folder]:
         found = _folder_quietly(place)
         if found is None:
             continue

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from napari_staligner._errors import InputError
 from napari_staligner.io.formats.found import DEFAULT_SPOTS
-from napari_staligner.io.formats.guard import opened, opened_h5, values
+from napari_staligner.io.formats.guard import check_size, opened, opened_h5, values
 from napari_staligner.io.formats.matrices import Counts
 from napari_staligner.io.formats.parts import Library, Places, make_slice
 from napari_staligner.io.formats.tables import need_columns, numbers, separator
@@ -239,6 +239,7 @@ def _square_bins(found: Found, file: h5py.File, size: int, default: str) -> Name
     expression, genes = group["expression"], values(group["gene"], path)
     _need_fields(expression, ("x", "y", "count"), path)
     _need_fields(group["gene"], ("offset", "count"), path)
+    check_size(expression, path)
     ends = np.cumsum(genes["count"].astype(np.int64))
     if not len(ends) or ends[-1] != len(expression):
         raise InputError(
