@@ -192,10 +192,10 @@ def test_annotations_of_the_input_outlive_a_crash(file, crashed, theirs):
     session.annotations.use_template("Olfactory bulb")
     session.annotations.assign(np.array([1, 2]), "GL", "spot")
     again = reopened(file)
-    again.take_offer(read_kept(again.offer))
-    kept = again.result.obs["annotation_of_input"].astype(str).to_numpy()
+    again.autosave.take_offer(read_kept(again.autosave.offer))
+    kept = again.result.adata.obs["annotation_of_input"].astype(str).to_numpy()
     assert (kept == given).all()
-    assert again.result.obs[K.ANNOTATION].iloc[[1, 2]].tolist() == ["GL", "GL"]
+    assert again.result.adata.obs[K.ANNOTATION].iloc[[1, 2]].tolist() == ["GL", "GL"]
     again.save(file)
     back = np.concatenate([s.obs[K.ANNOTATION].astype(str) for _, s in read_slices([file])])
     assert (back == given).all()
