@@ -373,7 +373,7 @@ def sample_slices(name: str | None = None) -> list[tuple[str, AnnData]]:
         There is none of that name.
     """
     from napari_staligner.core.result.provenance import SAMPLE, mark_source
-    from napari_staligner.core.source import Source
+    from napari_staligner.core.result.source import Source
 
     if name is not None and name not in SLICE_NAMES:
         raise InputError(f"There is no sample slice {name!r}: choose {' or '.join(SLICE_NAMES)}.")

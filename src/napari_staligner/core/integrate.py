@@ -13,7 +13,6 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.ownership import Inputs
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.on_disk import alike, named_layers, unbacked
 from napari_staligner.core.prepare.slices import (
@@ -26,6 +25,7 @@ from napari_staligner.core.prepare.slices import (
     with_unique_names,
 )
 from napari_staligner.core.progress import Progress, Steps, T, finish
+from napari_staligner.core.result.ownership import Inputs
 from napari_staligner.core.result.provenance import record_provenance
 from napari_staligner.core.settings import Settings
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.ownership import moved, names_of_input, written
 from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.core.result.ownership import moved, names_of_input, written
 from napari_staligner.core.result.provenance import SAMPLE, mark_source, source_of, sources_of
-from napari_staligner.core.source import Source
+from napari_staligner.core.result.source import Source
 from napari_staligner.io.anndata import is_result
 from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.sources import parse_source

@@ -19,8 +19,8 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import is_annotation
-from napari_staligner.core.ownership import moved
 from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.core.result.ownership import moved
 from napari_staligner.io import user_folder
 from napari_staligner.io.anndata import is_result, read_file
 from napari_staligner.io.atomic import written_beside

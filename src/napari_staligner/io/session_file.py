@@ -18,7 +18,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.provenance import source_of
-from napari_staligner.core.source import Source
+from napari_staligner.core.result.source import Source
 from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.h5ad import (
     Named,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.result.provenance import SAMPLE
-from napari_staligner.core.source import Source
+from napari_staligner.core.result.source import Source
 from napari_staligner.io.formats.sniff import sniff
 
 

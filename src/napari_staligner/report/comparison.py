@@ -11,8 +11,8 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.core.evaluation.comparison import methods
 from napari_staligner.core.evaluation.evaluation import EvaluationJob
+from napari_staligner.core.evaluation.missing import label_codes
 from napari_staligner.core.evaluation.umap import UmapJob, umap_key, umap_steps
-from napari_staligner.core.missing import label_codes
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.report.pictures import SlicePart, tissue_picture, umap_picture
 

@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.ownership import claim
+from napari_staligner.core.result.ownership import claim
 
 if TYPE_CHECKING:
     from napari_staligner.core.evaluation.comparison import Method
@@ -91,8 +91,8 @@ class EmbeddingFigures:
         See :mod:`napari_staligner.core.evaluation.comparison`.
         """
         from napari_staligner.core.evaluation.comparison import methods
+        from napari_staligner.core.evaluation.missing import label_codes
         from napari_staligner.core.evaluation.umap import umap_key
-        from napari_staligner.core.missing import label_codes
 
         adata, evaluation = self._result.adata, self._evaluation
         if adata is None or evaluation is None:

@@ -13,7 +13,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.cli.app import app
 from napari_staligner.core.prepare.slices import check_slice
 from napari_staligner.core.result.provenance import source_of
-from napari_staligner.core.source import Source
+from napari_staligner.core.result.source import Source
 from napari_staligner.io.h5ad import read_any, read_slices, read_source
 from napari_staligner.io.session_file import open_file
 from napari_staligner.io.sources import check_unchanged

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_staligner import _keys as K
-from napari_staligner.core.ownership import claim
+from napari_staligner.core.result.ownership import claim
 
 if TYPE_CHECKING:
     from anndata import AnnData

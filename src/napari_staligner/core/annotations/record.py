@@ -12,9 +12,9 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.classes import NONE, Edit, RegionClass, Shape
-from napari_staligner.core.missing import is_missing
-from napari_staligner.core.ownership import claim, release, written
+from napari_staligner.core.evaluation.missing import is_missing
 from napari_staligner.core.palette import hex_color
+from napari_staligner.core.result.ownership import claim, release, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def write_annotations(adata: AnnData, annotations: Annotations) -> list[str]:
     Returns
     -------
     A sentence for each column of the input that had such a name: it is kept under another, see
-    :mod:`~napari_staligner.core.ownership`.
+    :mod:`~napari_staligner.core.result.ownership`.
     """
     columns = {K.ANNOTATION: annotations.annotator}
     if len(annotations.annotators) > 1:

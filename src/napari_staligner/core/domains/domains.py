@@ -20,9 +20,9 @@ from napari_staligner.core.domains.slice_specific import (
     slices_of,
     tissue_of,
 )
-from napari_staligner.core.ownership import claim
 from napari_staligner.core.palette import categorical_colors
 from napari_staligner.core.progress import Progress, Steps, finish
+from napari_staligner.core.result.ownership import claim
 from napari_staligner.core.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
-from napari_staligner.core.ownership import claim
 from napari_staligner.core.progress import Progress, Steps, finish
+from napari_staligner.core.result.ownership import claim
 
 if TYPE_CHECKING:
     from anndata import AnnData

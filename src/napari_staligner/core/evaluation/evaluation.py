@@ -17,10 +17,10 @@ from napari_staligner.core.domains.domains import domain_steps
 from napari_staligner.core.domains.slice_specific import Tissue
 from napari_staligner.core.evaluation import metrics as M
 from napari_staligner.core.evaluation.baselines import EmbeddingJob, embedding_job, embedding_steps
+from napari_staligner.core.evaluation.missing import label_codes
 from napari_staligner.core.evaluation.nearest import nearest_by_slice
-from napari_staligner.core.missing import label_codes
-from napari_staligner.core.ownership import moved, written
 from napari_staligner.core.progress import Progress, Steps, finish, scaled
+from napari_staligner.core.result.ownership import moved, written
 from napari_staligner.core.settings import Settings
 
 if TYPE_CHECKING:

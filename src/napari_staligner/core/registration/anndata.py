@@ -11,10 +11,10 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.ownership import claim
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.registration.register import Registered, RegistrationJob, register_steps
 from napari_staligner.core.registration.transforms import Model
+from napari_staligner.core.result.ownership import claim
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner import _keys as K
+from napari_staligner.core.result.source import Source
 from napari_staligner.core.settings import Settings
-from napari_staligner.core.source import Source
 
 if TYPE_CHECKING:
     from anndata import AnnData

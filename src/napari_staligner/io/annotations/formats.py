@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from napari_staligner._errors import InputError
 from napari_staligner.io.annotations.geojson import Coordinates, read_geojson, write_geojson
+from napari_staligner.io.annotations.imported import Imported
 from napari_staligner.io.annotations.loupe_csv import (
     columns_of_classes,
     read_barcodes,
     write_barcodes,
 )
-from napari_staligner.io.imported import Imported
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -16,10 +16,15 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.classes import Shape
 from napari_staligner.core.annotations.regions import inside, library_of, outlines
+from napari_staligner.io.annotations.feature_classes import (
+    class_of,
+    metadata_of,
+    properties_of,
+    read_features,
+)
+from napari_staligner.io.annotations.imported import Imported
 from napari_staligner.io.atomic import written_beside
-from napari_staligner.io.feature_classes import class_of, metadata_of, properties_of, read_features
 from napari_staligner.io.images import tissue_image
-from napari_staligner.io.imported import Imported
 
 if TYPE_CHECKING:
     from anndata import AnnData

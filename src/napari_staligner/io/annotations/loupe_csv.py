@@ -11,18 +11,18 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.record import take_column
-from napari_staligner.core.missing import is_missing
-from napari_staligner.io.annotations.geojson import check_slices, rows_of_slice
-from napari_staligner.io.atomic import written_beside
-from napari_staligner.io.barcode_match import match_barcodes
-from napari_staligner.io.barcode_table import (
+from napari_staligner.core.evaluation.missing import is_missing
+from napari_staligner.io.annotations.barcode_match import match_barcodes
+from napari_staligner.io.annotations.barcode_table import (
     BARCODE,
     barcode_column,
     candidates,
     label_column,
     read_table,
 )
-from napari_staligner.io.imported import Imported
+from napari_staligner.io.annotations.geojson import check_slices, rows_of_slice
+from napari_staligner.io.annotations.imported import Imported
+from napari_staligner.io.atomic import written_beside
 
 if TYPE_CHECKING:
     import pandas as pd

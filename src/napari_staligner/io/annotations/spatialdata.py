@@ -10,7 +10,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.regions import library_of, outlines
-from napari_staligner.core.ownership import claim
+from napari_staligner.core.result.ownership import claim
 from napari_staligner.io.annotations.geojson import rows_of_slice, xy_of
 from napari_staligner.io.atomic import written_beside
 from napari_staligner.io.images import tissue_image

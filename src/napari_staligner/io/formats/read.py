@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.result.provenance import mark_source, source_of
-from napari_staligner.core.source import Source
+from napari_staligner.core.result.source import Source
 from napari_staligner.io.formats.cache import keep, kept, place_of
 from napari_staligner.io.formats.parts import IN_TISSUE
 from napari_staligner.io.formats.sniff import sniff

@@ -8,7 +8,7 @@ import pytest
 
 from napari_staligner import InputError
 from napari_staligner.core.result.provenance import mark_source, source_of
-from napari_staligner.core.source import Source
+from napari_staligner.core.result.source import Source
 from napari_staligner.io.sources import parse_source
 
 

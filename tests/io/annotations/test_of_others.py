@@ -12,9 +12,9 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.palette import hex_color
+from napari_staligner.io.annotations.barcode_match import Cut, match_barcodes
+from napari_staligner.io.annotations.feature_classes import class_of
 from napari_staligner.io.annotations.formats import columns_to_choose, import_annotations
-from napari_staligner.io.barcode_match import Cut, match_barcodes
-from napari_staligner.io.feature_classes import class_of
 
 RING = [[15, 15], [45, 15], [45, 35], [15, 35], [15, 15]]
 RECTANGLE = {"type": "Polygon", "coordinates": [RING]}

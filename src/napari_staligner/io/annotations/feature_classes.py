@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.missing import is_missing
+from napari_staligner.core.evaluation.missing import is_missing
 from napari_staligner.core.palette import hex_color
 
 _CLASS_KEYS = ("classification", "class", "classes", "label", "annotation", "region", "name")

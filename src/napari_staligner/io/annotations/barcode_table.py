@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.missing import is_missing
-from napari_staligner.io.barcode_match import match_barcodes
+from napari_staligner.core.evaluation.missing import is_missing
+from napari_staligner.io.annotations.barcode_match import match_barcodes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,14 @@ from napari_staligner.core.annotations.agreement import write_disagreement
 from napari_staligner.core.annotations.record import annotations_of, write_annotations
 from napari_staligner.core.domains.domains import find_domains
 from napari_staligner.core.evaluation.evaluation import evaluation_job
-from napari_staligner.core.ownership import Inputs, claim, moved, names_of_input, release, written
+from napari_staligner.core.result.ownership import (
+    Inputs,
+    claim,
+    moved,
+    names_of_input,
+    release,
+    written,
+)
 from napari_staligner.io.annotations.spatialdata import to_spatialdata
 from napari_staligner.io.h5ad import slices_of_result
 
