@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from napari_staligner.core.annotations.annotations import Annotations
     from napari_staligner.core.evaluation.evaluation import Evaluation
 
-WIDEST = 1000
-"""Width of what is no terminal."""
+WIDEST = 100_000
+"""Width of what is no terminal: the command that makes a result again names all its files."""
 _EDGE = 3
 """Characters between the texts of two columns."""
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import anndata as ad
 import numpy as np
 import pytest
+from fakes import fake_result
 from tiny import QUICK, tiny_pair
 from typer.testing import CliRunner
 
@@ -104,6 +105,18 @@ def test_slices_out_of_a_result_know_the_files_they_came_from(folder):
     second = integrate(slices_of_result(back), settings=settings)
     np.testing.assert_array_equal(second.obsm["STAligner"], first.obsm["STAligner"])
     assert shell_command(second) == shell_command(first)
+
+
+def test_the_command_stays_on_one_line_where_it_is_not_on_a_terminal(tmp_path):
+    _, result = fake_result((30, 30))
+    folder = "/data/" + "a long name of a folder/" * 50
+    kept = {name: {"path": f"{folder}{name}.h5ad"} for name in ("slice1", "slice2")}
+    result.uns["staligner"]["provenance"] = {"sources": kept}
+    command = shell_command(result)
+    result.write_h5ad(tmp_path / "r.h5ad")
+    done = CliRunner().invoke(cli.app, ["info", str(tmp_path / "r.h5ad")])
+    assert len(command) > 2000
+    assert command in done.output
 
 
 def test_slices_from_memory_have_no_command():

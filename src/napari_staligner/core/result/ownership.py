@@ -161,7 +161,10 @@ class Inputs:
 
 
 def _sentence(slot: str, key: str, here: str) -> str:
-    return f"{slot}[{key!r}] of the input is kept as {slot}[{here!r}]: the first is ours here."
+    return (
+        f"{slot}[{key!r}] of the input is kept as {slot}[{here!r}]; "
+        f"{slot}[{key!r}] is what was made here."
+    )
 
 
 def _has(adata: AnnData, slot: str, key: str) -> bool:
