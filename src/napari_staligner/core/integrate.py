@@ -16,11 +16,14 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.on_disk import alike, named_layers, unbacked
 from napari_staligner.core.prepare.slices import (
+    check_shared,
     check_slice,
+    expression_of,
     log_depth,
     shared_genes,
     stored_by_gene,
     variable_genes,
+    varying,
     with_counts,
     with_unique_names,
 )
@@ -256,7 +259,7 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     """
     names = [name for name, _ in slices]
     ready, genes, depths, notes = [], [], [], [ONE_SLICE] if len(slices) == 1 else []
-    stored, layer = [], settings.counts_layer
+    stored, varies, layer = [], [], settings.counts_layer
     for done, (name, adata) in enumerate(slices):
         yield Progress(f"check {name}", 2 * done, 2 * len(slices))
         held = with_counts(adata, layer)
@@ -267,8 +270,11 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
         genes.append(variable_genes(name, held, layer, settings.n_top_genes))
         depths.append(log_depth(name, held, layer))
         stored.append(pd.Series(stored_by_gene(name, held, layer), held.var_names))
+        varies.append(pd.Series(varying(expression_of(name, held, layer)), held.var_names))
         ready.append((name, adata))
     shared, warning = shared_genes(names, genes)
+    for name, of_slice in zip(names, varies, strict=True):
+        check_shared(name, int(of_slice[shared].sum()), len(shared))
     for note in [*notes, *([warning] if warning else [])]:
         yield Progress("checked", 2 * len(slices), 2 * len(slices), note=note)
     n_stored = int(sum(of_slice[shared].sum() for of_slice in stored))

@@ -43,6 +43,40 @@ def few_shared_genes(adata: AnnData) -> None:
     adata.var_names = [*adata.var_names[:19], *(f"other{i}" for i in range(adata.n_vars - 19))]
 
 
+def no_counts(adata: AnnData) -> None:
+    adata.X = sparse.csr_matrix(adata.shape, dtype=np.float32)
+
+
+def counts_of_two_spots(adata: AnnData) -> None:
+    adata.X = (sparse.diags((np.arange(adata.n_obs) < 2).astype("f4")) @ adata.X).tocsr()
+
+
+def the_same_in_all_spots(adata: AnnData) -> None:
+    adata.X = np.tile(np.arange(adata.n_vars, dtype=np.float32), (adata.n_obs, 1))
+
+
+def counts_of_one_gene(adata: AnnData) -> None:
+    adata.X = (adata.X @ sparse.diags((np.arange(adata.n_vars) < 1).astype("f4"))).tocsr()
+
+
+def one_single_count(adata: AnnData) -> None:
+    adata.X = sparse.csr_matrix(([1e9], ([3], [4])), shape=adata.shape)
+
+
+def one_gene_that_varies(adata: AnnData) -> None:
+    the_same_in_all_spots(adata)
+    adata.X[3, 4] = 7
+
+
+def too_large_values(adata: AnnData) -> None:
+    adata.X = adata.X.astype(np.float64)
+    adata.X.data[0] = 1e200
+
+
+def complex_values(adata: AnnData) -> None:
+    adata.X = adata.X.astype(np.complex64)
+
+
 REFUSED = {
     no_spatial: "obsm['spatial']",
     nan_coordinates: "obsm['spatial']",
@@ -51,6 +85,14 @@ REFUSED = {
     infinite_counts: "X",
     other_genes: "var_names",
     few_shared_genes: "var_names",
+    no_counts: "X holds no count at all",
+    counts_of_two_spots: "X holds counts of 2 of 56 spots",
+    the_same_in_all_spots: "0 of 40 genes of X vary",
+    counts_of_one_gene: "1 of 40 genes of X vary",
+    one_gene_that_varies: "1 of 40 genes of X vary",
+    one_single_count: "X holds counts of 1 of 56 spots",
+    too_large_values: "X holds values above 1e+15",
+    complex_values: "X holds values of type complex64",
 }
 
 
@@ -67,7 +109,8 @@ def test_refused(spoil: Callable[[AnnData], None], slot: str) -> None:
     slices = tiny_pair()
     spoil(slices[1][1])
     with pytest.raises(InputError) as caught:
-        integrate(slices, settings=QUICK)
+        # Fewer than there are, so that the genes are ranked.
+        integrate(slices, settings=QUICK, n_top_genes=30)
     message = str(caught.value)
     assert_one_sentence(message)
     assert "'B'" in message or "'A'" in message
@@ -147,6 +190,17 @@ def test_settings_are_checked(change: dict) -> None:
 # -- used, and said so -----------------------------------------------------------------------
 
 
+def test_shared_genes_that_one_slice_does_not_express_are_refused() -> None:
+    slices = tiny_pair()
+    for _, adata in slices:
+        adata.var_names = [f"{'own' if i < 20 else 'gene'}{i}" for i in range(40)]
+    slices[1][1].var_names = [*(f"other{i}" for i in range(20)), *slices[1][1].var_names[20:]]
+    slices[1][1].X = (slices[1][1].X @ sparse.diags((np.arange(40) < 25).astype("f4"))).tocsr()
+    with pytest.raises(InputError, match=r"'B': of the 20 variable genes .* share, 5 vary") as said:
+        integrate(slices, settings=QUICK)
+    assert_one_sentence(str(said.value))
+
+
 def notes_of(slices: list[tuple[str, AnnData]], **changes: object) -> tuple[AnnData, str]:
     result = integrate(slices, settings=QUICK, **changes)
     return result, " ".join(result.uns["staligner"]["notes"])
@@ -164,6 +218,27 @@ def test_a_slice_of_ten_spots() -> None:
     result, notes = notes_of([tiny_pair()[0], ("B", tiny_slice(spots=10))])
     assert "'B' has only 10 spots" in notes
     assert result.n_obs == 74
+
+
+@pytest.mark.parametrize("spots", [3, 4, 5])
+def test_a_slice_with_counts_of_few_spots(spots: int) -> None:
+    slices = tiny_pair()
+    expressed = (np.arange(56) < spots).astype(np.float32)
+    slices[1][1].X = (sparse.diags(expressed) @ slices[1][1].X).tocsr()
+    result, notes = notes_of(slices, n_top_genes=39)
+    assert f"'B' has only {spots} spots with counts" in notes
+    assert np.isfinite(result.obsm["STAligner"]).all()
+
+
+@pytest.mark.parametrize("huge", [1e9, 1e14])
+@pytest.mark.parametrize("logarithms", [False, True])
+def test_a_gene_with_one_huge_value(huge: float, logarithms: bool) -> None:
+    slices = tiny_pair()
+    for _, adata in slices:
+        adata.X = adata.X.log1p() if logarithms else adata.X
+    slices[1][1].X.data[5] = huge
+    result, _ = notes_of(slices, n_top_genes=39)
+    assert np.isfinite(result.obsm["STAligner"]).all()
 
 
 @pytest.mark.filterwarnings("ignore:.*names are not unique:UserWarning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 TARGET_SUM = 1e4
 FEWEST_GENES, FEW_GENES = 20, 100
 FEWEST_SPOTS = 3
+LARGEST = 1e15
+"""Sums of squares of larger values are not finite in float32."""
+LARGEST_LOG = 88.0
+"""Larger values are no logarithms: their exponential is infinite in float32."""
 
 
 def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> list[str]:
@@ -51,7 +56,12 @@ def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> l
     notes = [str(each) for each in adata.uns.get(K.NOTES, ())]
     notes += check_coordinates(name, adata)
     where = f"layers[{counts_layer!r}]" if counts_layer else "X"
-    values = _stored(expression_of(name, adata, counts_layer))
+    matrix = expression_of(name, adata, counts_layer)
+    values = _stored(matrix)
+    if values.dtype.kind not in "biuf":
+        raise InputError(
+            f"Slice {name!r}: {where} holds values of type {values.dtype}; put counts there."
+        )
     if not np.isfinite(values).all():
         raise InputError(
             f"Slice {name!r}: {where} holds values that are not finite; replace or drop them."
@@ -61,15 +71,88 @@ def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> l
             f"Slice {name!r}: {where} holds negative values, so it is neither counts nor "
             "log-normalised; name the layer that holds the counts (counts_layer)."
         )
+    if values.size and values.max() > LARGEST:
+        raise InputError(
+            f"Slice {name!r}: {where} holds values above {LARGEST:.0e}, which no counts are; "
+            "replace or drop them."
+        )
+    expressed = check_expressed(name, matrix, where)
     if not is_counts(values):
         layers = ", ".join(map(repr, named_layers(adata)))
         notes.append(
             f"Slice {name!r}: {where} holds normalised values, not counts; they are used as they "
             "are" + (f" (name the counts among layers {layers} otherwise)." if layers else ".")
         )
-    if adata.n_obs < 50:
-        notes.append(f"Slice {name!r} has only {adata.n_obs} spots; its result is hardly reliable.")
+    if expressed < 50:
+        held = "spots" if expressed == adata.n_obs else "spots with counts"
+        notes.append(f"Slice {name!r} has only {expressed} {held}; its result is hardly reliable.")
     return notes
+
+
+def check_expressed(name: str, matrix: Any, where: str) -> int:
+    """Check that there is something to learn from in a slice.
+
+    Parameters
+    ----------
+    name
+        Name of the slice.
+    matrix
+        Shape (spots, genes), dense or sparse, no value below 0.
+    where
+        The slot that it comes from, for the messages.
+
+    Returns
+    -------
+    How many spots have a value above 0.
+
+    Raises
+    ------
+    InputError
+        Fewer than 3 spots have one, or fewer than 20 genes vary between the spots.
+    """
+    spots = int(np.count_nonzero(matrix.sum(axis=1, dtype=np.float64)))
+    if spots == 0:
+        raise InputError(
+            f"Slice {name!r}: {where} holds no count at all, only zeros: leave the slice out, or "
+            "name the layer that holds the counts (counts_layer)."
+        )
+    if spots < FEWEST_SPOTS:
+        raise InputError(
+            f"Slice {name!r}: {where} holds counts of {spots} of {matrix.shape[0]} spots: leave "
+            f"the slice out, it needs at least {FEWEST_SPOTS}."
+        )
+    genes = int(np.count_nonzero(varying(matrix)))
+    if genes < FEWEST_GENES:
+        raise InputError(
+            f"Slice {name!r}: {genes} of {matrix.shape[1]} genes of {where} vary between the "
+            f"spots, at least {FEWEST_GENES} are needed: leave the slice out, or name the layer "
+            "that holds the counts (counts_layer)."
+        )
+    return spots
+
+
+def varying(matrix: Any) -> NDArray[np.bool_]:
+    """Which genes are not the same in all spots.
+
+    Parameters
+    ----------
+    matrix
+        Shape (spots, genes), dense or sparse, no value below 0.
+
+    Returns
+    -------
+    Shape (genes,).
+    """
+    if not sparse.issparse(matrix):
+        return np.asarray(np.max(matrix, axis=0) > np.min(matrix, axis=0))
+    rows = sparse.csr_matrix(matrix)
+    most = np.zeros(rows.shape[1])
+    least = np.full(rows.shape[1], np.inf)
+    # The sparse maximum of scipy would copy the matrix first.
+    np.maximum.at(most, rows.indices, rows.data)
+    np.minimum.at(least, rows.indices, rows.data)
+    least[rows.getnnz(axis=0) < rows.shape[0]] = 0
+    return most > least
 
 
 def check_coordinates(name: str, adata: AnnData) -> list[str]:
@@ -203,19 +286,34 @@ def variable_genes(
         return adata.var_names
     matrix = sparse.csr_matrix(expression_of(name, adata, counts_layer), dtype=np.float32)
     counts = is_counts(matrix.data)
+    if not counts and matrix.data.max(initial=0) > LARGEST_LOG:
+        return adata.var_names[_most_spread(matrix, n_top)]
     slim = AnnData(matrix, var=pd.DataFrame(index=adata.var_names))
     try:
-        table = sc.pp.highly_variable_genes(
-            slim,
-            n_top_genes=n_top,
-            flavor="seurat_v3" if counts else "seurat",
-            inplace=False,
-        )
-    except ValueError:
-        # The loess fit of seurat_v3 fails where too few spots give too few distinct means.
-        spread = np.asarray(matrix.power(2).mean(axis=0) - np.square(matrix.mean(axis=0))).ravel()
-        return adata.var_names[np.sort(np.argsort(-spread, kind="stable")[:n_top])]
-    return adata.var_names[table["highly_variable"].to_numpy()]
+        with warnings.catch_warnings():
+            # That fewer genes than asked for vary, and of logarithms: what comes is looked at.
+            warnings.simplefilter("ignore")
+            table = sc.pp.highly_variable_genes(
+                slim,
+                n_top_genes=n_top,
+                flavor="seurat_v3" if counts else "seurat",
+                inplace=False,
+            )
+    except (ValueError, IndexError, KeyError):
+        # The loess fit of seurat_v3 fails where too few spots give too few distinct means, and
+        # the bins of seurat where hardly a gene varies.
+        return adata.var_names[_most_spread(matrix, n_top)]
+    chosen = table["highly_variable"].to_numpy()
+    # Genes that have a bin of seurat to themselves get no dispersion.
+    few = chosen.sum() < min(n_top, FEWEST_GENES)
+    return adata.var_names[_most_spread(matrix, n_top) if few else chosen]
+
+
+def _most_spread(matrix: sparse.csr_matrix, n_top: int) -> NDArray[np.intp]:
+    """Columns with the largest variance, in their order."""
+    exact = matrix.astype(np.float64)
+    spread = np.asarray(exact.power(2).mean(axis=0) - np.square(exact.mean(axis=0))).ravel()
+    return np.sort(np.argsort(-spread, kind="stable")[:n_top])
 
 
 def shared_genes(
@@ -249,6 +347,31 @@ def shared_genes(
             "with under 100 the domains rest on little."
         )
     return shared, None
+
+
+def check_shared(name: str, n_varying: int, n_shared: int) -> None:
+    """Check that the genes which all slices share tell something about the spots of one.
+
+    Parameters
+    ----------
+    name
+        Name of the slice.
+    n_varying
+        How many of the shared genes vary between its spots.
+    n_shared
+        How many genes are shared.
+
+    Raises
+    ------
+    InputError
+        Fewer than 20 vary.
+    """
+    if n_varying < FEWEST_GENES:
+        raise InputError(
+            f"Slice {name!r}: of the {n_shared} variable genes that the slices share, "
+            f"{n_varying} vary between its spots, at least {FEWEST_GENES} are needed: "
+            "leave the slice out."
+        )
 
 
 def _too_few(names: Sequence[str], sets: Sequence[set[str]], n_shared: int) -> str:
