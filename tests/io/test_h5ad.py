@@ -164,5 +164,24 @@ def test_a_failed_write_leaves_what_was_there(result, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize(
+    ("spoil", "slot"),
+    [
+        (lambda a: a.obs.insert(0, "k", [slice(1)] * a.n_obs), r"obs\['k'\]"),
+        (
+            lambda a: a.uns["staligner"].update(mine={"f": len}),
+            r"uns\['staligner'\]\['mine'\]\['f'\]",
+        ),
+        (lambda a: a.obsm.update(when=pd.DataFrame({"t": [len] * a.n_obs}, a.obs_names)), "when"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_named(result, tmp_path, spoil, slot):
+    spoilt = result.copy()
+    spoil(spoilt)
+    with pytest.raises(InputError, match=rf"out\.h5ad' cannot be written, because .*{slot}"):
+        write_result(spoilt, tmp_path / "out.h5ad")
+    assert not list(tmp_path.iterdir())
+
+
 def test_slices_of_a_result_drop_what_was_computed(result):
     assert "alignment_confidence" not in slices_of_result(result)[0][1].obs

@@ -100,10 +100,12 @@ def test_slices_beside_the_result_come_from_their_files_or_are_kept(tmp_path):
     session = new_session()
     session.add(read_slices([tmp_path / "late.h5ad"]))
     session.add([("loose", fake_slice(20, seed=6))])
+    # What no file can hold as it is.
+    session.slices["loose"].obs["mixed"] = ["a", 1] * 10
     session.save(tmp_path / "session.h5ad")
     again = reopened(tmp_path / "session.h5ad")
     assert list(again.slices) == ["slice1", "slice2", "late", "loose"]
-    assert again.slices["loose"].n_obs == 20
+    assert again.slices["loose"].obs["mixed"].tolist() == ["a", "1"] * 10
     stored = ad.read_h5ad(tmp_path / "session.h5ad").uns[K.STALIGNER]
     assert list(stored[K.KEPT_SLICES]) == ["loose"], "what has a file is not written again"
     # The file is another one now.

@@ -31,6 +31,7 @@ from napari_staligner.core.progress import Progress, Steps, T, finish
 from napari_staligner.core.result.ownership import Inputs
 from napari_staligner.core.result.provenance import record_provenance
 from napari_staligner.core.settings import Settings
+from napari_staligner.core.storable import check_storable, storable_name, storable_slices
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -110,7 +111,7 @@ def _named(
         item if isinstance(item, tuple) else (f"slice {number}", item)
         for number, item in enumerate(listed, 1)
     ]
-    return [(name, unbacked(adata)) for name, adata in named]
+    return [(str(name), unbacked(adata)) for name, adata in named]
 
 
 @dataclass
@@ -166,6 +167,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     check_memory(estimate(extent, settings))
     ready = yield from ledger.follow(prepare_steps(slices, settings), part)
     slices, genes, expression, depth = ready
+    rehearse(slices, genes)
     names = tuple(name for name, _ in slices)
     places = {name: np.asarray(adata.obsm[K.SPATIAL])[:, :2] for name, adata in slices}
     graphs = yield from ledger.follow(graph_steps(list(places.items()), settings), part)
@@ -246,6 +248,12 @@ def check_slices(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> N
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled is not None:
         raise InputError(f"Two slices are named {doubled!r}: give each a name of its own.")
+    unfit = next((name for name in names if storable_name(name) != name), None)
+    if unfit is not None:
+        raise InputError(
+            f"Slice {unfit!r} has a name that a file cannot hold: "
+            f"call it {storable_name(unfit)!r}, for one."
+        )
     pairs_of(names, settings)
 
 
@@ -259,6 +267,8 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     """
     names = [name for name, _ in slices]
     ready, genes, depths, notes = [], [], [], [ONE_SLICE] if len(slices) == 1 else []
+    slices, changed = storable_slices(slices)
+    notes += changed
     stored, varies, layer = [], [], settings.counts_layer
     for done, (name, adata) in enumerate(slices):
         yield Progress(f"check {name}", 2 * done, 2 * len(slices))
@@ -282,6 +292,40 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     known = [depth for depth in depths if depth is not None]
     all_known = len(known) == len(ready)
     return Ready(ready, shared, expression, np.concatenate(known) if all_known else None)
+
+
+def rehearse(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> None:
+    """Join the slices without what is large, and see that a file can hold the result.
+
+    Parameters
+    ----------
+    slices, used_genes
+        As for :func:`concatenate`.
+
+    Raises
+    ------
+    InputError
+        They cannot be joined, or what they give cannot be written.
+    """
+    from anndata import AnnData
+
+    tables = []
+    for name, adata in slices:
+        empty = sparse.csr_matrix(adata.shape, dtype=np.float32)
+        part = AnnData(
+            empty, obs=adata.obs, var=adata.var, uns=dict(adata.uns), obsm=dict(adata.obsm)
+        )
+        tables.append((name, part))
+    # Whole tables without values, and a few spots with all their values.
+    for parts in (tables, [(name, adata[:2]) for name, adata in slices]):
+        try:
+            joined = concatenate(parts, used_genes)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise InputError(
+                f"The slices cannot be joined ({error}): leave out the columns and layers that "
+                "are of other types than numbers and text."
+            ) from error
+        check_storable(joined)
 
 
 def concatenate(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> AnnData:

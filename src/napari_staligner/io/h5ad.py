@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -263,9 +264,31 @@ def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
         raise InputError(
             f"{str(path)!r} cannot be written ({error.strerror or error}): choose another place."
         ) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        # What a user has put into the result, and HDF5 has no type for.
+        raise InputError(
+            f"{str(path)!r} cannot be written, because {_slot_of(error)} holds what a file cannot "
+            f"({_first_line(error)}): change it to text or numbers, or drop it."
+        ) from error
     finally:
         Path(draft).unlink(missing_ok=True)
     return path
+
+
+def _slot_of(error: Exception) -> str:
+    """The slot at which anndata failed to write, as it notes it."""
+    for note in getattr(error, "__notes__", ()):
+        found = re.search(r"writing key '(.*)' of .* to /(.*)", note)
+        if found:
+            keys = [key for key in (*found[2].split("/"), found[1]) if key]
+            return keys[0] + "".join(f"[{key!r}]" for key in keys[1:])
+    return "something in it"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0] or type(error).__name__
 
 
 def check_result_target(path: str | os.PathLike[str]) -> Path:

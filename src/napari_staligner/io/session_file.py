@@ -20,6 +20,7 @@ from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.provenance import source_of
 from napari_staligner.core.result.source import Source
 from napari_staligner.io.formats.read import read_path
+from napari_staligner.core.storable import storable_slices
 from napari_staligner.io.h5ad import (
     Named,
     is_result,
@@ -120,7 +121,9 @@ def session_anndata(
         if entry.source is None and entry.name not in known
     }
     if loose:
-        kept[K.KEPT_SLICES] = loose
+        # Each for itself: they are not joined.
+        ready = (storable_slices([(name, adata)])[0][0] for name, adata in loose.items())
+        kept[K.KEPT_SLICES] = dict(ready)
     return shown
 
 
