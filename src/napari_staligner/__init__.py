@@ -8,22 +8,30 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import version
+from logging import NullHandler, getLogger
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_staligner._errors import ComputeWarning as ComputeWarning
     from napari_staligner._errors import InputError as InputError
     from napari_staligner.core.domains.domains import find_domains as find_domains
     from napari_staligner.core.evaluation.evaluation import evaluate as evaluate
     from napari_staligner.core.integrate import integrate as integrate
     from napari_staligner.core.registration.anndata import register as register
     from napari_staligner.core.settings import Settings as Settings
+    from napari_staligner.core.stages import complete as complete
     from napari_staligner.io.h5ad import read_slices as read_slices
     from napari_staligner.io.h5ad import write_result as write_result
     from napari_staligner.samples import simulated_olfactory_bulb as simulated_olfactory_bulb
 
+# Tracebacks are for who listens to the log: without this, Python would print them to the terminal.
+getLogger(__name__).addHandler(NullHandler())
+
 _WHERE = {
+    "ComputeWarning": "_errors",
     "InputError": "_errors",
     "Settings": "core.settings",
+    "complete": "core.stages",
     "evaluate": "core.evaluation.evaluation",
     "find_domains": "core.domains.domains",
     "integrate": "core.integrate",

@@ -15,6 +15,10 @@ class InputWarning(UserWarning):
     """The input is used, but not as the user may expect; one sentence, shown as it is."""
 
 
+class ComputeWarning(UserWarning):
+    """A part of the result could not be computed; one sentence, shown as it is."""
+
+
 class ComputeError(Exception):
     """The computation failed for a reason outside the input, memory for one.
 

@@ -23,6 +23,7 @@ from qtpy.QtGui import QMovie
 from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.attempt import out_of_memory
 
 if TYPE_CHECKING:
     from napari_staligner.core.progress import Progress, Steps
@@ -250,9 +251,7 @@ def _drive(
 
 def _sentence(error: Exception) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    # torch says it in words only: its CPU allocator raises a plain RuntimeError.
-    signs = ("out of memory", "not enough memory", "allocate memory")
-    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in signs):
+    if out_of_memory(error):
         return (
             "There is not enough memory: take fewer genes per slice, or fewer slices, "
             "or another device."

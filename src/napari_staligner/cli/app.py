@@ -1,7 +1,8 @@
-"""The shell: integrate, evaluate, report, register, annotations, view, demo, info."""
+"""The shell: integrate, complete, evaluate, report, register, annotations, view, demo, info."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.cli.tables import (
     WIDEST,
@@ -24,11 +26,16 @@ from napari_staligner.cli.tables import (
     show,
     slice_table,
 )
+from napari_staligner.core.attempt import reason
 from napari_staligner.core.registration import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from napari_staligner.core.progress import Progress, Steps, T
+
+_log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="napari-staligner",
@@ -49,7 +56,7 @@ _DEFAULT = Settings()
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """Turn what the input got wrong into one sentence on stderr and exit code 2."""
+    """Turn what goes wrong into one sentence on stderr: exit code 2 for the input, else 1."""
     try:
         yield
     except (InputError, ComputeError) as error:
@@ -58,6 +65,13 @@ def _sentences() -> Iterator[None]:
     except KeyboardInterrupt:
         _errors().print("Cancelled; nothing was written.")
         raise typer.Exit(130) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        _log.exception("The command failed")
+        text = f"This failed ({reason(error)})."
+        _errors().print(f"[bold red]Error:[/] {_escape(text)}", soft_wrap=True)
+        raise typer.Exit(1) from None
 
 
 # Made at each use: stdout and stderr may have been replaced since the import.
@@ -227,7 +241,7 @@ def _integrate(
     from itertools import pairwise
 
     from napari_staligner.core.integrate import integrate_steps
-    from napari_staligner.io.h5ad import check_result_target, read_slices, write_result
+    from napari_staligner.io.h5ad import check_result_target, read_slices
 
     check_result_target(output)
     slices = read_slices(paths, slice_key=slice_key, backed=True)
@@ -237,14 +251,33 @@ def _integrate(
     elif pairs:
         settings = replace(settings, pairs=tuple(parse_pair(pair, names) for pair in pairs))
     result = _with_bar(integrate_steps(slices, settings))
-    write_result(result, output)
+    written = _write(result, output)
     console = _output()
-    show(console, domain_table(result))
-    console.print(f"Written to {_escape(str(output))}", soft_wrap=True)
+    _show_domains(console, result)
+    console.print(f"Written to {_escape(str(written))}", soft_wrap=True)
 
 
-def _with_bar(steps: Steps[T]) -> T:
-    """Run a computation with a progress bar on stderr."""
+def _write(result: AnnData, target: Path) -> Path:
+    """Write a result; what was computed is not lost where the target fails."""
+    from napari_staligner.io.elsewhere import write_somewhere
+
+    written, problem = write_somewhere(result, target)
+    if problem:
+        _warn(problem)
+    return written
+
+
+def _show_domains(console: Console, result: Any) -> None:
+    if K.DOMAIN in result.obs:
+        show(console, domain_table(result))
+
+
+def _warn(sentence: str) -> None:
+    _errors().print(f"[bold yellow]Warning:[/] {_escape(sentence)}", soft_wrap=True)
+
+
+def _with_bar(steps: Steps[T], lost: list[str] | None = None) -> T:
+    """Run a computation with a progress bar on stderr; what failed is appended to ``lost``."""
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -264,10 +297,46 @@ def _with_bar(steps: Steps[T]) -> T:
             bar.update(task, description=what, completed=step.done, total=step.total)
             if step.outlook:
                 bar.console.print(_escape(step.outlook), soft_wrap=True)
+            if step.lost:
+                if lost is not None:
+                    lost.append(step.lost)
+                bar.console.print(f"[bold yellow]Warning:[/] {_escape(step.lost)}", soft_wrap=True)
             if step.note:
                 bar.console.print(f"[yellow]Note:[/] {_escape(step.note)}", soft_wrap=True)
 
         return finish(steps, say)
+
+
+@app.command()
+def complete(
+    result: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where the result goes. [default: the same file]"),
+    ] = None,
+) -> None:
+    """Compute what a result lacks: confidence, domains, their presence, registration."""
+    with _sentences():
+        _complete(result, output or result)
+
+
+def _complete(source: Path, target: Path) -> None:
+    from napari_staligner.core.stages import record_completed, stage_steps, stages_job
+    from napari_staligner.io.h5ad import check_result_target, read_any
+
+    check_result_target(target)
+    kind, content = read_any(source)
+    if kind != "result":
+        raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")
+    job, lost = stages_job(content), list[str]()
+    console = _output()
+    if not job.wanted:
+        console.print(f"{_escape(source.name)} lacks nothing.", soft_wrap=True)
+    staged = _with_bar(stage_steps(job), lost)
+    record_completed(content, staged, job.settings, lost)
+    written = _write(content, target)
+    _show_domains(console, content)
+    console.print(f"Written to {_escape(str(written))}", soft_wrap=True)
 
 
 @app.command()
@@ -391,7 +460,8 @@ def _register(source: Path, target: Path, choice: Choice) -> None:
         register_steps,
         registration_job,
     )
-    from napari_staligner.io.h5ad import check_result_target, read_any, write_result
+    from napari_staligner.core.stages import settle_notes
+    from napari_staligner.io.h5ad import check_result_target, read_any
 
     check_result_target(target)
     kind, content = read_any(source)
@@ -399,10 +469,11 @@ def _register(source: Path, target: Path, choice: Choice) -> None:
         raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")
     registered = _with_bar(register_steps(registration_job(content, choice)))
     record_registration(content, registered, choice)
-    write_result(content, target)
+    settle_notes(content)
+    written = _write(content, target)
     console = _output()
     show(console, residual_table(content))
-    console.print(f"Written to {_escape(str(target))}", soft_wrap=True)
+    console.print(f"Written to {_escape(str(written))}", soft_wrap=True)
 
 
 @app.command()
@@ -417,7 +488,7 @@ def info(
         console = _output()
         if kind == "result":
             console.print(result_table(file, content))
-            show(console, domain_table(content))
+            _show_domains(console, content)
         else:
             for name, adata in content:
                 console.print(slice_table(name, adata))

@@ -102,10 +102,11 @@ def domain_table(result: AnnData) -> Table:
     """Spots by domain and slice, and which domain is in one slice only."""
     import pandas as pd
 
-    from napari_staligner.core.domains.presence import domain_presence, recorded_presence
+    from napari_staligner.core.domains.presence import presence_of
 
     counts = pd.crosstab(result.obs[K.DOMAIN], result.obs[K.SLICE])
-    lone = (recorded_presence(result) or domain_presence(result)).specific()
+    tested = presence_of(result)
+    lone = {} if tested is None else tested.specific()
     names, columns = ["domain"], list(map(str, counts.columns))
     rows = [[str(domain), *map(str, row)] for domain, row in counts.iterrows()]
     if lone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.attempt import EXPRESSION, PROVENANCE, attempt
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.on_disk import alike, named_layers, unbacked
 from napari_staligner.core.prepare.slices import (
@@ -31,6 +33,14 @@ from napari_staligner.core.progress import Progress, Steps, T, finish
 from napari_staligner.core.result.ownership import Inputs
 from napari_staligner.core.result.provenance import record_provenance
 from napari_staligner.core.settings import Settings
+from napari_staligner.core.stages import (
+    StagesJob,
+    hearing,
+    record_stages,
+    settle_notes,
+    stage_steps,
+    warn_lost,
+)
 from napari_staligner.core.storable import check_storable, storable_name, storable_slices
 
 if TYPE_CHECKING:
@@ -38,8 +48,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.prepare.graph import SpatialGraph
-    from napari_staligner.core.registration import Registered
     from napari_staligner.core.training.data import Trained
+
+_log = logging.getLogger(__name__)
 
 ONE_SLICE = "One slice only: it is run as a plain autoencoder, there is nothing to align it with."
 
@@ -88,6 +99,12 @@ def integrate(
     InputError
         A slice or a setting cannot be used.
 
+    Warns
+    -----
+    ComputeWarning
+        What is computed after the training failed in part: the result is without it, a note in
+        ``uns["staligner"]["notes"]`` says so, and :func:`~napari_staligner.complete` tries again.
+
     References
     ----------
     Zhou, Dong & Zhang, Nature Computational Science 3, 894–906 (2023).
@@ -100,7 +117,10 @@ def integrate(
     if unknown:
         raise InputError(f"There is no setting {unknown[0]!r}: see napari_staligner.Settings.")
     settings = replace(settings, **changes)
-    return finish(integrate_steps(_named(slices), settings), on_progress)
+    lost: list[str] = []
+    result = finish(integrate_steps(_named(slices), settings), hearing(lost, on_progress))
+    warn_lost(lost)
+    return result
 
 
 def _named(
@@ -131,8 +151,9 @@ class _Ledger:
             except StopIteration as end:
                 self.done = start + span
                 return end.value  # type: ignore[no-any-return]
-            if step.note and step.note not in self.notes:
-                self.notes.append(step.note)
+            for said in (step.note, step.lost):
+                if said and said not in self.notes:
+                    self.notes.append(said)
             self.done = start + span * step.done // max(step.total, 1)
             yield replace(step, done=self.done, total=self.total)
 
@@ -147,11 +168,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     settings
         See :class:`~napari_staligner.core.settings.Settings`.
     """
-    from napari_staligner.core.domains.domains import domain_steps, record_domains
-    from napari_staligner.core.domains.slice_specific import Tissue
     from napari_staligner.core.prepare.graph import graph_steps
-    from napari_staligner.core.registration import RegistrationJob, register_steps
-    from napari_staligner.core.result.confidence import confidence_steps
     from napari_staligner.core.training.data import Prepared
     from napari_staligner.core.training.estimate import Extent, check_memory, estimate
     from napari_staligner.core.training.train import train
@@ -187,36 +204,56 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     # Said, but not kept with the result: it tells of this machine at this moment.
     yield Progress("estimate", ledger.done, ledger.total, outlook=str(need))
     trained = yield from ledger.follow(train(data, settings), epochs)
-    confidence = yield from ledger.follow(
-        confidence_steps(trained.embedding, data.sizes, seed=settings.seed), part
-    )
-    tissue = Tissue(
-        np.repeat(np.arange(len(names)), data.sizes),
-        coordinates,
-        confidence,
-        connectivities + trained.mutual,
-    )
-    found = yield from ledger.follow(
-        domain_steps(trained.embedding, connectivities, settings, tissue), part
-    )
-    job = RegistrationJob(
+    # From here on nothing that fails may cost the training.
+    job = StagesJob(
         places,
         trained.embedding,
+        connectivities,
         trained.mutual,
         pairs=tuple((names[i], names[j]) for i, j in trained.pairs),
-        seed=settings.seed,
+        settings=settings,
     )
-    registered = yield from ledger.follow(register_steps(job), part)
-    adata = concatenate(slices, genes)
+    staged = yield from ledger.follow(stage_steps(job), 3 * part)
+    joined = yield from ledger.follow(attempt(lambda: _joined(slices, genes), EXPRESSION), 0)
+    adata = _tables_of(slices, genes) if joined is None else joined
     for note in inputs.record(adata):
         ledger.notes.append(note)
         yield Progress("record", ledger.done, ledger.total, note=note)
-    adata.obs[K.CONFIDENCE] = confidence
-    _record(adata, graphs, trained, registered, settings, ledger.notes)
-    record_provenance(adata, slices)
-    record_domains(adata, found.labels, settings, found.stability, found.presence)
+    _record(adata, graphs, trained, settings)
+    yield from ledger.follow(record_stages(adata, staged, settings), 0)
+    yield from ledger.follow(attempt(lambda: _provenance(adata, slices), PROVENANCE), 0)
+    adata.uns[K.STALIGNER]["notes"] = np.array(ledger.notes, dtype=object)
+    settle_notes(adata)
     yield Progress("done", ledger.total, ledger.total)
     return adata
+
+
+def _joined(slices: Sequence[tuple[str, AnnData]], genes: Sequence[str]) -> Steps[AnnData]:
+    yield Progress("joining the slices", 0, 1)
+    return concatenate(slices, genes)
+
+
+def _tables_of(slices: Sequence[tuple[str, AnnData]], genes: Sequence[str]) -> AnnData:
+    """All but the expression; where even that fails, slices and coordinates of the spots."""
+    from anndata import AnnData
+
+    try:
+        return without_expression(slices, genes)
+    except Exception:
+        _log.exception("The tables of the slices could not be joined")
+    names = [name for name, _ in slices]
+    index = [f"{spot}_{name}" for name, adata in slices for spot in adata.obs_names]
+    slice_of = pd.Categorical.from_codes(
+        np.repeat(np.arange(len(names)), [adata.n_obs for _, adata in slices]), names
+    )
+    places = [np.asarray(adata.obsm[K.SPATIAL])[:, :2] for _, adata in slices]
+    obs = pd.DataFrame({K.SLICE: slice_of}, index=index)
+    return AnnData(obs=obs, obsm={K.SPATIAL: np.concatenate(places)})
+
+
+def _provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> Steps[None]:
+    yield Progress("provenance", 0, 1)
+    record_provenance(adata, slices)
 
 
 class Ready(NamedTuple):
@@ -307,6 +344,21 @@ def rehearse(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -
     InputError
         They cannot be joined, or what they give cannot be written.
     """
+    # Whole tables without values, and a few spots with all their values.
+    few = [(name, adata[:2]) for name, adata in slices]
+    for parts, join in ((slices, without_expression), (few, concatenate)):
+        try:
+            joined = join(parts, used_genes)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise InputError(
+                f"The slices cannot be joined ({error}): leave out the columns and layers that "
+                "are of other types than numbers and text."
+            ) from error
+        check_storable(joined)
+
+
+def without_expression(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> AnnData:
+    """Put slices into one AnnData as :func:`concatenate` does, without ``X`` and layers."""
     from anndata import AnnData
 
     tables = []
@@ -316,16 +368,9 @@ def rehearse(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -
             empty, obs=adata.obs, var=adata.var, uns=dict(adata.uns), obsm=dict(adata.obsm)
         )
         tables.append((name, part))
-    # Whole tables without values, and a few spots with all their values.
-    for parts in (tables, [(name, adata[:2]) for name, adata in slices]):
-        try:
-            joined = concatenate(parts, used_genes)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise InputError(
-                f"The slices cannot be joined ({error}): leave out the columns and layers that "
-                "are of other types than numbers and text."
-            ) from error
-        check_storable(joined)
+    joined = concatenate(tables, used_genes)
+    joined.X = None
+    return joined
 
 
 def concatenate(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> AnnData:
@@ -414,13 +459,9 @@ def _record(
     adata: AnnData,
     graphs: Mapping[str, SpatialGraph],
     trained: Trained,
-    registered: Registered,
     settings: Settings,
-    notes: Sequence[str],
 ) -> None:
-    """Write all slots but the domains."""
-    from napari_staligner.core.registration import Choice, record_registration
-
+    """Write what the training gave."""
     names = list(graphs)
     adata.obsm[K.EMBEDDING] = trained.embedding
     adata.obsp[K.CONNECTIVITIES] = _stack(graphs, "connectivities")
@@ -438,9 +479,7 @@ def _record(
         "slices": np.array(names, dtype=object),
         "pairs": np.array(pairs, dtype=object).reshape(-1, 2),
         "radius": {name: graph.radius for name, graph in graphs.items() if graph.radius},
-        "notes": np.array(list(notes), dtype=object),
     }
-    record_registration(adata, registered, Choice(seed=settings.seed))
 
 
 def _plain(settings: Settings) -> dict[str, Any]:

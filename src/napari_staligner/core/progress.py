@@ -34,6 +34,8 @@ class Progress:
         A sentence for the user that warns, if there is one.
     outlook
         A sentence on what the run will take, if it is known now.
+    lost
+        A sentence on a part of the result that failed and will be missing.
     """
 
     stage: str
@@ -42,6 +44,7 @@ class Progress:
     loss: Loss | None = None
     note: str | None = None
     outlook: str | None = None
+    lost: str | None = None
 
 
 Steps = Generator[Progress, None, T]

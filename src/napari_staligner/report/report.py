@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from napari_staligner import _keys as K
-from napari_staligner.core.domains.presence import domain_presence, recorded_presence
+from napari_staligner.core.domains.presence import presence_of
 from napari_staligner.core.evaluation.baselines import TITLES
 from napari_staligner.core.evaluation.evaluation import Evaluation, EvaluationJob, evaluation_steps
 from napari_staligner.core.evaluation.metrics import METRICS
@@ -117,7 +117,7 @@ def report_job(
     """
     kept = adata.uns.get(K.STALIGNER, {})
     colors = _domain_colors(adata)
-    table = (recorded_presence(adata) or domain_presence(adata)) if colors else None
+    table = presence_of(adata) if colors else None
     facts = {"integrated by": f"napari-staligner {kept.get('version', '?')}"}
     facts |= {str(key): str(value) for key, value in kept.get("params", {}).items()}
     return ReportJob(

@@ -143,14 +143,22 @@ class Domains:
     def presence(self) -> PresenceTable | None:
         """In which slices the domains are; tested anew where the record is of other domains.
 
-        Writes ``uns["staligner"]["presence"]``; ``None`` without domains.
+        Writes ``uns["staligner"]["presence"]``; ``None`` without domains, and where the test fails.
         """
-        from napari_staligner.core.domains.presence import record_presence, recorded_presence
+        from napari_staligner.core.domains.presence import (
+            presence_of,
+            record_presence,
+            recorded_presence,
+        )
 
         adata = self._result.adata
         if adata is None or not self.names:
             return None
-        return recorded_presence(adata) or record_presence(adata)
+        recorded = recorded_presence(adata)
+        if recorded is not None:
+            return recorded
+        tested = presence_of(adata)
+        return None if tested is None else record_presence(adata, tested)
 
     @property
     def stability(self) -> float | None:

@@ -11,8 +11,14 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.attempt import PRESENCE, attempt
 from napari_staligner.core.domains.mixture import Fit, Lone, mixture
-from napari_staligner.core.domains.presence import PresenceTable, presence, record_presence
+from napari_staligner.core.domains.presence import (
+    PresenceTable,
+    presence,
+    presence_of,
+    record_presence,
+)
 from napari_staligner.core.domains.slice_specific import (
     Tissue,
     lone_structures,
@@ -47,7 +53,7 @@ class Found:
     stability: float = float("nan")
     presence: PresenceTable | None = None
     """In which slices they are: labels ``"0"``, ``"1"``, … and slices numbered in the same way;
-    ``None`` if the tissue is not known."""
+    ``None`` if the tissue is not known, or the test failed."""
 
 
 def find_domains(
@@ -132,11 +138,15 @@ def domain_steps(
     labels = _largest_first(labels)
     tested = None
     if tissue is not None:
-        yield Progress("presence by slice", 1, 1)
-        slices = _numbered(tissue.slice_of)
-        tested = presence(_numbered(labels), slices, tissue.places, tissue.confidence)
+        tested = yield from attempt(lambda: _tested(labels, tissue), PRESENCE)
     yield Progress("domains", 1, 1)
     return Found(labels, stability, tested)
+
+
+def _tested(labels: NDArray[np.int64], tissue: Tissue) -> Steps[PresenceTable]:
+    yield Progress("presence by slice", 1, 1)
+    slices = _numbered(tissue.slice_of)
+    return presence(_numbered(labels), slices, tissue.places, tissue.confidence)
 
 
 def _numbered(codes: NDArray[np.int64]) -> pd.Categorical:
@@ -247,7 +257,10 @@ def record_domains(
         if tested is not None:
             slices = {str(i): str(s) for i, s in enumerate(slices_of(adata).categories)}
             tested = tested.named({str(i): names[i] for i in order}, slices)
-        record_presence(adata, tested)
+        adata.uns[K.STALIGNER].pop(K.PRESENCE, None)
+        tested = presence_of(adata) if tested is None else tested
+        if tested is not None:
+            record_presence(adata, tested)
 
 
 def _inherit(

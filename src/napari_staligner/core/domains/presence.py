@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
 
 Verdict = Literal["shared", "slice-specific", "depleted", "unclear"]
 
@@ -184,6 +187,21 @@ def domain_presence(adata: AnnData) -> PresenceTable:
     )
 
 
+def presence_of(adata: AnnData) -> PresenceTable | None:
+    """The recorded test of the domains, else a new one; ``None`` where that fails.
+
+    Parameters
+    ----------
+    adata
+        See :func:`domain_presence`. Nothing is written.
+    """
+    try:
+        return recorded_presence(adata) or domain_presence(adata)
+    except Exception:
+        _log.exception("The test in which slices the domains are failed")
+        return None
+
+
 def record_presence(adata: AnnData, tested: PresenceTable | None = None) -> PresenceTable:
     """Write the test of the domains to ``uns["staligner"]["presence"]``; returns it.
 
@@ -203,6 +221,8 @@ def recorded_presence(adata: AnnData) -> PresenceTable | None:
     """The table in ``uns["staligner"]["presence"]``; ``None`` if it is not of these domains."""
     frame = adata.uns.get(K.STALIGNER, {}).get(K.PRESENCE)
     if not isinstance(frame, pd.DataFrame) or list(frame.columns) != list(COLUMNS):
+        return None
+    if not {K.DOMAIN, K.SLICE} <= set(adata.obs):
         return None
     table = PresenceTable.from_frame(frame)
     there = {(row.label, row.slice): row.spots for row in table.rows}

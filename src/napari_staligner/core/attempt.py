@@ -1,0 +1,105 @@
+"""Stages after the training: one that fails is missing from the result, and all else stays."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.progress import Progress, Steps
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+COMPLETE = (
+    "press Complete in the Integrate dock, run 'napari-staligner complete' on its file, or call "
+    "napari_staligner.complete"
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the result that is computed once the training is done.
+
+    Parameters
+    ----------
+    name
+        In a word.
+    opening
+        How the sentence begins that it is missing.
+    again
+        How it is computed once more.
+    """
+
+    name: str
+    opening: str
+    again: str = COMPLETE
+
+    def sentence(self, error: Exception) -> str:
+        """Say that it is missing, why, and how to compute it once more."""
+        return f"{self.opening} ({reason(error)}): {self.again}."
+
+
+CONFIDENCE = Stage("confidence", "The confidence of the spots is missing")
+DOMAINS = Stage("domains", "The domains are missing")
+PRESENCE = Stage("presence", "The test in which slices the domains are is missing")
+REGISTRATION = Stage(
+    "registration",
+    "The registration of the slices is missing",
+    "press Register in the Alignment dock, run 'napari-staligner register' on its file, or call "
+    "napari_staligner.register",
+)
+EXPRESSION = Stage(
+    "expression",
+    "The expression of the genes is missing from the result",
+    "free some memory, or give fewer layers, and integrate again if you need it",
+)
+PROVENANCE = Stage(
+    "provenance",
+    "The record of how the result was made is missing",
+    "note the files and the settings yourself",
+)
+STAGES = (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION, EXPRESSION, PROVENANCE)
+
+
+def attempt(make_steps: Callable[[], Steps[T]], stage: Stage) -> Steps[T | None]:
+    """Compute a stage; where it fails, say so and go on.
+
+    Parameters
+    ----------
+    make_steps
+        Makes the computation.
+    stage
+        What it computes.
+
+    Returns
+    -------
+    What the computation returns; ``None`` where it fails, for whatever reason. Then a step's
+    ``lost`` says so in a sentence, and the traceback goes to the log.
+    """
+    try:
+        return (yield from make_steps())
+    except Exception as error:
+        _log.exception("The stage %r failed", stage.name)
+        yield Progress(stage.name, 1, 1, lost=stage.sentence(error))
+        return None
+
+
+def reason(error: Exception) -> str:
+    """Say in a few words why something failed, for the middle of a sentence."""
+    if out_of_memory(error):
+        return "not enough memory"
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    text = text[:200].rstrip(".").replace(". ", "; ")
+    if isinstance(error, InputError | ComputeError):
+        return text
+    return f"an unexpected {type(error).__name__}{f': {text}' if text else ''}; please report it"
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether there was too little memory; torch says so in words only."""
+    signs = ("out of memory", "not enough memory", "allocate memory")
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)

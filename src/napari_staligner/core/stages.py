@@ -1,0 +1,385 @@
+"""What is computed once the training is done, and once more where it is missing.
+
+The confidence of the spots, the domains, the slices that have them, and the registration: each for
+itself, so that one that fails costs none of the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import ComputeWarning, InputError
+from napari_staligner.core.attempt import (
+    CONFIDENCE,
+    DOMAINS,
+    PRESENCE,
+    REGISTRATION,
+    STAGES,
+    Stage,
+    attempt,
+)
+from napari_staligner.core.progress import Progress, Steps, finish, scaled
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from napari_staligner.core.domains.domains import Found
+    from napari_staligner.core.domains.presence import PresenceTable
+    from napari_staligner.core.domains.slice_specific import Tissue
+    from napari_staligner.core.registration import Registered
+    from napari_staligner.core.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StagesJob:
+    """All that the stages need, copied.
+
+    Parameters
+    ----------
+    coordinates
+        Of each slice, shape (spots, 2), in the order of the rows of the embedding.
+    embedding
+        Shape (spots of all slices, d).
+    connectivities, mutual
+        Shape (spots, spots), CSR: neighbours on the tissue, and mutual nearest neighbours across
+        slices.
+    pairs
+        Names of the slices that were aligned; all pairs if ``None``.
+    settings
+        Of the run.
+    wanted
+        What is to be computed.
+    confidence
+        Shape (spots,), if it is known already.
+    domains
+        Shape (spots,), if they are known already.
+    """
+
+    coordinates: dict[str, NDArray[np.floating[Any]]]
+    embedding: NDArray[np.float32]
+    connectivities: csr_matrix
+    mutual: csr_matrix
+    pairs: tuple[tuple[str, str], ...] | None
+    settings: Settings
+    wanted: tuple[Stage, ...] = (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION)
+    confidence: NDArray[np.floating[Any]] | None = None
+    domains: pd.Categorical | None = None
+
+    @property
+    def sizes(self) -> list[int]:
+        """Spots of each slice."""
+        return [len(points) for points in self.coordinates.values()]
+
+    def tissue(self, confidence: NDArray[np.floating[Any]] | None) -> Tissue:
+        """Where spots lie, and how they align."""
+        from napari_staligner.core.domains.slice_specific import Tissue
+
+        slice_of = np.repeat(np.arange(len(self.coordinates)), self.sizes)
+        places = np.concatenate(list(self.coordinates.values())).astype(np.float64)
+        if confidence is None:
+            return Tissue(slice_of, places)
+        return Tissue(slice_of, places, confidence, self.connectivities + self.mutual)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What the stages gave; ``None`` where one failed or was not wanted."""
+
+    confidence: NDArray[np.float32] | None = None
+    found: Found | None = None
+    presence: PresenceTable | None = None
+    registered: Registered | None = None
+
+
+def stage_steps(job: StagesJob) -> Steps[Staged]:
+    """Compute the stages that are wanted.
+
+    Returns
+    -------
+    What they gave. Of each that failed, a step's ``lost`` says so.
+    """
+    confidence, found, tested, registered = job.confidence, None, None, None
+    if CONFIDENCE in job.wanted:
+        steps = attempt(lambda: _confidence(job), CONFIDENCE)
+        confidence = yield from scaled(steps, 0, 1, 3)
+    if DOMAINS in job.wanted:
+        steps_ = attempt(lambda: _domains(job, confidence), DOMAINS)
+        found = yield from scaled(steps_, 1, 1, 3)
+    elif PRESENCE in job.wanted:
+        tested = yield from scaled(attempt(lambda: _presence(job), PRESENCE), 1, 1, 3)
+    if REGISTRATION in job.wanted:
+        register = attempt(lambda: _registration(job), REGISTRATION)
+        registered = yield from scaled(register, 2, 1, 3)
+    new = confidence if CONFIDENCE in job.wanted else None
+    return Staged(new, found, tested, registered)
+
+
+def _confidence(job: StagesJob) -> Steps[NDArray[np.float32]]:
+    from napari_staligner.core.result.confidence import confidence_steps
+
+    return (yield from confidence_steps(job.embedding, job.sizes, seed=job.settings.seed))
+
+
+def _domains(job: StagesJob, confidence: NDArray[np.floating[Any]] | None) -> Steps[Found]:
+    from napari_staligner.core.domains.domains import domain_steps
+
+    tissue = job.tissue(confidence)
+    return (yield from domain_steps(job.embedding, job.connectivities, job.settings, tissue))
+
+
+def _presence(job: StagesJob) -> Steps[PresenceTable]:
+    from napari_staligner.core.domains.presence import presence
+
+    assert job.domains is not None
+    yield Progress("presence by slice", 0, 1)
+    tissue, names = job.tissue(None), list(job.coordinates)
+    slices = pd.Categorical.from_codes(tissue.slice_of, names)
+    return presence(job.domains, slices, tissue.places, job.confidence)
+
+
+def _registration(job: StagesJob) -> Steps[Registered]:
+    from napari_staligner.core.registration import RegistrationJob, register_steps
+
+    registration = RegistrationJob(
+        job.coordinates, job.embedding, job.mutual, pairs=job.pairs, seed=job.settings.seed
+    )
+    return (yield from register_steps(registration))
+
+
+def record_stages(adata: AnnData, staged: Staged, settings: Settings) -> Steps[None]:
+    """Write what the stages gave into integrated slices; one that cannot be written is missing.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices. Sets ``obs["alignment_confidence"]``, and what
+        :func:`~napari_staligner.core.domains.domains.record_domains` and
+        :func:`~napari_staligner.register` set.
+    staged
+        What they gave.
+    settings
+        What it was computed with.
+    """
+    from napari_staligner.core.domains.domains import record_domains
+    from napari_staligner.core.domains.presence import record_presence
+    from napari_staligner.core.registration import Choice, record_registration
+
+    if staged.confidence is not None:
+        adata.obs[K.CONFIDENCE] = staged.confidence
+    registered, found, tested = staged.registered, staged.found, staged.presence
+    writers: list[tuple[Stage, Callable[[], object]]] = []
+    if registered is not None:
+        choice = Choice(seed=settings.seed)
+        writers.append((REGISTRATION, lambda: record_registration(adata, registered, choice)))
+    if found is not None:
+        given = (found.labels, settings, found.stability, found.presence)
+        writers.append((DOMAINS, lambda: record_domains(adata, *given)))
+    if tested is not None:
+        writers.append((PRESENCE, lambda: record_presence(adata, tested)))
+    for stage, write in writers:
+        before = set(missing_stages(adata))
+        yield from attempt(lambda write=write: _once(write), stage)  # type: ignore[misc]
+        if stage in before & set(missing_stages(adata)):
+            _clear(adata, stage)
+
+
+def _once(write: Callable[[], object]) -> Steps[None]:
+    yield Progress("writing down", 0, 1)
+    write()
+
+
+def _clear(adata: AnnData, stage: Stage) -> None:
+    """Remove what is left of a stage that was written in part."""
+    kept = adata.uns.get(K.STALIGNER, {})
+    slots: dict[Stage, tuple[tuple[Any, str], ...]] = {
+        DOMAINS: ((adata.obs, K.DOMAIN), (adata.uns, K.DOMAIN_COLORS), (kept, K.PRESENCE)),
+        PRESENCE: ((kept, K.PRESENCE),),
+        REGISTRATION: (
+            (adata.obsm, K.SPATIAL_ALIGNED),
+            (adata.obsm, K.SHIFT),
+            (adata.obs, K.RESIDUAL),
+            (kept, "transforms"),
+            (kept, "registration"),
+        ),
+    }
+    for place, key in slots.get(stage, ()):
+        if key in place:
+            del place[key]
+
+
+def missing_stages(adata: AnnData) -> tuple[Stage, ...]:
+    """Which stages integrated slices lack, of those that can be computed once more.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices.
+    """
+    from napari_staligner.core.domains.presence import recorded_presence
+
+    kept = adata.uns.get(K.STALIGNER, {})
+    domains = K.DOMAIN in adata.obs and K.DOMAIN_COLORS in adata.uns
+    registered = K.SPATIAL_ALIGNED in adata.obsm and "transforms" in kept
+    there = {
+        CONFIDENCE: K.CONFIDENCE in adata.obs,
+        DOMAINS: domains,
+        PRESENCE: not domains or recorded_presence(adata) is not None,
+        REGISTRATION: registered,
+    }
+    return tuple(stage for stage, found in there.items() if not found)
+
+
+def settle_notes(adata: AnnData) -> None:
+    """Drop the notes on stages that were missing and are no more."""
+    kept = adata.uns.get(K.STALIGNER, {})
+    notes = [str(note) for note in kept.get("notes", ())]
+    still = missing_stages(adata)
+    done = tuple(s.opening for s in (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION) if s not in still)
+    left = [note for note in notes if not note.startswith(done)]
+    if left != notes:
+        kept["notes"] = np.array(left, dtype=object)
+
+
+# -- once more --------------------------------------------------------------------------------
+
+
+def complete(
+    adata: AnnData,
+    *,
+    copy: bool = False,
+    on_progress: Callable[[Progress], object] | None = None,
+) -> AnnData | None:
+    """Compute what integrated slices lack: confidence, domains, their presence, registration.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices, as :func:`napari_staligner.integrate` returns them.
+    copy
+        Whether to return a copy instead of writing into ``adata``.
+    on_progress
+        Called with each :class:`~napari_staligner.core.progress.Progress`.
+
+    Returns
+    -------
+    ``None``, or the copy. What is there stays as it is; what is missing is computed with the
+    settings of the run, and written to the slots that :func:`~napari_staligner.integrate` names.
+
+    Raises
+    ------
+    InputError
+        These are no integrated slices, or they lack what the stages are computed from.
+
+    Warns
+    -----
+    ComputeWarning
+        A stage fails once more.
+    """
+    target = adata.copy() if copy else adata
+    lost: list[str] = []
+    job = stages_job(target)
+    staged = finish(stage_steps(job), hearing(lost, on_progress))
+    record_completed(target, staged, job.settings, lost)
+    warn_lost(lost)
+    return target if copy else None
+
+
+def stages_job(adata: AnnData) -> StagesJob:
+    """Copy from integrated slices what the stages need that they lack.
+
+    Raises
+    ------
+    InputError
+        These are no integrated slices, or they lack what the stages are computed from.
+    """
+    from napari_staligner.core.result.provenance import settings_of
+
+    places = (
+        (adata.obs, "obs", K.SLICE),
+        (adata.obsm, "obsm", K.SPATIAL),
+        (adata.obsm, "obsm", K.EMBEDDING),
+        (adata.obsp, "obsp", K.CONNECTIVITIES),
+        (adata.obsp, "obsp", K.MUTUAL),
+    )
+    for part, slot, key in places:
+        if key not in part:
+            raise InputError(f"These slices lack {slot}[{key!r}]: integrate them first.")
+    column = pd.Categorical(adata.obs[K.SLICE])
+    if (np.diff(column.codes) < 0).any() or (column.codes < 0).any():
+        raise InputError(
+            f"The spots of a slice do not stand together in obs[{K.SLICE!r}]: sort them by slice."
+        )
+    ends = np.searchsorted(column.codes, np.arange(len(column.categories) + 1))
+    points = np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+    kept = adata.uns.get(K.STALIGNER, {})
+    recorded = np.asarray(kept.get("pairs", ()), dtype=object).reshape(-1, 2)
+    known = K.CONFIDENCE in adata.obs
+    return StagesJob(
+        coordinates={
+            str(name): points[a:b]
+            for name, (a, b) in zip(column.categories, pairwise(ends), strict=True)
+        },
+        embedding=np.array(adata.obsm[K.EMBEDDING]),
+        connectivities=adata.obsp[K.CONNECTIVITIES].copy(),
+        mutual=adata.obsp[K.MUTUAL].copy(),
+        pairs=tuple((str(a), str(b)) for a, b in recorded) if "pairs" in kept else None,
+        settings=settings_of(adata),
+        wanted=missing_stages(adata),
+        confidence=adata.obs[K.CONFIDENCE].to_numpy(np.float64, copy=True) if known else None,
+        domains=pd.Categorical(adata.obs[K.DOMAIN]).copy() if K.DOMAIN in adata.obs else None,
+    )
+
+
+def record_completed(adata: AnnData, staged: Staged, settings: Settings, lost: list[str]) -> None:
+    """Write what was completed, and the sentences on what is still missing.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices.
+    staged, settings
+        See :func:`record_stages`.
+    lost
+        Sentences on stages that failed; those that cannot be written are appended.
+    """
+    finish(record_stages(adata, staged, settings), hearing(lost))
+    kept = adata.uns.setdefault(K.STALIGNER, {})
+    again = tuple(s.opening for s in STAGES if any(said.startswith(s.opening) for said in lost))
+    notes = [str(note) for note in kept.get("notes", ())]
+    notes = [note for note in notes if not note.startswith(again)]
+    kept["notes"] = np.array([*notes, *lost], dtype=object)
+    settle_notes(adata)
+
+
+def hearing(
+    lost: list[str], on_progress: Callable[[Progress], object] | None = None
+) -> Callable[[Progress], object]:
+    """Collect the sentences on stages that failed, and pass the progress on."""
+
+    def heard(step: Progress) -> None:
+        if step.lost:
+            lost.append(step.lost)
+        if on_progress is not None:
+            on_progress(step)
+
+    return heard
+
+
+def warn_lost(lost: Sequence[str]) -> None:
+    """Warn of the stages that failed."""
+    import warnings
+
+    for sentence in dict.fromkeys(lost):
+        warnings.warn(sentence, ComputeWarning, stacklevel=3)
