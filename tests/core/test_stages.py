@@ -14,7 +14,7 @@ from napari_staligner import ComputeWarning, InputError, complete, find_domains,
 from napari_staligner.core import integrate as core
 from napari_staligner.core import registration
 from napari_staligner.core.attempt import CONFIDENCE, attempt
-from napari_staligner.core.domains.domains import domains, presence
+from napari_staligner.core.domains import domains, presence
 from napari_staligner.core.integrate import integrate_steps
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.result import confidence

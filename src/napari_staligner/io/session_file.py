@@ -19,8 +19,8 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.provenance import source_of
 from napari_staligner.core.result.source import Source
-from napari_staligner.io.formats.read import read_path
 from napari_staligner.core.storable import storable_slices
+from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.h5ad import (
     Named,
     is_result,
