@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny import QUICK, tiny_pair
+
+from napari_staligner import integrate
 
 PACKAGE = "napari_staligner"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -52,6 +55,36 @@ def test_importing_all_of_core_loads_no_window_library():
         "for name in names: importlib.import_module(name)"
     )
     assert not loaded_after(every_module) & WINDOW_LIBRARIES
+
+
+# What takes seconds to import.
+HEAVY = WINDOW_LIBRARIES | set("torch torch_geometric scanpy squidpy sklearn numba umap".split())
+
+
+def loaded_by_shell(*arguments: str | Path) -> set[str]:
+    """Return the top-level names of the modules that a command of the shell loads."""
+    return loaded_after(
+        f"from {PACKAGE}.cli.app import app\n"
+        f"app({list(map(str, arguments))!r}, standalone_mode=False)"
+    )
+
+
+@pytest.mark.parametrize("command", [(), ("integrate",), ("register",), ("info",), ("demo",)])
+def test_help_loads_no_library_of_numbers(command):
+    loaded = loaded_by_shell(*command, "--help")
+    assert "typer" in loaded
+    assert not loaded & (HEAVY | {"numpy", "pandas", "scipy", "anndata"})
+
+
+def test_info_loads_what_reads_the_file_and_no_more(tmp_path):
+    slices = tiny_pair()
+    slice_file, result_file = tmp_path / "slice.h5ad", tmp_path / "result.h5ad"
+    slices[0][1].write_h5ad(slice_file)
+    integrate(slices, settings=QUICK).write_h5ad(result_file)
+    for file in (slice_file, result_file):
+        loaded = loaded_by_shell("info", file)
+        assert "anndata" in loaded
+        assert not loaded & HEAVY
 
 
 # --- imports go one way: from a lower rank to a higher one, or within one package

@@ -27,7 +27,7 @@ from napari_staligner.cli.tables import (
     slice_table,
 )
 from napari_staligner.core.attempt import reason
-from napari_staligner.core.registration import Choice, Model
+from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.table import Column as RichColumn
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -170,6 +169,8 @@ def residual_table(result: AnnData) -> Table:
 
 def slice_table(name: str, adata: AnnData) -> RichTable:
     """What a slice has of all that an integration can use."""
+    import numpy as np
+
     from napari_staligner.core.prepare.graph import find_radius, spacing
     from napari_staligner.core.prepare.on_disk import named_layers
     from napari_staligner.core.prepare.slices import is_counts

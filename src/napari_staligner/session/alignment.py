@@ -14,10 +14,10 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.graph import spacing
 from napari_staligner.core.registration.anndata import (
-    Choice,
     record_registration,
     registration_job,
 )
+from napari_staligner.core.registration.choice import Choice
 from napari_staligner.core.registration.register import Registered, RegistrationJob, ResidualJob
 from napari_staligner.core.registration.transforms import about, apply, shifted, turned
 from napari_staligner.core.result.access import spots_xy

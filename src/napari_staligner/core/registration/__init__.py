@@ -1,34 +1,47 @@
 """From a shared embedding to a common frame: one transform for each slice.
 
-``starts`` finds where to start, ``optimize`` brings the slices to where their embeddings agree,
-``register`` does so pair by pair and then for all slices together, ``residuals`` says how far each
-spot still is from its counterparts, ``warp`` is the smooth last step, ``anndata`` works on
-integrated slices.
+``choice`` is what may be chosen, ``starts`` finds where to start, ``optimize`` brings the slices to
+where their embeddings agree, ``register`` does so pair by pair and then for all slices together,
+``residuals`` says how far each spot still is from its counterparts, ``warp`` is the smooth last
+step, ``anndata`` works on integrated slices. Each name is loaded when it is first used.
 """
 
-from napari_staligner.core.registration.anndata import (
-    Choice,
-    record_registration,
-    registration_job,
-)
-from napari_staligner.core.registration.register import (
-    Registered,
-    RegistrationJob,
-    ResidualJob,
-    measure,
-    register_steps,
-)
-from napari_staligner.core.registration.transforms import Model, apply
+from __future__ import annotations
 
-__all__ = [
-    "Choice",
-    "Model",
-    "Registered",
-    "RegistrationJob",
-    "ResidualJob",
-    "apply",
-    "measure",
-    "record_registration",
-    "register_steps",
-    "registration_job",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_staligner.core.registration.anndata import (
+        record_registration as record_registration,
+    )
+    from napari_staligner.core.registration.anndata import registration_job as registration_job
+    from napari_staligner.core.registration.choice import Choice as Choice
+    from napari_staligner.core.registration.choice import Model as Model
+    from napari_staligner.core.registration.register import Registered as Registered
+    from napari_staligner.core.registration.register import RegistrationJob as RegistrationJob
+    from napari_staligner.core.registration.register import ResidualJob as ResidualJob
+    from napari_staligner.core.registration.register import measure as measure
+    from napari_staligner.core.registration.register import register_steps as register_steps
+    from napari_staligner.core.registration.transforms import apply as apply
+
+_WHERE = {
+    "Choice": "choice",
+    "Model": "choice",
+    "Registered": "register",
+    "RegistrationJob": "register",
+    "ResidualJob": "register",
+    "apply": "transforms",
+    "measure": "register",
+    "record_registration": "anndata",
+    "register_steps": "register",
+    "registration_job": "anndata",
+}
+
+__all__ = list(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

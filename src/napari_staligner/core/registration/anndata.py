@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,48 +11,12 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress, finish
+from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.registration.register import Registered, RegistrationJob, register_steps
-from napari_staligner.core.registration.transforms import Model
 from napari_staligner.core.result.ownership import claim
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What a user chooses of a registration.
-
-    Parameters
-    ----------
-    model
-        What the transforms may do: ``"rigid"``, ``"similarity"`` or ``"affine"``.
-    landmarks
-        Domains whose spots are compared; all spots if empty.
-    reference
-        The slice that stays; the first if ``None``.
-    nonrigid
-        Whether a smooth displacement follows.
-    seed
-        Seed of the draw of spots where there are many.
-    """
-
-    model: Model = Model.RIGID
-    landmarks: tuple[str, ...] = ()
-    reference: str | None = None
-    nonrigid: bool = False
-    seed: int = 0
-
-    @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> Choice:
-        """Read what :func:`record_registration` wrote; the defaults where there is nothing."""
-        return cls(
-            Model(str(kept.get("model", Model.RIGID))),
-            tuple(str(name) for name in kept.get("landmarks", ())),
-            str(kept["reference"]) if "reference" in kept else None,
-            bool(kept.get("nonrigid", False)),
-            int(kept.get("seed", 0)),
-        )
 
 
 def register(

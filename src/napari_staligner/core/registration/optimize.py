@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_staligner.core.registration.bounded import descend
+from napari_staligner.core.registration.choice import Model
 from napari_staligner.core.registration.raster import Field, Look, rasterize
 from napari_staligner.core.registration.starts import UNRELATED
 from napari_staligner.core.registration.transforms import (
-    Model,
     apply,
     inverse,
     limits,

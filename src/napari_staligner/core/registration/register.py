@@ -14,11 +14,12 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.graph import SAME_UNIT, find_radius, spacing
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.registration.ambiguity import Way, decide
+from napari_staligner.core.registration.choice import Model
 from napari_staligner.core.registration.optimize import Section, best_smoothing, gain, refine
 from napari_staligner.core.registration.raster import together
 from napari_staligner.core.registration.residuals import counterparts
 from napari_staligner.core.registration.starts import PIXELS, distinct, starts
-from napari_staligner.core.registration.transforms import Model, apply, inverse, shifted
+from napari_staligner.core.registration.transforms import apply, inverse, shifted
 from napari_staligner.core.registration.warp import warp
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import KDTree
-from sklearn.decomposition import PCA
 
 from napari_staligner.core.prepare.graph import find_radius
 from napari_staligner.core.registration.raster import rasterize, together
@@ -95,6 +94,8 @@ def counterparts(
 def _prepared(
     aligned: Sequence[NDArray[np.float64]], embedding: NDArray[np.floating], unit: float
 ) -> list[_Slice]:
+    from sklearn.decomposition import PCA
+
     z = np.asarray(embedding, dtype=np.float64)
     components = PCA(min(COMPONENTS, *z.shape), svd_solver="full").fit_transform(z)
     slices = []

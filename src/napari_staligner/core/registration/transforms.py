@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from napari_staligner.core.registration.choice import Model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Matrix = NDArray[np.float64]
-
-
-class Model(StrEnum):
-    """What a transform may do besides moving: turn and mirror, also scale, also shear."""
-
-    RIGID = "rigid"
-    SIMILARITY = "similarity"
-    AFFINE = "affine"
 
 
 FEWEST_POINTS = {Model.RIGID: 2, Model.SIMILARITY: 2, Model.AFFINE: 3}

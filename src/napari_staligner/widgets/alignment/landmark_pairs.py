@@ -9,7 +9,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QListWidget, QPushButton, QVBoxLayout, QWidget
 
-from napari_staligner.core.registration.transforms import Model, apply, fit_points
+from napari_staligner.core.registration.choice import Model
+from napari_staligner.core.registration.transforms import apply, fit_points
 from napari_staligner.core.result.access import spots_xy
 
 if TYPE_CHECKING:
