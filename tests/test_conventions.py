@@ -103,6 +103,7 @@ RANKS = {
     "core": 6,
     "_keys": 7,
     "_errors": 7,
+    "threads": 7,
     "_version": 7,
 }
 

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.attempt import out_of_memory
+from napari_staligner.threads import share_cores
 
 if TYPE_CHECKING:
     from napari_staligner.core.progress import Progress, Steps
@@ -233,6 +234,7 @@ def _drive(
     ``finished`` is sent, and napari shows any other with a traceback.
     """
     try:
+        share_cores()
         steps = make_steps()
         while not cancelled.is_set():
             try:

@@ -29,6 +29,7 @@ from napari_staligner.cli.tables import (
 from napari_staligner.core.attempt import reason
 from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
+from napari_staligner.threads import share_cores
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -52,6 +53,11 @@ Coordinates = StrEnum("Coordinates", {name: name for name in ("spots", "image")}
 Positives = StrEnum("Positives", {name: name for name in ("random", "nearest")})  # type: ignore[misc]
 
 _DEFAULT = Settings()
+
+
+@app.callback()
+def _begin() -> None:
+    share_cores()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from napari_staligner.layers.colors import Legend, Painting, paint
 from napari_staligner.layers.tissue import Tissue
 from napari_staligner.layers.tools.pick import describe
 from napari_staligner.session import Session
+from napari_staligner.threads import share_cores
 
 if TYPE_CHECKING:
     import napari
@@ -24,6 +25,9 @@ __all__ = [
     "painting",
     "sample_olfactory_bulb",
 ]
+
+# Whatever napari opens of the plugin comes by here, before it loads what has threads.
+share_cores()
 
 _open: WeakKeyDictionary[napari.Viewer, tuple[Session, Tissue]] = WeakKeyDictionary()
 

@@ -24,6 +24,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError
 from napari_staligner.core.progress import Progress
+from napari_staligner.threads import share_cores
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -209,4 +210,5 @@ def _work(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    share_cores()
     _work(Path(sys.argv[1]))

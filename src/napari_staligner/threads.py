@@ -1,0 +1,133 @@
+"""How threads wait and how many there are, so that runs and the window get along on one machine.
+
+OpenMP's threads spin while they wait for each other, and so take the cores from what they wait
+for, from other runs and from the window. And libraries take a thread for each core, also where a
+container or a job may use fewer. The variables here are read when the libraries are loaded, so
+this module loads none of them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
+"""Variables that say how threads wait. GNU's, LLVM's and Intel's OpenMP know the first, the second
+is GNU's own, the others are LLVM's and Intel's."""
+
+SPINS = 1000
+"""Of GNU's OpenMP, before a thread sleeps: some 10 µs, where 3 ms are usual. Without any, a run
+alone takes a tenth longer."""
+
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+
+# Of each kind of library, the variables that say how many threads it takes.
+_COUNTS = {
+    "openmp": ("OMP_NUM_THREADS",),
+    "torch": ("OMP_NUM_THREADS", "MKL_NUM_THREADS"),
+    "mkl": ("OMP_NUM_THREADS", "MKL_NUM_THREADS"),
+    "openblas": ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    "blis": ("OMP_NUM_THREADS", "BLIS_NUM_THREADS"),
+    "numba": ("NUMBA_NUM_THREADS",),
+}
+
+
+def share_cores() -> None:
+    """Let threads that wait yield, and be no more than the process may use.
+
+    Sets variables of the environment for the libraries that are still to be loaded, and lowers the
+    number of threads of those that are there. What the user set stays as it is; so do all numbers
+    of threads where the process may use the whole machine. Call it in each thread that computes:
+    OpenMP and numba count for each thread on its own.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+    usable = usable_cpus()
+    if usable == os.cpu_count():
+        return
+    # Libraries know the affinity themselves; they know nothing of quotas and jobs.
+    if usable < _affinity():
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable))
+        # numba refuses another number once its threads are there.
+        if "numba" not in sys.modules:
+            os.environ.setdefault("NUMBA_NUM_THREADS", str(usable))
+    _lower_loaded(usable)
+
+
+def usable_cpus() -> int:
+    """How many threads of this process can run at a time, 1 or more.
+
+    The least of its affinity, its cgroups' quota (versions 1 and 2; a part of a core counts as
+    one) and Slurm's ``SLURM_CPUS_PER_TASK``.
+    """
+    limits = [_affinity(), math.ceil(min(_quota(), sys.maxsize))]
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if slurm.isdecimal():
+        limits.append(int(slurm))
+    return max(1, min(limits))
+
+
+def _affinity() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quota() -> float:
+    """Cores that the cgroups of this process, or those around them, leave it."""
+    try:
+        lines = MEMBERSHIP.read_text().splitlines()
+    except OSError:
+        return math.inf
+    least = math.inf
+    for line in lines:
+        _, _, named = line.partition(":")
+        controllers, _, path = named.partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # In a container the path is often that of the machine around it, and not to be seen here.
+        for root in (CGROUPS / controllers, CGROUPS / ("cpu" if controllers else "unified")):
+            folder = root / path.strip("/")
+            while folder != root:
+                least = min(least, _share(folder))
+                folder = folder.parent
+            least = min(least, _share(root))
+    return least
+
+
+def _share(cgroup: Path) -> float:
+    """Cores that one cgroup may use."""
+    try:
+        if (cgroup / "cpu.max").is_file():
+            quota, period = map(int, (cgroup / "cpu.max").read_text().split())
+        else:
+            quota = int((cgroup / "cpu.cfs_quota_us").read_text())
+            period = int((cgroup / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):  # there is none, or it is "max"
+        return math.inf
+    return quota / period if quota > 0 and period > 0 else math.inf
+
+
+def _lower_loaded(most: int) -> None:
+    """Lower the number of threads of the libraries that are loaded already."""
+    from threadpoolctl import ThreadpoolController
+
+    numba, torch = sys.modules.get("numba"), sys.modules.get("torch")
+    # First: numba gives its number to the OpenMP that it starts its threads with, also to torch's.
+    if numba and _free("numba", most) and most < numba.config.NUMBA_NUM_THREADS:
+        numba.set_num_threads(most)
+    if torch and _free("torch", most) and torch.get_num_threads() > most:
+        torch.set_num_threads(most)
+    for library in ThreadpoolController().lib_controllers:
+        if _free(library.internal_api, most) and library.num_threads > most:
+            library.set_num_threads(most)
+
+
+def _free(kind: str, most: int) -> bool:
+    """Whether the user left the number of threads of a library open."""
+    names = _COUNTS.get(kind, ("OMP_NUM_THREADS",))
+    return all(os.environ.get(name, str(most)) == str(most) for name in names)
