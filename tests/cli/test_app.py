@@ -245,3 +245,152 @@ def test_annotations_come_in_and_go_out(tmp_path):
     said = run(app, ["annotations", str(file)])
     assert "Cohen's kappa 1.000" in said.output
     assert run(app, ["annotations", str(file), "--export", "x.txt"]).exit_code == 2
+
+
+def failing(monkeypatch, module: str, name: str, error: Exception) -> None:
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(f"napari_staligner.{module}.{name}", fails)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "opening", "slot"),
+    [
+        ("core.confidence", "confidence_steps", "The confidence of the spots is missing", "obs"),
+        ("core.domains", "domain_steps", "The domains are missing", "obs"),
+        ("core.domains", "presence", "The test in which slices the domains are is missing", ""),
+        (
+            "core.registration",
+            "register_steps",
+            "The registration of the slices is missing",
+            "obsm",
+        ),
+    ],
+)
+def test_a_stage_that_fails_costs_nothing_else(
+    files, tmp_path, monkeypatch, module, name, opening, slot
+):
+    out = tmp_path / "out.h5ad"
+    with monkeypatch.context() as patch:
+        failing(patch, module, name, FloatingPointError("went wrong"))
+        if name == "presence":
+            failing(patch, "core.presence", name, FloatingPointError("went wrong"))
+        outcome = run("integrate", *files, "-o", out, *QUICK, "--domains", 2)
+        assert outcome.exit_code == 0, outcome.output
+        said = [line for line in outcome.stderr.splitlines() if line.startswith("Warning: ")]
+        assert len(said) == 1
+        assert said[0].startswith(f"Warning: {opening} (an unexpected FloatingPointError: went")
+        assert "napari-staligner" in said[0]
+        assert "Traceback" not in outcome.output
+        assert f"Written to {out}" in outcome.output
+        assert ad.read_h5ad(out).obsm["STAligner"].shape == (120, 30)
+        info = run("info", out)
+        assert info.exit_code == 0, info.output
+        assert opening in info.output.replace("\n", "")
+        # What fails once more is said once more, and the file keeps what it has.
+        again = run("complete", out)
+        assert again.exit_code == 0, again.output
+        assert f"Warning: {opening}" in again.stderr
+    outcome = run("complete", out)
+    assert outcome.exit_code == 0, outcome.output
+    assert "Warning" not in outcome.stderr
+    back = ad.read_h5ad(out)
+    assert {"alignment_confidence", "domain", "registration_residual"} <= set(back.obs)
+    assert "presence" in back.uns["staligner"]
+    assert not any("missing" in note for note in back.uns["staligner"]["notes"])
+    assert "lacks nothing" in run("complete", out).output
+
+
+def test_register_fills_the_gap(files, tmp_path, monkeypatch):
+    out = tmp_path / "out.h5ad"
+    with monkeypatch.context() as patch:
+        failing(patch, "core.registration", "register_steps", MemoryError())
+        outcome = run("integrate", *files, "-o", out, *QUICK, "--domains", 2)
+    assert "The registration of the slices is missing (not enough memory)" in outcome.stderr
+    assert run("register", out).exit_code == 0
+    assert not any("missing" in note for note in ad.read_h5ad(out).uns["staligner"]["notes"])
+
+
+@pytest.fixture
+def trained(files, tmp_path, monkeypatch):
+    """A run of the shell whose target breaks while it trains, and what it gives."""
+    from fakes import fake_result
+
+    from napari_staligner.core import integrate
+    from napari_staligner.core.progress import Progress
+
+    out = tmp_path / "there" / "out.h5ad"
+    out.parent.mkdir()
+
+    def trained(spoil):
+        def steps(*_):
+            yield Progress("align", 1, 2)
+            spoil(out)
+            return fake_result((30, 25))[1]
+
+        monkeypatch.setattr(integrate, "integrate_steps", steps)
+        return run("integrate", *files, "-o", out)
+
+    return out, trained
+
+
+def test_a_target_that_became_a_folder(trained):
+    out, run_and = trained
+    outcome = run_and(lambda path: path.mkdir())
+    assert outcome.exit_code == 0, outcome.output
+    other = out.with_name("out (2).h5ad")
+    assert f"Warning: The result is not where it was to be, but in '{other}'" in outcome.stderr
+    assert f"Written to {other}" in outcome.output
+    assert ad.read_h5ad(other).n_obs == 55
+
+
+def test_a_folder_that_is_gone_and_cannot_come_back(trained):
+    from napari_staligner.io.user_folder import user_folder
+
+    _, run_and = trained
+
+    def spoil(path):
+        path.parent.rmdir()
+        path.parent.write_text("in the way")
+
+    outcome = run_and(spoil)
+    assert outcome.exit_code == 0, outcome.output
+    assert str(user_folder() / "out.h5ad") in outcome.stderr
+    assert ad.read_h5ad(user_folder() / "out.h5ad").n_obs == 55
+
+
+def test_a_disk_that_is_full(trained, monkeypatch):
+    from napari_staligner.io import elsewhere
+    from napari_staligner.io.user_folder import user_folder
+
+    out, run_and = trained
+    write = elsewhere.write_result
+
+    def full(adata, path):
+        if path.parent == out.parent:
+            raise OSError(28, "No space left on device")
+        return write(adata, path)
+
+    monkeypatch.setattr(elsewhere, "write_result", full)
+    outcome = run_and(lambda _: None)
+    assert outcome.exit_code == 0
+    assert "No space left on device" in outcome.stderr
+    assert ad.read_h5ad(user_folder() / "out.h5ad").n_obs == 55
+
+
+def test_nothing_can_be_written_anywhere(trained, monkeypatch):
+    out, run_and = trained
+    failing(monkeypatch, "io.elsewhere", "write_result", OSError(28, "No space left on device"))
+    refused(run_and(lambda _: None), "could be written nowhere", "No space left on device")
+    assert not out.exists()
+
+
+def test_an_error_of_ours_is_a_sentence_too(files, monkeypatch):
+    failing(monkeypatch, "io.h5ad", "read_any", ZeroDivisionError("by zero"))
+    outcome = run("info", files[0])
+    assert outcome.exit_code == 1
+    assert "Error: This failed (an unexpected ZeroDivisionError: by zero; please report it)" in (
+        outcome.stderr
+    )
+    assert "Traceback" not in outcome.output
