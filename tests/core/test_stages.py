@@ -13,12 +13,11 @@ from tiny import QUICK, tiny_pair
 from napari_staligner import ComputeWarning, InputError, complete, find_domains, integrate, register
 from napari_staligner.core import integrate as core
 from napari_staligner.core import registration
-from napari_staligner.core.attempt import CONFIDENCE, attempt
+from napari_staligner.core.attempt import CONFIDENCE, attempt, missing_stages
 from napari_staligner.core.domains import domains, presence
 from napari_staligner.core.integrate import integrate_steps
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.result import confidence
-from napari_staligner.core.stages import missing_stages
 from napari_staligner.io.h5ad import write_result
 
 STAGES = {

@@ -461,12 +461,12 @@ def register(
 
 
 def _register(source: Path, target: Path, choice: Choice) -> None:
+    from napari_staligner.core.attempt import settle_notes
     from napari_staligner.core.registration import (
         record_registration,
         register_steps,
         registration_job,
     )
-    from napari_staligner.core.stages import settle_notes
     from napari_staligner.io.h5ad import check_result_target, read_any
 
     check_result_target(target)

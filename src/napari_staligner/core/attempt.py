@@ -5,10 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
+from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.progress import Progress, Steps
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 T = TypeVar("T")
 
@@ -63,6 +69,39 @@ PROVENANCE = Stage(
     "note the files and the settings yourself",
 )
 STAGES = (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION, EXPRESSION, PROVENANCE)
+
+
+def missing_stages(adata: AnnData) -> tuple[Stage, ...]:
+    """Which stages integrated slices lack, of those that can be computed once more.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices.
+    """
+    from napari_staligner.core.domains.presence import recorded_presence
+
+    kept = adata.uns.get(K.STALIGNER, {})
+    domains = K.DOMAIN in adata.obs and K.DOMAIN_COLORS in adata.uns
+    registered = K.SPATIAL_ALIGNED in adata.obsm and "transforms" in kept
+    there = {
+        CONFIDENCE: K.CONFIDENCE in adata.obs,
+        DOMAINS: domains,
+        PRESENCE: not domains or recorded_presence(adata) is not None,
+        REGISTRATION: registered,
+    }
+    return tuple(stage for stage, found in there.items() if not found)
+
+
+def settle_notes(adata: AnnData) -> None:
+    """Drop the notes on stages that were missing and are no more."""
+    kept = adata.uns.get(K.STALIGNER, {})
+    notes = [str(note) for note in kept.get("notes", ())]
+    still = missing_stages(adata)
+    done = tuple(s.opening for s in (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION) if s not in still)
+    left = [note for note in notes if not note.startswith(done)]
+    if left != notes:
+        kept["notes"] = np.array(left, dtype=object)
 
 
 def attempt(make_steps: Callable[[], Steps[T]], stage: Stage) -> Steps[T | None]:

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.attempt import EXPRESSION, PROVENANCE, attempt
+from napari_staligner.core.attempt import EXPRESSION, PROVENANCE, attempt, settle_notes
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.on_disk import alike, named_layers, unbacked
 from napari_staligner.core.prepare.slices import (
@@ -37,7 +37,6 @@ from napari_staligner.core.stages import (
     StagesJob,
     hearing,
     record_stages,
-    settle_notes,
     stage_steps,
     warn_lost,
 )

@@ -25,6 +25,8 @@ from napari_staligner.core.attempt import (
     STAGES,
     Stage,
     attempt,
+    missing_stages,
+    settle_notes,
 )
 from napari_staligner.core.progress import Progress, Steps, finish, scaled
 
@@ -91,6 +93,10 @@ class StagesJob:
         if confidence is None:
             return Tissue(slice_of, places)
         return Tissue(slice_of, places, confidence, self.connectivities + self.mutual)
+
+    def steps(self) -> Steps[Staged]:
+        """Compute the stages that are wanted; see :func:`stage_steps`."""
+        return stage_steps(self)
 
 
 @dataclass(frozen=True)
@@ -217,39 +223,6 @@ def _clear(adata: AnnData, stage: Stage) -> None:
     for place, key in slots.get(stage, ()):
         if key in place:
             del place[key]
-
-
-def missing_stages(adata: AnnData) -> tuple[Stage, ...]:
-    """Which stages integrated slices lack, of those that can be computed once more.
-
-    Parameters
-    ----------
-    adata
-        Integrated slices.
-    """
-    from napari_staligner.core.domains.presence import recorded_presence
-
-    kept = adata.uns.get(K.STALIGNER, {})
-    domains = K.DOMAIN in adata.obs and K.DOMAIN_COLORS in adata.uns
-    registered = K.SPATIAL_ALIGNED in adata.obsm and "transforms" in kept
-    there = {
-        CONFIDENCE: K.CONFIDENCE in adata.obs,
-        DOMAINS: domains,
-        PRESENCE: not domains or recorded_presence(adata) is not None,
-        REGISTRATION: registered,
-    }
-    return tuple(stage for stage, found in there.items() if not found)
-
-
-def settle_notes(adata: AnnData) -> None:
-    """Drop the notes on stages that were missing and are no more."""
-    kept = adata.uns.get(K.STALIGNER, {})
-    notes = [str(note) for note in kept.get("notes", ())]
-    still = missing_stages(adata)
-    done = tuple(s.opening for s in (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION) if s not in still)
-    left = [note for note in notes if not note.startswith(done)]
-    if left != notes:
-        kept["notes"] = np.array(left, dtype=object)
 
 
 # -- once more --------------------------------------------------------------------------------

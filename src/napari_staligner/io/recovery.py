@@ -7,6 +7,7 @@ came from or in a folder of the user's; and the result itself where it has no fi
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import is_annotation
+from napari_staligner.core.attempt import reason
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.ownership import moved
 from napari_staligner.io import user_folder
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+_log = logging.getLogger(__name__)
+
 SUFFIX = ".unsaved"
 
-_OBS = (K.DOMAIN, K.RESIDUAL, K.DISAGREEMENT)
+_OBS = (K.DOMAIN, K.CONFIDENCE, K.RESIDUAL, K.DISAGREEMENT)
 _OBSM = (K.SPATIAL_ALIGNED, K.SHIFT, K.UMAP, K.UMAP_BEFORE)
 _UNS = (K.DOMAIN_COLORS, f"{K.DISAGREEMENT}_colors", K.UMAP, K.UMAP_BEFORE, K.STALIGNER)
 
@@ -119,8 +123,9 @@ class Recovery:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             self._write(place, result, record, file)
-        except (InputError, OSError) as error:
-            self.problem = f"Edits are not kept from a crash: {error}"
+        except Exception as error:
+            _log.exception("Edits could not be kept from a crash")
+            self.problem = f"Edits are not kept from a crash ({reason(error)})."
             return
         if self.path is not None and self.path != place:
             self.path.unlink(missing_ok=True)
@@ -173,8 +178,10 @@ def keep_result(result: AnnData, path: Path) -> str:
             return "The disk is nearly full: the result is not kept from a crash until it is saved."
         with written_beside(path) as draft:
             result.write_h5ad(draft)
-    except (InputError, OSError) as error:
-        return f"The result is not kept from a crash until it is saved: {error}"
+    except Exception as error:
+        # Whatever it is: the result itself is there.
+        _log.exception("The result could not be kept from a crash")
+        return f"The result is not kept from a crash until it is saved ({reason(error)})."
     return ""
 
 

@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.attempt import settle_notes
 from napari_staligner.core.prepare.graph import spacing
 from napari_staligner.core.registration.anndata import (
     record_registration,
@@ -143,6 +144,7 @@ class Alignment:
             # What is corrected by hand is accepted.
             self._propose(False)
         record_registration(self._result.adata, state.registered, state.choice)
+        settle_notes(self._result.adata)
         self._result.values_changed.emit(K.RESIDUAL)
         self.track.record()
         self.changed.emit()
@@ -157,10 +159,12 @@ class Alignment:
     def propose(self, title: str, registered: Registered, choice: Choice) -> bool:
         """Show a registration, to be accepted or rejected; says whether anything moves by it."""
         state = AlignmentState(title, registered, choice, Step.REGISTERED)
-        same = self._state is not None and self._state.same_places(state)
-        self._propose(not same)
+        before = self._state
+        moves = before is None or not before.same_places(state)
+        # Without an alignment of before there is nothing to go back to.
+        self._propose(moves and before is not None)
         self.set(state)
-        return not same
+        return moves
 
     def accept(self) -> None:
         """Keep what was proposed."""

@@ -33,6 +33,7 @@ from napari_staligner.session.view import CanvasView, ColorBy, View
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from napari_staligner.core.stages import Staged, StagesJob
     from napari_staligner.io.session_file import Content
 
 
@@ -153,6 +154,42 @@ class Session:
             raise InputError("There is no slice to integrate: open one or several .h5ad files.")
         tables = tuple((name, sharing(adata, adata.X)) for name, adata in self.slices.items())
         return IntegrationJob(tables, self.view.settings, self.autosave.new_result())
+
+    def completion_job(self) -> StagesJob:
+        """Copy what the stages need that the result lacks.
+
+        Raises
+        ------
+        InputError
+            There is no result, or it lacks what they are computed from.
+        """
+        from napari_staligner.core.stages import stages_job
+
+        if self.result.adata is None:
+            raise InputError("There is no result to complete: integrate first.")
+        return stages_job(self.result.adata)
+
+    def set_completed(self, staged: Staged, settings: Settings, lost: list[str]) -> None:
+        """Take what the stages gave; see :func:`core.stages.record_completed`.
+
+        Parameters
+        ----------
+        staged, settings
+            What they gave, and what it was computed with.
+        lost
+            Sentences on stages that failed once more; those that cannot be written are appended.
+        """
+        from napari_staligner.core.stages import record_completed
+
+        adata, seen = self.result.adata, self.view.color_by
+        if adata is None:
+            return
+        record_completed(adata, staged, settings, lost)
+        with self.autosave.at_once():
+            self.result.set(adata)
+            if seen != ColorBy():
+                self.view.color_by = seen
+            self.saved = False
 
     def set_result(
         self,

@@ -51,6 +51,7 @@ _BY_HAND = (
 )
 _NO_RESULT = "There is nothing to align yet: integrate the slices first."
 _ONE_SLICE = "One slice only: there is nothing to align it with."
+_UNREGISTERED = "The slices of this result are not registered: press Register."
 
 
 class AlignmentWidget(Dock):
@@ -199,8 +200,8 @@ class AlignmentWidget(Dock):
     @property
     def _names(self) -> list[str]:
         """Slices of the result."""
-        state = self.session.alignment.state
-        return [] if state is None else list(state.registered.transforms)
+        result = self.session.result.adata
+        return [] if result is None else list(map(str, result.obs[K.SLICE].cat.categories))
 
     def _refresh(self) -> None:
         names = self._names
@@ -225,7 +226,9 @@ class AlignmentWidget(Dock):
     def _missing(self) -> str:
         if self.session.result.adata is None:
             return _NO_RESULT
-        return _ONE_SLICE if len(self._names) < 2 else ""
+        if len(self._names) < 2:
+            return _ONE_SLICE
+        return "" if self.session.alignment.state is not None else _UNREGISTERED
 
     def _show_landmarks(self) -> None:
         """List the domains; those that were chosen stay chosen."""
@@ -279,8 +282,9 @@ class AlignmentWidget(Dock):
         self.bar.setVisible(running)
         self.accept.setVisible(self.session.alignment.proposed)
         self.reject.setVisible(self.session.alignment.proposed)
+        placed = self.session.alignment.state is not None
         for box in (self.residual_box, self.hand_box, self.history_box):
-            box.setEnabled(ready and not running)
+            box.setEnabled(ready and placed and not running)
         track = self.session.alignment.track
         self.undo.setEnabled(bool(track.undo_text))
         self.undo.setToolTip(f"Undo {track.undo_text}")
@@ -332,9 +336,12 @@ class AlignmentWidget(Dock):
         choice = self._choice
         what = ", ".join(choice.landmarks) if choice.landmarks else "all spots"
         title = f"Register by {what} ({_MODELS[choice.model][0].lower()})"
+        first = self.session.alignment.state is None
         moves = self.session.alignment.propose(title, registered, choice)
         self.session.view.layout = "stack"
         said = "Accept this, or reject it." if moves else "The slices lie there already."
+        if first:
+            said = "The slices are registered."
         self.say("\n".join([said, *self._notes]))
 
     def _on_runner_failed(self, reason: str) -> None:

@@ -45,6 +45,11 @@ PARTS = {
 }
 _FEW = "Load two slices to compare them."
 _UNALIGNED = "The slices lie on each other’s middles: integrate them to see the stack aligned."
+_UNREGISTERED = (
+    "The slices lie on each other’s middles: register them in the Alignment dock to see the stack "
+    "aligned."
+)
+_NO_CONFIDENCE = "This result has none: press Complete in the Integrate dock."
 # Dragging a slider sets the session at most this often: masks of large images take a moment.
 _THROTTLE_MS = 40
 
@@ -225,6 +230,8 @@ class CompareWidget(Dock):
             self.say(_FEW)
         elif session.view.layout == "stack" and session.result.adata is None:
             self.say(_UNALIGNED)
+        elif session.view.layout == "stack" and session.alignment.state is None:
+            self.say(_UNREGISTERED)
         elif session.view.layout == "stack" and stack.mode == "flicker" and session.slices.pair:
             self.say(f"Now: {session.slices.pair[stack.front]}")
         else:
@@ -251,7 +258,8 @@ class CompareWidget(Dock):
         self.confidence_plot.show_cut(trust.least or None)
         self.trusted.setVisible(True)
         if result is None or K.CONFIDENCE not in result.obs:
-            self.trusted.setText("Known once the slices are integrated.")
+            unknown = "Known once the slices are integrated."
+            self.trusted.setText(unknown if result is None else _NO_CONFIDENCE)
             return
         n = int((result.obs[K.CONFIDENCE].to_numpy() < trust.least).sum())
         self.trusted.setText(f"{n:,} of {result.n_obs:,} spots below")

@@ -55,6 +55,7 @@ class DomainsWidget(Dock):
         super().__init__(viewer)
         self._before_click: frozenset[str] = frozenset()
         self._finding: Settings | None = None
+        self._lost = ""
         # Chosen while another computation was on its way to stop.
         self._waiting = False
         self._runner = Runner(self)
@@ -234,6 +235,12 @@ class DomainsWidget(Dock):
             self.say("There are no domains yet: integrate the slices first.")
         elif not self._ready:
             self.say("This result lacks its embedding or its graph: integrate the slices again.")
+        elif not domains:
+            self.say(
+                "This result has no domains: press Complete in the Integrate dock, or choose here "
+                "how to find them.",
+                problem=True,
+            )
         elif isolated:
             counts = self.session.domains.counts()
             n = sum(sum(counts[domain].values()) for domain in isolated)
@@ -259,10 +266,13 @@ class DomainsWidget(Dock):
             self._waiting = True
             return
         settings = self._chosen()
-        if not self._ready or _same_choice(settings, self.session.domains.settings):
+        same = bool(self.session.domains.names) and _same_choice(
+            settings, self.session.domains.settings
+        )
+        if not self._ready or same:
             return
         job = self.session.domains.job(settings)
-        self._finding = settings
+        self._finding, self._lost = settings, ""
         self._show_running()
         self._runner.start(job.steps, "Finding domains")
 
@@ -290,12 +300,15 @@ class DomainsWidget(Dock):
         self.bar.setRange(0, step.total)
         self.bar.setValue(step.done)
         self.bar.setFormat(step.stage)
+        self._lost = step.lost or self._lost
 
     def _on_runner_returned(self, found: Found) -> None:
         if self._finding is not None:
             self.session.domains.relabel(
                 found.labels, self._finding, found.stability, found.presence
             )
+            if self._lost:
+                self.say(self._lost, problem=True)
 
     def _on_runner_failed(self, reason: str) -> None:
         self._show_choice()

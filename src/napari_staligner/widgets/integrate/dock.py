@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.attempt import PRESENCE, missing_stages
 from napari_staligner.widgets.integrate.clock import Clock, spoken
 from napari_staligner.widgets.integrate.loss_plot import LossPlot
 from napari_staligner.widgets.integrate.settings_panel import SettingsPanel
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     import napari.viewer
     from anndata import AnnData
 
+    from napari_staligner.core.attempt import Stage
     from napari_staligner.core.progress import Loss, Progress
+    from napari_staligner.core.settings import Settings
+    from napari_staligner.core.stages import Staged
     from napari_staligner.session import IntegrationJob
 
 NO_SLICE = "Open at least one slice in the Slices dock."
@@ -50,6 +54,8 @@ class IntegrateWidget(Dock):
         self._step: Progress | None = None
         self._losses: list[Loss] = []
         self._notes: list[str] = []
+        self._lost: list[str] = []
+        self._completing: tuple[AnnData, Settings] | None = None
         self._clock = Clock()
         self._timer = QTimer(self)
         self._timer.setInterval(REDRAW_MS)
@@ -67,6 +73,8 @@ class IntegrateWidget(Dock):
         self.run.setToolTip("Integrate the slices; napari stays usable meanwhile")
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Stop at the next step; everything stays as it was")
+        self.complete = QPushButton("Complete")
+        self.complete.setToolTip("Compute what the result lacks, because it failed before")
         self.save = QPushButton("Save…")
         self.save.setToolTip("Write the session, with its result, to one .h5ad file")
         self.bar = QProgressBar()
@@ -76,7 +84,7 @@ class IntegrateWidget(Dock):
     def _lay_out(self) -> None:
         self.body.addWidget(FittingScroll(self.settings))
         buttons = QHBoxLayout()
-        for button in (self.run, self.cancel, self.save):
+        for button in (self.run, self.cancel, self.complete, self.save):
             buttons.addWidget(button)
         self.body.addLayout(buttons)
         self.body.addWidget(self.bar)
@@ -87,6 +95,7 @@ class IntegrateWidget(Dock):
     def _connect_all(self) -> None:
         self.run.clicked.connect(self._on_run_clicked)
         self.cancel.clicked.connect(self._on_cancel_clicked)
+        self.complete.clicked.connect(self._on_complete_clicked)
         self.save.clicked.connect(lambda: self._saver.save_as(self))
         self._timer.timeout.connect(self._show_run)
         self._runner.progressed.connect(self._on_runner_progressed)
@@ -97,7 +106,8 @@ class IntegrateWidget(Dock):
         session = self.session
         self._connect(session.slices.changed, self._on_session_slices_changed)
         self._connect(session.view.events.settings, self._on_session_settings_changed)
-        self._connect(session.domains.relabelled, self.settings.show_set)
+        self._connect(session.domains.relabelled, self._on_session_domains_changed)
+        self._connect(session.alignment.changed, self._show_enabled)
         self._connect(session.result.changed, self._show_result)
         self._viewer.events.theme.connect(self._on_viewer_theme)
 
@@ -116,10 +126,22 @@ class IntegrateWidget(Dock):
         self.run.setEnabled(ready and not running and self.session.view.settings.pairs != ())
         self.cancel.setEnabled(running)
         self.settings.setEnabled(not running)
+        self.complete.setVisible(bool(self._missing()))
+        self.complete.setEnabled(not running)
         self.save.setEnabled(self.session.result.adata is not None)
         self.bar.setVisible(running)
         self.stage.setVisible(running)
         self.plot.setVisible(running or not self.plot.empty)
+
+    def _missing(self) -> list[Stage]:
+        """What the result lacks; the test of the domains only where it fails."""
+        if self.session.result.adata is None:
+            return []
+        return [
+            stage
+            for stage in missing_stages(self.session.result.adata)
+            if stage is not PRESENCE or self.session.domains.presence() is None
+        ]
 
     def _show_readiness(self) -> None:
         """Say what a run still needs; nothing while one is under way."""
@@ -168,10 +190,26 @@ class IntegrateWidget(Dock):
             self.say(str(error), problem=True)
             return
         self._running_on, self._kept = dict(self.session.slices), job.kept
-        self._step, self._losses, self._notes = None, [], []
+        self.plot.clear_curves()
+        self._show_start()
+
+    def _on_complete_clicked(self) -> None:
+        result = self.session.result.adata
+        if result is None:
+            return
+        try:
+            job = self.session.completion_job()
+            self._runner.start(job.steps, "Complete the result")
+        except InputError as error:
+            self.say(str(error), problem=True)
+            return
+        self._completing = result, job.settings
+        self._show_start()
+
+    def _show_start(self) -> None:
+        self._step, self._losses, self._notes, self._lost = None, [], [], []
         self._clock.start()
         self._timer.start()
-        self.plot.clear_curves()
         self.bar.setRange(0, 0)
         self.stage.setText("Starting …")
         self._show_enabled()
@@ -189,13 +227,31 @@ class IntegrateWidget(Dock):
         self._clock.tick(step.done, step.total)
         if step.loss is not None:
             self._losses.append(step.loss)
-        if step.note and step.note not in self._notes:
-            self._notes.append(step.note)
-            self.say("\n".join(self._notes), problem=True)
+        for said in (step.note, step.lost):
+            if said and said not in self._notes:
+                self._notes.append(said)
+                self.say("\n".join(self._notes), problem=True)
+        if step.lost:
+            self._lost.append(step.lost)
         if step.outlook:
             self.say("\n".join([*self._notes, step.outlook]), problem=bool(self._notes))
 
-    def _on_runner_returned(self, result: AnnData) -> None:
+    def _on_runner_returned(self, result: AnnData | Staged) -> None:
+        if self._completing is not None:
+            self._on_completed(result, *self._completing)
+        else:
+            self._on_integrated(result)
+
+    def _on_completed(self, staged: Staged, result: AnnData, settings: Settings) -> None:
+        if self.session.result.adata is not result:
+            self.say("There is another result by now: complete that one.", problem=True)
+            return
+        self.session.set_completed(staged, settings, self._lost)
+        said = [note for note in self._notes if note not in self._lost]
+        done = "" if self._lost else f"Completed in {spoken(self._clock.elapsed)}."
+        self.say("\n".join(filter(None, [done, *self._lost, *said])), problem=bool(self._lost))
+
+    def _on_integrated(self, result: AnnData) -> None:
         now = self.session.slices
         same = list(now) == list(self._running_on) and all(
             now[name] is adata for name, adata in self._running_on.items()
@@ -214,11 +270,9 @@ class IntegrateWidget(Dock):
             self.say(str(error), problem=True)
             return
         n, slices = len(self.session.domains.names), len(now)
-        done = (
-            f"Done in {spoken(self._clock.elapsed)}: {n} domain{'s' * (n != 1)} over "
-            f"{slices} slice{'s' * (slices != 1)}."
-        )
-        self.say("\n".join([done, *self._notes]))
+        found = f"{n} domain{'s' * (n != 1)} over " if n else ""
+        done = f"Done in {spoken(self._clock.elapsed)}: {found}{slices} slice{'s' * (slices != 1)}."
+        self.say("\n".join([done, *self._notes]), problem=bool(self._lost))
 
     def _drop_kept(self) -> None:
         """Remove the copy of a result that fits no more."""
@@ -233,7 +287,7 @@ class IntegrateWidget(Dock):
 
     def _on_runner_ended(self) -> None:
         self._timer.stop()
-        self._running_on = {}
+        self._running_on, self._completing = {}, None
         # After a cancel or an error the curves of the result that is still there come back.
         self._show_result()
 
@@ -242,6 +296,10 @@ class IntegrateWidget(Dock):
     def _on_session_slices_changed(self) -> None:
         self.settings.follow_slices()
         self._show_readiness()
+
+    def _on_session_domains_changed(self) -> None:
+        self.settings.show_set()
+        self._show_enabled()
 
     def _on_session_settings_changed(self) -> None:
         self.settings.show_set()

@@ -98,8 +98,14 @@ class JudgeWidget(Dock):
 
     def _summary(self) -> str:
         table = self.session.domains.presence()
-        lone = {} if table is None else table.specific()
-        unclear = [] if table is None else table.unclear()
+        if table is None:
+            what = (
+                "It is not known in which slices the domains are"
+                if self.session.domains.names
+                else "This result has no domains"
+            )
+            return f"{what}: press Complete in the Integrate dock."
+        lone, unclear = table.specific(), table.unclear()
         where = ", ".join(f"{name} ({row.slice})" for name, row in lone.items())
         said = f"In one slice only: {where}." if lone else "No domain lies in one slice only."
         return f"{said} Unclear: {', '.join(unclear)}." if unclear else said
