@@ -257,9 +257,9 @@ def failing(monkeypatch, module: str, name: str, error: Exception) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "opening", "slot"),
     [
-        ("core.confidence", "confidence_steps", "The confidence of the spots is missing", "obs"),
-        ("core.domains", "domain_steps", "The domains are missing", "obs"),
-        ("core.domains", "presence", "The test in which slices the domains are is missing", ""),
+        ("core.result.confidence", "confidence_steps", "The confidence of the spots is missing", "obs"),
+        ("core.domains.domains", "domain_steps", "The domains are missing", "obs"),
+        ("core.domains.domains", "presence", "The test in which slices the domains are is missing", ""),
         (
             "core.registration",
             "register_steps",
@@ -275,7 +275,7 @@ def test_a_stage_that_fails_costs_nothing_else(
     with monkeypatch.context() as patch:
         failing(patch, module, name, FloatingPointError("went wrong"))
         if name == "presence":
-            failing(patch, "core.presence", name, FloatingPointError("went wrong"))
+            failing(patch, "core.domains.presence", name, FloatingPointError("went wrong"))
         outcome = run("integrate", *files, "-o", out, *QUICK, "--domains", 2)
         assert outcome.exit_code == 0, outcome.output
         said = [line for line in outcome.stderr.splitlines() if line.startswith("Warning: ")]

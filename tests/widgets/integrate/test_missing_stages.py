@@ -20,7 +20,7 @@ from napari_staligner.core.attempt import (
     REGISTRATION,
     missing_stages,
 )
-from napari_staligner.core.domains.domains import domains, presence
+from napari_staligner.core.domains import domains, presence
 from napari_staligner.core.result import confidence
 from napari_staligner.io import recovery
 from napari_staligner.session import ColorBy
