@@ -8,6 +8,8 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,7 @@ RANKS = {
     "io": 4,
     "samples": 5,
     "core": 6,
+    "compat": 7,
     "_keys": 7,
     "_errors": 7,
     "threads": 7,
@@ -205,6 +208,177 @@ def test_imports_go_one_way():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         wrong += wrong_imports(module, tree, is_package=path.name == "__init__.py")
     assert not wrong, "\n".join(wrong)
+
+
+# --- workarounds for versions of other packages are in one module
+
+WORKAROUNDS = re.compile(r"_qt_viewer\b|__wrapped__|hasattr\(viewer\b|\btriton\b")
+"""What is needed for some version of napari, vispy, Qt or triton only."""
+IN_A_WINDOW = {"demo", "layers", "widgets", "worker"}
+
+
+def workarounds(module: str, text: str) -> list[str]:
+    """Return a sentence for each line that says what only ``compat`` says."""
+    if module == f"{PACKAGE}.compat":
+        return []
+    return [
+        f"{module}, line {number}: {found[0]} belongs into compat.py"
+        for number, line in enumerate(text.splitlines(), 1)
+        for found in WORKAROUNDS.finditer(line)
+    ]
+
+
+def private_parts(module: str, tree: ast.Module) -> list[str]:
+    """Return a sentence for each use, in what runs in a window, of what another object hides."""
+    if module.split(".")[1] not in IN_A_WINDOW:
+        return []
+    wrong = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=owner, attr=name):
+                pass
+            case ast.Call(
+                func=ast.Name(id="getattr" | "hasattr" | "setattr"),
+                args=[owner, ast.Constant(value=str(name)), *_],
+            ):
+                pass
+            case _:
+                continue
+        own = ast.unparse(owner) in {"self", "cls", "super()"}
+        if name.startswith("_") and not name.startswith("__") and not own:
+            wrong.append(f"{module}, line {node.lineno}: {name} is hidden: reach it in compat.py")
+    return wrong
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "canvas = viewer.window._qt_viewer.canvas",
+        "viewer = getattr(viewer, '__wrapped__', viewer)",
+        "grid = viewer.canvas.grid if hasattr(viewer, 'canvas') else viewer.grid",
+        "sys.modules['triton'] = None",
+        "import triton.language",
+    ],
+)
+def test_workarounds_are_found(source):
+    assert workarounds(f"{PACKAGE}.layers.colors", source)
+    assert not workarounds(f"{PACKAGE}.compat", source)
+
+
+@pytest.mark.parametrize("source", ["keep_triton_out()", "hasattr(layer, 'shown')", "qt_viewer"])
+def test_what_is_no_workaround_passes(source):
+    assert not workarounds(f"{PACKAGE}.layers.colors", source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "markers._data",
+        "getattr(layer, '_face', None)",
+        "f(self.box)._button",
+        "setattr(a, '_b', 1)",
+    ],
+)
+def test_private_parts_are_found(source):
+    for module in ("layers.colors", "widgets.links.dock", "worker", "demo.run"):
+        assert private_parts(f"{PACKAGE}.{module}", ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    "source", ["self._data", "super()._lay_out()", "hasattr(self, '_title')", "array.__class__"]
+)
+def test_what_is_an_objects_own_passes(source):
+    assert not private_parts(f"{PACKAGE}.layers.colors", ast.parse(source))
+
+
+def test_workarounds_are_in_one_module():
+    wrong = []
+    for module, path in modules():
+        text = path.read_text(encoding="utf-8")
+        wrong += workarounds(module, text) + private_parts(module, ast.parse(text))
+    assert not wrong, "\n".join(wrong)
+
+
+# --- circles, and names that say two things
+
+
+def circle(sources: Mapping[str, str]) -> list[str]:
+    """Return modules of which each imports the next and the last is the first; [] if none do.
+
+    Parameters
+    ----------
+    sources
+        Text of each module by its dotted name; a package has the name of its folder and ``.``.
+    """
+    known = {name.rstrip("."): name for name in sources}
+    imported = {}
+    for name, text in sources.items():
+        module = name.rstrip(".")
+        imported[module] = set()
+        for node in ast.walk(ast.parse(text)):
+            asked = targets(node, module, is_package=name.endswith("."))
+            if isinstance(node, ast.ImportFrom):
+                asked = [
+                    inner if (inner := f"{base}.{alias.name}") in known else base
+                    for base in asked
+                    for alias in node.names
+                ]
+            imported[module] |= {each for each in asked if each in known and each != module}
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
+
+
+def names_twice(sources: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each public class or function that two modules have."""
+    where: dict[str, list[str]] = {}
+    for module, text in sources.items():
+        for node in ast.parse(text).body:
+            named = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            if named and not node.name.startswith("_"):
+                where.setdefault(node.name, []).append(module.rstrip("."))
+    return [f"{name} is in {' and '.join(there)}" for name, there in where.items() if there[1:]]
+
+
+CHECKING = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"p.a": "import p.b", "p.b": "from p.a import f"},
+        {"p.a": "from p import b", "p.b": "def g():\n    from . import a"},
+        {"p.a": "from p.b import B", "p.b": f"{CHECKING}from p.a import A"},
+        {"p.a": "import p.b", "p.b": "import p.c", "p.c": "from .a import f"},
+        {"p.q.": "from p.q.a import A", "p.q.a": "from p.q import f"},
+    ],
+)
+def test_circles_are_found(sources):
+    found = circle(sources)
+    assert found[0] == found[-1]
+    assert set(found) == {name.rstrip(".") for name in sources}
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"p.a": "import p.b, numpy", "p.b": "from p.c import f", "p.c": ""},
+        {"p.q.": "from p.q.a import A", "p.q.a": "from . import b", "p.q.b": ""},
+    ],
+)
+def test_what_is_no_circle_passes(sources):
+    assert not circle(sources)
+
+
+def test_names_that_are_there_twice_are_found():
+    assert names_twice({"p.a": "class Look: ...", "p.b": "def Look(): ..."}) == [
+        "Look is in p.a and p.b"
+    ]
+    assert not names_twice(
+        {"p.a": "class Look:\n    def f(self): ...", "p.b": "def f(): ...\n_F = 1"}
+    )
 
 
 def test_lazy_public_names_exist():

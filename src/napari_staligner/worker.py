@@ -7,24 +7,20 @@ touches nothing of the user's. Everything that it says reaches the GUI thread as
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import thread_worker
-from napari.resources import LOADING_GIF_PATH
 from napari.utils import progress
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtGui import QMovie
-from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.attempt import out_of_memory
 from napari_staligner.threads import share_cores
+from napari_staligner.compat import keep_triton_out, slow_spinners
 
 if TYPE_CHECKING:
     from napari_staligner.core.progress import Progress, Steps
@@ -34,13 +30,6 @@ _log = logging.getLogger(__name__)
 BAR_SECONDS = 0.5
 """Least time between two drawings of the bar in the activity dock."""
 
-SPINNER_SPEED = 10
-"""Of napari's sign of activity, in percent: about three pictures a second.
-
-The canvas makes Qt compose the whole window anew for whatever changes in it, however small. Where
-no graphics card draws, napari's 33 pictures a second took more of two cores than a training left.
-"""
-
 
 @dataclass(frozen=True)
 class _Outcome:
@@ -49,29 +38,6 @@ class _Outcome:
     generation: int
     value: Any = None
     failure: str | None = None
-
-
-def keep_triton_out(mapped: Path = Path("/proc/self/maps")) -> None:
-    """Keep triton from being loaded into a process in which LLVM draws the canvas.
-
-    Where Mesa draws (software, AMD, Intel), its LLVM is there by now. torch with CUDA loads triton,
-    which brings another LLVM, and the two of them end the process with a segmentation fault.
-    Nothing here needs triton; torch goes without it where it cannot be imported.
-
-    Parameters
-    ----------
-    mapped
-        List of the libraries in this process, on Linux.
-    """
-    if "triton" in sys.modules:
-        return
-    try:
-        drawn_by_llvm = "libLLVM" in mapped.read_text()
-    except OSError:
-        return
-    if drawn_by_llvm:
-        # An entry without a module is Python's way to say that a name cannot be imported.
-        sys.modules["triton"] = None  # type: ignore[assignment]
 
 
 class Runner(QObject):
@@ -186,8 +152,7 @@ class _ActivityBar:
         self._shown = 0.0
         # gui=True: no second bar on the terminal.
         self._bar = progress(total=0, desc=title, gui=True)
-        for spinner in _spinners():
-            spinner.setSpeed(SPINNER_SPEED)
+        slow_spinners()
 
     def show(self, step: Progress) -> None:
         # napari processes events while it draws the bar, so the next steps, and even the end of
@@ -214,15 +179,6 @@ class _ActivityBar:
         bar, self._bar = self._bar, None
         if bar is not None:
             bar.close()
-
-
-def _spinners() -> list[QMovie]:
-    """The signs of activity that napari shows, one in the status bar of each window."""
-    labels = (
-        label for window in QApplication.topLevelWidgets() for label in window.findChildren(QLabel)
-    )
-    movies = (label.movie() for label in labels)
-    return [movie for movie in movies if movie and movie.fileName() == LOADING_GIF_PATH]
 
 
 def _drive(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_staligner.compat import markers_of
 from napari_staligner.layers.fast_points import LeanSpots
 
 BLUE, RED = np.array([0, 0, 1, 1], np.float32), np.array([1, 0, 0, 1], np.float32)
@@ -12,13 +13,18 @@ BLUE, RED = np.array([0, 0, 1, 1], np.float32), np.array([1, 0, 0, 1], np.float3
 
 @pytest.fixture
 def drawn(make_napari_viewer):
-    """Return a lean keeper, a layer of spots, and what takes a picture of it."""
+    """Return a lean keeper, a layer of spots, what draws them, and what takes a picture."""
     viewer = make_napari_viewer(show=True)
     yx = np.stack(np.meshgrid(np.arange(6.0), np.arange(5.0)), axis=-1).reshape(-1, 2)
     layer = viewer.add_points(yx, size=0.8, border_width=0, face_color="blue", antialiasing=0)
     viewer.reset_view()
     viewer.layers.selection.clear()
-    return LeanSpots(viewer), layer, lambda: viewer.screenshot(canvas_only=True, flash=False)
+    return (
+        LeanSpots(viewer),
+        layer,
+        lambda: markers_of(viewer, layer),
+        lambda: viewer.screenshot(canvas_only=True, flash=False),
+    )
 
 
 def are_alike(a, b):
@@ -28,22 +34,22 @@ def are_alike(a, b):
 
 
 def test_lean_spots_look_the_same(drawn):
-    lean, layer, picture = drawn
+    lean, layer, markers, picture = drawn
     before = picture()
     lean.set_lean(layer, lean=True)
-    markers = lean._markers(layer)
-    assert markers._symbol_func is not markers.shared_program.frag["marker"]
+    drawing = markers()
+    assert drawing._symbol_func is not drawing.shared_program.frag["marker"]
     assert are_alike(picture(), before)
 
 
 def test_new_colours_are_sent_alone_and_seen(drawn):
-    lean, layer, picture = drawn
-    visual_data = lean._markers(layer)._data
+    lean, layer, markers, picture = drawn
+    visual_data = markers()._data
     rgba = np.tile(BLUE, (len(layer.data), 1))
     rgba[::3] = RED
     lean.recolor(layer, rgba)
     ours = picture()
-    assert lean._markers(layer)._data is visual_data  # positions and sizes were not sent
+    assert markers()._data is visual_data  # positions and sizes were not sent
     np.testing.assert_array_equal(layer.face_color, rgba)
     layer.face_color = np.tile(BLUE, (len(rgba), 1))
     assert not are_alike(picture(), ours)
@@ -52,7 +58,7 @@ def test_new_colours_are_sent_alone_and_seen(drawn):
 
 
 def test_spots_that_are_not_shown_do_not_shift_the_colours(drawn):
-    lean, layer, picture = drawn
+    lean, layer, _, picture = drawn
     layer.shown = np.arange(len(layer.data)) % 2 == 0
     rgba = np.tile(BLUE, (len(layer.data), 1))
     rgba[: len(rgba) // 2] = RED
@@ -63,7 +69,7 @@ def test_spots_that_are_not_shown_do_not_shift_the_colours(drawn):
 
 
 def test_another_symbol_is_drawn_as_it_is(drawn):
-    lean, layer, picture = drawn
+    lean, layer, _, picture = drawn
     layer.symbol = "square"
     squares = picture()
     layer.symbol = "disc"

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import warnings
-from unittest.mock import patch
 
 import pytest
 from napari.utils import progress as napari_progress
@@ -16,7 +15,7 @@ from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.progress import Progress
-from napari_staligner.worker import Runner, keep_triton_out
+from napari_staligner.worker import Runner
 
 
 class Told:
@@ -35,35 +34,6 @@ class Told:
 
     def text(self):
         return dict(self.said)["failed"]
-
-
-@pytest.mark.parametrize(
-    ("library", "kept_out"),
-    [("/usr/lib/libLLVM.so.19.1", True), ("/usr/lib/libLLVM-15.so.1", True), ("libGL.so", False)],
-)
-def test_triton_is_kept_out_where_llvm_draws(library, kept_out, tmp_path):
-    mapped = tmp_path / "maps"
-    mapped.write_text(f"7f00-7f01 r-xp 00000000 08:01 1  {library}\n")
-    with patch.dict(sys.modules):
-        sys.modules.pop("triton", None)
-        keep_triton_out(mapped)
-        assert ("triton" in sys.modules) == kept_out
-        if kept_out:
-            with pytest.raises(ImportError):
-                __import__("triton")
-
-
-def test_triton_that_is_loaded_stays_and_other_systems_are_left_alone(tmp_path):
-    mapped = tmp_path / "maps"
-    with patch.dict(sys.modules):
-        sys.modules.pop("triton", None)
-        keep_triton_out(mapped)
-        assert "triton" not in sys.modules
-    with patch.dict(sys.modules, triton=sys):
-        keep_triton_out(mapped)
-        mapped.write_text("/usr/lib/libLLVM.so.19.1")
-        keep_triton_out(mapped)
-        assert sys.modules["triton"] is sys
 
 
 @pytest.fixture

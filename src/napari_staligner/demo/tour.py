@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner import _keys as K
+from napari_staligner.compat import camera_of
 from napari_staligner.demo.window import Camera, press, raise_dock, wait
-from napari_staligner.layers.camera import camera_of
 from napari_staligner.session import ColorBy, Region
 
 if TYPE_CHECKING:

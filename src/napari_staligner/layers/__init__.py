@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from napari_staligner.compat import unwrapped
 from napari_staligner.layers.colors import Legend, Painting, paint
 from napari_staligner.layers.tissue import Tissue
 from napari_staligner.layers.tools.pick import describe
@@ -38,8 +39,7 @@ def open_session(viewer: napari.Viewer) -> Session:
     With it comes the keeper of the viewer's layers: slices that are in the viewer already, or
     are opened later, belong to the session. Both end with the viewer.
     """
-    # napari hands docks a proxy of the viewer, a new one to each.
-    viewer = getattr(viewer, "__wrapped__", viewer)
+    viewer = unwrapped(viewer)
     if viewer not in _open:
         session = Session()
         _open[viewer] = session, Tissue(viewer, session)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from napari.layers import Points
 
+from napari_staligner.compat import grid_of
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.camera import Camera
 from napari_staligner.layers.layouts import Footprint, placements, to_napari
@@ -190,11 +191,6 @@ def _show_names(layers: SliceLayers, *, shown: bool) -> None:
         if "spots" in roles:
             name = roles["spots"].name_overlay
             name.box, name.visible = True, shown
-
-
-def grid_of(viewer: napari.Viewer) -> Any:
-    """Grid of a viewer, which napari 0.9 moved to the canvas."""
-    return viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
 
 
 def _by_order(roles: Mapping[str, Layer]) -> list[Layer]:

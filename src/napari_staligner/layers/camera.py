@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from napari_staligner.compat import camera_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,11 +120,6 @@ class Camera:
     def _view(self, viewer: napari.Viewer) -> tuple[tuple[float, ...], float]:
         camera = camera_of(viewer)
         return tuple(camera.center), float(camera.zoom)
-
-
-def camera_of(viewer: napari.Viewer) -> Any:
-    """Camera of a viewer, which napari 0.9 moved to the scene."""
-    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
 
-from napari_staligner.layers.camera import camera_of
+from napari_staligner.compat import camera_of
 from napari_staligner.session import CanvasView, Look
 
 if TYPE_CHECKING:

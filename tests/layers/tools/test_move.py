@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_staligner.compat import camera_of
 from napari_staligner.core.registration.transforms import apply
 from napari_staligner.core.result.access import spots_xy
 
 
 def place(shown, name="slice2"):
     return shown.session.alignment.state.registered.transforms[name]
-
-
-def camera_of(shown):
-    viewer = shown.viewer
-    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
 def in_hand(shown):
@@ -30,13 +26,13 @@ def test_a_drag_moves_the_slice_in_hand_and_not_the_view(canvas, qtbot):
     shown, mouse = canvas
     in_hand(shown)
     before = place(shown).copy()
-    camera = np.array(camera_of(shown).center)
+    camera = np.array(camera_of(shown.viewer).center)
     y, x = shown.layer("slice2").data_to_world((50.0, 50.0))[-2:]
     mouse.drag(mouse.pixel((y, x)), mouse.pixel((y + 12, x - 20)))
     moved = place(shown)
     np.testing.assert_allclose(moved[:2, 2] - before[:2, 2], [-20, 12], atol=1)
     np.testing.assert_array_equal(moved[:2, :2], before[:2, :2])
-    np.testing.assert_array_equal(camera_of(shown).center, camera)
+    np.testing.assert_array_equal(camera_of(shown.viewer).center, camera)
     corner = shown.layer("slice2").data_to_world((50.0, 50.0))[-2:]
     np.testing.assert_allclose(corner, apply(moved, np.array([[50.0, 50.0]]))[0, ::-1])
     assert shown.session.alignment.state.title == "Move slice2"
@@ -67,10 +63,10 @@ def test_a_click_moves_nothing_and_chooses_the_spot(canvas):
 def test_without_a_slice_in_hand_a_drag_moves_the_view(canvas):
     shown, mouse = canvas
     shown.session.view.layout = "stack"
-    before, camera = place(shown).copy(), np.array(camera_of(shown).center)
+    before, camera = place(shown).copy(), np.array(camera_of(shown.viewer).center)
     mouse.drag(mouse.pixel((50, 50)), mouse.pixel((70, 70)))
     np.testing.assert_array_equal(place(shown), before)
-    assert not np.array_equal(camera_of(shown).center, camera)
+    assert not np.array_equal(camera_of(shown.viewer).center, camera)
 
 
 @pytest.mark.parametrize(

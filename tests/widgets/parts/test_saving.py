@@ -8,9 +8,9 @@ from fakes import fake_result
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QMainWindow, QMessageBox
 
+from napari_staligner.compat import camera_of
 from napari_staligner.io import recovery
 from napari_staligner.layers import open_session
-from napari_staligner.layers.camera import camera_of
 from napari_staligner.widgets.annotate.dock import AnnotateWidget
 from napari_staligner.widgets.parts import saving as keeping
 from napari_staligner.widgets.slices.dock import SlicesWidget

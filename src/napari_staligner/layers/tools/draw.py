@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.compat import camera_of
 from napari_staligner.core.annotations.classes import Shape
 from napari_staligner.core.annotations.regions import inside, piece_of
 from napari_staligner.layers.overlays.sketch import (
@@ -91,7 +92,7 @@ class Drawing:
     def _drag(self, event: Any) -> Generator[None]:
         """Follow the mouse until its button is released."""
         event.handled = True  # the view stays
-        self._path, self._cell = [_yx(event)], _cell(event)
+        self._path, self._cell = [_yx(event)], event.viewbox
         yield
         while event.type == "mouse_move":
             event.handled = True
@@ -110,7 +111,7 @@ class Drawing:
             self._add_corner(viewer, event)
             return
         session = self._tissue.session
-        spot = self._picking.spot_at(viewer, event.position, _cell(event))
+        spot = self._picking.spot_at(viewer, event.position, event.viewbox)
         rows = None if spot is None else session.result.rows(spot.slice)
         if spot is None or rows is None or session.result.adata is None:
             return
@@ -125,7 +126,7 @@ class Drawing:
         self._give(taken, how, [])
 
     def _add_corner(self, viewer: napari.Viewer, event: Any) -> None:
-        here, cell = _yx(event), _cell(event)
+        here, cell = _yx(event), event.viewbox
         if not self._path or cell != self._cell:
             self._path, self._cell = [here], cell
         elif len(self._path) > 2 and self._pixels(viewer, here - self._path[0]) < _CLOSE_PX:
@@ -150,15 +151,14 @@ class Drawing:
     def _on_mouse_moved(self, viewer: napari.Viewer, event: Any) -> None:
         tool = self._tissue.session.view.tool
         if tool == "brush":
-            self._cell = _cell(event)
+            self._cell = event.viewbox
             self._sketch(_yx(event))
-        elif tool == "polygon" and self._path and _cell(event) == self._cell:
+        elif tool == "polygon" and self._path and event.viewbox == self._cell:
             self._sketch(_yx(event))
 
     @staticmethod
     def _pixels(viewer: napari.Viewer, distance: NDArray[np.float64]) -> float:
-        camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
-        return float(np.hypot(*distance) * camera.zoom)
+        return float(np.hypot(*distance) * camera_of(viewer).zoom)
 
     # -- what is taken --------------------------------------------------------------------
 
@@ -277,7 +277,3 @@ def _seen(layer: Layer, spots: NDArray[np.intp]) -> NDArray[np.intp]:
 
 def _yx(event: Any) -> NDArray[np.float64]:
     return np.array(event.position[-2:], dtype=np.float64)
-
-
-def _cell(event: Any) -> Cell:
-    return getattr(event, "viewbox", None)

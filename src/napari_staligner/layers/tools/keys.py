@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from napari_staligner import _keys as K
+from napari_staligner.compat import unwrapped
 
 if TYPE_CHECKING:
     import napari
@@ -26,7 +27,7 @@ class CanvasKeys:
     """
 
     def __init__(self, viewer: napari.Viewer, actions: Mapping[str, Callable[[], object]]) -> None:
-        viewer = getattr(viewer, "__wrapped__", viewer)
+        viewer = unwrapped(viewer)
         self._viewer = weakref.ref(viewer)
         self._actions = dict(actions)
         self._before: list[tuple[weakref.ref[Any], dict[Any, Any]]] = []

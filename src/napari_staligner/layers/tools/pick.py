@@ -9,8 +9,8 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from napari_staligner import _keys as K
+from napari_staligner.compat import grid_of
 from napari_staligner.core.result.access import spot_size, spots_xy
-from napari_staligner.layers.arrangement import grid_of
 from napari_staligner.session import Spot
 
 if TYPE_CHECKING:
@@ -118,11 +118,11 @@ class Picking:
         if self._tissue.session.view.tool:
             return
         if (yield from clicked(event)):
-            spot = self.spot_at(viewer, event.position, _cell(event))
+            spot = self.spot_at(viewer, event.position, event.viewbox)
             self._tissue.session.view.spot = spot
 
     def _on_mouse_moved(self, viewer: napari.Viewer, event: Any) -> None:
-        spot = self.spot_at(viewer, event.position, _cell(event))
+        spot = self.spot_at(viewer, event.position, event.viewbox)
         self._text = (
             "" if spot is None else describe(self._tissue.session, self._tissue.painting, spot)
         )
@@ -166,7 +166,3 @@ def describe(session: Session, painting: Painting, spot: Spot) -> str:
 def _is_seen(layer: Layer, row: int) -> bool:
     """Whether a spot is neither in the other slice's part of a stack, nor hidden by its colour."""
     return bool(layer.shown[row] and layer.face_color[row, 3] > 0)
-
-
-def _cell(event: Any) -> tuple[int, int] | None:
-    return getattr(event, "viewbox", None)

@@ -10,6 +10,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 
+from napari_staligner.compat import unwrapped
 from napari_staligner.layers import legend
 from napari_staligner.widgets.explore.color_panel import ColorPanel
 from napari_staligner.widgets.explore.markers_panel import MarkersPanel
@@ -26,7 +27,7 @@ class ExploreWidget(Dock):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self._viewer = weakref.ref(getattr(viewer, "__wrapped__", viewer))
+        self._viewer = weakref.ref(unwrapped(viewer))
         self._canvas: QWidget | None = None
         self.canvas_key: ColorKey | None = None
         self.colors = ColorPanel(self.session, self)

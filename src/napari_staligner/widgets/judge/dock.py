@@ -11,6 +11,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFileDialog, QSplitter, QTabWidget
 
 from napari_staligner._errors import InputError
+from napari_staligner.compat import unwrapped
 from napari_staligner.widgets.judge.figures_panel import FiguresPanel
 from napari_staligner.widgets.judge.pictures_panel import PicturesPanel
 from napari_staligner.widgets.judge.presence_panel import PresencePanel
@@ -27,7 +28,7 @@ class JudgeWidget(Dock):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self._viewer = weakref.ref(getattr(viewer, "__wrapped__", viewer))
+        self._viewer = weakref.ref(unwrapped(viewer))
         self.figures = FiguresPanel(self.session, self)
         self.pictures = PicturesPanel(self.session, self)
         self.presence = PresencePanel(self.session, self)
