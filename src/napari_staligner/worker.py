@@ -18,9 +18,9 @@ from napari.utils import progress
 from qtpy.QtCore import QObject, Signal
 
 from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.compat import keep_triton_out, slow_spinners
 from napari_staligner.core.attempt import out_of_memory
 from napari_staligner.threads import share_cores
-from napari_staligner.compat import keep_triton_out, slow_spinners
 
 if TYPE_CHECKING:
     from napari_staligner.core.progress import Progress, Steps

@@ -257,9 +257,19 @@ def failing(monkeypatch, module: str, name: str, error: Exception) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "opening", "slot"),
     [
-        ("core.result.confidence", "confidence_steps", "The confidence of the spots is missing", "obs"),
+        (
+            "core.result.confidence",
+            "confidence_steps",
+            "The confidence of the spots is missing",
+            "obs",
+        ),
         ("core.domains.domains", "domain_steps", "The domains are missing", "obs"),
-        ("core.domains.domains", "presence", "The test in which slices the domains are is missing", ""),
+        (
+            "core.domains.domains",
+            "presence",
+            "The test in which slices the domains are is missing",
+            "",
+        ),
         (
             "core.registration",
             "register_steps",

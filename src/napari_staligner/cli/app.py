@@ -15,6 +15,7 @@ from rich.console import Console
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.cli.options import PANEL, given_in, help_of, others, with_settings
 from napari_staligner.cli.tables import (
     WIDEST,
     agreement_lines,
@@ -48,11 +49,10 @@ app = typer.Typer(
 
 Preset = StrEnum("Preset", {name.replace("-", "_"): name for name in PRESETS})  # type: ignore[misc]
 Named = StrEnum("Named", {name: name for name in SETTINGS})  # type: ignore[misc]
-Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda")})  # type: ignore[misc]
 Coordinates = StrEnum("Coordinates", {name: name for name in ("spots", "image")})  # type: ignore[misc]
-Positives = StrEnum("Positives", {name: name for name in ("random", "nearest")})  # type: ignore[misc]
 
-_DEFAULT = Settings()
+DEFAULT = "default"
+"""Name of our settings."""
 
 
 @app.callback()
@@ -99,11 +99,8 @@ def _escape(text: str) -> str:
     return escape(text)
 
 
-def _help(text: str, default: Any) -> str:
-    return f"{text} [default: {default}]"
-
-
 @app.command()
+@with_settings(Settings)
 def integrate(
     slices: Annotated[
         list[str],
@@ -118,121 +115,41 @@ def integrate(
     slice_key: Annotated[
         str | None, typer.Option(help="Column of obs that tells the slices of one file apart.")
     ] = None,
-    counts_layer: Annotated[
-        str | None, typer.Option(help="Layer that holds the raw counts, if X does not.")
-    ] = None,
     settings: Annotated[
         Named | None,
-        typer.Option(help=_help("Our method and schedule, or those of the paper.", "default")),
+        typer.Option(help="Our method and schedule, or those of the paper.", show_default=DEFAULT),
     ] = None,
     preset: Annotated[Preset | None, typer.Option(help="Settings that suit a technology.")] = None,
-    domains: Annotated[
-        int | None, typer.Option(help="Number of domains, by a Gaussian mixture.", metavar="K")
-    ] = None,
-    resolution: Annotated[
-        float | None,
-        typer.Option(help=_help("Resolution of Leiden, without --domains.", _DEFAULT.resolution)),
-    ] = None,
-    smooth: Annotated[
-        bool, typer.Option("--smooth", help="Smooth the domains by majority of neighbours.")
-    ] = False,
-    radius: Annotated[
-        float | None,
-        typer.Option(help="Neighbours are closer than this. [default: found, about 6 neighbours]"),
-    ] = None,
-    neighbors: Annotated[
-        int | None, typer.Option(help="Neighbours per spot, instead of a radius.", metavar="K")
-    ] = None,
     chain: Annotated[
         bool, typer.Option("--chain", help="Align each slice with the next only (serial sections).")
     ] = False,
-    pair: Annotated[
+    pair: Annotated[list[str] | None, typer.Option("--pair", **help_of("pairs", Settings))] = None,
+    set_also: Annotated[
         list[str] | None,
         typer.Option(
-            help="Align these two; may be given again. [default: every pair]", metavar="SLICE:SLICE"
+            "--set",
+            help=f"Any of the settings, also {others(Settings)}; may be given again.",
+            metavar="NAME=VALUE",
+            rich_help_panel=PANEL,
         ),
     ] = None,
-    pretrain_epochs: Annotated[
-        int | None,
-        typer.Option(help=_help("Epochs of reconstruction alone.", _DEFAULT.pretrain_epochs)),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help=_help("Epochs with triplets.", _DEFAULT.epochs))
-    ] = None,
-    refresh: Annotated[
-        int | None,
-        typer.Option(help=_help("Epochs between two searches for matches.", _DEFAULT.refresh)),
-    ] = None,
-    alpha: Annotated[
-        float | None,
-        typer.Option(help=_help("Weight of reconstruction against triplets.", _DEFAULT.alpha)),
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(help=_help("Margin of the triplets.", _DEFAULT.margin))
-    ] = None,
-    mnn_k: Annotated[
-        int | None,
-        typer.Option(help=_help("Nearest neighbours looked at for matches.", _DEFAULT.mnn_k)),
-    ] = None,
-    positives: Annotated[
-        Positives | None,
-        typer.Option(help=_help("Which match becomes the positive.", _DEFAULT.positives)),
-    ] = None,
-    genes: Annotated[
-        int | None, typer.Option(help=_help("Variable genes per slice.", _DEFAULT.n_top_genes))
-    ] = None,
-    hidden: Annotated[
-        int | None, typer.Option(help=_help("Width of the hidden layer.", _DEFAULT.hidden))
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help=_help("Learning rate.", _DEFAULT.learning_rate))
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help=_help("Seed.", _DEFAULT.seed))] = None,
-    device: Annotated[
-        Device | None, typer.Option(help=_help("Where to compute.", _DEFAULT.device))
-    ] = None,
-    others: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Any other of the settings; may be given again.", metavar="NAME=VALUE"
-        ),
-    ] = None,
+    **options: Any,
 ) -> None:
     """Integrate slices and write one .h5ad with embedding, domains and attention."""
-    options = {
-        "counts_layer": counts_layer,
-        "domains": domains,
-        "resolution": resolution,
-        "smooth": smooth or None,
-        "radius": radius,
-        "n_neighbors": neighbors,
-        "pretrain_epochs": pretrain_epochs,
-        "epochs": epochs,
-        "refresh": refresh,
-        "alpha": alpha,
-        "margin": margin,
-        "mnn_k": mnn_k,
-        "positives": positives and str(positives),
-        "n_top_genes": genes,
-        "hidden": hidden,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "device": device and str(device),
-    }
     with _sentences():
-        options |= dict(map(parse_setting, others or ()))
-        chosen = _settings(str(settings or "default"), preset and str(preset), options)
+        given = given_in(options) | dict(map(parse_setting, set_also or ()))
+        chosen = _settings(str(settings or DEFAULT), preset and str(preset), given)
         _integrate(slices, output, slice_key, chosen, chain, pair)
 
 
-def _settings(named: str, preset: str | None, options: dict[str, Any]) -> Settings:
+def _settings(named: str, preset: str | None, given: dict[str, Any]) -> Settings:
     from dataclasses import replace
 
-    if options["domains"] is not None and options["resolution"] is not None:
+    if {"domains", "resolution"} <= set(given):
         raise InputError("Give either --domains or --resolution, not both.")
     settings = Settings().as_named(named)
     settings = settings if preset is None else settings.with_preset(preset)
-    return replace(settings, **{key: v for key, v in options.items() if v is not None})
+    return replace(settings, **given)
 
 
 def _integrate(
@@ -355,7 +272,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="Key of obsm; may be given again. X_pca and X_pca_harmony are computed where "
-            "they are absent. [default: X_pca, STAligner]",
+            "they are absent. \\[default: X_pca, STAligner]",
             metavar="KEY",
         ),
     ] = None,
@@ -437,13 +354,13 @@ def register(
     result: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
     landmark: Annotated[
         list[str] | None,
-        typer.Option(help="Domain whose spots are compared; may be given again. [default: all]"),
+        typer.Option(help="Domain whose spots are compared; may be given again. \\[default: all]"),
     ] = None,
     model: Annotated[
         Model, typer.Option(help="What the slices may do besides moving, turning and mirroring.")
     ] = Model.RIGID,
     reference: Annotated[
-        str | None, typer.Option(help="Slice that stays. [default: the first]", metavar="SLICE")
+        str | None, typer.Option(help="Slice that stays. \\[default: the first]", metavar="SLICE")
     ] = None,
     nonrigid: Annotated[
         bool, typer.Option("--nonrigid", help="Displace the spots smoothly as a last step.")
@@ -451,7 +368,7 @@ def register(
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Where the result goes. [default: the same file]"),
+        typer.Option("--output", "-o", help="Where the result goes. \\[default: the same file]"),
     ] = None,
 ) -> None:
     """Bring integrated slices into one frame, and say how far apart they still are."""
@@ -512,20 +429,20 @@ def bring_annotations(
         typer.Option("--import", help="Take regions from .geojson or .csv into the file."),
     ] = None,
     slice_name: Annotated[
-        str | None, typer.Option("--slice", help="Only this slice. [default: all]")
+        str | None, typer.Option("--slice", help="Only this slice. \\[default: all]")
     ] = None,
     coordinates: Annotated[
-        Coordinates | None, typer.Option(help="Of GeoJSON. [default: spots]")
+        Coordinates | None, typer.Option(help="Of GeoJSON. \\[default: spots]")
     ] = None,
     column: Annotated[
         str | None,
         typer.Option(
-            help="Column of a .csv that holds the classes. [default: annotation, or the only one "
+            help="Column of a .csv that holds the classes. \\[default: annotation, or the only one "
             "with names]",
             metavar="COL",
         ),
     ] = None,
-    by: Annotated[str | None, typer.Option(help="The annotator. [default: the last one]")] = None,
+    by: Annotated[str | None, typer.Option(help="The annotator. \\[default: the last one]")] = None,
 ) -> None:
     """Say what is annotated; bring annotations in or out."""
     with _sentences():

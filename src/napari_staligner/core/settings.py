@@ -3,114 +3,290 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.fields import Setting, described, documented
 
 Positives = Literal["random", "nearest"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+# Why the dock has no control for a setting.
+_BY_NAME = "Default and Published, the settings by name, choose it."
+_FIXED = "One value suits all slices."
 
-@dataclass(frozen=True)
+
+@documented
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Settings of one integration.
 
-    The defaults are ours; :data:`SETTINGS` has those of the paper under ``"published"``.
-
-    Parameters
-    ----------
-    radius
-        Two spots of a slice are neighbours when closer than this, in the units of
-        ``obsm["spatial"]``. ``None`` finds, for each slice, the radius that gives about 6.
-    n_neighbors
-        Neighbours per spot; takes the place of ``radius``.
-    n_top_genes
-        Highly variable genes taken from each slice before the slices are joined.
-    counts_layer
-        Layer that holds the raw counts; ``None`` means ``X``.
-    components
-        The model sees so many principal components of the log-normalised expression; 0 gives it the
-        expression itself.
-    offsets
-        With components: take out of the input what sets matched spots of different slices apart,
-        again at every search for matches. Spots without a match have no say in it.
-    depth
-        With components: take out of the input what changes with sequencing depth from a spot to
-        its neighbours on the tissue.
-    hidden
-        Width H of the hidden layer.
-    latent
-        Width d of the embedding.
-    pretrain_epochs
-        Most epochs of reconstruction alone.
-    epochs
-        Most epochs of reconstruction and triplets, after the pretraining.
-    tolerance
-        Pretraining ends when the share of the variance that is reconstructed gained less than this
-        part of itself in 25 epochs, and alignment when the overlap of the matches with those of the
-        search before rose by less; 0 trains all epochs.
-    refresh
-        Epochs between two searches for mutual nearest neighbours.
-    alpha
-        Weight of the reconstruction against the triplets, 0..1.
-    margin
-        Margin of the triplet loss, in units of the embedding.
-    mnn_k
-        Nearest neighbours looked at in both directions.
-    search_spots
-        A search for matches compares at most so many spots of a slice, drawn anew each time, and
-        of more than 13 slices not every pair; 0 compares all.
-    positives
-        Which mutual nearest neighbour of an anchor is drawn as its positive.
-    pairs
-        Pairs of slice names to align; ``None`` takes every pair.
-    learning_rate, weight_decay, clip
-        Of Adam, with the gradient's norm cut at ``clip``.
-    seed
-        Seed of everything that is random.
-    device
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    precision
-        Of matrix products: ``"float32"``, ``"bfloat16"``, or ``"auto"``, which takes bfloat16 where
-        the processor is made for it.
-    domains
-        Number of domains for the mixture; ``None`` uses Leiden.
-    resolution
-        Resolution of Leiden, used when ``domains`` is ``None``.
-    smooth
-        Replace each domain by the majority among the spot and its spatial neighbours.
+    The defaults are ours; :data:`SETTINGS` has those of the paper under ``"published"``. Forms and
+    the help of the shell show the fields in this order.
     """
 
-    radius: float | None = None
-    n_neighbors: int | None = None
-    n_top_genes: int = 5000
-    counts_layer: str | None = None
-    components: int = 100
-    offsets: bool = True
-    depth: bool = True
-    hidden: int = 512
-    latent: int = 30
-    pretrain_epochs: int = 100
-    epochs: int = 160
-    tolerance: float = 0.01
-    refresh: int = 20
-    alpha: float = 0.2
-    margin: float = 2.0
-    mnn_k: int = 100
-    search_spots: int = 5000
-    positives: Positives = "random"
-    pairs: tuple[tuple[str, str], ...] | None = None
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-    clip: float = 5.0
-    seed: int = 666
-    device: str = "auto"
-    precision: Precision = "auto"
-    domains: int | None = None
-    resolution: float = 1.0
-    smooth: bool = False
+    domains: Annotated[
+        int | None,
+        Setting(
+            "Domains",
+            "Number of domains over all slices, found by a Gaussian mixture",
+            unset="as many as Leiden finds",
+            least=2,
+            shown=(2, 60),
+            metavar="K",
+        ),
+    ] = None
+    resolution: Annotated[
+        float,
+        Setting(
+            "Resolution",
+            "Resolution of Leiden, which is used without a number of domains: higher finds more",
+            above=0,
+            shown=(0.05, 10),
+            step=0.1,
+        ),
+    ] = 1.0
+    smooth: Annotated[
+        bool,
+        Setting(
+            "Smooth",
+            "Replace each domain by the majority among the spot and its spatial neighbours",
+            no_control="The Domains dock does it after a run, and can take it back.",
+        ),
+    ] = False
+    seed: Annotated[
+        int,
+        Setting(
+            "Seed",
+            "Seed of all that is random. Same seed, data and machine: same result",
+            least=0,
+            most=2**32 - 1,
+        ),
+    ] = 666
+    radius: Annotated[
+        float | None,
+        Setting(
+            "Radius",
+            "Two spots of a slice are neighbours when closer than this, in the units of "
+            'obsm["spatial"]',
+            unset="found for each slice, about 6 neighbours",
+            above=0,
+            no_control="The Slices dock has it, beside the graph that it makes.",
+        ),
+    ] = None
+    n_neighbors: Annotated[
+        int | None,
+        Setting(
+            "Neighbours",
+            "Neighbours per spot, instead of a radius",
+            unset="by the radius",
+            least=1,
+            flag="--neighbors",
+            metavar="K",
+            no_control="The Slices dock has it, beside the graph that it makes.",
+        ),
+    ] = None
+    pairs: Annotated[
+        tuple[tuple[str, str], ...] | None,
+        Setting(
+            "Pairs",
+            "Pairs of slices that are searched for matching spots",
+            unset="every pair",
+            flag="--pair",
+            metavar="SLICE:SLICE",
+            no_control="It has a list that follows the slices, at the end of the form.",
+        ),
+    ] = None
+    pretrain_epochs: Annotated[
+        int,
+        Setting(
+            "Pretraining",
+            "Most epochs in which the embedding only learns to rebuild the genes",
+            least=0,
+            shown=(0, 100_000),
+            step=50,
+        ),
+    ] = 100
+    epochs: Annotated[
+        int,
+        Setting(
+            "Epochs",
+            "Most epochs after the pretraining, in which matching spots of the slices are pulled "
+            "together",
+            least=0,
+            shown=(0, 100_000),
+            step=50,
+        ),
+    ] = 160
+    tolerance: Annotated[
+        float,
+        Setting(
+            "Tolerance",
+            "Pretraining ends when the share of the variance that is rebuilt gained less than this "
+            "part of itself in 25 epochs, and alignment when the overlap of the matches with those "
+            "of the search before rose by less; 0 trains all epochs",
+            least=0,
+            flag="",
+            no_control=_BY_NAME,
+        ),
+    ] = 0.01
+    refresh: Annotated[
+        int,
+        Setting("Refresh", "Epochs between two searches for matches", least=1, no_control=_BY_NAME),
+    ] = 20
+    alpha: Annotated[
+        float,
+        Setting(
+            "α",
+            "Weight of rebuilding the genes against pulling the slices together, 0 to 1: lower "
+            "mixes them more, higher keeps the structure of each",
+            least=0,
+            most=1,
+            step=0.05,
+        ),
+    ] = 0.2
+    margin: Annotated[
+        float,
+        Setting(
+            "Margin",
+            "By how much, in units of the embedding, a spot has to be nearer to its match than to "
+            "a random spot of its own slice; 2.5 where the slices differ strongly",
+            least=0,
+            shown=(0, 100),
+            step=0.5,
+        ),
+    ] = 2.0
+    mnn_k: Annotated[
+        int,
+        Setting(
+            "MNN k",
+            "Two spots match when each is among the k nearest of the other in the embedding",
+            least=1,
+            shown=(1, 1000),
+            step=10,
+        ),
+    ] = 100
+    search_spots: Annotated[
+        int,
+        Setting(
+            "Search spots",
+            "A search for matches compares at most so many spots of a slice, drawn anew each time, "
+            "and of more than 13 slices not every pair; 0 compares all",
+            least=0,
+            flag="",
+            no_control=_BY_NAME,
+        ),
+    ] = 5000
+    learning_rate: Annotated[
+        float,
+        Setting(
+            "Learning rate",
+            "Size of a training step of Adam; lower it if the loss jumps",
+            above=0,
+            shown=(1e-5, 1),
+            step=5e-4,
+            decimals=5,
+        ),
+    ] = 3e-3
+    weight_decay: Annotated[
+        float,
+        Setting("Weight decay", "Weight decay of Adam", least=0, flag="", no_control=_FIXED),
+    ] = 1e-4
+    clip: Annotated[
+        float,
+        Setting(
+            "Clip",
+            "A gradient with a larger norm is cut to this",
+            above=0,
+            flag="",
+            no_control=_FIXED,
+        ),
+    ] = 5.0
+    hidden: Annotated[
+        int, Setting("Hidden", "Width of the hidden layer", least=1, shown=(1, 8192), step=64)
+    ] = 512
+    latent: Annotated[
+        int, Setting("Latent", "Width of the embedding", least=1, flag="", no_control=_FIXED)
+    ] = 30
+    n_top_genes: Annotated[
+        int,
+        Setting(
+            "Genes per slice",
+            "Most variable genes taken from each slice; those that all slices share are used",
+            least=1,
+            shown=(1, 100_000),
+            step=500,
+            flag="--genes",
+        ),
+    ] = 5000
+    components: Annotated[
+        int,
+        Setting(
+            "Components",
+            "The model sees so many principal components of the log-normalised expression; 0 gives "
+            "it the expression itself",
+            least=0,
+            flag="",
+            no_control=_BY_NAME,
+        ),
+    ] = 100
+    offsets: Annotated[
+        bool,
+        Setting(
+            "Offsets",
+            "With components: take out of the input what sets matched spots of different slices "
+            "apart, again at every search for matches. Spots without a match have no say in it",
+            flag="",
+            no_control=_BY_NAME,
+        ),
+    ] = True
+    depth: Annotated[
+        bool,
+        Setting(
+            "Depth",
+            "With components: take out of the input what changes with sequencing depth from a spot "
+            "to its neighbours on the tissue",
+            flag="",
+            no_control=_BY_NAME,
+        ),
+    ] = True
+    positives: Annotated[
+        Positives,
+        Setting(
+            "Positives",
+            "Which of its matches a spot is pulled towards",
+            titles={"random": "Random match", "nearest": "Nearest match"},
+        ),
+    ] = "random"
+    device: Annotated[
+        str,
+        Setting(
+            "Device",
+            "Where to compute; automatic takes a GPU if there is one",
+            titles={"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)"},
+            metavar="auto|cpu|cuda",
+        ),
+    ] = "auto"
+    precision: Annotated[
+        Precision,
+        Setting(
+            "Precision",
+            "Of matrix products; auto takes bfloat16 where the processor is made for it",
+            flag="",
+            no_control=_BY_NAME,
+        ),
+    ] = "auto"
+    counts_layer: Annotated[
+        str | None,
+        Setting(
+            "Counts in",
+            "Where the raw counts are: in X, or in a layer that all slices have",
+            unset="X",
+            titles={None: "X"},
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -203,19 +379,12 @@ def parse_setting(text: str) -> tuple[str, Any]:
         There is no such setting that a value can be given to, or the value is not of its type.
     """
     name, _, value = text.partition("=")
-    defaults = {key: value for key, value in asdict(Settings()).items() if value is not None}
-    kinds: dict[str, type] = {key: type(value) for key, value in defaults.items()}
-    if name not in kinds:
+    known = {key: each for key, each in described(Settings).items() if each.plain}
+    if name not in known:
         raise InputError(
-            f"There is no setting {name!r} to give as NAME=VALUE: choose {', '.join(kinds)}."
+            f"There is no setting {name!r} to give as NAME=VALUE: choose {', '.join(known)}."
         )
-    truths = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    try:
-        parsed = truths[value.lower()] if kinds[name] is bool else kinds[name](value)
-    except (KeyError, ValueError):
-        kind = {bool: "yes or no", int: "a whole number", float: "a number"}[kinds[name]]
-        raise InputError(f"Setting {name!r} is {value!r}: give {kind}.") from None
-    return name, parsed
+    return name, known[name].parse(value)
 
 
 def parse_pair(text: str, names: Sequence[str]) -> tuple[str, str]:
@@ -237,61 +406,24 @@ def parse_pair(text: str, names: Sequence[str]) -> tuple[str, str]:
 
 def _check(s: Settings) -> None:
     """Raise an InputError that names the first setting that cannot be used."""
+    for name, each in described(type(s)).items():
+        each.check(getattr(s, name))
     rules = (
-        (s.radius is None or s.radius > 0, "radius", s.radius, "give a positive distance"),
-        (
-            s.n_neighbors is None or s.n_neighbors > 0,
-            "n_neighbors",
-            s.n_neighbors,
-            "give at least 1",
-        ),
         (
             s.radius is None or s.n_neighbors is None,
             "radius",
-            s.radius,
             "give either a radius or a number of neighbours, not both",
         ),
-        (s.n_top_genes >= 1, "n_top_genes", s.n_top_genes, "give at least 1"),
-        (s.components >= 0, "components", s.components, "give 0 or more"),
-        (s.tolerance >= 0, "tolerance", s.tolerance, "give 0 or more"),
-        (
-            s.precision in ("auto", "float32", "bfloat16"),
-            "precision",
-            s.precision,
-            "choose auto, float32 or bfloat16",
-        ),
-        (s.hidden >= 1, "hidden", s.hidden, "give at least 1"),
-        (s.latent >= 1, "latent", s.latent, "give at least 1"),
-        (s.pretrain_epochs >= 0, "pretrain_epochs", s.pretrain_epochs, "give 0 or more"),
-        (s.epochs >= 0, "epochs", s.epochs, "give 0 or more"),
-        (s.pretrain_epochs + s.epochs >= 1, "epochs", s.epochs, "train for at least 1 epoch"),
-        (s.refresh >= 1, "refresh", s.refresh, "give at least 1"),
-        (0 <= s.alpha <= 1, "alpha", s.alpha, "give a weight from 0 to 1"),
-        (s.margin >= 0, "margin", s.margin, "give 0 or more"),
-        (s.mnn_k >= 1, "mnn_k", s.mnn_k, "give at least 1"),
-        (s.search_spots >= 0, "search_spots", s.search_spots, "give 0 or more"),
-        (
-            s.positives in ("random", "nearest"),
-            "positives",
-            s.positives,
-            "choose 'random' or 'nearest'",
-        ),
-        (s.learning_rate > 0, "learning_rate", s.learning_rate, "give a positive number"),
-        (s.weight_decay >= 0, "weight_decay", s.weight_decay, "give 0 or more"),
-        (s.clip > 0, "clip", s.clip, "give a positive number"),
-        (0 <= s.seed < 2**32, "seed", s.seed, "give a number from 0 to 4294967295"),
+        (s.pretrain_epochs + s.epochs >= 1, "epochs", "train for at least 1 epoch"),
         (
             s.device.split(":")[0] in ("auto", "cpu", "cuda"),
             "device",
-            s.device,
             "choose auto, cpu or cuda",
         ),
-        (s.domains is None or s.domains >= 2, "domains", s.domains, "give at least 2"),
-        (s.resolution > 0, "resolution", s.resolution, "give a positive number"),
     )
-    for holds, name, value, remedy in rules:
+    for holds, name, remedy in rules:
         if not holds:
-            raise InputError(f"Setting {name!r} is {value!r}: {remedy}.")
+            raise InputError(f"Setting {name!r} is {getattr(s, name)!r}: {remedy}.")
 
 
 SETTINGS: Mapping[str, Settings] = MappingProxyType(

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core import integrate as core
+from napari_staligner.core.fields import described
 from napari_staligner.core.progress import Loss, Progress
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
 from napari_staligner.widgets.integrate import dock as module
@@ -111,6 +112,19 @@ def test_every_control_explains_itself(dock):
     boxes += [panel.pairs.how, *panel.controls.values()]
     boxes += [dock.run, dock.cancel, dock.save]
     assert all(len(box.toolTip()) > 10 for box in boxes)
+
+
+def test_every_setting_has_one_control_or_a_reason_why_it_has_none(dock):
+    panel = dock.settings
+    top = {"domains": panel.domains, "resolution": panel.resolution, "seed": panel.seed}
+    assert not top.keys() & panel.controls.keys()
+    boxes = top | panel.controls
+    for name, field in described(Settings).items():
+        assert (name in boxes) != bool(field.setting.no_control)
+    for name, box in panel.controls.items():
+        label = box.parentWidget().layout().labelForField(box)
+        said = described(Settings)[name].setting
+        assert (label.text(), label.toolTip(), box.toolTip()) == (said.label, said.tip, said.tip)
 
 
 def test_controls_show_and_set_the_sessions_settings(dock, qtbot):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_staligner import _keys as K
+from napari_staligner.core.fields import described
 from napari_staligner.core.result.source import Source
 from napari_staligner.core.settings import Settings
 
@@ -26,30 +26,6 @@ SAMPLE = "sample:"
 
 PACKAGES = ("numpy", "scipy", "torch", "torch-geometric", "anndata", "scanpy", "squidpy")
 """Packages whose versions are recorded: figures hang on them."""
-
-OPTIONS: Mapping[str, str] = MappingProxyType(
-    {
-        "counts_layer": "--counts-layer",
-        "domains": "--domains",
-        "resolution": "--resolution",
-        "radius": "--radius",
-        "n_neighbors": "--neighbors",
-        "pretrain_epochs": "--pretrain-epochs",
-        "epochs": "--epochs",
-        "refresh": "--refresh",
-        "alpha": "--alpha",
-        "margin": "--margin",
-        "mnn_k": "--mnn-k",
-        "positives": "--positives",
-        "n_top_genes": "--genes",
-        "hidden": "--hidden",
-        "learning_rate": "--learning-rate",
-        "seed": "--seed",
-        "device": "--device",
-    }
-)
-"""Options of ``napari-staligner integrate`` that set a field of the settings; ``--set`` sets the
-others."""
 
 
 def mark_source(adata: AnnData, source: Source) -> None:
@@ -111,31 +87,15 @@ def sources_of(adata: AnnData) -> dict[str, Source]:
 def settings_of(adata: AnnData) -> Settings:
     """Settings that a result was made with, as it records them."""
     kept = dict(adata.uns.get(K.STALIGNER, {}).get("params", {}))
-    values: dict[str, Any] = {}
-    for each in fields(Settings):
-        if each.name not in kept:
-            # What is None is not recorded.
-            values[each.name] = None if each.default is None else each.default
-            continue
-        values[each.name] = _as_default(kept[each.name], each.default)
+    # What is None is not recorded, and None is then the default.
+    values = {
+        name: each.read(kept[name]) if name in kept else each.default
+        for name, each in described(Settings).items()
+    }
     if "pairs" in kept:
         rows = np.asarray(kept["pairs"], dtype=object).reshape(-1, 2)
         values["pairs"] = tuple((str(a), str(b)) for a, b in rows)
-    for name, kind in _OPTIONAL.items():
-        if values[name] is not None:
-            values[name] = kind(values[name])
     return Settings(**values)
-
-
-_OPTIONAL: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
-    {"radius": float, "n_neighbors": int, "counts_layer": str, "domains": int}
-)
-"""Fields of the settings that may be ``None``, and what they are else."""
-
-
-def _as_default(value: Any, default: Any) -> Any:
-    """Give a value that was read from a file the type of the field's default."""
-    return value if default is None else type(default)(value)
 
 
 def shell_command(adata: AnnData, output: str = "integrated.h5ad") -> str:
@@ -174,16 +134,10 @@ def options_of(settings: Settings, names: Sequence[str]) -> list[str]:
     base = settings.name() or "default"
     named = Settings().as_named(base)
     words = ["--settings", base, "--seed", str(settings.seed)]
-    for each in fields(Settings):
-        value = getattr(settings, each.name)
-        if each.name in ("pairs", "seed") or value == getattr(named, each.name):
-            continue
-        if each.name == "smooth":
-            words.append("--smooth")
-        elif each.name in OPTIONS:
-            words += [OPTIONS[each.name], str(value)]
-        else:
-            words += ["--set", f"{each.name}={value}"]
+    for name, each in described(Settings).items():
+        value = getattr(settings, name)
+        if each.plain and name != "seed" and value != getattr(named, name):
+            words += each.options(value)
     if settings.domains is not None and "--resolution" in words:
         # Leiden's alone, and not looked at.
         at = words.index("--resolution")

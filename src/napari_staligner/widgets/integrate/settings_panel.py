@@ -19,74 +19,8 @@ from napari_staligner.widgets.parts.form import SettingsForm, form, narrow
 if TYPE_CHECKING:
     from napari_staligner.session import Session
 
-# Field, label, least, most, step, decimals (0: a whole number), what it does in plain words.
-_NUMBERS: tuple[tuple[str, str, float, float, float, int, str], ...] = (
-    (
-        "pretrain_epochs",
-        "Pretraining",
-        *(0, 100_000, 50, 0),
-        "Epochs in which the embedding only learns to rebuild the genes",
-    ),
-    (
-        "epochs",
-        "Epochs",
-        *(0, 100_000, 50, 0),
-        "Epochs after the pretraining, in which matching spots of the slices are pulled together",
-    ),
-    (
-        "alpha",
-        "α",
-        *(0, 1, 0.05, 2),
-        "Weight of rebuilding the genes against pulling the slices together: lower mixes them "
-        "more, higher keeps the structure of each",
-    ),
-    (
-        "margin",
-        "Margin",
-        *(0, 100, 0.5, 2),
-        "By how much a spot has to be nearer to its match than to a random spot of its own "
-        "slice; 2.5 where the slices differ strongly",
-    ),
-    (
-        "mnn_k",
-        "MNN k",
-        *(1, 1000, 10, 0),
-        "Two spots match when each is among the k nearest of the other in the embedding",
-    ),
-    (
-        "learning_rate",
-        "Learning rate",
-        *(1e-5, 1, 5e-4, 5),
-        "Size of a training step; lower it if the loss jumps",
-    ),
-    ("hidden", "Hidden", *(1, 8192, 64, 0), "Width of the hidden layer"),
-    (
-        "n_top_genes",
-        "Genes per slice",
-        *(1, 100_000, 500, 0),
-        "Most variable genes taken from each slice; those that all slices share are used",
-    ),
-)
-_CHOICES: tuple[tuple[str, str, dict[str, Any], str], ...] = (
-    (
-        "positives",
-        "Positives",
-        {"Random match": "random", "Nearest match": "nearest"},
-        "Which of its matches a spot is pulled towards",
-    ),
-    (
-        "device",
-        "Device",
-        {"Automatic": "auto", "CPU": "cpu", "GPU (CUDA)": "cuda"},
-        "What computes; Automatic takes a GPU if there is one",
-    ),
-    (
-        "counts_layer",
-        "Counts in",
-        {"X": None},
-        "Where the raw counts are: in X, or in a layer that all slices have",
-    ),
-)
+# These have a place of their own, at the top of the form; all others are under Advanced.
+_AT_THE_TOP = ("domains", "resolution", "seed")
 _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Settings)}
 # What any preset sets: choosing another takes these back to their defaults first.
 _OF_PRESETS = sorted({key for preset in PRESETS.values() for key in preset.values})
@@ -146,25 +80,17 @@ class SettingsPanel(QWidget):
             "How domains are found in the embedding: as many as you say (Gaussian mixture), or "
             "as many as a resolution gives (Leiden). The Domains dock can do it again in seconds."
         )
-        self.domains = make.whole("domains", 2, 60, "Number of domains over all slices")
-        self.resolution = make.decimal(
-            "resolution", 0.05, 10, "Resolution: higher finds more domains", step=0.1, decimals=2
-        )
+        self.domains = make.control("domains")
+        self.resolution = make.control("resolution")
         self.amount = QStackedWidget()
         self.amount.addWidget(self.domains)
         self.amount.addWidget(self.resolution)
         self.amount.setFixedHeight(self.domains.sizeHint().height())
-        self.seed = make.whole("seed", 0, 2**31 - 1, "Same seed, data and machine: same result")
+        self.seed = make.control("seed")
         self.pairs = PairChoice(self._session, lambda pairs: make.set(pairs=pairs))
-        self.controls: dict[str, QWidget] = {}
-        for field, _, low, high, step, decimals, tip in _NUMBERS:
-            self.controls[field] = (
-                make.decimal(field, low, high, tip, step=step, decimals=decimals)
-                if decimals
-                else make.whole(field, int(low), int(high), tip, int(step))
-            )
-        for field, _, choices, tip in _CHOICES:
-            self.controls[field] = make.choice(field, choices, tip)
+        self.controls = {
+            name: make.control(name) for name in make.fields if name not in _AT_THE_TOP
+        }
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -180,9 +106,8 @@ class SettingsPanel(QWidget):
         column.addLayout(top)
         inside = QWidget()
         rows = form(inside)
-        labels = {row[0]: row[1] for row in _NUMBERS} | {row[0]: row[1] for row in _CHOICES}
-        for field, control in self.controls.items():
-            rows.addRow(labels[field], control)
+        for name, control in self.controls.items():
+            rows.addRow(self.form.fields[name].setting.label, control)
             rows.labelForField(control).setToolTip(control.toolTip())
         rows.addRow("Pairs", self.pairs)
         # superqt draws its arrows in the colour of the moment, so the text brings its own.
@@ -228,7 +153,8 @@ class SettingsPanel(QWidget):
         slices = list(self._session.slices.values())
         layers = list(named_layers(slices[0])) if slices else []
         common = [key for key in layers if all(key in adata.layers for adata in slices)]
-        self.form.set_choices("counts_layer", {"X": None} | {key: key for key in common})
+        titles = {key: "layer X" if key == "X" else key for key in common}
+        self.form.set_titles("counts_layer", {None: "X"} | titles)
         if slices and self._session.view.settings.counts_layer not in (None, *common):
             self.form.set(counts_layer=None)
         self.pairs.follow_slices()

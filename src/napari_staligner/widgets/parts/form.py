@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
+from magicgui.application import use_app
+from magicgui.types import Undefined
+from magicgui.widgets import create_widget
+from magicgui.widgets.bases import CategoricalWidget, RangedWidget
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -15,27 +21,36 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QScrollArea,
     QSizePolicy,
-    QSpinBox,
     QWidget,
 )
-from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.fields import Described, described
 
 if TYPE_CHECKING:
+    from magicgui.widgets.bases import ValueWidget
+
     from napari_staligner.session import Session
+
+# Where a box for a number ends that says no end, and how many decimals it shows at most.
+_MOST, _MOST_DECIMALS = 10**9, 12
 
 
 class DecimalBox(QDoubleSpinBox):
     """A box for a number, shown without trailing zeros."""
 
     def textFromValue(self, value: float) -> str:
-        """Return ``50`` for 50.0000."""
+        """Return ``50`` for 50.0000, and whole numbers as Qt writes them."""
+        if self.decimals() == 0:
+            return str(super().textFromValue(value))
         return self.locale().toString(value, "g", 12)
 
 
 class SettingsForm(QObject):
-    """Binds controls to fields of ``session.view.settings``.
+    """Makes controls of fields of ``session.view.settings``, and binds them.
+
+    magicgui makes a control from what its field says: type, bounds, titles and tip; see
+    :mod:`napari_staligner.core.fields`.
 
     Parameters
     ----------
@@ -53,45 +68,33 @@ class SettingsForm(QObject):
         super().__init__(parent)
         self._session = session
         self._complain = complain
-        self._shows: dict[str, tuple[QWidget, Callable[[Any], None]]] = {}
+        self._made: dict[str, ValueWidget[Any]] = {}
+        self._titles: dict[str, Mapping[Any, str]] = {}
 
-    def whole(self, field: str, low: int, high: int, tip: str, step: int = 1) -> QSpinBox:
-        """Make a box for a whole number."""
-        box = QSpinBox()
-        box.setRange(low, high)
-        box.setSingleStep(step)
-        box.setGroupSeparatorShown(True)
-        return self._number(field, box, tip)
+    @property
+    def fields(self) -> Mapping[str, Described]:
+        """Fields of the settings that have a control, by name."""
+        known = described(type(self._session.view.settings))
+        return {name: each for name, each in known.items() if not each.setting.no_control}
 
-    def decimal(
-        self, field: str, low: float, high: float, tip: str, *, step: float, decimals: int
-    ) -> DecimalBox:
-        """Make a box for a number with decimals."""
-        box = DecimalBox()
-        box.setDecimals(decimals)
-        box.setRange(low, high)
-        box.setSingleStep(step)
-        return self._number(field, box, tip)
-
-    def choice(self, field: str, choices: dict[str, Any], tip: str) -> QComboBox:
-        """Make a box with choices, ``{title: value}``; see :meth:`set_choices`."""
-        box = narrow(QComboBox())
-        box.setToolTip(tip)
+    def control(self, name: str) -> QWidget:
+        """Make the control of a field; see :meth:`set_titles` for one with choices."""
+        field = self.fields[name]
+        self._titles[name] = field.setting.titles or {value: value for value in field.allowed}
+        made = self._choice(name) if self._titles[name] else _plain_control(field)
+        self._made[name] = made
+        self._show(name)
+        made.changed.connect(lambda value: self.set(**{name: field.read(value)}))
+        box: QWidget = made.native
+        box.setToolTip(field.setting.tip)
         box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         box.installEventFilter(self)
-        box.activated.connect(lambda index: self.set(**{field: box.itemData(index)}))
-        self._shows[field] = box, lambda value: box.setCurrentIndex(box.findData(value))
-        self.set_choices(field, choices)
-        return box
+        return narrow(box) if isinstance(box, QComboBox) else box
 
-    def set_choices(self, field: str, choices: dict[str, Any]) -> None:
-        """Offer other choices."""
-        box, show = self._shows[field]
-        if isinstance(box, QComboBox):
-            box.clear()
-            for title, value in choices.items():
-                box.addItem(title, value)
-            show(getattr(self._session.view.settings, field))
+    def set_titles(self, name: str, titles: Mapping[Any, str]) -> None:
+        """Offer other choices, ``{value: title}``."""
+        self._titles[name] = titles
+        self._show(name)
 
     def set(self, **changes: Any) -> None:
         """Set fields; what is refused is said, and the old value shown again."""
@@ -103,12 +106,8 @@ class SettingsForm(QObject):
 
     def show_set(self) -> None:
         """Show what the settings say."""
-        for field, (widget, show) in self._shows.items():
-            value = getattr(self._session.view.settings, field)
-            if value is None and not isinstance(widget, QComboBox):
-                continue
-            with signals_blocked(widget):
-                show(value)
+        for name in self._made:
+            self._show(name)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Leave the wheel to the scroll area unless the box has the focus."""
@@ -118,14 +117,70 @@ class SettingsForm(QObject):
             return True
         return False
 
-    def _number(self, field: str, box: Any, tip: str) -> Any:
-        box.setToolTip(tip)
-        box.setKeyboardTracking(False)
-        box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        box.installEventFilter(self)
-        box.valueChanged.connect(lambda value: self.set(**{field: value}))
-        self._shows[field] = box, box.setValue
-        return box
+    def _show(self, name: str) -> None:
+        made, value = self._made[name], getattr(self._session.view.settings, name)
+        with made.changed.blocked():
+            if isinstance(made, CategoricalWidget):
+                made.reset_choices()
+            elif value is None:
+                return
+            elif isinstance(made, RangedWidget):
+                _make_room(made, value)
+            made.value = value
+
+    def _choice(self, name: str) -> ValueWidget[Any]:
+        made = create_widget(
+            name=name,
+            widget_type="ComboBox",
+            options={"choices": lambda _: self._choices(name)},
+        )
+        # None is a value like any other here, so its choice is told, too.
+        made.null_value = Undefined  # type: ignore[attr-defined]
+        return cast("ValueWidget[Any]", made)
+
+    def _choices(self, name: str) -> list[tuple[str, Any]]:
+        """Titles and values of a box, with the present value whatever it is."""
+        value = getattr(self._session.view.settings, name)
+        titles = {value: str(value)} | dict(self._titles[name])
+        return [(titles[each], each) for each in dict.fromkeys([*self._titles[name], value])]
+
+
+def _plain_control(field: Described) -> ValueWidget[Any]:
+    """Make the control of a field without choices: a box for a number, for one."""
+    if field.kind not in (int, float):
+        made = create_widget(annotation=field.kind, name=field.name, label=" ")
+        return cast("ValueWidget[Any]", made)
+    setting, whole = field.setting, field.kind is int
+    low, high = setting.shown or (setting.least, setting.most)
+    made = RangedWidget(widget_type=_number_box(), name=field.name, step=setting.step)
+    made.native.setDecimals(0 if whole else setting.decimals)
+    made.native.setGroupSeparatorShown(whole)
+    made.native.setKeyboardTracking(False)
+    made.min, made.max = low or 0, _MOST if high is None else high
+    return made
+
+
+def _make_room(made: RangedWidget[Any], value: float) -> None:
+    """Let a box hold a value that a file or the shell has set, though people rarely need it."""
+    exponent = Decimal(str(value)).as_tuple().exponent
+    if isinstance(exponent, int):
+        made.native.setDecimals(max(made.native.decimals(), min(-exponent, _MOST_DECIMALS)))
+    made.min, made.max = min(made.min, value), max(made.max, value)
+
+
+@cache
+def _number_box() -> type[Any]:
+    """Box of magicgui for a number, with ours for Qt's.
+
+    Theirs shows trailing zeros, and whole numbers without separators of thousands. Those of Qt for
+    whole numbers end at 2 147 483 647, before seeds do.
+    """
+    base = use_app().get_obj("FloatSpinBox")
+
+    def make(self: Any, **kwargs: Any) -> None:
+        super(base, self).__init__(DecimalBox, **kwargs)
+
+    return type("NumberBox", (base,), {"__init__": make})
 
 
 def narrow(box: QComboBox) -> QComboBox:

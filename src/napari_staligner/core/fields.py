@@ -1,0 +1,238 @@
+"""Fields of a dataclass that say themselves what they are.
+
+A field is written ``Annotated[type, Setting(...)]``. Its check, the way it is read from text and
+files, its line in the docstring, its option in the shell, and its control with the tip all come
+from there: a new setting is one new field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from inspect import cleandoc
+from numbers import Integral, Real
+from textwrap import wrap
+from types import MappingProxyType, NoneType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from napari_staligner._errors import InputError
+
+T = TypeVar("T")
+
+_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What there is to say of one field, besides its type and default.
+
+    Parameters
+    ----------
+    label
+        Of its control.
+    tip
+        What it does, in plain words: tip of its control, help of its option, and documentation.
+    least, most
+        Bounds, which are allowed; ``None`` for none.
+    above
+        A lower bound that is not allowed itself.
+    unset
+        What ``None`` stands for, in a few words.
+    titles
+        Names of values for people, ``{value: title}``; the control offers them.
+    flag
+        Option of the shell; ``None`` makes it from the name, and an empty string leaves the setting
+        to ``--set``.
+    metavar
+        Name of the value in the help of the shell; empty for its type.
+    shown
+        Least and most of the control; the bounds where ``None``.
+    step, decimals
+        Of the control.
+    no_control
+        Why the form of settings has no control for it; empty if it has one.
+    """
+
+    label: str
+    tip: str
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    unset: str = ""
+    titles: Mapping[Any, str] = field(default_factory=dict)
+    flag: str | None = None
+    metavar: str = ""
+    shown: tuple[float, float] | None = None
+    step: float = 1
+    decimals: int = 2
+    no_control: str = ""
+
+
+@dataclass(frozen=True)
+class Described:
+    """One field with its type.
+
+    Parameters
+    ----------
+    name
+        Of the field.
+    kind
+        Its type without ``None``: ``bool``, ``int``, ``float``, ``str``, or another.
+    optional
+        Whether it may be ``None``.
+    allowed
+        Its values, where it has but a few.
+    default
+        Its default.
+    setting
+        What else there is to say.
+    """
+
+    name: str
+    kind: type
+    optional: bool
+    allowed: tuple[str, ...]
+    default: Any
+    setting: Setting
+
+    @property
+    def plain(self) -> bool:
+        """Whether a value is one word: not so a list of pairs."""
+        return self.kind in _KINDS
+
+    @property
+    def flag(self) -> str:
+        """Option of the shell; empty where ``--set`` sets it."""
+        own = self.setting.flag
+        return f"--{self.name.replace('_', '-')}" if own is None else own
+
+    def check(self, value: Any) -> None:
+        """Raise an InputError if the field cannot have this value."""
+        remedy = self._remedy(value)
+        if remedy:
+            raise InputError(f"Setting {self.name!r} is {value!r}: {remedy}.")
+
+    def parse(self, text: str) -> Any:
+        """Read a value from a word.
+
+        Raises
+        ------
+        InputError
+            It is not of the type of the field.
+        """
+        try:
+            return _TRUTHS[text.lower()] if self.kind is bool else self.kind(text)
+        except (KeyError, ValueError):
+            remedy = _KINDS[self.kind].remedy
+            raise InputError(f"Setting {self.name!r} is {text!r}: {remedy}.") from None
+
+    def read(self, value: Any) -> Any:
+        """Give a value that was read from a file the type of the field."""
+        return self.kind(value) if self.plain and value is not None else value
+
+    def options(self, value: Any) -> list[str]:
+        """Return the words of the shell that set a value other than ``None``."""
+        if not self.flag:
+            return ["--set", f"{self.name}={value}"]
+        if self.kind is bool:
+            return [self.flag if value else self.flag.replace("--", "--no-", 1)]
+        return [self.flag, str(value)]
+
+    def _remedy(self, value: Any) -> str:
+        """Say what to give instead of a value, or nothing if it can be used."""
+        if value is None and self.optional:
+            return ""
+        if self.allowed:
+            return "" if value in self.allowed else f"choose {_either(self.allowed)}"
+        if self.plain and not _KINDS[self.kind].holds(value):
+            return _KINDS[self.kind].remedy
+        s = self.setting
+        if s.above is not None and not value > s.above:
+            return "give a positive number" if s.above == 0 else f"give more than {s.above:g}"
+        low = s.least is not None and not value >= s.least
+        high = s.most is not None and not value <= s.most
+        if not low and not high:
+            return ""
+        if s.least is None:
+            return f"give at most {s.most}"
+        if s.most is None:
+            return "give 0 or more" if s.least == 0 else f"give at least {s.least}"
+        return f"give a number from {s.least} to {s.most}"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A type whose values are one word; ``remedy`` says what they are."""
+
+    holds: Callable[[Any], bool]
+    remedy: str
+
+
+_KINDS: Mapping[type, _Kind] = MappingProxyType(
+    {
+        bool: _Kind(lambda value: value in (True, False), "give yes or no"),
+        int: _Kind(lambda value: isinstance(value, Integral), "give a whole number"),
+        float: _Kind(lambda value: isinstance(value, Real), "give a number"),
+        str: _Kind(lambda value: isinstance(value, str), "give a text"),
+    }
+)
+
+
+def described(of: type) -> Mapping[str, Described]:
+    """Return the fields of a dataclass by name, in their order.
+
+    Raises
+    ------
+    TypeError
+        A field has no :class:`Setting`.
+    """
+    return _all_described(of)
+
+
+@cache
+def _all_described(of: type) -> Mapping[str, Described]:
+    hints = get_type_hints(of, include_extras=True)
+    return MappingProxyType({each.name: _described(each, hints[each.name]) for each in fields(of)})
+
+
+def _described(of: Any, hint: Any) -> Described:
+    said = [each for each in get_args(hint)[1:] if isinstance(each, Setting)]
+    if get_origin(hint) is not Annotated or len(said) != 1:
+        raise TypeError(f"{of.name!r} is not Annotated with one Setting")
+    hint = get_args(hint)[0]
+    members = () if get_origin(hint) in (Literal, tuple) else get_args(hint)
+    kinds = [each for each in members if each is not NoneType] or [hint]
+    (kind,) = kinds
+    allowed = get_args(kind) if get_origin(kind) is Literal else ()
+    return Described(
+        of.name,
+        str if allowed else get_origin(kind) or kind,
+        NoneType in members,
+        allowed,
+        of.default,
+        said[0],
+    )
+
+
+def documented(of: type[T]) -> type[T]:
+    """Add the parameters to the docstring of a dataclass."""
+    lines = [cleandoc(of.__doc__ or ""), "", "Parameters", "----------"]
+    for name, each in described(of).items():
+        kind = f"{{{', '.join(map(repr, each.allowed))}}}" if each.allowed else each.kind.__name__
+        kind += " or None" if each.optional else ""
+        lines.append(f"{name} : {kind}, default {each.default!r}")
+        lines += wrap(_sentence(each), 96, initial_indent="    ", subsequent_indent="    ")
+    of.__doc__ = "\n".join(lines) + "\n"
+    return of
+
+
+def _sentence(of: Described) -> str:
+    """Say what a field does and what ``None`` stands for."""
+    tip = of.setting.tip.rstrip(".")
+    return f"{tip}. None: {of.setting.unset}." if of.setting.unset else f"{tip}."
+
+
+def _either(values: tuple[str, ...]) -> str:
+    *most, last = values
+    return f"{', '.join(most)} or {last}" if most else last
