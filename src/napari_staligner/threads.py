@@ -66,7 +66,7 @@ def usable_cpus() -> int:
     """
     limits = [_affinity(), math.ceil(min(_quota(), sys.maxsize))]
     slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if slurm.isdecimal():
+    if slurm.isdecimal() and int(slurm):
         limits.append(int(slurm))
     return max(1, min(limits))
 
