@@ -27,7 +27,6 @@ from napari_staligner.cli.tables import (
     show,
     slice_table,
 )
-from napari_staligner.core.attempt import reason
 from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
 from napari_staligner.threads import share_cores
@@ -75,6 +74,8 @@ def _sentences() -> Iterator[None]:
         raise
     except Exception as error:
         _log.exception("The command failed")
+        from napari_staligner.core.attempt import reason
+
         text = f"This failed ({reason(error)})."
         _errors().print(f"[bold red]Error:[/] {_escape(text)}", soft_wrap=True)
         raise typer.Exit(1) from None

@@ -34,7 +34,7 @@ class More(Settings):
 @pytest.fixture
 def shown(qtbot):
     """Return a form of all settings, what it sets, and what it said."""
-    session, said = SimpleNamespace(settings=More()), []
+    session, said = SimpleNamespace(view=SimpleNamespace(settings=More())), []
     panel = QWidget()
     qtbot.addWidget(panel)
     form = SettingsForm(session, said.append, panel)
