@@ -79,8 +79,12 @@ KEPT_SLICES: Final = "kept_slices"
 the result."""
 SOURCE: Final = "staligner_source"
 """``uns`` of a slice, dict: the file that it was read from, as in ``sources``."""
+COUNTS_LAYER: Final = "counts_layer"
+"""In ``uns["staligner"]``, text: the layer that holds what was integrated; absent if that is
+``X``."""
 NOTES: Final = "staligner_notes"
-"""``uns`` of a slice, list of str: what its file was taken for, and what was left out."""
+"""``uns`` of a slice, texts that follow after "Slice 'A': ": what its file was taken for, what was
+guessed and what was left out."""
 RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
 """In ``uns["staligner"]``, dict: of each slice, the mean squared error of what the model sees after
 the last step: log-normalised expression, or its components, scaled to a mean square of 1."""

@@ -27,6 +27,7 @@ from napari_staligner.cli.tables import (
     show,
     slice_table,
 )
+from napari_staligner.core.prepare.counts import parse_counts_layers
 from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
 from napari_staligner.threads import share_cores
@@ -108,13 +109,17 @@ def integrate(
         typer.Argument(
             help="Slices: .h5ad, .zarr, and files and folders as instruments write them (see "
             "docs/formats.md), FILE\\[SLICE] or FILE\\[COLUMN=VALUE] for one of several in a file, "
-            "or sample:Slide-seqV2 and sample:Stereo-seq, which are simulated.",
+            "FILE\\[counts=LAYER] for the layer of its counts, or sample:Slide-seqV2 and "
+            "sample:Stereo-seq, which are simulated.",
             metavar="SLICE...",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the result goes, .h5ad.")],
     slice_key: Annotated[
         str | None, typer.Option(help="Column of obs that tells the slices of one file apart.")
+    ] = None,
+    counts_layer: Annotated[
+        list[str] | None, typer.Option("--counts-layer", **help_of("counts_layer", Settings))
     ] = None,
     settings: Annotated[
         Named | None,
@@ -139,6 +144,8 @@ def integrate(
     """Integrate slices and write one .h5ad with embedding, domains and attention."""
     with _sentences():
         given = given_in(options) | dict(map(parse_setting, set_also or ()))
+        if counts_layer:
+            given["counts_layer"] = parse_counts_layers(counts_layer)
         chosen = _settings(str(settings or DEFAULT), preset and str(preset), given)
         _integrate(slices, output, slice_key, chosen, chain, pair)
 
@@ -179,6 +186,24 @@ def _integrate(
     console = _output()
     _show_domains(console, result)
     console.print(f"Written to {_escape(str(written))}", soft_wrap=True)
+
+
+def _result_in(file: Path) -> AnnData:
+    """Read integrated slices."""
+    from napari_staligner.core.result.provenance import source_of
+    from napari_staligner.io.h5ad import read_any
+
+    content = read_any(file)
+    if content[0] == "result":
+        return content[1]
+    message = f"{str(file)!r} holds no integrated slices"
+    source = source_of(content[1][0][1])
+    if len(content[1]) > 1 and source is not None and source.choices:
+        key = list(source.choices)[-1]
+        message += f", but several sections: integrate it first, with --slice-key {key}."
+    else:
+        message += ": integrate them first."
+    raise InputError(message)
 
 
 def _write(result: AnnData, target: Path) -> Path:
@@ -246,12 +271,10 @@ def complete(
 
 def _complete(source: Path, target: Path) -> None:
     from napari_staligner.core.stages import record_completed, stage_steps, stages_job
-    from napari_staligner.io.h5ad import check_result_target, read_any
+    from napari_staligner.io.h5ad import check_result_target
 
     check_result_target(target)
-    kind, content = read_any(source)
-    if kind != "result":
-        raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")
+    content = _result_in(source)
     job, lost = stages_job(content), list[str]()
     console = _output()
     if not job.wanted:
@@ -293,14 +316,12 @@ def _evaluate(
     from importlib.metadata import version
 
     from napari_staligner.core.evaluation import evaluation as E
-    from napari_staligner.io.h5ad import check_target, read_any
+    from napari_staligner.io.h5ad import check_target
     from napari_staligner.io.text import write_text
 
     if target is not None:
         check_target(target)
-    kind, content = read_any(file)
-    if kind != "result":
-        raise InputError(f"{str(file)!r} does not hold integrated slices: integrate them first.")
+    content = _result_in(file)
     job = E.evaluation_job(content, labels, embeddings or E.BEFORE_AND_AFTER)
     found = _with_bar(E.evaluation_steps(job))
     console = _output()
@@ -336,14 +357,12 @@ def _report(
     source: Path, target: Path, labels: str | None, embeddings: list[str] | None, *, umap: bool
 ) -> None:
     from napari_staligner.core.evaluation.evaluation import BEFORE_AND_AFTER, evaluation_job
-    from napari_staligner.io.h5ad import check_target, read_any
+    from napari_staligner.io.h5ad import check_target
     from napari_staligner.io.text import write_text
     from napari_staligner.report.report import report_job, report_steps
 
     check_target(target)
-    kind, content = read_any(source)
-    if kind != "result":
-        raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")
+    content = _result_in(source)
     figures = evaluation_job(content, labels, embeddings or BEFORE_AND_AFTER)
     job = report_job(content, source.name, figures, compute_umaps=umap)
     write_text(_with_bar(report_steps(job)), target)
@@ -385,12 +404,10 @@ def _register(source: Path, target: Path, choice: Choice) -> None:
         register_steps,
         registration_job,
     )
-    from napari_staligner.io.h5ad import check_result_target, read_any
+    from napari_staligner.io.h5ad import check_result_target
 
     check_result_target(target)
-    kind, content = read_any(source)
-    if kind != "result":
-        raise InputError(f"{str(source)!r} holds no integrated slices: integrate them first.")
+    content = _result_in(source)
     registered = _with_bar(register_steps(registration_job(content, choice)))
     record_registration(content, registered, choice)
     settle_notes(content)
@@ -461,12 +478,10 @@ def _annotations(
 ) -> None:
     from napari_staligner.core.annotations.record import annotations_of, write_annotations
     from napari_staligner.io.annotations.formats import export_annotations, import_annotations
-    from napari_staligner.io.h5ad import read_any, write_result
+    from napari_staligner.io.h5ad import write_result
     from napari_staligner.io.recovery import find
 
-    kind, adata = read_any(file)
-    if kind != "result":
-        raise InputError(f"{str(file)!r} holds no integrated slices: integrate them first.")
+    adata = _result_in(file)
     made = annotations_of(adata, by)
     console = _output()
     if read is not None:

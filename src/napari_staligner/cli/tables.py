@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,32 +170,50 @@ def residual_table(result: AnnData) -> Table:
 
 def slice_table(name: str, adata: AnnData) -> RichTable:
     """What a slice has of all that an integration can use."""
-    import numpy as np
-
-    from napari_staligner.core.prepare.graph import find_radius, spacing
+    from napari_staligner.core.prepare.counts import kind_of
+    from napari_staligner.core.prepare.matrices import with_plain_matrices
+    from napari_staligner.core.prepare.notes import notes_of
     from napari_staligner.core.prepare.on_disk import named_layers
-    from napari_staligner.core.prepare.slices import is_counts
-    from napari_staligner.io.images import tissue_image
+    from napari_staligner.io.images import image_problem, tissue_image
 
+    adata = with_plain_matrices(name, adata)
     rows = [["spots × genes", f"{adata.n_obs} × {adata.n_vars}"]]
     if adata.X is not None:
-        values = np.asarray(adata.X.data if hasattr(adata.X, "indptr") else adata.X)
-        rows.append(["X", "counts" if is_counts(values) else "normalised values, not counts"])
+        rows.append(["X", str(kind_of(adata.X))])
     rows.append(["layers", ", ".join(named_layers(adata)) or "none"])
     rows.append(["obs", ", ".join(map(str, adata.obs.columns)) or "none"])
-    points = np.asarray(adata.obsm[K.SPATIAL], dtype=float) if K.SPATIAL in adata.obsm else None
-    if points is None:
-        rows.append([f"obsm[{K.SPATIAL!r}]", "missing: needed to integrate"])
-    elif np.isfinite(points).all() and len(points) > 1:
+    adata = _place_rows(name, adata, rows)
+    image = tissue_image(adata)
+    size = image_problem(adata) if image is None else "{1} × {0} pixels".format(*image[0].shape)
+    rows.append(["image", str(size)])
+    rows += [["note", note] for note in notes_of(name, adata)]
+    return _facts(f"Slice {name}", rows)
+
+
+def _place_rows(name: str, adata: AnnData, rows: list[list[str]]) -> AnnData:
+    """Say where the spots lie, and on which of them nothing can be found; as a run reads them."""
+    import numpy as np
+
+    from napari_staligner.core.prepare.coordinates import with_places
+    from napari_staligner.core.prepare.graph import find_radius, spacing
+    from napari_staligner.core.prepare.spots import off_tissue
+
+    off, column = off_tissue(adata.obs)
+    if off.any():
+        rows.append(["off the tissue", f"{int(off.sum()):,} spots, by obs[{column!r}]"])
+    try:
+        adata = with_places(name, adata)
+    except InputError as error:
+        rows.append(["coordinates", str(error)])
+        return adata
+    points = np.asarray(adata.obsm[K.SPATIAL], dtype=float)
+    if len(points) > 1:
         low, high = points.min(axis=0), points.max(axis=0)
         extent = ", ".join(f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))
         rows.append(["coordinates", extent])
         rows.append(["spacing", f"{spacing(points):g}"])
         rows.append(["radius for about 6 neighbours", f"{find_radius(points):g}"])
-    image = tissue_image(adata)
-    rows.append(["image", "none" if image is None else "{1} × {0} pixels".format(*image[0].shape)])
-    rows += [["note", str(note)] for note in adata.uns.get(K.NOTES, ())]
-    return _facts(f"Slice {name}", rows)
+    return adata
 
 
 def result_table(file: Path, result: AnnData) -> RichTable:

@@ -87,6 +87,8 @@ class Described:
         Its default.
     setting
         What else there is to say.
+    by_slice
+        Whether there may be a value for each slice instead, by its name.
     """
 
     name: str
@@ -95,11 +97,12 @@ class Described:
     allowed: tuple[str, ...]
     default: Any
     setting: Setting
+    by_slice: bool = False
 
     @property
     def plain(self) -> bool:
-        """Whether a value is one word: not so a list of pairs."""
-        return self.kind in _KINDS
+        """Whether a value is one word: not so a list of pairs, or one for each slice."""
+        return self.kind in _KINDS and not self.by_slice
 
     @property
     def flag(self) -> str:
@@ -129,10 +132,18 @@ class Described:
 
     def read(self, value: Any) -> Any:
         """Give a value that was read from a file the type of the field."""
+        if self.by_slice and isinstance(value, Mapping):
+            return {str(name): self.kind(of) for name, of in value.items()}
+        if self.by_slice and value is not None:
+            return self.kind(value)
         return self.kind(value) if self.plain and value is not None else value
 
     def options(self, value: Any) -> list[str]:
-        """Return the words of the shell that set a value other than ``None``."""
+        """Return the words of the shell that set a value other than ``None``; a list has none."""
+        if self.kind not in _KINDS:
+            return []
+        if isinstance(value, Mapping):
+            return [word for name, of in value.items() for word in (self.flag, f"{name}={of}")]
         if not self.flag:
             return ["--set", f"{self.name}={value}"]
         if self.kind is bool:
@@ -143,9 +154,11 @@ class Described:
         """Say what to give instead of a value, or nothing if it can be used."""
         if value is None and self.optional:
             return ""
+        if self.by_slice and isinstance(value, Mapping):
+            return next(filter(None, map(self._remedy, value.values())), "")
         if self.allowed:
             return "" if value in self.allowed else f"choose {_either(self.allowed)}"
-        if self.plain and not _KINDS[self.kind].holds(value):
+        if self.kind in _KINDS and not _KINDS[self.kind].holds(value):
             return _KINDS[self.kind].remedy
         s = self.setting
         if s.above is not None and not value > s.above:
@@ -202,7 +215,8 @@ def _described(of: Any, hint: Any) -> Described:
         raise TypeError(f"{of.name!r} is not Annotated with one Setting")
     hint = get_args(hint)[0]
     members = () if get_origin(hint) in (Literal, tuple) else get_args(hint)
-    kinds = [each for each in members if each is not NoneType] or [hint]
+    by_slice = any(get_origin(each) is Mapping for each in members)
+    kinds = [e for e in members if e is not NoneType and get_origin(e) is not Mapping] or [hint]
     (kind,) = kinds
     allowed = get_args(kind) if get_origin(kind) is Literal else ()
     return Described(
@@ -212,6 +226,7 @@ def _described(of: Any, hint: Any) -> Described:
         allowed,
         of.default,
         said[0],
+        by_slice,
     )
 
 

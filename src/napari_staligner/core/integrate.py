@@ -15,8 +15,16 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.attempt import EXPRESSION, PROVENANCE, attempt, settle_notes
+from napari_staligner.core.prepare.coordinates import with_places
+from napari_staligner.core.prepare.counts import layers_wanted, with_counts_layer
 from napari_staligner.core.prepare.expression import Expression
-from napari_staligner.core.prepare.on_disk import alike, named_layers, unbacked
+from napari_staligner.core.prepare.gene_names import with_matched_genes
+from napari_staligner.core.prepare.joining import left_behind, slim_slices
+from napari_staligner.core.prepare.libraries import own_library
+from napari_staligner.core.prepare.matrices import with_plain_matrices
+from napari_staligner.core.prepare.notes import notes_of
+from napari_staligner.core.prepare.on_disk import unbacked, with_slots
+from napari_staligner.core.prepare.sections import is_part, sections_of, split_where_certain
 from napari_staligner.core.prepare.slices import (
     check_shared,
     check_slice,
@@ -26,12 +34,13 @@ from napari_staligner.core.prepare.slices import (
     stored_by_gene,
     variable_genes,
     varying,
-    with_counts,
     with_unique_names,
 )
+from napari_staligner.core.prepare.spots import mark_of, same_slices, used_spots
+from napari_staligner.core.prepare.storable import check_storable, storable_name, storable_slices
 from napari_staligner.core.progress import Progress, Steps, T, finish
 from napari_staligner.core.result.ownership import Inputs
-from napari_staligner.core.result.provenance import record_provenance
+from napari_staligner.core.result.provenance import record_provenance, source_of
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.stages import (
     StagesJob,
@@ -40,7 +49,6 @@ from napari_staligner.core.stages import (
     stage_steps,
     warn_lost,
 )
-from napari_staligner.core.storable import check_storable, storable_name, storable_slices
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -68,8 +76,9 @@ def integrate(
     ----------
     slices
         Slices, each with counts in ``X`` (or in a layer) and ``obsm["spatial"]``; a list, or names
-        and slices. They are not changed. What is on disk, as ``read_slices(..., backed=True)``
-        and ``anndata.read_h5ad(..., backed="r")`` leave it, is read a slice at a time.
+        and slices. They are not changed; what certainly holds several sections is split. What is on
+        disk, as ``read_slices(..., backed=True)`` and ``anndata.read_h5ad(..., backed="r")`` leave
+        it, is read a slice at a time.
     settings
         Settings to start from, or their name: ``"default"`` (ours) or ``"published"`` (the paper's
         method and schedule).
@@ -83,12 +92,13 @@ def integrate(
 
     Returns
     -------
-    All spots of all slices, all genes. ``X``, ``layers`` and ``var`` hold what the slices hold,
-    on disk where it is on disk (as dask arrays; :func:`~napari_staligner.write_result` copies them
-    piece by piece). A column of a slice that is called as one of ours is kept as
-    ``<column>_of_input``, and a note says so. Added are ``obs["slice"]``, ``obs["domain"]``,
-    ``obs["alignment_confidence"]``, ``obs["registration_residual"]``, ``obsm["STAligner"]``,
-    ``obsm["spatial_aligned"]``, ``obsm["registration_shift"]``, ``obsp["spatial_connectivities"]``,
+    All spots that were used, all genes. ``X``, ``layers``, ``obsm`` and ``var`` hold what the
+    slices hold (layers and embeddings: those that all of them have), on disk where it is on
+    disk (as dask arrays; :func:`~napari_staligner.write_result` copies them piece by piece). A
+    column of a slice that is called as one of ours is kept as ``<column>_of_input``, and a note
+    says so. Added are ``obs["slice"]``, ``obs["domain"]``, ``obs["alignment_confidence"]``,
+    ``obs["registration_residual"]``, ``obsm["STAligner"]``, ``obsm["spatial_aligned"]``,
+    ``obsm["registration_shift"]``, ``obsp["spatial_connectivities"]``,
     ``obsp["spatial_distances"]``, ``obsp["attention"]``, ``obsp["mutual_neighbors"]``,
     ``var["used_by_staligner"]``, ``varm["in_slice"]``, ``uns["domain_colors"]`` and
     ``uns["staligner"]``.
@@ -117,7 +127,8 @@ def integrate(
         raise InputError(f"There is no setting {unknown[0]!r}: see napari_staligner.Settings.")
     settings = replace(settings, **changes)
     lost: list[str] = []
-    result = finish(integrate_steps(_named(slices), settings), hearing(lost, on_progress))
+    steps = integrate_steps(_parted(_named(slices)), settings)
+    result = finish(steps, hearing(lost, on_progress))
     warn_lost(lost)
     return result
 
@@ -131,6 +142,20 @@ def _named(
         for number, item in enumerate(listed, 1)
     ]
     return [(str(name), unbacked(adata)) for name, adata in named]
+
+
+def _parted(slices: Sequence[tuple[str, AnnData]]) -> list[tuple[str, AnnData]]:
+    """Split what certainly holds several sections, unless it was split by a column before."""
+    parted: list[tuple[str, AnnData]] = []
+    for name, adata in slices:
+        found = None if is_part(source_of(adata)) else sections_of(adata)
+        if found is None:
+            parted.append((name, adata))
+            continue
+        # Notes go to the slice, and this one is the user's.
+        parts = split_where_certain(name, with_slots(adata))
+        parted += [(f"{name} {each}" if found.certain else name, part) for each, part in parts]
+    return parted
 
 
 @dataclass
@@ -182,8 +207,8 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     # What cannot fit at all is said before anything is read.
     check_memory(estimate(extent, settings))
     ready = yield from ledger.follow(prepare_steps(slices, settings), part)
-    slices, genes, expression, depth = ready
-    rehearse(slices, genes)
+    slices, genes, expression, depth, layers = ready
+    rehearse(slices, genes, layers)
     names = tuple(name for name, _ in slices)
     places = {name: np.asarray(adata.obsm[K.SPATIAL])[:, :2] for name, adata in slices}
     graphs = yield from ledger.follow(graph_steps(list(places.items()), settings), part)
@@ -197,7 +222,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         coordinates,
         depth,
     )
-    extent = replace(extent, n_genes=expression.n_genes, stored=expression.stored)
+    extent = replace(Extent.of(slices), n_genes=expression.n_genes, stored=expression.stored)
     need = estimate(extent, settings)
     check_memory(need)
     # Said, but not kept with the result: it tells of this machine at this moment.
@@ -213,12 +238,15 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         settings=settings,
     )
     staged = yield from ledger.follow(stage_steps(job), 3 * part)
-    joined = yield from ledger.follow(attempt(lambda: _joined(slices, genes), EXPRESSION), 0)
-    adata = _tables_of(slices, genes) if joined is None else joined
+    joining = attempt(lambda: _joined(slices, genes, layers), EXPRESSION)
+    joined = yield from ledger.follow(joining, 0)
+    adata, counts = joined or (_tables_of(slices, genes), None)
     for note in inputs.record(adata):
         ledger.notes.append(note)
         yield Progress("record", ledger.done, ledger.total, note=note)
     _record(adata, graphs, trained, settings)
+    if counts is not None:
+        adata.uns[K.STALIGNER][K.COUNTS_LAYER] = counts
     yield from ledger.follow(record_stages(adata, staged, settings), 0)
     yield from ledger.follow(attempt(lambda: _provenance(adata, slices), PROVENANCE), 0)
     adata.uns[K.STALIGNER]["notes"] = np.array(ledger.notes, dtype=object)
@@ -227,9 +255,11 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     return adata
 
 
-def _joined(slices: Sequence[tuple[str, AnnData]], genes: Sequence[str]) -> Steps[AnnData]:
+def _joined(
+    slices: Sequence[tuple[str, AnnData]], genes: Sequence[str], layers: Sequence[str | None]
+) -> Steps[tuple[AnnData, str | None]]:
     yield Progress("joining the slices", 0, 1)
-    return concatenate(slices, genes)
+    return concatenate(slices, genes, layers)
 
 
 def _tables_of(slices: Sequence[tuple[str, AnnData]], genes: Sequence[str]) -> AnnData:
@@ -258,14 +288,16 @@ def _provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> Steps[
 class Ready(NamedTuple):
     """Slices that were checked, with what is trained on.
 
-    ``slices`` have unique names; ``genes`` are those they share; ``log_depth``, shape (spots,), is
-    ``None`` where the values of a slice are not counts.
+    ``slices`` have unique names and only the spots that are used; ``genes`` are those they share;
+    ``log_depth``, shape (spots,), is ``None`` where the values of a slice are not counts;
+    ``layers`` hold the counts, ``None`` where they are in ``X``.
     """
 
     slices: list[tuple[str, AnnData]]
     genes: list[str]
     expression: Expression
     log_depth: NDArray[np.float64] | None
+    layers: list[str | None]
 
 
 def check_slices(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> None:
@@ -291,6 +323,13 @@ def check_slices(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> N
             f"call it {storable_name(unfit)!r}, for one."
         )
     pairs_of(names, settings)
+    layers = settings.counts_layer
+    unknown = sorted(set(layers) - set(names)) if isinstance(layers, Mapping) else []
+    if unknown:
+        raise InputError(
+            f"The setting counts_layer names slice {unknown[0]!r}, which is not there: choose "
+            f"among {', '.join(map(repr, names))}."
+        )
 
 
 def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> Steps[Ready]:
@@ -303,15 +342,22 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     """
     names = [name for name, _ in slices]
     ready, genes, depths, notes = [], [], [], [ONE_SLICE] if len(slices) == 1 else []
+    stored, varies, layers, marks = [], [], [], []
+    slices = [(name, with_places(name, with_plain_matrices(name, a))) for name, a in slices]
     slices, changed = storable_slices(slices)
-    notes += changed
-    stored, varies, layer = [], [], settings.counts_layer
+    slices, matched = with_matched_genes(slices)
+    wanted = layers_wanted(slices, settings.counts_layer)
+    notes += [*changed, *matched]
     for done, (name, adata) in enumerate(slices):
         yield Progress(f"check {name}", 2 * done, 2 * len(slices))
-        held = with_counts(adata, layer)
-        notes += check_slice(name, held, layer)
-        (held, renamed), (adata, _) = (with_unique_names(name, a) for a in (held, adata))
-        notes += renamed
+        adata = with_places(name, with_plain_matrices(name, adata))
+        # Before any spot is left out, so that a window finds them by their names again.
+        adata, renamed = with_unique_names(name, adata)
+        adata, layer, said = with_counts_layer(name, adata, wanted)
+        adata, held, left = used_spots(name, adata, layer, all_spots=settings.all_spots)
+        notes += [*notes_of(name, adata), *said, *left, *check_slice(name, held, layer), *renamed]
+        layers.append(layer)
+        marks.append(mark_of(held, layer))
         yield Progress(f"variable genes of {name}", 2 * done + 1, 2 * len(slices))
         genes.append(variable_genes(name, held, layer, settings.n_top_genes))
         depths.append(log_depth(name, held, layer))
@@ -321,21 +367,26 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     shared, warning = shared_genes(names, genes)
     for name, of_slice in zip(names, varies, strict=True):
         check_shared(name, int(of_slice[shared].sum()), len(shared))
+    notes += [*same_slices(names, marks), *left_behind(ready, layers)]
     for note in [*notes, *([warning] if warning else [])]:
         yield Progress("checked", 2 * len(slices), 2 * len(slices), note=note)
     n_stored = int(sum(of_slice[shared].sum() for of_slice in stored))
-    expression = Expression.of_slices(ready, shared, layer, n_stored)
+    expression = Expression.of_slices(ready, shared, layers, n_stored)
     known = [depth for depth in depths if depth is not None]
-    all_known = len(known) == len(ready)
-    return Ready(ready, shared, expression, np.concatenate(known) if all_known else None)
+    depth = np.concatenate(known) if len(known) == len(ready) else None
+    return Ready(ready, shared, expression, depth, layers)
 
 
-def rehearse(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> None:
+def rehearse(
+    slices: Sequence[tuple[str, AnnData]],
+    used_genes: Sequence[str],
+    counts: Sequence[str | None],
+) -> None:
     """Join the slices without what is large, and see that a file can hold the result.
 
     Parameters
     ----------
-    slices, used_genes
+    slices, used_genes, counts
         As for :func:`concatenate`.
 
     Raises
@@ -345,9 +396,12 @@ def rehearse(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -
     """
     # Whole tables without values, and a few spots with all their values.
     few = [(name, adata[:2]) for name, adata in slices]
-    for parts, join in ((slices, without_expression), (few, concatenate)):
+    for join in (
+        lambda: without_expression(slices, used_genes),
+        lambda: concatenate(few, used_genes, counts)[0],
+    ):
         try:
-            joined = join(parts, used_genes)
+            joined = join()
         except (TypeError, ValueError, NotImplementedError) as error:
             raise InputError(
                 f"The slices cannot be joined ({error}): leave out the columns and layers that "
@@ -367,12 +421,16 @@ def without_expression(slices: Sequence[tuple[str, AnnData]], used_genes: Sequen
             empty, obs=adata.obs, var=adata.var, uns=dict(adata.uns), obsm=dict(adata.obsm)
         )
         tables.append((name, part))
-    joined = concatenate(tables, used_genes)
+    joined, _ = concatenate(tables, used_genes, [None] * len(tables))
     joined.X = None
     return joined
 
 
-def concatenate(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> AnnData:
+def concatenate(
+    slices: Sequence[tuple[str, AnnData]],
+    used_genes: Sequence[str],
+    counts: Sequence[str | None],
+) -> tuple[AnnData, str | None]:
     """Put slices into one AnnData with all spots and all genes.
 
     Parameters
@@ -381,17 +439,24 @@ def concatenate(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]
         Name and AnnData of each slice.
     used_genes
         Genes to mark in ``var["used_by_staligner"]``.
+    counts
+        Layer of each slice that holds its counts; ``None`` for ``X``.
 
     Returns
     -------
-    ``X`` and the layers hold what the slices hold, with zeros for genes that a slice lacks
-    (``varm["in_slice"]`` tells which); spots are named ``<spot>_<slice>``.
+    adata
+        ``X``, and the layers and embeddings that all slices have, hold what the slices hold, with
+        zeros for genes that a slice lacks (``varm["in_slice"]`` tells which); spots are named
+        ``<spot>_<slice>``.
+    counts
+        The layer that holds the counts of all; ``None`` for ``X``.
     """
     import anndata as ad
 
     names = [name for name, _ in slices]
+    parts, layer = slim_slices([adata for _, adata in slices], counts)
     joined = ad.concat(
-        _slim([adata for _, adata in slices]),
+        parts,
         join="outer",
         label=K.SLICE,
         keys=names,
@@ -412,41 +477,10 @@ def concatenate(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]
     joined.varm[K.IN_SLICE] = np.stack(
         [joined.var_names.isin(adata.var_names) for _, adata in slices], axis=1
     )
-    joined.uns[K.SPATIAL] = {
-        key: library for name, adata in slices for key, library in _libraries(name, adata)
-    }
-    return joined
-
-
-def _slim(slices: Sequence[AnnData]) -> list[AnnData]:
-    """The parts of slices that are joined: X, layers, obs, coordinates, colours."""
-    from anndata import AnnData
-
-    keys = list(dict.fromkeys(key for adata in slices for key in named_layers(adata)))
-    shapes = [adata.shape for adata in slices]
-    expression = alike([adata.X for adata in slices], shapes)
-    layers = {key: alike([a.layers.get(key) for a in slices], shapes) for key in keys}
-    return [
-        AnnData(
-            expression[number],
-            obs=adata.obs,
-            var=pd.DataFrame(index=adata.var_names),
-            obsm={K.SPATIAL: np.asarray(adata.obsm[K.SPATIAL])[:, :2]},
-            layers={key: of[number] for key, of in layers.items() if of[number] is not None},
-            uns={key: value for key, value in adata.uns.items() if key.endswith("_colors")},
-        )
-        for number, adata in enumerate(slices)
-    ]
-
-
-def _libraries(name: str, adata: AnnData) -> list[tuple[str, Any]]:
-    """Libraries of ``uns["spatial"]``; a single one gets the slice's name, for squidpy."""
-    libraries = adata.uns.get(K.SPATIAL, {})
-    if not isinstance(libraries, Mapping):
-        return []
-    if len(libraries) == 1:
-        return [(name, next(iter(libraries.values())))]
-    return [(f"{name} {key}", library) for key, library in libraries.items()]
+    own = ((name, own_library(adata, name)) for name, adata in slices)
+    # By the name of the slice, for squidpy.
+    joined.uns[K.SPATIAL] = {name: library[1] for name, library in own if library is not None}
+    return joined, layer
 
 
 def _stack(graphs: Mapping[str, SpatialGraph], part: str) -> sparse.csr_matrix:

@@ -279,14 +279,23 @@ class Settings:
         ),
     ] = "auto"
     counts_layer: Annotated[
-        str | None,
+        str | Mapping[str, str] | None,
         Setting(
             "Counts in",
-            "Where the raw counts are: in X, or in a layer that all slices have",
+            "Where the raw counts are: in X or in a layer; where slices differ, in a layer of each",
             unset="X",
             titles={None: "X"},
+            metavar="LAYER|SLICE=LAYER",
         ),
     ] = None
+    all_spots: Annotated[
+        bool,
+        Setting(
+            "All spots",
+            "Keep spots off the tissue (in_tissue of obs) and spots without counts, which are left "
+            "out otherwise",
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         _check(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import h5py
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.prepare.on_disk import left_on_disk
+from napari_staligner.core.prepare.matrices import with_plain_matrices
+from napari_staligner.core.prepare.notes import add_notes
+from napari_staligner.core.prepare.on_disk import left_on_disk, read_matrix
 from napari_staligner.core.result.provenance import mark_source
 from napari_staligner.io.formats.guard import check_own
 from napari_staligner.io.sources import file_source
@@ -58,12 +61,17 @@ def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
     except InputError:
         raise
     except Exception as error:  # anndata raises whatever h5py, zlib or its own readers meet
-        raise InputError(
-            f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "
-            "it may be cut off or of another format; copy or export it again."
-        ) from error
-    if not is_result(adata):
-        mark_source(adata, file_source(path))
+        try:
+            adata = _what_can_be_read(path)
+        except Exception:  # what is needed is lost: the first error tells why
+            raise InputError(
+                f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "
+                "it may be cut off or of another format; copy or export it again."
+            ) from error
+    if is_result(adata):
+        return adata
+    adata = with_plain_matrices(path.stem, adata)
+    mark_source(adata, file_source(path))
     return adata
 
 
@@ -75,17 +83,39 @@ def left_on_disk_of(path: Path) -> AnnData:
         if file.attrs.get("encoding-type") != "anndata":
             # As anndata wrote before 0.7: its own reader knows how.
             return ad.read_h5ad(path)
-        parts = {key: ad.io.read_elem(file[key]) for key in ("obs", "var", "uns") if key in file}
-        layers = file.get("layers", {})
-        present = file.get("varm", {})
-        places = file.get("obsm", {})
-        return ad.AnnData(
-            left_on_disk(file["X"]) if "X" in file else None,
-            **parts,
-            obsm={k: ad.io.read_elem(places[k]) for k in (K.SPATIAL, K.EMBEDDING) if k in places},
-            varm={k: ad.io.read_elem(present[k]) for k in (K.IN_SLICE,) if k in present},
-            layers={key: left_on_disk(layers[key]) for key in layers},
-        )
+        return _by_elements(file, left_on_disk)
+
+
+def _what_can_be_read(path: Path) -> AnnData:
+    """Read a file of which a part that is not needed cannot be read; the notes say which."""
+    with _opened(path) as file:
+        return _by_elements(file, read_matrix)
+
+
+def _by_elements(file: Any, read_matrix: Callable[[Any], Any]) -> AnnData:
+    """Read the elements of a file that an integration needs, and leave out what cannot be read."""
+    import anndata as ad
+
+    reader = _Reader([])
+    raw = None
+    if {"X", "var"} <= set(file.get("raw", ())):
+        with reader.noting(".raw"):
+            raw = {
+                "X": read_matrix(file["raw"]["X"]),
+                "var": ad.io.read_elem(file["raw"]["var"]),
+            }
+    adata = ad.AnnData(
+        read_matrix(file["X"]) if "X" in file else None,
+        obs=ad.io.read_elem(file["obs"]),
+        var=ad.io.read_elem(file["var"]),
+        uns=reader.dictionary(file.get("uns", {}), "uns"),
+        obsm=reader.arrays(file.get("obsm", {}), "obsm"),
+        varm=reader.arrays(file.get("varm", {}), "varm"),
+        layers=reader.arrays(file.get("layers", {}), "layers", read_matrix),
+        raw=raw,
+    )
+    add_notes(adata, reader.notes)
+    return adata
 
 
 @contextmanager
@@ -102,3 +132,53 @@ def _opened(path: Path) -> Iterator[Any]:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _group_of(file: Any) -> type:
+    """Class of the groups in a file of h5py or zarr."""
+    return h5py.Group if isinstance(file, h5py.Group) else type(file)
+
+
+@dataclass
+class _Reader:
+    """Reads elements one by one; those that cannot be read are noted and left out."""
+
+    notes: list[str]
+
+    @contextmanager
+    def noting(self, slot: str) -> Iterator[None]:
+        """Go on where an element cannot be read."""
+        try:
+            yield
+        except Exception as error:  # as above: whatever the readers meet
+            self.notes.append(f"{slot} cannot be read ({_first_line(error)}) and was left out.")
+
+    def arrays(
+        self, group: Any, slot: str, read: Callable[[Any], Any] | None = None
+    ) -> dict[str, Any]:
+        """Read the arrays of a group."""
+        import anndata as ad
+
+        found = {}
+        for key in group:
+            with self.noting(f"{slot}[{key!r}]"):
+                found[key] = (read or ad.io.read_elem)(group[key])
+        return found
+
+    def dictionary(self, group: Any, slot: str) -> dict[str, Any]:
+        """Read a dictionary, and those in it that are hurt, key by key."""
+        import anndata as ad
+
+        found = {}
+        for key in group:
+            element, here = group[key], f"{slot}[{key!r}]"
+            kind = element.attrs.get("encoding-type", "dict")
+            try:
+                found[key] = ad.io.read_elem(element)
+            except Exception:  # as above
+                if kind == "dict" and isinstance(element, _group_of(group)):
+                    found[key] = self.dictionary(element, here)
+                    continue
+                with self.noting(here):
+                    found[key] = ad.io.read_elem(element)
+        return found

@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.libraries import as_name, libraries_of_result, without_library
+from napari_staligner.core.prepare.notes import add_notes
 from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.core.prepare.sections import clean_name, split_by, split_where_certain
 from napari_staligner.core.result.ownership import moved, names_of_input, written
 from napari_staligner.core.result.provenance import SAMPLE, mark_source, source_of, sources_of
 from napari_staligner.core.result.source import Source
 from napari_staligner.io.anndata import is_result
 from napari_staligner.io.formats.read import read_path
+from napari_staligner.io.images import image_problem
 from napari_staligner.io.sources import parse_source
 from napari_staligner.samples import sample_slices
 
@@ -73,7 +78,7 @@ def _slices_of(name: str, adata: AnnData, source: Source, slice_key: str | None)
         return [_part_of(name, adata, source)]
     if slice_key is not None:
         return split_by(name, adata, slice_key)
-    return slices_of_result(adata) if is_result(adata) else split_by_library(name, adata)
+    return slices_of_result(adata) if is_result(adata) else slices_in(name, adata)
 
 
 def read_source(source: Source) -> AnnData:
@@ -98,18 +103,21 @@ def _part_of(name: str, adata: AnnData, source: Source) -> tuple[str, AnnData]:
         found, adata = _chosen(name, split_by(name, adata, key), value, f" in obs[{key!r}]")
     if not named:
         return found, adata
-    parts = slices_of_result(adata) if is_result(adata) else split_by_library(found, adata)
+    parts = slices_of_result(adata) if is_result(adata) else slices_in(found, adata)
     return _chosen(name, parts, named, "")
 
 
 def _chosen(name: str, parts: Named, wanted: str, where: str) -> tuple[str, AnnData]:
     for part, adata in parts if where else ():
-        # Names lose blanks at their ends and slashes; what is written in the file goes first.
+        # Names lose slashes; what is written in the file goes first.
         source = source_of(adata)
         if source is not None and [*source.choices.values()][-1] == wanted:
             return part, adata
+    names = {clean_name(wanted)}
+    with suppress(ValueError):  # whole numbers are names without a decimal point
+        names.add(str(as_name(float(wanted))))
     for part, adata in parts:
-        if part == _clean(wanted):
+        if part in names:
             return part, adata
     there = ", ".join(repr(part) for part, _ in parts)
     raise InputError(f"{name!r} has no slice {wanted!r}{where}: choose one of {there}.")
@@ -131,61 +139,24 @@ def read_any(
     return "slices", numbered([each for item in read for each in _slices_of(*item, left, None)])
 
 
-def split_by(name: str, adata: AnnData, key: str) -> Named:
-    """Split a file that holds several slices by a column of ``obs``.
+def slices_in(name: str, adata: AnnData) -> Named:
+    """Return the slices of a file that was just read, which may hold several sections.
 
     Parameters
     ----------
     name
-        Of the file, for messages.
+        Of the file.
     adata
-        All slices of the file.
-    key
-        Column of ``obs``; spots without a value are left out.
-
-    Raises
-    ------
-    InputError
-        There is no such column, or it is empty.
+        What it holds; gets notes of what was noticed.
     """
-    if key not in adata.obs:
-        raise InputError(
-            f"{name!r} has no obs[{key!r}] to tell slices apart: "
-            f"choose one of {', '.join(map(repr, adata.obs.columns)) or 'none'}."
-        )
-    column = adata.obs[key]
-    values = list(column.cat.categories) if hasattr(column, "cat") else sorted(set(column.dropna()))
-    slices: Named = []
-    source = source_of(adata)
-    for value in values:
-        mask = (column == value).to_numpy()
-        if mask.any():
-            part = adata[mask].copy()
-            part.uns[K.SPATIAL] = _library_of(part.uns.get(K.SPATIAL, {}), str(value))
-            part.uns.pop(K.SOURCE, None)
-            if source is not None:
-                chosen = {**source.choices, key: str(value)}
-                mark_source(part, replace(source, choices=chosen))
-            slices.append((_clean(str(value)), part))
-    if not slices:
-        raise InputError(f"{name!r}: obs[{key!r}] is empty: choose another column.")
+    slices = split_where_certain(name, adata)
+    for each, part in slices:
+        note = without_library(each, part)
+        problem = image_problem(part)
+        if note is None and problem not in (None, "none"):
+            note = f"its tissue image is not shown: {problem}."
+        add_notes(part, [] if note is None else [note])
     return slices
-
-
-def split_by_library(name: str, adata: AnnData) -> Named:
-    """Split a file with several tissue images by the column of ``obs`` that names them.
-
-    Returns
-    -------
-    The slices, or the file as one slice where it has one image or none, or no such column.
-    """
-    libraries = adata.uns.get(K.SPATIAL, {})
-    names = set(libraries) if hasattr(libraries, "keys") else set()
-    if len(names) > 1:
-        for key in adata.obs.columns:
-            if set(map(str, adata.obs[key].dropna().unique())) == names:
-                return split_by(name, adata, key)
-    return [(_clean(name), adata)]
 
 
 def slices_of_result(result: AnnData) -> Named:
@@ -200,12 +171,16 @@ def slices_of_result(result: AnnData) -> Named:
 
     slices: Named = []
     sources = sources_of(result)
-    own = {slot: names_of_input(result, slot) for slot in ("obs", "var")}
+    own = {slot: names_of_input(result, slot) for slot in ("obs", "var", "obsm")}
     for name in result.obs[K.SLICE].cat.remove_unused_categories().cat.categories:
         rows = (result.obs[K.SLICE] == name).to_numpy()
         part = result[rows, _genes_of(result, str(name))]
         obs = part.obs[list(own["obs"])].rename(columns=own["obs"])
         obs.index = obs.index.str.removesuffix(f"_{name}")
+        obsm = {key: part.obsm[key].copy() for key in own["obsm"]}
+        for value in obsm.values():
+            if isinstance(value, pd.DataFrame):
+                value.index = obs.index
         slices.append(
             (
                 str(name),
@@ -213,7 +188,7 @@ def slices_of_result(result: AnnData) -> Named:
                     None if part.X is None else part.X.copy(),
                     obs=obs,
                     var=part.var[list(own["var"])].rename(columns=own["var"]),
-                    obsm={K.SPATIAL: np.array(part.obsm[K.SPATIAL])},
+                    obsm=obsm,
                     layers={key: layer.copy() for key, layer in named_layers(part).items()},
                     uns=_uns_of(result, str(name)),
                 ),
@@ -351,17 +326,6 @@ def free_name(name: str, taken: Container[str]) -> str:
     return free
 
 
-def _clean(name: str) -> str:
-    """Names become keys of HDF5 groups, in which a slash would start another level."""
-    return name.strip().replace("/", "_") or "slice"
-
-
-def _library_of(libraries: object, name: str) -> dict[str, object]:
-    """The library of a slice where one has its name, else all of them."""
-    found = dict(libraries) if isinstance(libraries, Mapping) else {}
-    return {name: found[name]} if name in found else found
-
-
 def _uns_of(result: AnnData, name: str) -> dict[str, object]:
     ours, aside = written(result)["obs"], moved(result)["obs"]
     columns = [key.removesuffix("_colors") for key in result.uns if key.endswith("_colors")]
@@ -370,8 +334,7 @@ def _uns_of(result: AnnData, name: str) -> dict[str, object]:
         for column in columns
         if column not in ours
     }
-    libraries = result.uns.get(K.SPATIAL, {})
-    own = {k: v for k, v in libraries.items() if k == name or k.startswith(f"{name} ")}
+    own = libraries_of_result(result, name)
     return colors | ({K.SPATIAL: own} if own else {})
 
 

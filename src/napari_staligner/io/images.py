@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_staligner import _keys as K
+from napari_staligner.core.prepare.libraries import own_library
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-RESOLUTIONS = ("hires", "lowres")
+RESOLUTIONS = ("hires", "lowres", "fullres")
+"""The best first; the last is as large as the coordinates, which takes much to draw."""
+DEPTHS = (255, 1023, 4095, 16383, 65535)
+"""Largest values of pixels with 8 to 16 bits."""
+
+
+class _Found(NamedTuple):
+    """Pixels as they are in the file, and the factor from coordinates to pixels."""
+
+    pixels: NDArray[Any]
+    factor: float
 
 
 def tissue_image(adata: AnnData) -> tuple[NDArray[Any], float] | None:
@@ -21,24 +32,111 @@ def tissue_image(adata: AnnData) -> tuple[NDArray[Any], float] | None:
     Parameters
     ----------
     adata
-        Slice; reads ``uns["spatial"][library]["images"]`` and ``["scalefactors"]``.
+        Slice; reads ``uns["spatial"][library]["images"]`` and ``["scalefactors"]`` of its own
+        library (see :func:`~napari_staligner.core.prepare.libraries.own_library`).
 
     Returns
     -------
-    Image of shape (height, width, 3 or 4) and the factor that takes coordinates of
+    Image of shape (height, width, 3 or 4), uint8, and the factor that takes coordinates of
     ``obsm["spatial"]`` to its pixels; ``None`` where there is no image with a scale factor.
     """
-    libraries = adata.uns.get(K.SPATIAL, {})
-    for library in libraries.values() if hasattr(libraries, "values") else ():
-        if not hasattr(library, "get"):
+    library = own_library(adata)
+    if library is None:
+        return None
+    found = _best(library[1])
+    return None if isinstance(found, str) else (as_rgb(found.pixels), found.factor)
+
+
+def image_problem(adata: AnnData) -> str | None:
+    """Say why a slice shows no tissue image, without a full stop; ``None`` if it has one.
+
+    Without a library the answer is "none".
+    """
+    library = own_library(adata)
+    if library is None:
+        return "none"
+    found = _best(library[1])
+    return found if isinstance(found, str) else None
+
+
+def _best(library: Mapping[str, Any]) -> _Found | str:
+    """The best image that can be shown, or why there is none."""
+    images, factors = library.get("images"), library.get("scalefactors")
+    images = images if isinstance(images, Mapping) else {}
+    factors = factors if isinstance(factors, Mapping) else {}
+    reasons = []
+    for resolution in RESOLUTIONS:
+        if images.get(resolution) is None:
             continue
-        images, factors = library.get("images") or {}, library.get("scalefactors") or {}
-        for resolution in RESOLUTIONS:
-            image = images.get(resolution)
-            factor = factors.get(f"tissue_{resolution}_scalef")
-            if image is None or factor is None:
-                continue
-            pixels = np.asarray(image)
-            if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and float(factor) > 0:
-                return pixels, float(factor)
-    return None
+        pixels = np.asarray(images[resolution])
+        key = f"tissue_{resolution}_scalef"
+        factor = _number(factors.get(key, 1.0 if resolution == "fullres" else None))
+        if _axis(pixels) is None:
+            reasons.append(
+                f"the image {resolution!r} has shape {pixels.shape} and type {pixels.dtype}, "
+                "which is no picture"
+            )
+        elif factor is None:
+            reasons.append(f"the image {resolution!r} has no scale factor {key!r}")
+        else:
+            return _Found(pixels, factor)
+    others = [str(key) for key in images if key not in RESOLUTIONS]
+    if others and not reasons:
+        reasons.append(f"the image {others[0]!r} is none of {', '.join(map(repr, RESOLUTIONS))}")
+    return "; ".join(reasons) or "none"
+
+
+def _number(value: Any) -> float | None:
+    """A positive number, also as text or in an array of one."""
+    try:
+        number = float(np.asarray(value).reshape(()).item())
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) and number > 0 else None
+
+
+def _axis(pixels: NDArray[Any]) -> int | None:
+    """Axis of the colours; 2 where there is none yet, ``None`` if this is no picture."""
+    if pixels.dtype.kind not in "buif" or pixels.ndim not in (2, 3) or not pixels.size:
+        return None
+    if pixels.ndim == 2 or pixels.shape[2] in (1, 3, 4):
+        return 2
+    return 0 if pixels.shape[0] in (1, 3, 4) else None
+
+
+def as_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a picture as napari shows it.
+
+    Parameters
+    ----------
+    pixels
+        Shape (height, width), or with 1, 3 or 4 colours as the last or the first axis. Floats are
+        taken as 0 to 1 where none is larger, else as whole numbers: as many bits as the largest
+        needs.
+
+    Returns
+    -------
+    Shape (height, width, 3 or 4), uint8; the same array where it was so.
+    """
+    if pixels.ndim == 3 and _axis(pixels) == 0:
+        pixels = np.moveaxis(pixels, 0, 2)
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if pixels.dtype != np.uint8:
+        pixels = _in_8_bits(pixels)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def _in_8_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if pixels.dtype.kind == "b":
+        return pixels.astype(np.uint8) * np.uint8(255)
+    values = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    if values.min() < 0:
+        # Centred: from the darkest to the brightest.
+        values = values - values.min()
+        largest = float(values.max()) or 1.0
+    elif pixels.dtype.kind == "f" and values.max() <= 1:
+        largest = 1.0
+    else:
+        high = float(values.max())
+        largest = next((float(depth) for depth in DEPTHS if high <= depth), high)
+    return np.asarray(np.round(values * (255 / largest)), dtype=np.uint8)

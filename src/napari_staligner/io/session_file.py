@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.coordinates import with_places
+from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.core.prepare.storable import storable_slices
 from napari_staligner.core.result.provenance import source_of
 from napari_staligner.core.result.source import Source
-from napari_staligner.core.storable import storable_slices
 from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.h5ad import (
     Named,
     is_result,
     read_slices,
     read_source,
+    slices_in,
     slices_of_result,
-    split_by_library,
 )
 from napari_staligner.io.sources import check_unchanged, parse_source
 
@@ -80,6 +82,8 @@ class Content:
         What was looked at, JSON; empty if it does not tell.
     problems
         A sentence for each slice that could not be brought back.
+    notes
+        Sentences on what was guessed or left out.
     """
 
     slices: Named = field(default_factory=list)
@@ -87,6 +91,7 @@ class Content:
     path: Path | None = None
     view: str = ""
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def entries(slices: Mapping[str, AnnData]) -> tuple[SliceEntry, ...]:
@@ -137,12 +142,17 @@ def open_file(path: Path) -> Content:
     """
     read, left = read_path(parse_source(str(path)))
     if left.slice or left.choices or len(read) > 1:
-        return Content(read_slices([path]))
+        return _content_of(read_slices([path]))
     ((name, adata),) = read
     record = record_of(adata)
     if record is None and not is_result(adata):
-        return Content(split_by_library(name, adata))
+        return _content_of(slices_in(name, adata))
     return session_content(adata if is_result(adata) else None, record, adata, path)
+
+
+def _content_of(slices: Named) -> Content:
+    slices = [(name, with_places(name, adata)) for name, adata in slices]
+    return Content(slices, notes=[note for each in slices for note in notes_of(*each)])
 
 
 def record_of(adata: AnnData) -> SessionRecord | None:
@@ -215,7 +225,7 @@ def _read_entry(entry: SliceEntry) -> AnnData:
     if entry.source is None:
         raise InputError(f"Slice {entry.name!r} came from memory and was not kept: add it again.")
     check_unchanged(entry.name, entry.source)
-    return read_source(entry.source)
+    return with_places(entry.name, read_source(entry.source))
 
 
 def _shared(adata: AnnData) -> AnnData:

@@ -34,21 +34,18 @@ def read_layers(path: Paths) -> list[LayerData]:
     """
     from warnings import warn
 
-    from napari_staligner.core.prepare.slices import check_coordinates
     from napari_staligner.io.session_file import open_file
     from napari_staligner.layers.layer_data import content_layers, slice_layers
 
     layers: list[LayerData] = []
     slices: list[tuple[str, AnnData]] = []
     for content in map(open_file, _listed(path)):
-        for name, adata in content.slices:
-            check_coordinates(name, adata)
         if content.result is None and not content.view:
             slices += content.slices
         else:
             layers += content_layers(content)
-        for problem in content.problems:
-            warn(problem, stacklevel=2)
+        for sentence in [*content.problems, *content.notes]:
+            warn(sentence, stacklevel=2)
     return slice_layers(slices) + layers
 
 

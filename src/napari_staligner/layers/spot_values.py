@@ -95,7 +95,7 @@ def _constant(value: str, n: int) -> pd.Categorical:
 
 def _gene(adata: AnnData, gene: str) -> Numbers | None:
     """Expression of a gene: counts per 10,000, or as it is where ``X`` holds no counts."""
-    from napari_staligner.core.prepare.slices import is_counts
+    from napari_staligner.core.prepare.counts import is_counts
 
     at = np.flatnonzero(adata.var_names == gene)
     if len(at) == 0 or adata.X is None:

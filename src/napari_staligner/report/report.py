@@ -19,6 +19,7 @@ from napari_staligner.core.evaluation.evaluation import Evaluation, EvaluationJo
 from napari_staligner.core.evaluation.metrics import METRICS
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.core.prepare.graph import spacing
+from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.core.progress import Progress, Steps, scaled
 from napari_staligner.core.result.verdicts import Verdict, is_current, read_verdicts
 from napari_staligner.io.images import tissue_image
@@ -156,11 +157,10 @@ def _part(adata: AnnData, name: str) -> SlicePart:
 
 
 def _thinned_image(adata: AnnData, name: str) -> tuple[NDArray[Any] | None, float]:
-    from types import SimpleNamespace
+    from anndata import AnnData
 
-    libraries = adata.uns.get(K.SPATIAL, {})
-    own = {name: libraries[name]} if name in libraries else {}
-    found = tissue_image(SimpleNamespace(uns={K.SPATIAL: own}))
+    own = libraries_of_result(adata, name)
+    found = tissue_image(AnnData(shape=(0, 0), uns={K.SPATIAL: own}))
     if found is None:
         return None, 1.0
     pixels, factor = found

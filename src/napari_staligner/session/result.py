@@ -10,6 +10,8 @@ from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.counts import counts_slot
+from napari_staligner.core.prepare.slices import with_unique_names
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -63,20 +65,17 @@ class Result:
             raise InputError(f"There are no integrated slices to {doing}: integrate first.")
         return self._adata
 
-    def rows_of_slices(self, adata: AnnData, slices: Mapping[str, AnnData]) -> None:
-        """Check that a result is of these slices.
+    def cut_slices(self, adata: AnnData, slices: Mapping[str, AnnData]) -> dict[str, AnnData]:
+        """Return the slices that have more spots than a result, with those that it has.
 
         Raises
         ------
         InputError
-            A slice of the result is not loaded, or has another number of spots.
+            A slice of the result is not loaded, or lacks spots of it.
         """
-        for name, rows in _rows_by_slice(adata).items():
-            if name not in slices or slices[name].n_obs != len(rows):
-                raise InputError(
-                    f"Slice {name!r} of the result is not the one that is loaded: "
-                    "load the slices again and run once more."
-                )
+        rows = _rows_by_slice(adata)
+        cut = {name: _cut(name, slices.get(name), adata, rows[name]) for name in rows}
+        return {name: part for name, part in cut.items() if part is not slices[name]}
 
     def set(self, adata: AnnData | None) -> None:
         """Take a result, or let it go; whoever belongs to it follows."""
@@ -159,10 +158,10 @@ class Result:
     @property
     def expression(self) -> Any:
         """Matrix that the result was integrated from; ``None`` if it lacks that."""
-        layer = self.params.get("counts_layer") or None
         if self._adata is None:
             return None
-        return self._adata.layers.get(layer) if layer else self._adata.X
+        layer = counts_slot(self._adata)
+        return self._adata.layers[layer] if layer else self._adata.X
 
     def marker_job(
         self, inside: NDArray[np.integer[Any]], against: NDArray[np.integer[Any]]
@@ -177,13 +176,26 @@ class Result:
         from napari_staligner.core.result.markers import marker_job
 
         adata = self.needed("compare")
-        layer = self.params.get("counts_layer") or None
-        return marker_job(adata, inside, against, layer=layer)
+        return marker_job(adata, inside, against, layer=counts_slot(adata))
 
 
 def no_rows() -> NDArray[np.intp]:
     """Return an empty selection."""
     return np.empty(0, dtype=np.intp)
+
+
+def _cut(name: str, adata: AnnData | None, result: AnnData, rows: NDArray[np.intp]) -> AnnData:
+    """A loaded slice with the spots that a result has of it; the same if it has all."""
+    if adata is not None and adata.n_obs == len(rows):
+        return adata
+    spots = result.obs_names[rows].str.removesuffix(f"_{name}")
+    names = spots[:0] if adata is None else with_unique_names(name, adata)[0].obs_names
+    if adata is None or not spots.isin(names).all():
+        raise InputError(
+            f"Slice {name!r} of the result is not the one that is loaded: "
+            "load the slices again and run once more."
+        )
+    return adata[names.isin(spots)].copy()
 
 
 def _rows_by_slice(adata: AnnData) -> dict[str, NDArray[np.intp]]:

@@ -12,7 +12,7 @@ from psygnal import Signal
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import is_annotation
-from napari_staligner.core.prepare.on_disk import sharing
+from napari_staligner.core.prepare.on_disk import with_slots
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.settings import Settings
 from napari_staligner.io.h5ad import write_result
@@ -108,6 +108,8 @@ class Session:
             }
         )
         self.result.changed.connect(self.history.start_over)
+        # The parts have followed; whoever shows slices does before it shows the result.
+        self.result.changed.connect(self.slices.tell_cut)
         self.autosave = Autosave(self)
         self._path: Path | None = None
         self._saved = True
@@ -152,7 +154,9 @@ class Session:
         """
         if not self.slices:
             raise InputError("There is no slice to integrate: open one or several .h5ad files.")
-        tables = tuple((name, sharing(adata, adata.X)) for name, adata in self.slices.items())
+        tables = tuple(
+            (name, with_slots(adata, obsp={}, varp={})) for name, adata in self.slices.items()
+        )
         return IntegrationJob(tables, self.view.settings, self.autosave.new_result())
 
     def completion_job(self) -> StagesJob:
@@ -201,6 +205,8 @@ class Session:
     ) -> None:
         """Take a result; its slices must be loaded.
 
+        Spots that a run left out leave their slice, too: what is shown is what was integrated.
+
         Annotations that it brings replace those of before; without any, those of the same spots
         are kept. Edits of its file that were not saved are offered.
 
@@ -218,11 +224,14 @@ class Session:
         Raises
         ------
         InputError
-            A slice of the result is not loaded, or has another number of spots.
+            A slice of the result is not loaded, or lacks spots of it.
         """
-        self.result.rows_of_slices(adata, self.slices)
+        fewer = self.result.cut_slices(adata, self.slices)
         with self.autosave.at_once():
             self._path = path
+            if fewer:
+                self.view.spot = None
+                self.slices.cut(fewer)
             self.result.set(adata)
             self.saved = saved
             self.saved_changed.emit()

@@ -55,7 +55,7 @@ class Slices(Mapping[str, "AnnData"]):
     """
 
     changed = Signal()
-    """A slice came or went."""
+    """A slice came or went, or has fewer spots."""
     graphs_changed = Signal()
     """``graphs`` changed."""
 
@@ -63,6 +63,7 @@ class Slices(Mapping[str, "AnnData"]):
         self._view = view
         self._held: dict[str, AnnData] = {}
         self._graphs: dict[str, SpatialGraph] = {}
+        self._cut = False
         view.events.settings.connect(self._on_settings_changed)
 
     def __getitem__(self, name: str) -> AnnData:
@@ -88,6 +89,25 @@ class Slices(Mapping[str, "AnnData"]):
         if names:
             self.changed.emit()
         return names
+
+    def cut(self, slices: Mapping[str, AnnData]) -> None:
+        """Put slices of fewer spots in the place of theirs; :meth:`tell_cut` tells of it.
+
+        Parameters
+        ----------
+        slices
+            By the names of those that are loaded.
+        """
+        self._held |= slices
+        for name in slices:
+            self._graphs.pop(name, None)
+        self._cut = self._cut or bool(slices)
+
+    def tell_cut(self) -> None:
+        """Tell that slices were cut, once what belongs to their spots has followed."""
+        if self._cut:
+            self._cut = False
+            self.changed.emit()
 
     def remove(self, name: str) -> None:
         """Remove a slice; a result that holds it goes with it."""

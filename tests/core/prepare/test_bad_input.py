@@ -19,7 +19,7 @@ def no_spatial(adata: AnnData) -> None:
 
 
 def nan_coordinates(adata: AnnData) -> None:
-    adata.obsm["spatial"][3] = np.nan
+    adata.obsm["spatial"][3:] = np.nan
 
 
 def deep_coordinates(adata: AnnData) -> None:

@@ -18,13 +18,14 @@ STORED = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": sparse.cs
 
 
 def three_slices() -> list[tuple[str, ad.AnnData]]:
-    """A third of the genes' names differ, and one slice alone has a layer."""
+    """A third of the genes' names differ; one slice alone has the layer ``lone``."""
     slices = []
     for seed, (name, stored) in enumerate(STORED.items()):
         adata = tiny_slice(seed=seed)
         adata.var_names = [f"gene{i + (3 * seed if i < 10 else 0)}_{i}" for i in range(40)]
+        adata.layers["twice"] = stored(adata.X * 2)
         if name == "csc":
-            adata.layers["twice"] = adata.X * 2
+            adata.layers["lone"] = adata.X * 3
         adata.X = stored(adata.X)
         slices.append((name, adata))
     return slices
@@ -60,6 +61,7 @@ def assert_same(result: ad.AnnData, expected: ad.AnnData) -> None:
     ):
         assert sparse.issparse(ours)
         np.testing.assert_array_equal(ours.toarray(), sparse.csr_matrix(theirs).toarray())
+    assert set(result.layers) == {"twice"}
     assert set(result.obsp) == set(expected.obsp)
 
 

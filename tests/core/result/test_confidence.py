@@ -105,7 +105,8 @@ def test_a_layer_removed_from_three_slices_scores_low(shared_data, layer, reache
         *((name, a[(a.obs["layer"] != layer).to_numpy()].copy()) for name, a in others),
     ]
     settings = Settings(n_top_genes=2000)
-    ready, _, expression, _ = finish(prepare_steps(slices, settings))
+    prepared = finish(prepare_steps(slices, settings))
+    ready, expression = prepared.slices, prepared.expression
     graphs = finish(graph_steps([(name, a.obsm["spatial"]) for name, a in ready], settings))
     graph = sparse.block_diag([g.connectivities for g in graphs.values()]).tocsr()
     near = graph + sparse.identity(graph.shape[0])

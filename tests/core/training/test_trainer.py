@@ -29,13 +29,13 @@ KINDS = {"gram": WIDE, "plain": PLAIN, "components": replace(QUICK, components=1
 @pytest.fixture(scope="module")
 def data() -> Prepared:
     slices = [("A", tiny_slice(side=12, seed=1)), ("B", tiny_slice(side=10, seed=2))]
-    ready, _, expression, _ = finish(prepare_steps(slices, QUICK))
-    places = [(name, adata.obsm["spatial"]) for name, adata in ready]
+    ready = finish(prepare_steps(slices, QUICK))
+    places = [(name, adata.obsm["spatial"]) for name, adata in ready.slices]
     graphs = finish(graph_steps(places, QUICK))
     connectivities = sparse.block_diag([g.connectivities for g in graphs.values()], format="csr")
     coordinates = np.concatenate([points for _, points in places])
     # Made once, as they are the same each time.
-    held = Expression.held(list(expression))
+    held = Expression.held(list(ready.expression))
     return Prepared(("A", "B"), (144, 100), held, connectivities, coordinates)
 
 

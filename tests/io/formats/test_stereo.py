@@ -10,8 +10,8 @@ import pytest
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.regions import microns_per_unit
+from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.io.formats import stereo
-from napari_staligner.io.formats.parts import notes_of
 from napari_staligner.io.formats.read import read_found
 from napari_staligner.io.formats.sniff import sniff
 
@@ -47,8 +47,8 @@ def test_square_bins(tmp_path, monkeypatch, name, size):
     got, adata = read_one(path, **({} if size is None else {"bin": str(size)}))
     assert got == "A"
     check_bins(adata, size or 50)
-    assert ("by default" in notes_of(adata)[0]) == (size is None)
-    assert f"bins of {size or 50} × {size or 50} spots of the chip" in notes_of(adata)[0]
+    assert ("by default" in notes_of("A", adata)[0]) == (size is None)
+    assert f"bins of {size or 50} × {size or 50} spots of the chip" in notes_of("A", adata)[0]
 
 
 def test_bins_of_a_gef_are_made_of_finer_ones(tmp_path):
@@ -67,7 +67,7 @@ def test_cells_of_a_gem(tmp_path, monkeypatch):
     np.testing.assert_allclose(adata.obsm[K.SPATIAL], inside.groupby("CellID")[["x", "y"]].mean())
     assert adata.X.sum() == inside["MIDCount"].sum()
     outside = table["MIDCount"].sum() - inside["MIDCount"].sum()
-    assert f"{outside:,} molecules outside cells are left out" in notes_of(adata)[1]
+    assert f"{outside:,} molecules outside cells are left out" in notes_of("A", adata)[1]
 
 
 def test_cells_of_a_gef(tmp_path):

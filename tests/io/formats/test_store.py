@@ -11,8 +11,8 @@ from fakes import fake_result
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import annotations_of
+from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.io.annotations.spatialdata import to_spatialdata
-from napari_staligner.io.formats.parts import notes_of
 from napari_staligner.io.formats.read import read_found
 from napari_staligner.io.formats.sniff import sniff
 from napari_staligner.io.images import tissue_image
@@ -33,7 +33,7 @@ def test_a_region_of_a_table_is_a_slice(tmp_path):
     assert (pixels.shape, factor) == ((60, 80, 3), 2)
     assert (
         "coordinate system 'global' by default ([system=…] chooses: aligned)"
-        in (notes_of(adata)[0])
+        in (notes_of("A", adata)[0])
     )
 
 
@@ -42,13 +42,13 @@ def test_another_coordinate_system(tmp_path):
     ((_, adata),) = read_found(found, {"system": "aligned", "table": "table"})
     np.testing.assert_allclose(adata.obsm[K.SPATIAL], XY[::-1] * 10)
     assert tissue_image(adata) is None
-    assert "'he' is not in 'aligned'" in notes_of(adata)[0]
+    assert "'he' is not in 'aligned'" in notes_of("A", adata)[0]
 
 
 def test_an_image_that_does_not_lie_straight_is_left_out(tmp_path):
     ((_, adata),) = read_found(sniff(made.make_store(tmp_path / "A.zarr", turned=True)))
     assert tissue_image(adata) is None
-    assert "'he' is turned, shifted or stretched in 'global'" in notes_of(adata)[0]
+    assert "'he' is turned, shifted or stretched in 'global'" in notes_of("A", adata)[0]
 
 
 def test_several_regions_are_several_slices(tmp_path):
@@ -82,7 +82,7 @@ def test_what_we_write_we_read(tmp_path):
         rows = (result.obs[K.SLICE] == name).to_numpy()
         np.testing.assert_allclose(adata.obsm[K.SPATIAL], result.obsm[K.SPATIAL][rows], rtol=1e-6)
         assert (adata.obs[K.SLICE] == name).all()
-        assert f"in the coordinate system {name!r}" in notes_of(adata)[-1]
+        assert f"in the coordinate system {name!r}" in notes_of("A", adata)[-1]
         assert tissue_image(adata) is not None
 
 

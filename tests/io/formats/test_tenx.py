@@ -11,7 +11,7 @@ import pytest
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.regions import microns_per_unit
-from napari_staligner.io.formats.parts import notes_of
+from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.io.formats.read import read_found
 from napari_staligner.io.formats.sniff import sniff
 from napari_staligner.io.images import tissue_image
@@ -36,7 +36,9 @@ def test_visium_of_every_version(tmp_path, version, mtx):
     pixels, factor = tissue_image(adata)
     assert (pixels.shape, pixels.dtype, factor) == ((90, 110, 3), np.uint8, 0.15)
     assert microns_per_unit(adata, adata.uns[K.SPATIAL])[0] == pytest.approx(1 / made.PIXELS_PER_UM)
-    assert notes_of(adata) == ["Slice 'liver': Visium, 12 spots × 5 genes, image: hires, lowres."]
+    assert notes_of("liver", adata) == [
+        "Slice 'liver': Visium, 12 spots × 5 genes, image: hires, lowres."
+    ]
 
 
 def test_spots_are_matched_by_name_not_by_place(tmp_path):
@@ -57,7 +59,7 @@ def test_what_does_not_match_is_counted(tmp_path):
     made.write_10x_h5(tmp_path / "a" / "filtered_feature_bc_matrix.h5", made.barcodes(), matrix)
     _, adata = read_one(tmp_path)
     assert adata.n_obs == 9
-    said = " ".join(notes_of(adata))
+    said = " ".join(notes_of("liver", adata))
     assert "3 of 12 spots in 'filtered_feature_bc_matrix.h5' have no position" in said
     assert "2 of 9 spots lie off the tissue" in said
     assert "1 of 9 spots have no counts" in said
@@ -69,14 +71,14 @@ def test_the_number_of_the_well_may_be_missing(tmp_path):
     made.write_10x_h5(tmp_path / "filtered_feature_bc_matrix.h5", bare, made.counts())
     _, adata = read_one(tmp_path)
     assert list(adata.obs_names) == bare
-    assert any("without the '-1'" in each for each in notes_of(adata))
+    assert any("without the '-1'" in each for each in notes_of("liver", adata))
 
 
 def test_the_raw_counts_are_taken_where_there_are_no_others(tmp_path):
     made.make_visium(tmp_path)
     (tmp_path / "filtered_feature_bc_matrix.h5").rename(tmp_path / "raw_feature_bc_matrix.h5")
     _, adata = read_one(tmp_path)
-    assert any("counts are the raw ones" in each for each in notes_of(adata))
+    assert any("counts are the raw ones" in each for each in notes_of("liver", adata))
 
 
 def test_files_as_geo_lists_them(tmp_path):
@@ -109,7 +111,7 @@ def test_bins_of_visium_hd(tmp_path, asked, n):
     assert (name, adata.n_obs) == ("gut", n)
     assert microns_per_unit(adata, adata.uns[K.SPATIAL])[0] == 0.25
     by_default = "by default ([bin=002um], [bin=016um] is there too)"
-    assert (by_default in notes_of(adata)[0]) == (asked is None)
+    assert (by_default in notes_of("liver", adata)[0]) == (asked is None)
 
 
 def test_a_size_of_bins_that_is_not_there(tmp_path):
@@ -127,7 +129,7 @@ def test_xenium(tmp_path, parquet):
     assert microns_per_unit(adata, adata.uns[K.SPATIAL])[0] == 1
     (library,) = adata.uns[K.SPATIAL].values()
     assert library["metadata"]["source_image_path"].endswith("morphology.ome.tif")
-    assert "1 features that are no genes are left out" in notes_of(adata)[1]
+    assert "1 features that are no genes are left out" in notes_of("liver", adata)[1]
 
 
 def test_a_slice_can_be_written_and_read_again(tmp_path):
@@ -136,5 +138,5 @@ def test_a_slice_can_be_written_and_read_again(tmp_path):
     _, adata = read_one(made.make_visium(tmp_path / "a"))
     adata.write_h5ad(tmp_path / "a.h5ad")
     again = read_h5ad(tmp_path / "a.h5ad")
-    assert notes_of(again) == notes_of(adata)
+    assert notes_of("liver", again) == notes_of("liver", adata)
     assert tissue_image(again)[0].shape == (90, 110, 3)

@@ -214,6 +214,34 @@ def test_split_by_a_column(dock, qtbot):
     assert {n: a.n_obs for n, a in dock.session.slices.items()} == {"left": 30, "right": 20}
 
 
+def test_sections_that_lie_apart_are_split_by_one_click(dock, qtbot, tmp_path):
+    first, second = fake_slice(60, seed=0), fake_slice(50, seed=1)
+    second.obsm["spatial"][:, 0] += 10_000
+    parts = ad.concat([first, second], label="sample", keys=["S1", "S2"], index_unique="-")
+    parts.write_h5ad(tmp_path / "slide.h5ad")
+    assert dock.split_asked.isHidden()
+    dock._open([tmp_path / "slide.h5ad"])
+    qtbot.waitUntil(has_graphs(dock))
+    assert list(dock.session.slices) == ["slide"]
+    assert "names 2 sections (S1, S2" in dock.status.text()
+    assert dock.split_asked.text() == "Split slide by sample (2 slices)"
+    settled(qtbot, dock)
+    qtbot.mouseClick(dock.split_asked, LEFT)
+    qtbot.waitUntil(lambda: list(dock.session.slices) == ["S1", "S2"])
+    assert dock.split_asked.isHidden()
+    settled(qtbot, dock)
+
+
+def test_what_reading_guessed_is_said(dock, qtbot, tmp_path):
+    adata = fake_slice(60)
+    adata.obs["x"], adata.obs["y"] = adata.obsm.pop("spatial").T
+    adata.write_h5ad(tmp_path / "A.h5ad")
+    dock._open([tmp_path / "A.h5ad"])
+    qtbot.waitUntil(has_graphs(dock))
+    assert "coordinates are taken from obs['x'] and obs['y']" in dock.status.text()
+    settled(qtbot, dock)
+
+
 def test_graph_choices_are_the_sessions(dock, qtbot):
     dock.session.add([("a", fake_slice(100))])
     qtbot.waitUntil(has_graphs(dock))

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_staligner import _keys as K
+from napari_staligner.core.prepare.libraries import libraries_of_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -243,15 +244,10 @@ def extents(
     found = {}
     for name in adata.obs[K.SLICE].cat.categories:
         rows = np.flatnonzero((adata.obs[K.SLICE] == name).to_numpy())
-        own = libraries.get(str(name), {}) if libraries is not None else library_of(adata, name)
+        own: Mapping[str, Any] = libraries_of_result(adata, str(name))
+        own = own if libraries is None else libraries.get(str(name), {})
         found[str(name)] = _extent(adata[rows], rows[region[rows]], region[rows], own, adata)
     return found
-
-
-def library_of(adata: AnnData, name: str) -> dict[str, Any]:
-    """Return the part of ``uns["spatial"]`` that belongs to a slice of a result."""
-    libraries = adata.uns.get(K.SPATIAL, {})
-    return {k: v for k, v in libraries.items() if k == name or k.startswith(f"{name} ")}
 
 
 def _extent(

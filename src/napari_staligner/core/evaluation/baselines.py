@@ -12,6 +12,8 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.prepare.counts import Kind, counts_slot, kind_of
+from napari_staligner.core.prepare.slices import normalize, normalize_parts
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.result.ownership import claim
 
@@ -92,16 +94,18 @@ def embedding_job(adata: AnnData, keys: tuple[str, ...] = COMPUTED, seed: int = 
 
 
 def _expression(adata: AnnData) -> sparse.csr_matrix:
-    params = adata.uns.get(K.STALIGNER, {}).get("params", {})
-    layer = params.get("counts_layer")
-    values = adata.layers.get(layer, adata.X)
+    layer = counts_slot(adata)
+    values = adata.X if layer is None else adata.layers[layer]
     used = adata.var[K.USED_GENE].to_numpy(bool) if K.USED_GENE in adata.var else slice(None)
     if values is None or adata[:, used].n_vars < 2:
         raise InputError(
             f"The file holds no genes to compute obsm[{K.PCA!r}] from: put counts in X, "
             f"or another program's principal components in obsm[{K.PCA!r}]."
         )
-    return sparse.csr_matrix(values[:, used], dtype=np.float32)
+    expression = sparse.csr_matrix(values[:, used], dtype=np.float32)
+    if kind_of(expression) is Kind.COUNTS:
+        return expression
+    return normalize_parts(expression, adata.obs[K.SLICE].cat.codes.to_numpy())
 
 
 def embedding_steps(job: EmbeddingJob) -> Steps[dict[str, NDArray[np.float32]]]:
@@ -142,8 +146,6 @@ def principal_components(expression: Any, seed: int = 0) -> NDArray[np.float32]:
     """
     from anndata import AnnData
     from sklearn.decomposition import PCA
-
-    from napari_staligner.core.prepare.slices import normalize
 
     values = normalize("all slices", AnnData(expression), None).astype(np.float64)
     n = min(COMPONENTS, min(values.shape) - 1)

@@ -47,14 +47,14 @@ class Expression:
         cls,
         slices: Sequence[tuple[str, AnnData]],
         genes: Sequence[str],
-        counts_layer: str | None,
+        layers: Sequence[str | None],
         stored: int,
     ) -> Expression:
-        """Take the genes of slices whose counts are in memory or on disk."""
+        """Take the genes of slices whose counts, in these layers, are in memory or on disk."""
 
         def block(number: int) -> sparse.csr_matrix:
             name, adata = slices[number]
-            whole = normalize(name, adata, counts_layer)
+            whole = normalize(name, adata, layers[number])
             part = sparse.csr_matrix(whole[:, adata.var_names.get_indexer(genes)])
             # Sums are taken in this order, which must not hang on the genes' order in a file.
             part.sort_indices()

@@ -11,6 +11,7 @@ from scipy import sparse
 if TYPE_CHECKING:
     from anndata import AnnData
 
+INDEX = ("indices", "indptr")
 ROWS = 4096
 """Rows that are read and written at once."""
 
@@ -41,10 +42,53 @@ def left_on_disk(element: Any) -> Any:
     Returns
     -------
     A dask array; its blocks are rows, CSR or dense. It opens the file for each block, and the
-    element may be closed.
+    element may be closed. A matrix that can be read only as a whole is read.
     """
+    try:
+        lazy = _lazy(element)
+        if lazy.numblocks[0] > 1:
+            # To see now, not in the middle of a run, whether it can be read so.
+            lazy[:1].compute()
+    except Exception:  # anndata raises whatever h5py, zarr or dask meet
+        return read_matrix(element)
+    return lazy
+
+
+def read_matrix(element: Any) -> Any:
+    """Read a matrix of a file, also if its numbers are of types that scipy does not take.
+
+    Parameters
+    ----------
+    element
+        Group or dataset of h5py or zarr.
+    """
+    from anndata.io import read_elem
+
+    try:
+        matrix = read_elem(element)
+        # Some types are found out only when the values are used.
+        matrix[:1].sum()
+        if sparse.issparse(matrix) and any(getattr(matrix, k).dtype.kind != "i" for k in INDEX):
+            raise TypeError("the indices are no whole numbers")
+    except Exception:  # anndata raises whatever h5py, zarr or scipy meet
+        kind = str(element.attrs.get("encoding-type", ""))
+        if kind not in ("csr_matrix", "csc_matrix"):
+            raise
+        data, *index = (np.asarray(element[key][:]) for key in ("data", *INDEX))
+        data = data.astype(np.float32) if data.dtype == np.float16 else data
+        make = sparse.csc_matrix if kind == "csc_matrix" else sparse.csr_matrix
+        shape = tuple(int(n) for n in element.attrs["shape"])
+        return make((data, *(part.astype(np.int64) for part in index)), shape=shape)
+    return matrix
+
+
+def _lazy(element: Any) -> Any:
     from anndata.experimental import read_elem_lazy
 
+    if np.asarray(element.attrs.get("shape", 0)).dtype.kind not in "iu":
+        raise TypeError("the shape is no whole number")
+    if hasattr(element, "keys") and any(element[k].dtype.kind != "i" for k in INDEX):
+        raise TypeError("the indices are no whole numbers")
     if "csc" in str(element.attrs.get("encoding-type", "")):
         # Stored by columns: rows can be had only from the whole.
         return _sparse_blocks(read_elem_lazy(element).rechunk((-1, -1)))
@@ -56,46 +100,49 @@ def unbacked(adata: AnnData) -> AnnData:
     """Return a slice that was opened with ``backed="r"`` as one whose ``X`` is a dask array."""
     if not adata.isbacked:
         return adata
-    return sharing(adata, left_on_disk(getattr(adata.X, "group", adata.X)))
+    if adata.is_view:
+        return adata.to_memory()
+    raw = None
+    if adata.raw is not None:
+        raw = {"X": left_on_disk(adata.file["raw/X"]), "var": adata.raw.var}
+    return with_slots(adata, X=left_on_disk(getattr(adata.X, "group", adata.X)), raw=raw)
 
 
-def sharing(adata: AnnData, x: Any) -> AnnData:
-    """Return a slice of ``x`` and the same arrays: what is added to one, the other lacks."""
+def with_slots(adata: AnnData, **slots: Any) -> AnnData:
+    """Return a slice of the same arrays with all its slots, but for those that are given.
+
+    Tables and dictionaries are its own: what is added to one, the other lacks.
+    """
     from anndata import AnnData
 
-    return AnnData(
-        x,
-        obs=adata.obs.copy(),
-        var=adata.var.copy(),
-        obsm=dict(adata.obsm),
-        layers=named_layers(adata),
-        uns=dict(adata.uns),
-    )
+    raw = None if "raw" in slots else adata.raw
+    kept: dict[str, Any] = {
+        "X": None if "X" in slots else adata.X,
+        "obs": adata.obs.copy(),
+        "var": adata.var.copy(),
+        "uns": dict(adata.uns),
+        "layers": named_layers(adata),
+        "raw": None if raw is None else {"X": raw.X, "var": raw.var, "varm": dict(raw.varm)},
+    }
+    kept |= {slot: dict(getattr(adata, slot)) for slot in ("obsm", "varm", "obsp", "varp")}
+    return AnnData(**(kept | slots))
 
 
-def alike(matrices: Sequence[Any], shapes: Sequence[tuple[int, int]]) -> list[Any]:
+def alike(matrices: Sequence[Any]) -> list[Any]:
     """Bring matrices of slices to one kind where one is on disk, so that they can be joined.
 
     Parameters
     ----------
     matrices
-        Of each slice; ``None`` where it has none.
-    shapes
-        Spots and genes of each slice.
+        Of each slice.
 
     Returns
     -------
-    As they are, if all are in memory; else dask arrays, sparse where one is, with zeros for
-    ``None``.
+    As they are, if all are in memory; else dask arrays, sparse where one is.
     """
-    first = next(filter(on_disk, matrices), None)
-    if first is None:
+    if not any(map(on_disk, matrices)):
         return list(matrices)
-    nothing = (sparse.csr_matrix(shape, dtype=first.dtype) for shape in shapes)
-    lazy = [
-        matrix if on_disk(matrix) else _wrapped(none if matrix is None else matrix)
-        for matrix, none in zip(matrices, nothing, strict=True)
-    ]
+    lazy = [matrix if on_disk(matrix) else _wrapped(matrix) for matrix in matrices]
     kinds = [sparse.issparse(array._meta) for array in lazy]
     if any(kinds):
         lazy = [a if kind else _sparse_blocks(a) for a, kind in zip(lazy, kinds, strict=True)]

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.counts import Kind, is_counts, kind_of, said_of_kind, stored
+from napari_staligner.core.prepare.gene_names import examples
 from napari_staligner.core.prepare.on_disk import in_memory, named_layers, on_disk
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ LARGEST_LOG = 88.0
 def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> list[str]:
     """Check that a slice can be integrated.
 
+    Its coordinates are checked where they are read, see
+    :func:`~napari_staligner.core.prepare.coordinates.with_places`.
+
     Parameters
     ----------
     name
         Its name, for the messages.
     adata
-        Reads ``obsm["spatial"]``, ``X`` or the counts layer, and ``uns["staligner_notes"]``.
+        Reads ``X`` or the counts layer.
     counts_layer
         Layer that holds the counts; ``None`` means ``X``.
 
@@ -53,11 +57,10 @@ def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> l
             f"Slice {name!r} holds {adata.n_obs} spots: leave it out, "
             f"a slice needs at least {FEWEST_SPOTS}."
         )
-    notes = [str(each) for each in adata.uns.get(K.NOTES, ())]
-    notes += check_coordinates(name, adata)
+    notes: list[str] = []
     where = f"layers[{counts_layer!r}]" if counts_layer else "X"
     matrix = expression_of(name, adata, counts_layer)
-    values = _stored(matrix)
+    values = stored(matrix)
     if values.dtype.kind not in "biuf":
         raise InputError(
             f"Slice {name!r}: {where} holds values of type {values.dtype}; put counts there."
@@ -77,12 +80,7 @@ def check_slice(name: str, adata: AnnData, counts_layer: str | None = None) -> l
             "replace or drop them."
         )
     expressed = check_expressed(name, matrix, where)
-    if not is_counts(values):
-        layers = ", ".join(map(repr, named_layers(adata)))
-        notes.append(
-            f"Slice {name!r}: {where} holds normalised values, not counts; they are used as they "
-            "are" + (f" (name the counts among layers {layers} otherwise)." if layers else ".")
-        )
+    notes += said_of_kind(name, adata, counts_layer, kind_of(matrix))
     if expressed < 50:
         held = "spots" if expressed == adata.n_obs else "spots with counts"
         notes.append(f"Slice {name!r} has only {expressed} {held}; its result is hardly reliable.")
@@ -155,36 +153,6 @@ def varying(matrix: Any) -> NDArray[np.bool_]:
     return most > least
 
 
-def check_coordinates(name: str, adata: AnnData) -> list[str]:
-    """Check that a slice has coordinates; see :func:`check_slice`."""
-    if K.SPATIAL not in adata.obsm:
-        raise InputError(
-            f"Slice {name!r} has no obsm[{K.SPATIAL!r}]: put the spots' coordinates there, "
-            "one row per spot."
-        )
-    points = np.asarray(adata.obsm[K.SPATIAL])
-    if points.ndim != 2 or points.shape[1] < 2 or points.dtype.kind not in "fiu":
-        raise InputError(
-            f"Slice {name!r}: obsm[{K.SPATIAL!r}] has shape {points.shape} and type "
-            f"{points.dtype}; put numeric x and y there, one row per spot."
-        )
-    if not np.isfinite(points).all():
-        bad = int((~np.isfinite(points).all(axis=1)).sum())
-        raise InputError(
-            f"Slice {name!r}: obsm[{K.SPATIAL!r}] is not finite for {bad} spots; "
-            "drop them or give them coordinates."
-        )
-    if points.shape[1] == 2:
-        return []
-    depth = points[:, 2:]
-    if np.ptp(depth, axis=0).max() > 0:
-        raise InputError(
-            f"Slice {name!r}: obsm[{K.SPATIAL!r}] has {points.shape[1]} dimensions; a slice is "
-            "flat, so keep x and y and make one slice of each depth."
-        )
-    return [f"Slice {name!r}: the constant third coordinate of obsm[{K.SPATIAL!r}] is not used."]
-
-
 def expression_of(name: str, adata: AnnData, counts_layer: str | None) -> Any:
     """Return ``X`` or the counts layer; what lies on disk is read.
 
@@ -218,33 +186,47 @@ def with_counts(adata: AnnData, counts_layer: str | None) -> AnnData:
     return held
 
 
-def _stored(matrix: Any) -> NDArray[Any]:
-    return np.asarray(matrix.data if sparse.issparse(matrix) else matrix)
-
-
-def is_counts(values: NDArray[Any]) -> bool:
-    """Whether values are non-negative whole numbers; looks at up to 100,000 of them."""
-    if values.dtype.kind in "ub":
-        return True
-    flat = values.reshape(-1)
-    some = flat[:: max(1, flat.size // 100_000)]
-    return bool((some >= 0).all() and (some == np.round(some)).all())
-
-
 def normalize(name: str, adata: AnnData, counts_layer: str | None) -> sparse.csr_matrix:
-    """Counts per 10,000, log1p; values that are no counts come back as they are.
+    """Counts per 10,000, log1p; values that are logged come back as they are.
+
+    Values that are normalised but not logged, as counts per million, are treated as counts are,
+    which gives the same.
 
     Returns
     -------
     Shape (spots, genes), CSR float32, a copy.
     """
     matrix = sparse.csr_matrix(expression_of(name, adata, counts_layer), dtype=np.float32)
-    if not is_counts(matrix.data):
+    if kind_of(matrix) not in (Kind.COUNTS, Kind.NORMALISED):
         return matrix.copy()
     totals = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
     scale = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
     scaled = sparse.csr_matrix(sparse.diags(scale.astype(np.float32)) @ matrix)
     return scaled.log1p()
+
+
+def normalize_parts(
+    matrix: sparse.csr_matrix, part_of: NDArray[np.integer[Any]]
+) -> sparse.csr_matrix:
+    """Normalise what comes of several slices as :func:`normalize` does each of them.
+
+    One may hold counts and another logged values.
+
+    Parameters
+    ----------
+    matrix
+        Shape (spots, genes).
+    part_of
+        Number of the slice of each spot, shape (spots,).
+    """
+    from anndata import AnnData
+
+    order = np.argsort(part_of, kind="stable")
+    ends = np.flatnonzero(np.diff(part_of[order])) + 1
+    parts = [normalize("", AnnData(matrix[rows]), None) for rows in np.split(order, ends)]
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return sparse.csr_matrix(sparse.vstack(parts, format="csr")[back])
 
 
 def log_depth(name: str, adata: AnnData, counts_layer: str | None) -> NDArray[np.float64] | None:
@@ -253,7 +235,7 @@ def log_depth(name: str, adata: AnnData, counts_layer: str | None) -> NDArray[np
     ``None`` if its values are not counts.
     """
     matrix = expression_of(name, adata, counts_layer)
-    if not is_counts(_stored(matrix)):
+    if not is_counts(stored(matrix)):
         return None
     totals = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
     return np.asarray(np.log(np.maximum(totals, 1.0)))
@@ -285,7 +267,10 @@ def variable_genes(
     if adata.n_vars <= n_top:
         return adata.var_names
     matrix = sparse.csr_matrix(expression_of(name, adata, counts_layer), dtype=np.float32)
-    counts = is_counts(matrix.data)
+    kind = kind_of(matrix)
+    counts = kind is Kind.COUNTS
+    if kind is Kind.NORMALISED:
+        matrix = normalize(name, adata, counts_layer)
     if not counts and matrix.data.max(initial=0) > LARGEST_LOG:
         return adata.var_names[_most_spread(matrix, n_top)]
     slim = AnnData(matrix, var=pd.DataFrame(index=adata.var_names))
@@ -385,7 +370,8 @@ def _too_few(names: Sequence[str], sets: Sequence[set[str]], n_shared: int) -> s
     odd = int(np.argmin(overlap))
     return (
         f"The slices share {n_shared} genes, at least {FEWEST_GENES} are needed; slice "
-        f"{names[odd]!r} has least in common with the others: give all slices the same kind of "
+        f"{names[odd]!r} has least in common with the others"
+        f" ({examples(names, sets, odd)}): give all slices the same kind of "
         "gene names in var_names, symbols or Ensembl identifiers."
     )
 

@@ -36,11 +36,14 @@ class MarkerJob:
         Names of the genes.
     n_inside
         Number of spots to be marked; the rest is what they are compared with.
+    slice_of
+        Number of the slice of each spot; ``None`` where all are of one.
     """
 
     expression: csr_matrix
     genes: NDArray[np.object_]
     n_inside: int
+    slice_of: NDArray[np.integer[Any]] | None = None
 
     def steps(self) -> Steps[pd.DataFrame]:
         """Rank the genes; see :func:`marker_steps`."""
@@ -95,7 +98,9 @@ def marker_job(
     part = csr_matrix(matrix[rows], dtype=np.float32)
     if not measured.all():
         part = part[:, measured]
-    return MarkerJob(part, np.array(result.var_names[measured], dtype=object), len(inside))
+    genes = np.array(result.var_names[measured], dtype=object)
+    slice_of = result.obs[K.SLICE].cat.codes.to_numpy()[rows] if K.SLICE in result.obs else None
+    return MarkerJob(part, genes, len(inside), slice_of)
 
 
 def marker_steps(job: MarkerJob) -> Steps[pd.DataFrame]:
@@ -108,16 +113,17 @@ def marker_steps(job: MarkerJob) -> Steps[pd.DataFrame]:
     ``inside`` and ``against``, the shares of spots, 0..1, that express the gene.
     """
     import pandas as pd
-    from anndata import AnnData
     from scipy.stats import false_discovery_control
 
-    from napari_staligner.core.prepare.slices import normalize
+    from napari_staligner.core.prepare.slices import normalize_parts
 
     columns = job.expression.tocsc()
     expressed = np.asarray((columns != 0).sum(axis=0)).ravel() > 0
     genes, n = job.genes[expressed], int(expressed.sum())
     yield Progress("Markers: normalising", 0, n)
-    columns = normalize("", AnnData(job.expression), None).tocsc()[:, expressed]
+    of_one = np.zeros(job.expression.shape[0], dtype=int)
+    slice_of = of_one if job.slice_of is None else job.slice_of
+    columns = normalize_parts(job.expression, slice_of).tocsc()[:, expressed]
     parts = []
     for start in range(0, n, _GENES_AT_ONCE):
         yield Progress("Markers: testing genes", start, n)

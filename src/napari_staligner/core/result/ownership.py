@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner import _keys as K
+from napari_staligner.core.prepare.on_disk import with_slots
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -202,7 +203,7 @@ def _rename(adata: AnnData, slot: str, new: Mapping[str, str]) -> None:
 
 
 def _renamed(adata: AnnData, slot: str, new: Mapping[str, str]) -> AnnData:
-    made = _sharing(adata)
+    made = with_slots(adata)
     _rename(made, slot, new)
     return made
 
@@ -212,32 +213,13 @@ def _given_back(adata: AnnData) -> AnnData:
     if K.STALIGNER not in adata.uns:
         return adata
     ours, aside = written(adata), moved(adata)
-    made = _sharing(adata)
+    made = with_slots(adata)
     for slot in SLOTS:
         for key in ours[slot]:
             _remove(made, slot, key)
         _rename(made, slot, aside[slot])
     del made.uns[K.STALIGNER]
     return made
-
-
-def _sharing(adata: AnnData) -> AnnData:
-    """An AnnData of the same arrays, whose tables and dictionaries are its own."""
-    from anndata import AnnData
-
-    from napari_staligner.core.prepare.on_disk import named_layers
-
-    return AnnData(
-        adata.X,
-        obs=adata.obs.copy(),
-        var=adata.var.copy(),
-        obsm=dict(adata.obsm),
-        varm=dict(adata.varm),
-        obsp=dict(adata.obsp),
-        layers=named_layers(adata),
-        uns=dict(adata.uns),
-        raw=adata.raw,
-    )
 
 
 def _record(

@@ -136,7 +136,7 @@ def options_of(settings: Settings, names: Sequence[str]) -> list[str]:
     words = ["--settings", base, "--seed", str(settings.seed)]
     for name, each in described(Settings).items():
         value = getattr(settings, name)
-        if each.plain and name != "seed" and value != getattr(named, name):
+        if name != "seed" and value != getattr(named, name):
             words += each.options(value)
     if settings.domains is not None and "--resolution" in words:
         # Leiden's alone, and not looked at.

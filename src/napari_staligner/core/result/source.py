@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 
 from napari_staligner._errors import InputError
 
+COUNTS = "counts"
+"""The choice that names the layer which holds the counts of a slice; no column is called so."""
+
 
 @dataclass(frozen=True)
 class Source:

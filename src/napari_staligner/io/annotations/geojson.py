@@ -15,7 +15,8 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.classes import Shape
-from napari_staligner.core.annotations.regions import inside, library_of, outlines
+from napari_staligner.core.annotations.regions import inside, outlines
+from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.io.annotations.feature_classes import (
     class_of,
     metadata_of,
@@ -289,7 +290,7 @@ def _factor(adata: AnnData, name: str, coordinates: str) -> float:
 
     if coordinates != "image":
         return 1.0
-    image = tissue_image(AnnData(shape=(0, 0), uns={K.SPATIAL: library_of(adata, name)}))
+    image = tissue_image(AnnData(shape=(0, 0), uns={K.SPATIAL: libraries_of_result(adata, name)}))
     if image is None:
         raise InputError(
             f"Slice {name!r} has no tissue image in uns['spatial']: "

@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.annotations import Annotations
-from napari_staligner.core.annotations.regions import library_of, outlines
+from napari_staligner.core.annotations.regions import outlines
+from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.io.annotations.geojson import rows_of_slice, xy_of
 from napari_staligner.io.atomic import written_beside
@@ -124,7 +125,7 @@ def _image(adata: AnnData, name: str, key: str) -> dict[str, Any]:
     from spatialdata.models import Image2DModel
     from spatialdata.transformations import Scale, Sequence
 
-    found = tissue_image(AnnData(shape=(0, 0), uns={K.SPATIAL: library_of(adata, name)}))
+    found = tissue_image(AnnData(shape=(0, 0), uns={K.SPATIAL: libraries_of_result(adata, name)}))
     if found is None:
         return {}
     pixels, factor = found

@@ -12,6 +12,7 @@ import pandas as pd
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.notes import add_notes
 from napari_staligner.io.formats.tables import numbers
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def make_slice(
     shown = ", ".join(library.images) or "none"
     first = f"{what}, {adata.n_obs:,} spots × {adata.n_vars:,} genes, image: {shown}"
     said = [*counts.notes, *notes, *_about_spots(adata), *_about_genes(counts)]
-    note(adata, name, [first, *said, *_about_images(xy, library)])
+    note(adata, [first, *said, *_about_images(xy, library)])
     return name, adata
 
 
@@ -117,19 +118,13 @@ def without_places(name: str, what: str, counts: Counts) -> tuple[str, AnnData]:
         f"{what}, {adata.n_obs:,} spots × {adata.n_vars:,} genes; no table of positions lies "
         f"beside {counts.path.name!r}, so they have no coordinates"
     )
-    note(adata, name, [first, *counts.notes, *_about_spots(adata), *_about_genes(counts)])
+    note(adata, [first, *counts.notes, *_about_spots(adata), *_about_genes(counts)])
     return name, adata
 
 
-def note(adata: AnnData, name: str, notes: Sequence[str]) -> None:
-    """Add to what is said of a slice, a sentence each, in ``uns["staligner_notes"]``."""
-    said = [str(each) for each in adata.uns.get(K.NOTES, ())]
-    adata.uns[K.NOTES] = [*said, *(f"Slice {name!r}: {each}." for each in notes)]
-
-
-def notes_of(adata: AnnData) -> list[str]:
-    """Return what was said of a slice when it was read."""
-    return [str(each) for each in adata.uns.get(K.NOTES, ())]
+def note(adata: AnnData, notes: Sequence[str]) -> None:
+    """Add to what is said of a slice, a sentence each, without its full stop."""
+    add_notes(adata, [f"{each}." for each in notes])
 
 
 def need(files: Mapping[str, Path], role: str, folder: Path, names: str) -> Path:

@@ -14,8 +14,10 @@ import pandas as pd
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.counts import RAW, raw_fits
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.provenance import mark_source, source_of
+from napari_staligner.core.result.source import COUNTS
 from napari_staligner.io.formats.guard import check_inside
 from napari_staligner.io.formats.parts import Library, note
 from napari_staligner.io.formats.tenx import wanted
@@ -31,46 +33,31 @@ GLOBAL = "global"
 """The coordinate system that SpatialData makes where nothing else is said."""
 LONGEST = 4096
 """Pixels of the longer side of an image that is loaded."""
-RAW = "raw"
 
 
 def read_anndata(found: Found, chosen: Mapping[str, str], *, backed: bool = False) -> Named:
-    """Read an AnnData as it is; ``counts`` names the layer, or ``raw``, that becomes ``X``."""
+    """Read an AnnData as it is.
+
+    ``counts`` names the layer, or ``raw``, that holds the counts: the slice keeps that in its
+    source, by which an integration takes them; ``X`` stays what it is.
+    """
     from napari_staligner.io.anndata import read_backed, read_file
 
-    if not backed or chosen.get("counts") == RAW:
-        adata = read_file(found.path)
-    else:
-        adata = read_backed(found.path)
-    if "counts" in chosen:
-        adata = with_counts_of(found.path, adata, chosen["counts"])
-        source = source_of(adata)
-        if source is not None:
-            mark_source(adata, replace(source, choices={**source.choices, **chosen}))
+    adata = read_backed(found.path) if backed else read_file(found.path)
+    source = source_of(adata)
+    if COUNTS in chosen and source is not None:
+        _check_counts(found.path, adata, chosen[COUNTS])
+        mark_source(adata, replace(source, choices={**source.choices, **chosen}))
     return [(found.path.stem, adata)]
 
 
-def with_counts_of(path: Path, adata: AnnData, name: str) -> AnnData:
-    """Return an AnnData whose ``X`` is one of its layers, or its ``raw``.
-
-    Raises
-    ------
-    InputError
-        There is no such layer.
-    """
-    layers = named_layers(adata)
-    if name in layers:
-        adata.X = layers[name]
-        return adata
-    if name == RAW and adata.raw is not None:
-        whole = adata.raw.to_adata()
-        whole.uns, whole.obsm = adata.uns, adata.obsm
-        return whole
-    there = ", ".join([*map(repr, layers), *([repr(RAW)] if adata.raw is not None else [])])
-    raise InputError(
-        f"{str(path)!r} has no layers[{name!r}] to take the counts from: choose one of "
-        f"{there or 'none'}."
-    )
+def _check_counts(path: Path, adata: AnnData, name: str) -> None:
+    there = [*named_layers(adata), *([RAW] if raw_fits(adata) else [])]
+    if name not in there and name not in ("X", ".X", f".{RAW}"):
+        raise InputError(
+            f"{str(path)!r} has no layers[{name!r}] to take the counts from: choose one of "
+            f"{', '.join(map(repr, there)) or 'none'}."
+        )
 
 
 def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
@@ -153,16 +140,13 @@ def _region(
         f"{part.n_obs:,} spots × {part.n_vars:,} genes, {said}"
     )
     left = [f"{lost:,} rows of the table are not in {region!r} and are left out"] if lost else []
-    note(part, region, [first, *left])
+    note(part, [first, *left])
     return region, part
 
 
 def _renamed(adata: AnnData, old: str, new: str) -> AnnData:
-    """Give a slice, its library and its notes the name of the store."""
+    """Give a slice and its library the name of the store."""
     adata.uns[K.SPATIAL] = {new: adata.uns[K.SPATIAL][old]}
-    start = f"Slice {old!r}"
-    said = [text.replace(start, f"Slice {new!r}", 1) for text in adata.uns[K.NOTES]]
-    adata.uns[K.NOTES] = said
     return adata
 
 

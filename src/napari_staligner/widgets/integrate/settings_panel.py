@@ -11,6 +11,7 @@ from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
+from napari_staligner.core.prepare.counts import RAW, raw_fits
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.settings import PRESETS, Settings
 from napari_staligner.widgets.integrate.pair_choice import PairChoice
@@ -153,6 +154,8 @@ class SettingsPanel(QWidget):
         slices = list(self._session.slices.values())
         layers = list(named_layers(slices[0])) if slices else []
         common = [key for key in layers if all(key in adata.layers for adata in slices)]
+        if slices and RAW not in common and all(map(raw_fits, slices)):
+            common.append(RAW)
         titles = {key: "layer X" if key == "X" else key for key in common}
         self.form.set_titles("counts_layer", {None: "X"} | titles)
         if slices and self._session.view.settings.counts_layer not in (None, *common):

@@ -34,8 +34,10 @@ from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
     import napari.viewer
+    from anndata import AnnData
 
     from napari_staligner.core.prepare.graph import SpatialGraph
+    from napari_staligner.core.prepare.sections import Sections
     from napari_staligner.core.progress import Progress
     from napari_staligner.core.settings import Settings
     from napari_staligner.io.session_file import Content
@@ -85,6 +87,9 @@ class SlicesWidget(Dock):
             "One file with several slices: select it above, then choose the column of obs that "
             "names the slice of each spot"
         )
+        self.split_asked = QPushButton()
+        self.split_asked.setVisible(False)
+        self._sections: list[tuple[AnnData, Sections]] = []
         self.warning = QLabel()
         self.warning.setWordWrap(True)
         self.warning.setStyleSheet("color: #e8871e;")
@@ -108,6 +113,7 @@ class SlicesWidget(Dock):
         self.body.addWidget(self.warning)
         split = QFormLayout()
         split.addRow("Split selected by", self.split)
+        self.body.addWidget(self.split_asked)
         self.body.addLayout(split)
         graph = QGroupBox("Spatial graph")
         form = QFormLayout(graph)
@@ -126,6 +132,7 @@ class SlicesWidget(Dock):
         self.remove.clicked.connect(self._on_remove_clicked)
         self.table.itemSelectionChanged.connect(self._on_selection_changed)
         self.split.activated.connect(self._on_split_activated)
+        self.split_asked.clicked.connect(self._on_split_asked_clicked)
         self.graph_shown.toggled.connect(self._on_graph_shown_toggled)
         self.layouts.buttonClicked.connect(self._on_layout_clicked)
         self._reader.progressed.connect(self._on_reader_progressed)
@@ -163,6 +170,7 @@ class SlicesWidget(Dock):
     def _refresh(self) -> None:
         self._show_graphs()
         self._show_split()
+        self._show_asked()
         self._show_layout()
         self._show_enabled()
         self.graph.show_set()
@@ -195,6 +203,7 @@ class SlicesWidget(Dock):
         reading = self._reader.running
         self.add.setEnabled(not reading)
         self.sample.setEnabled(not reading)
+        self.split_asked.setEnabled(not reading)
         self.remove.setEnabled(bool(self.table.chosen) and not reading)
         self.split.setEnabled(self.split.count() > 1 and not reading)
 
@@ -253,12 +262,13 @@ class SlicesWidget(Dock):
         self.say(reason, problem=True)
 
     def _on_reader_returned(self, opened: Opened) -> None:
-        problems = list(opened.problems)
+        problems = [*opened.problems, *opened.notes]
         if opened.replaces is not None:
             self.session.slices.remove(opened.replaces)
         if opened.session is not None:
             problems += self._take_session(opened.session)
         else:
+            self._sections += opened.sections
             self.session.add(opened.slices)
         if problems:
             self.say(" ".join(problems), problem=True)
@@ -296,9 +306,33 @@ class SlicesWidget(Dock):
         if key is None:
             return
         (name,) = self.table.chosen
+        self._split(name, key)
+
+    def _split(self, name: str, key: str) -> None:
         if self._may_lose(f"Splitting {name}", [name]):
             copied = self.session.slices[name].copy()
             self._read(lambda: split_steps(name, copied, key), f"Split {name} by {key}")
+
+    def _asked(self) -> tuple[str, Sections] | None:
+        """The first loaded slice that seems to hold several sections, which a column names."""
+        for adata, found in self._sections:
+            name = next((n for n, each in self.session.slices.items() if each is adata), None)
+            if name is not None and found.key:
+                return name, found
+        return None
+
+    def _show_asked(self) -> None:
+        asked = self._asked()
+        self.split_asked.setVisible(asked is not None)
+        if asked is not None:
+            name, found = asked
+            self.split_asked.setText(f"Split {name} by {found.key} ({len(found.values)} slices)")
+            self.split_asked.setToolTip(f"{name} seems to hold several sections: {found.reason}")
+
+    def _on_split_asked_clicked(self) -> None:
+        asked = self._asked()
+        if asked is not None:
+            self._split(asked[0], asked[1].key)
 
     # -- graph ------------------------------------------------------------------------------
 

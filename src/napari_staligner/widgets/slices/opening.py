@@ -12,6 +12,7 @@ from napari_staligner.core.progress import Progress
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from napari_staligner.core.prepare.sections import Sections
     from napari_staligner.core.progress import Steps
     from napari_staligner.io.session_file import Content
 
@@ -28,19 +29,25 @@ class Opened:
         A saved session or result, which takes the place of what is there.
     problems
         A sentence for each file or slice that could not be used.
+    notes
+        Sentences on what was guessed or left out.
     replaces
         Name of the slice that was split into these.
+    sections
+        Slices that seem to hold several sections, and what was noticed.
     """
 
     slices: list[tuple[str, AnnData]] = field(default_factory=list)
     session: Content | None = None
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     replaces: str | None = None
+    sections: list[tuple[AnnData, Sections]] = field(default_factory=list)
 
 
 def file_steps(paths: list[Path]) -> Steps[Opened]:
     """Read files; those that cannot be used are named, the others are kept."""
-    from napari_staligner.core.prepare.slices import check_coordinates
+    from napari_staligner.core.prepare.sections import sections_of
     from napari_staligner.io.session_file import open_file
 
     opened = Opened()
@@ -48,10 +55,11 @@ def file_steps(paths: list[Path]) -> Steps[Opened]:
         yield Progress(f"reading {path.name}", done, len(paths))
         try:
             content = open_file(path)
-            for name, adata in content.slices:
-                check_coordinates(name, adata)
             if content.path is None:
                 opened.slices += content.slices
+                opened.notes += content.notes
+                found = ((adata, sections_of(adata)) for _, adata in content.slices)
+                opened.sections += [(a, sections) for a, sections in found if sections]
             elif len(paths) == 1:
                 opened.session = content
                 opened.problems += content.problems
@@ -72,7 +80,10 @@ def sample_steps() -> Steps[Opened]:
 
 def split_steps(name: str, adata: AnnData, key: str) -> Steps[Opened]:
     """Split a slice by a column of ``obs``."""
-    from napari_staligner.io.h5ad import split_by
+    from napari_staligner.core.prepare.notes import new_notes
+    from napari_staligner.core.prepare.sections import split_by
 
     yield Progress(f"splitting {name}", 0, 1)
-    return Opened(split_by(name, adata, key), replaces=name)
+    slices = split_by(name, adata, key)
+    notes = [note for each, part in slices for note in new_notes(each, part, adata)]
+    return Opened(slices, notes=notes, replaces=name)

@@ -8,8 +8,8 @@ from qtpy.QtCore import QItemSelectionModel, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from napari_staligner import _keys as K
-from napari_staligner.io.images import tissue_image
+from napari_staligner.core.prepare.notes import notes_of
+from napari_staligner.io.images import image_problem
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -78,13 +78,13 @@ class SliceTable(QTableWidget):
 
     def _show_slice(self, row: int, name: str, adata: AnnData) -> None:
         columns = ", ".join(map(str, adata.obs)) or "none"
-        notes = "\n".join(map(str, adata.uns.get(K.NOTES, ())))
+        notes = "\n".join(notes_of(name, adata))
         self._cell(row, NAME, name).setToolTip(
             f"{name}. Columns of obs: {columns}.\n{notes}".strip()
         )
         self._cell(row, SPOTS, f"{adata.n_obs:,}")
         self._cell(row, GENES, f"{adata.n_vars:,}")
-        self._cell(row, IMAGE, "✓" if tissue_image(adata) is not None else "")
+        self._cell(row, IMAGE, "✓" if image_problem(adata) is None else "")
 
     def _cell(self, row: int, column: int, text: str) -> QTableWidgetItem:
         item = QTableWidgetItem(text)

@@ -20,8 +20,8 @@ from pandas.api import types
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.prepare.on_disk import named_layers
-from napari_staligner.core.storable_columns import (
+from napari_staligner.core.prepare.on_disk import named_layers, with_slots
+from napari_staligner.core.prepare.storable_columns import (
     Column,
     as_text,
     is_clean,
@@ -54,8 +54,6 @@ def storable_slices(
     notes
         A sentence for each column whose values change their type, and for each name that changes.
     """
-    from anndata import AnnData
-
     names = [name for name, _ in slices]
     obs, notes = storable_frames({name: adata.obs for name, adata in slices}, "obs")
     var, more = storable_frames({name: adata.var for name, adata in slices}, "var")
@@ -65,11 +63,15 @@ def storable_slices(
         uns, more = _uns(name, adata.uns)
         obsm, others = _obsm(name, adata.obsm, obs[name].index)
         notes += [*more, *others]
-        held = AnnData(
-            _of_usual_width(adata.X),
+        held = with_slots(
+            adata,
+            X=_of_usual_width(adata.X),
             obs=obs[name],
             var=var[name],
             obsm=obsm,
+            varm={},
+            obsp={},
+            varp={},
             layers={key: _of_usual_width(layer) for key, layer in named_layers(adata).items()},
             uns=uns,
         )

@@ -15,9 +15,9 @@ from tiny import QUICK, tiny_pair
 
 from napari_staligner import InputError, integrate, write_result
 from napari_staligner.core.integrate import integrate_steps, prepare_steps
+from napari_staligner.core.prepare.storable import storable_frames, storable_value
+from napari_staligner.core.prepare.storable_columns import unwritable
 from napari_staligner.core.progress import finish
-from napari_staligner.core.storable import storable_frames, storable_value
-from napari_staligner.core.storable_columns import unwritable
 
 NA = np.nan
 KINDS = {

@@ -1,0 +1,182 @@
+"""Which library of ``uns["spatial"]``, with its tissue image, belongs to which slice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from napari_staligner import _keys as K
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+UNNAMED = "library"
+"""Name of a library that stands in ``uns["spatial"]`` itself, without a name."""
+
+SECTION_COLUMNS: tuple[str, ...] = (
+    *("library_id", "library", "library_ids", "slice", "slice_id", "section", "section_id"),
+    *("sample", "sample_id", "sample_name", "samples", "slide", "slide_id", "slice_name"),
+    *("batch_name", "batch", "orig.ident", "brain_section_label", "section_name", "puck"),
+    *("replicate", "capture_area", "dataset", "experiment"),
+)
+"""Columns of ``obs`` that name sections or libraries, in small letters, the surest first."""
+
+_NO_VALUE = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null"})
+
+
+def libraries_in(spatial: object) -> dict[str, Mapping[str, Any]]:
+    """Return the libraries of ``uns["spatial"]`` by name.
+
+    Parameters
+    ----------
+    spatial
+        What is there. Entries that are no libraries are passed over, as is what is no dictionary;
+        a library that stands there without a name is called ``"library"``.
+    """
+    if not isinstance(spatial, Mapping):
+        return {}
+    if isinstance(spatial.get("images"), Mapping) and "scalefactors" in spatial:
+        return {UNNAMED: spatial}
+    return {str(key): each for key, each in spatial.items() if isinstance(each, Mapping)}
+
+
+def named_values(column: pd.Series) -> pd.Series:
+    """Return the values of a column as names.
+
+    Returns
+    -------
+    Texts without spaces around them, whole numbers without a decimal point, and ``None`` where
+    there is no value, be it the text "nan".
+    """
+    codes, values = pd.factorize(column)
+    names = np.array([*map(as_name, values), None], dtype=object)
+    return pd.Series(names[codes], index=column.index, dtype=object, name=column.name)
+
+
+def as_name(value: Any) -> str | None:
+    """Return a value as a name; ``None`` if it is none. See :func:`named_values`."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    text = (value.decode() if isinstance(value, bytes) else str(value)).strip()
+    return None if text.lower() in _NO_VALUE else text
+
+
+def section_columns(columns: Iterable[Any]) -> list[Any]:
+    """Return the columns that are called as those which name sections, the surest first."""
+    small = {str(column).strip().lower(): column for column in columns}
+    return [small[name] for name in SECTION_COLUMNS if name in small]
+
+
+def column_of_libraries(obs: pd.DataFrame, names: Collection[str]) -> Any | None:
+    """Find the column of ``obs`` whose values are names of libraries; ``None`` if there is none.
+
+    Parameters
+    ----------
+    obs
+        Of all spots of a file.
+    names
+        Of its libraries. Two values of a column have to be among them, and half of its values; one
+        is enough in a column that is called as those which name sections.
+    """
+    called = section_columns(obs.columns)
+    best: tuple[int, Any] = (0, None)
+    for column in [*called, *(c for c in obs.columns if c not in called)]:
+        if str(column).lower() == "in_tissue":
+            continue
+        values = set(named_values(obs[column]).dropna().unique())
+        known = len(values & set(names))
+        enough = known >= 1 if column in called else known >= max(2, len(values) / 2)
+        if enough and known > best[0]:
+            best = known, column
+    return best[1]
+
+
+def own_library(adata: AnnData, name: str = "") -> tuple[str, Mapping[str, Any]] | None:
+    """Return the library of a slice, with its name.
+
+    The only one; or that which is called as the slice; or that which a column of ``obs`` names for
+    all spots. ``None`` where none of these holds.
+
+    Parameters
+    ----------
+    adata
+        The slice; reads ``uns["spatial"]`` and ``obs``.
+    name
+        Of the slice.
+    """
+    libraries = libraries_in(adata.uns.get(K.SPATIAL))
+    if len(libraries) > 1:
+        key = _named_for(adata.obs, libraries, name)
+        return None if key is None else (key, libraries[key])
+    return next(iter(libraries.items()), None)
+
+
+def library_of_part(
+    adata: AnnData, part_obs: pd.DataFrame, value: str
+) -> tuple[str, Mapping[str, Any]] | None:
+    """Return the library of one of several slices in a file; ``None`` if none is named for it.
+
+    Parameters
+    ----------
+    adata
+        All slices of the file.
+    part_obs
+        ``obs`` of the slice.
+    value
+        Name of the slice.
+    """
+    libraries = libraries_in(adata.uns.get(K.SPATIAL))
+    key = _named_for(part_obs, libraries, value)
+    if key is None and len(libraries) > 1:
+        column = column_of_libraries(adata.obs, libraries)
+        key = None if column is None else _only(part_obs[column], libraries)
+    return None if key is None else (key, libraries[key])
+
+
+def without_library(name: str, adata: AnnData) -> str | None:
+    """Say that a slice gets no library though there are some; ``None`` if all is clear."""
+    there = libraries_in(adata.uns.get(K.SPATIAL))
+    if not there or own_library(adata, name) is not None:
+        return None
+    return no_library(there)
+
+
+def no_library(names: Iterable[str]) -> str:
+    """Say of a slice that none of these libraries is known to be its own."""
+    there = ", ".join(map(repr, names))
+    return (
+        f"none of the libraries in uns['spatial'] ({there}) is named as the slice or by a column "
+        "of obs as 'library_id', so it has no tissue image."
+    )
+
+
+def libraries_of_result(result: AnnData, name: str) -> dict[str, Any]:
+    """Return the part of ``uns["spatial"]`` that belongs to a slice of a result.
+
+    A library has the name of its slice; one of several that a slice brought has that name, a space
+    and its own.
+    """
+    names = sorted(map(str, result.obs[K.SLICE].cat.categories), key=len, reverse=True)
+    found = {}
+    for key, library in libraries_in(result.uns.get(K.SPATIAL)).items():
+        owner = next((n for n in names if key == n or key.startswith(f"{n} ")), None)
+        if owner == name:
+            found[key] = library
+    return found
+
+
+def _named_for(obs: pd.DataFrame, libraries: Collection[str], name: str) -> str | None:
+    """Name of the library that is called as a slice, or that its spots name."""
+    if name and name.strip() in libraries:
+        return name.strip()
+    named = (_only(obs[column], libraries) for column in section_columns(obs.columns))
+    return next(filter(None, named), None)
+
+
+def _only(column: pd.Series, libraries: Collection[str]) -> str | None:
+    """The one library that a column names."""
+    values = set(named_values(column).dropna().unique())
+    return values.pop() if len(values) == 1 and values <= set(libraries) else None

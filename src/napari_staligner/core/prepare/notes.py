@@ -1,0 +1,45 @@
+"""What was guessed or left out when a slice was read: sentences that stay with the slice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_staligner import _keys as K
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anndata import AnnData
+
+
+def add_notes(adata: AnnData, notes: Iterable[str]) -> None:
+    """Keep sentences with a slice, in ``uns["staligner_notes"]``.
+
+    Parameters
+    ----------
+    adata
+        The slice.
+    notes
+        What follows after "Slice 'A': ", with a full stop; none is added twice.
+    """
+    kept = _kept(adata)
+    new = [note for note in notes if note not in kept]
+    if new:
+        adata.uns[K.NOTES] = np.array([*kept, *new], dtype=object)
+
+
+def notes_of(name: str, adata: AnnData) -> list[str]:
+    """Return what is kept with a slice, as sentences that name it."""
+    return [f"Slice {name!r}: {note}" for note in _kept(adata)]
+
+
+def new_notes(name: str, part: AnnData, before: AnnData) -> list[str]:
+    """Return the notes of a slice that what it was cut from had not, as sentences that name it."""
+    known = _kept(before)
+    return [f"Slice {name!r}: {note}" for note in _kept(part) if note not in known]
+
+
+def _kept(adata: AnnData) -> list[str]:
+    return [str(note) for note in np.atleast_1d(adata.uns.get(K.NOTES, np.array([], dtype=object)))]

@@ -1,0 +1,141 @@
+"""Spots that tell nothing of the tissue: off it, or without counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from napari_staligner import _keys as K
+from napari_staligner.core.prepare.slices import expression_of, with_counts
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+TISSUE_COLUMNS = ("in_tissue", "intissue", "tissue", "on_tissue", "under_tissue", "is_in_tissue")
+"""Columns of ``obs`` that say whether a spot lies on the tissue, in small letters."""
+_SAID: Mapping[str, bool] = MappingProxyType(
+    dict.fromkeys(("0", "0.0", "false", "f", "no", "n", "off", "out"), False)
+    | dict.fromkeys(("1", "1.0", "true", "t", "yes", "y", "on", "in"), True)
+)
+
+
+def off_tissue(obs: pd.DataFrame) -> tuple[NDArray[np.bool_], str]:
+    """Which spots lie off the tissue, shape (spots,), and the column that says so.
+
+    Numbers, truths and texts are understood; a column that holds anything else says nothing, and a
+    spot without a value is on the tissue.
+    """
+    small = {str(column).strip().lower(): column for column in obs.columns}
+    for name in TISSUE_COLUMNS:
+        if name not in small:
+            continue
+        codes, values = pd.factorize(obs[small[name]])
+        said = [_SAID.get(_text(value)) for value in values]
+        if said and None not in said:
+            off = ~np.array([*said, True])[codes]
+            return np.asarray(off, dtype=bool), str(small[name])
+    return np.zeros(len(obs), dtype=bool), ""
+
+
+def _text(value: Any) -> str:
+    return (value.decode() if isinstance(value, bytes) else str(value)).strip().lower()
+
+
+def without_counts(matrix: Any) -> NDArray[np.bool_]:
+    """Which spots have a total of zero in a matrix in memory, shape (spots,)."""
+    empty: NDArray[np.bool_] = np.asarray(matrix.sum(axis=1)).ravel() == 0
+    return empty
+
+
+def used_spots(
+    name: str, adata: AnnData, layer: str | None, *, all_spots: bool
+) -> tuple[AnnData, AnnData, list[str]]:
+    """Return a slice with the spots that are integrated, once more with its counts in memory.
+
+    Parameters
+    ----------
+    name
+        Of the slice.
+    adata
+        The slice.
+    layer
+        Where its counts are; ``None`` for ``X``.
+    all_spots
+        See :func:`left_out`.
+
+    Returns
+    -------
+    The slice, the same with its counts in memory, and what is to be said.
+    """
+    held = with_counts(adata, layer)
+    out, notes = left_out(name, adata, expression_of(name, held, layer), all_spots=all_spots)
+    if not out.any():
+        return adata, held, notes
+    part = adata[~out].copy()
+    return part, part if held is adata else held[~out].copy(), notes
+
+
+def mark_of(adata: AnnData, layer: str | None) -> str:
+    """Return what tells a slice, whose counts are in memory, from any other."""
+    matrix = adata.X if layer is None else adata.layers[layer]
+    whole = hashlib.sha256(f"{adata.shape}".encode())
+    for totals in (matrix.sum(axis=0), matrix.sum(axis=1), adata.obsm[K.SPATIAL]):
+        whole.update(np.ascontiguousarray(np.asarray(totals, dtype=np.float64)).tobytes())
+    return whole.hexdigest()
+
+
+def same_slices(names: Sequence[str], marks: Sequence[str]) -> list[str]:
+    """Say which slices are the same, by their names and marks."""
+    notes, first = [], dict[str, str]()
+    for name, mark in zip(names, marks, strict=True):
+        if first.setdefault(mark, name) != name:
+            notes.append(
+                f"Slices {first[mark]!r} and {name!r} are the same: all spots and counts are "
+                "equal, so look whether a file was given twice."
+            )
+    return notes
+
+
+def left_out(
+    name: str, adata: AnnData, matrix: Any, *, all_spots: bool
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which spots of a slice are not integrated.
+
+    Parameters
+    ----------
+    name
+        Of the slice.
+    adata
+        Reads ``obs``.
+    matrix
+        Its counts in memory, shape (spots, genes).
+    all_spots
+        Keep them nevertheless.
+
+    Returns
+    -------
+    Shape (spots,), and what is to be said. Nothing is left out where nothing would be left.
+    """
+    off, column = off_tissue(adata.obs)
+    empty = without_counts(matrix) & ~off
+    out, notes = np.zeros(adata.n_obs, dtype=bool), []
+    for which, what in (
+        (off, f"off the tissue (obs[{column!r}])"),
+        (empty, "without counts"),
+    ):
+        n = int(which.sum())
+        if not n or (out | which).all():
+            continue
+        spots = f"Slice {name!r}: spots {what}: {n:,},"
+        if all_spots:
+            notes.append(f"{spots} which are kept, as the setting all_spots says.")
+            continue
+        out |= which
+        notes.append(f"{spots} which were left out (keep them with --all-spots).")
+    return out, notes
