@@ -27,7 +27,6 @@ from napari_staligner.cli.tables import (
     show,
     slice_table,
 )
-from napari_staligner.core.prepare.counts import parse_counts_layers
 from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
 from napari_staligner.threads import share_cores
@@ -145,6 +144,8 @@ def integrate(
     with _sentences():
         given = given_in(options) | dict(map(parse_setting, set_also or ()))
         if counts_layer:
+            from napari_staligner.core.prepare.counts import parse_counts_layers
+
             given["counts_layer"] = parse_counts_layers(counts_layer)
         chosen = _settings(str(settings or DEFAULT), preset and str(preset), given)
         _integrate(slices, output, slice_key, chosen, chain, pair)
