@@ -17,6 +17,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.registration import register
+from napari_staligner.core.registration.choice import Model
 from napari_staligner.core.registration.transforms import shifted
 from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy, Spot
@@ -216,6 +217,23 @@ def test_three_pairs_of_spots_place_a_slice(dock, qtbot):
     qtbot.keyClick(dock.pairs.list, Qt.Key.Key_Delete)
     assert len(dock.pairs.pairs) == 2
     assert not dock.pairs.fit.isEnabled()
+
+
+def test_pairs_at_one_place_tell_no_scale(dock, qtbot):
+    choose_hand(qtbot, dock, "slice2")
+    dock.model.setCurrentIndex(dock.model.findData(Model.AFFINE))
+    press(qtbot, dock.pairs.collect)
+    before = transform(dock).copy()
+    for row in (5, 5, 5):  # The same spot three times over.
+        dock.session.view.spot = Spot("slice2", row)
+        dock.session.view.spot = Spot("slice1", row)
+    press(qtbot, dock.pairs.fit)
+    assert "All pairs lie at one place" in dock.status.text()
+    np.testing.assert_array_equal(transform(dock), before)
+    dock.model.setCurrentIndex(dock.model.findData(Model.RIGID))
+    press(qtbot, dock.pairs.fit)
+    assert dock.status.text() == ""
+    np.testing.assert_allclose(transform(dock), np.eye(3), atol=1e-6)
 
 
 def test_residuals_as_arrows_and_as_a_map(dock, qtbot):

@@ -86,6 +86,20 @@ def _bilinear(
     return near + x * (far - near), np.stack([far - near, by_y], axis=1)
 
 
+def components(embedding: NDArray[np.floating], most: int) -> NDArray[np.float64]:
+    """Principal components of an embedding, shape (spots, up to ``most``).
+
+    All 0 where all spots are the same.
+    """
+    from sklearn.decomposition import PCA
+
+    z = np.asarray(embedding, dtype=np.float64)
+    count = min(most, *z.shape)
+    if not np.ptp(z, axis=0).any():
+        return np.zeros((len(z), count))
+    return np.asarray(PCA(count, svd_solver="full").fit_transform(z))
+
+
 def together(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which spots lie with the others.
 

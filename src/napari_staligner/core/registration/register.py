@@ -16,7 +16,7 @@ from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.registration.ambiguity import Way, decide
 from napari_staligner.core.registration.choice import Model
 from napari_staligner.core.registration.optimize import Section, best_smoothing, gain, refine
-from napari_staligner.core.registration.raster import together
+from napari_staligner.core.registration.raster import components, together
 from napari_staligner.core.registration.residuals import counterparts
 from napari_staligner.core.registration.starts import PIXELS, distinct, starts
 from napari_staligner.core.registration.transforms import apply, inverse, shifted
@@ -302,14 +302,11 @@ def _sections(
     job: RegistrationJob, pairs: Sequence[Pair], reference: int
 ) -> tuple[list[Matrix], list[Section], set[int]]:
     """Each slice centred and in a common unit, how it got there, and which had another unit."""
-    from sklearn.decomposition import PCA
-
     names = list(job.coordinates)
     points = [np.asarray(p, dtype=np.float64)[:, :2] for p in job.coordinates.values()]
     ratios = _ratios(job, names, points, pairs, reference)
     steps = [find_radius(p) / 1.1 for p in points]
-    z = np.asarray(job.embedding, dtype=np.float64)
-    features = PCA(min(COMPONENTS, *z.shape), svd_solver="full").fit_transform(z)
+    features = components(job.embedding, COMPONENTS)
     features /= np.sqrt(np.square(features).sum(axis=1).mean()) or 1.0
     matched = _matched(job, names, pairs)
     smallest = min(step / ratio for step, ratio in zip(steps, ratios, strict=True))
@@ -370,10 +367,12 @@ def _ratios(
     for pair in pairs:
         matched = _matches(job, names, pair)
         size = [
-            float(np.median(np.linalg.norm(p - np.median(p, axis=0), axis=1))) or 1.0
+            float(np.median(np.linalg.norm(p - np.median(p, axis=0), axis=1)))
             for p in (points[k][rows] for k, rows in zip(pair, matched, strict=True))
         ]
-        few[pair], ratio_of[pair] = -float(len(matched[0])), size[0] / size[1]
+        # Where most matches lie at one place of a slice, they do not tell its unit.
+        ratio_of[pair] = size[0] / size[1] if min(size) > 0 else 1.0
+        few[pair] = -float(len(matched[0]))
     edges, _ = _spread(few, reference, len(names))
     ratios = [1.0] * len(names)
     for i, j in edges:
@@ -457,10 +456,9 @@ def _warped(job: RegistrationJob, placed: Registered, reference: str) -> Steps[R
         yield Progress(f"bend {name}", done, len(others))
         rows = job.rows[name]
         found = warp(placed.aligned[rows], placed.shift[rows], unit)
-        if found is None:
-            continue
-        if found.folds:
-            note = f"Slice {name!r}: the smooth displacement would fold the tissue; it is left out."
+        if found is None or found.folds:
+            why = "would fold the tissue" if found else "has too few places, or all on one line"
+            note = f"Slice {name!r}: the smooth displacement {why}; it is left out."
             yield Progress(f"bend {name}", done + 1, len(others), note=note)
             continue
         moved[name], bending[name] = found.shift, found.bending

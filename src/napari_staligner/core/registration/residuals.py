@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from napari_staligner.core.prepare.graph import find_radius
-from napari_staligner.core.registration.raster import rasterize, together
+from napari_staligner.core.registration.raster import components, rasterize, together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,12 +94,9 @@ def counterparts(
 def _prepared(
     aligned: Sequence[NDArray[np.float64]], embedding: NDArray[np.floating], unit: float
 ) -> list[_Slice]:
-    from sklearn.decomposition import PCA
-
-    z = np.asarray(embedding, dtype=np.float64)
-    components = PCA(min(COMPONENTS, *z.shape), svd_solver="full").fit_transform(z)
+    z = components(embedding, COMPONENTS)
     slices = []
-    rows = np.split(components, np.cumsum([len(points) for points in aligned])[:-1])
+    rows = np.split(z, np.cumsum([len(points) for points in aligned])[:-1])
     for points, features in zip(aligned, rows, strict=True):
         scaled = points / unit
         sigma = SMOOTHING * max(1.0, find_radius(scaled) / 1.1)

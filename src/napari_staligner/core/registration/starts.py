@@ -49,7 +49,8 @@ def starts(
     The best first, each of another angle or handedness; one more where these would all be of one
     handedness.
     """
-    pixel = max(np.ptp(moving[0], axis=0).max(), np.ptp(fixed[0], axis=0).max()) / PIXELS
+    widest = max(float(np.ptp(points, axis=0).max()) for points, _ in (moving, fixed))
+    pixel = (widest or 1.0) / PIXELS
     still = rasterize(*fixed, sigma=pixel, pixel=pixel)
     center = moving[0].mean(axis=0)
     # Turned about its centre, the raster of the moving slice never gets wider than this.

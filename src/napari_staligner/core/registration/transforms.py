@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_staligner._errors import InputError
 from napari_staligner.core.registration.choice import Model
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
 
 
-FEWEST_POINTS = {Model.RIGID: 2, Model.SIMILARITY: 2, Model.AFFINE: 3}
-"""Pairs of points that determine a transform of each model."""
+FLAT = 1e-3
+"""Vectors spread less across their longest direction than this part of it lie along a line."""
 FARTHEST = 2.0
 """Most that a small transform moves, in radii of the slice: about as far as that is wide."""
 RESIZED = 2.0
@@ -86,6 +87,12 @@ def about(center: NDArray[np.floating], matrix: Matrix) -> Matrix:
     return shifted(center) @ matrix @ shifted(-np.asarray(center))
 
 
+def flat(vectors: NDArray[np.floating]) -> bool:
+    """Whether vectors, shape (n, 2), lie along one line through 0."""
+    length, width = (*np.linalg.svd(vectors, compute_uv=False), 0.0)[:2]
+    return not width > FLAT * length
+
+
 def fit_points(moving: NDArray[np.floating], fixed: NDArray[np.floating], model: Model) -> Matrix:
     """Least-squares transform that takes points onto others, one by one.
 
@@ -98,13 +105,21 @@ def fit_points(moving: NDArray[np.floating], fixed: NDArray[np.floating], model:
         Shape (points, 2) each.
     model
         What the transform may do.
+
+    Raises
+    ------
+    InputError
+        The points do not determine a transform of the model that can be inverted.
     """
-    if model is Model.AFFINE:
-        solved, *_ = np.linalg.lstsq(
-            np.column_stack([moving, np.ones(len(moving))]), fixed, rcond=None
+    if model is not Model.RIGID and min(np.ptp(p, axis=0).max() for p in (moving, fixed)) == 0:
+        raise InputError(
+            "All pairs lie at one place, which tells no scale: add one elsewhere, or choose "
+            f"{Model.RIGID}."
         )
-        return np.vstack([solved.T, [0.0, 0.0, 1.0]])
     a, b = moving - moving.mean(axis=0), fixed - fixed.mean(axis=0)
+    if model is Model.AFFINE:
+        linear = _affine(a, b)
+        return shifted(fixed.mean(axis=0)) @ linear @ shifted(-moving.mean(axis=0))
     u, sizes, vt = np.linalg.svd(a.T @ b)
     # The better of the two handednesses is the one that the singular vectors bring themselves.
     linear = (u @ vt).T
@@ -116,6 +131,18 @@ def fit_points(moving: NDArray[np.floating], fixed: NDArray[np.floating], model:
     matrix = np.eye(3)
     matrix[:2, :2] = linear
     matrix[:2, 2] = fixed.mean(axis=0) - linear @ moving.mean(axis=0)
+    return matrix
+
+
+def _affine(moving: NDArray[np.floating], fixed: NDArray[np.floating]) -> Matrix:
+    """Least-squares linear map of centred points, as a matrix."""
+    matrix = np.eye(3)
+    matrix[:2, :2] = np.linalg.lstsq(moving, fixed, rcond=None)[0].T
+    if flat(moving) or flat(matrix[:2, :2]):
+        raise InputError(
+            "The pairs lie on one line, which tells no shear: add one beside it, or choose "
+            f"{Model.SIMILARITY}."
+        )
     return matrix
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
+from napari_staligner.core.registration.transforms import flat
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -63,7 +65,7 @@ def warp(
 
     Returns
     -------
-    ``None`` if there are too few places to fit a spline to.
+    ``None`` if there are too few places to fit a spline to, or all lie on one line.
     """
     known = np.isfinite(shift).all(axis=1)
     if not known.any():
@@ -79,8 +81,11 @@ def warp(
 
     center = points.mean(axis=0)
     radius = float(np.linalg.norm(points - center, axis=1).max()) or 1.0
+    anchors = (averaged(points[known]) - center) / radius
+    if flat(anchors - anchors.mean(axis=0)):
+        return None
     spline = RBFInterpolator(
-        (averaged(points[known]) - center) / radius,
+        anchors,
         averaged(shift[known]) / radius,
         kernel="thin_plate_spline",
         smoothing=SMOOTHING,

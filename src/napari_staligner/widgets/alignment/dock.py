@@ -410,7 +410,12 @@ class AlignmentWidget(Dock):
 
     def _on_pairs_wanted(self) -> None:
         name, n = self.session.view.hand, len(self.pairs.pairs)
-        matrix = self.pairs.matrix(self.model.currentData())
+        try:
+            matrix = self.pairs.matrix(self.model.currentData())
+        except InputError as error:
+            self.say(str(error), problem=True)
+            return
+        self.say("")
         self.session.alignment.move(name, matrix, f"Fit {name} by {n} pairs", Step.FITTED)
         self.session.view.layout = "stack"
 
