@@ -35,6 +35,10 @@ def infinite_counts(adata: AnnData) -> None:
     adata.X.data[0] = np.inf
 
 
+def zeros(adata: AnnData) -> None:
+    adata.X = adata.X * 0
+
+
 def other_genes(adata: AnnData) -> None:
     adata.var_names = [f"other{i}" for i in range(adata.n_vars)]
 
@@ -83,6 +87,7 @@ REFUSED = {
     deep_coordinates: "obsm['spatial']",
     negative_counts: "X",
     infinite_counts: "X",
+    zeros: "X",
     other_genes: "var_names",
     few_shared_genes: "var_names",
     no_counts: "X holds no count at all",

@@ -313,7 +313,7 @@ def _starts(z: NDArray[np.float64], k: int, seed: int) -> Iterator[NDArray[np.in
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
 
-    white = PCA(whiten=True, svd_solver="full").fit_transform(z)
+    white = PCA(whiten=True, svd_solver="full").fit_transform(z) if np.ptp(z, axis=0).any() else z
     for turn in range(STARTS // 4):
         for space in (z, white):
             k_means = KMeans(k, n_init=1, init="random", random_state=(seed + turn) % 2**32)

@@ -143,13 +143,28 @@ def principal_components(expression: Any, seed: int = 0) -> NDArray[np.float32]:
         that are normalised already. Sparse values are centred implicitly.
     seed
         Of the start of the iteration.
+
+    Raises
+    ------
+    InputError
+        All spots are the same.
     """
     from anndata import AnnData
+    from scipy.sparse.linalg import ArpackError
     from sklearn.decomposition import PCA
 
     values = normalize("all slices", AnnData(expression), None).astype(np.float64)
+    if not (values.max(axis=0) - values.min(axis=0)).nnz:
+        raise InputError(
+            f"The genes of the file are the same in all spots, so there is no obsm[{K.PCA!r}] to "
+            "compute: put counts in X."
+        )
     n = min(COMPONENTS, min(values.shape) - 1)
-    pca = PCA(n, svd_solver="arpack", random_state=seed).fit_transform(values)
+    try:
+        pca = PCA(n, svd_solver="arpack", random_state=seed).fit_transform(values)
+    except ArpackError:
+        # Where many components are alike, the iteration may not end.
+        pca = PCA(n, svd_solver="covariance_eigh").fit_transform(values)
     return np.asarray(pca, dtype=np.float32)
 
 

@@ -10,12 +10,20 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from napari_staligner._errors import InputError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.training.triplets import Matches
 
 ROWS = 4096
+LEAST_VARIANCE = 1e-6
+"""Least variance of the genes, against their mean square, that is more than rounding in float32."""
+NO_VARIANCE = (
+    "The variable genes that the slices share are the same in all spots, so there is nothing to "
+    "align: check that X, or the layer named by counts_layer, holds the counts."
+)
 
 
 def principal_components(
@@ -39,9 +47,13 @@ def principal_components(
         Shape (genes,), float32.
     axes
         Shape (genes, components), float32, orthonormal, the largest variance first.
+
+    Raises
+    ------
+    InputError
+        All rows are the same.
     """
     from scipy.linalg import eigh
-    from scipy.sparse.linalg import eigsh
 
     gram, total, n = 0.0, 0.0, 0
     for block in blocks:
@@ -52,14 +64,32 @@ def principal_components(
             n += len(dense)
     mean = np.asarray(total) / n
     covariance = np.asarray(gram) / n - np.outer(mean, mean)
+    if np.trace(covariance) <= LEAST_VARIANCE * np.trace(gram) / n:
+        raise InputError(NO_VARIANCE)
     g = len(mean)
     k = min(n_components, g, max(1, n - 1))
-    if 4 * k < g:
-        values, axes = eigsh(covariance, k=k, v0=np.full(g, g**-0.5))
-    else:
-        values, axes = eigh(covariance, subset_by_index=(g - k, g - 1))
+    found = _iterated(covariance, k) if 4 * k < g else None
+    values, axes = found or eigh(covariance, subset_by_index=(g - k, g - 1))
     order = np.argsort(-values, kind="stable")
     return mean.astype(np.float32), np.ascontiguousarray(axes[:, order], dtype=np.float32)
+
+
+def _iterated(
+    covariance: NDArray[np.float64], k: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The largest eigenvalues and their vectors; ``None`` where the iteration does not get there.
+
+    It cannot start where the genes' sum is the same in all spots, nor end where many eigenvalues
+    are alike.
+    """
+    from scipy.sparse.linalg import ArpackError, eigsh
+
+    g = len(covariance)
+    try:
+        values, axes = eigsh(covariance, k=k, v0=np.full(g, g**-0.5))
+    except ArpackError:
+        return None
+    return values, axes
 
 
 def scores(

@@ -15,6 +15,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Loss, Steps
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.components import (
+    NO_VARIANCE,
     depth_slope,
     principal_components,
     scaled,
@@ -297,6 +298,8 @@ class Input:
         if not settings.components:
             self._expression = data.expression.stacked()
             self.square_sum = _squares(self._expression.data)
+            if not self.square_sum:
+                raise InputError(NO_VARIANCE)
             return
         found = scores(
             data.expression,
