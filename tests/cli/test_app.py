@@ -187,7 +187,7 @@ def test_evaluate_takes_the_embeddings_that_are_named(result_file):
 def test_evaluate_refuses_what_it_cannot_use(files, result_file, tmp_path):
     target = tmp_path / "figures.json"
     out = ["--json", target]
-    refused(run("evaluate", files[0], *out), "does not hold integrated slices")
+    refused(run("evaluate", files[0], *out), "holds no integrated slices")
     refused(run("evaluate", tmp_path / "none.h5ad", *out), "There is no file")
     refused(run("evaluate", result_file, "--labels", "layer", *out), "obs['layer']", "'region'")
     refused(run("evaluate", result_file, "--labels", "depth", *out), "not of measurements")

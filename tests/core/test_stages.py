@@ -165,11 +165,11 @@ def test_domains_stay_where_their_presence_cannot_be_tested(whole, monkeypatch):
 def test_a_join_that_fails_leaves_all_but_the_expression(whole, monkeypatch, tmp_path):
     join, calls = core.concatenate, []
 
-    def fails(slices, genes):
+    def fails(slices, genes, *counts):
         calls.append(len(slices[0][1]))
         if slices[0][1].n_obs == 64 and slices[0][1].X.nnz:
             raise MemoryError
-        return join(slices, genes)
+        return join(slices, genes, *counts)
 
     monkeypatch.setattr(core, "concatenate", fails)
     with pytest.warns(ComputeWarning, match="expression of the genes is missing.*not enough"):
@@ -184,11 +184,11 @@ def test_a_join_that_fails_leaves_all_but_the_expression(whole, monkeypatch, tmp
 def test_where_not_even_the_tables_can_be_joined(whole, monkeypatch, tmp_path):
     join, calls = core.concatenate, []
 
-    def fails(slices, genes):
+    def fails(slices, genes, *counts):
         calls.append(0)
         if len(calls) > 2:
             raise RuntimeError("bad")
-        return join(slices, genes)
+        return join(slices, genes, *counts)
 
     monkeypatch.setattr(core, "concatenate", fails)
     with pytest.warns(ComputeWarning, match="expression of the genes is missing"):

@@ -231,7 +231,8 @@ def test_a_slice_with_counts_of_few_spots(spots: int) -> None:
     expressed = (np.arange(56) < spots).astype(np.float32)
     slices[1][1].X = (sparse.diags(expressed) @ slices[1][1].X).tocsr()
     result, notes = notes_of(slices, n_top_genes=39)
-    assert f"'B' has only {spots} spots with counts" in notes
+    assert f"'B': spots without counts: {56 - spots}, which were left out" in notes
+    assert f"'B' has only {spots} spots" in notes
     assert np.isfinite(result.obsm["STAligner"]).all()
 
 

@@ -18,7 +18,7 @@ from napari_staligner.core.integrate import Ready, concatenate, prepare_steps
 from napari_staligner.core.prepare.counts import Kind, counts_slot, kind_of, parse_counts_layers
 from napari_staligner.core.prepare.slices import normalize
 from napari_staligner.core.progress import finish
-from napari_staligner.core.result.provenance import options_of, settings_of
+from napari_staligner.core.result.provenance import options_of, settings_of, source_of
 from napari_staligner.io.h5ad import read_slices
 
 
@@ -223,9 +223,9 @@ def test_a_layer_that_is_said_with_the_file(tmp_path) -> None:
     assert [name for name, _ in slices] == ["A", "B"]
     ready, _ = prepared(slices)
     assert ready.layers == ["counts", "raw_counts"]
-    ((_, part), _) = read_slices([f"{tmp_path}/A.h5ad[half=left][counts=counts]", specs[1]])
+    ((_, part), _) = read_slices([f"{tmp_path}/A.h5ad[half=left,counts=counts]", specs[1]])
     assert part.n_obs == 32
-    assert part.uns["staligner_source"]["counts"] == "counts"
+    assert source_of(part).choices["counts"] == "counts"
 
 
 def test_layers_are_told_to_the_shell_and_back(tmp_path) -> None:

@@ -36,6 +36,8 @@ def marked(adata, seed):
     draw = np.random.default_rng(seed)
     for column in COLUMNS:
         adata.obs[column] = pd.Categorical(draw.choice(["tumour", "stroma"], adata.n_obs))
+    # Several values among each other would tell of several sections.
+    adata.obs["slice"] = pd.Categorical([f"section {seed}"] * adata.n_obs)
     adata.uns["domain_colors"] = ["#111111", "#222222"]
     adata.obs["annotation"] = adata.obs["half"].astype(str).to_numpy()
     adata.obs["annotation_by_pathologist"] = "t"

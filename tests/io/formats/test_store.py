@@ -11,7 +11,9 @@ from fakes import fake_result
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import annotations_of
+from napari_staligner.core.prepare.counts import with_counts_layer
 from napari_staligner.core.prepare.notes import notes_of
+from napari_staligner.core.result.provenance import source_of
 from napari_staligner.io.annotations.spatialdata import to_spatialdata
 from napari_staligner.io.formats.read import read_found
 from napari_staligner.io.formats.sniff import sniff
@@ -101,7 +103,9 @@ def layered(tmp_path):
 @pytest.mark.parametrize(("asked", "more"), [("raw_counts", 0), ("raw", 2)])
 def test_counts_of_a_layer_or_of_raw(layered, name, asked, more):
     ((_, adata),) = read_found(sniff(layered / name), {"counts": asked})
-    np.testing.assert_array_equal(np.asarray(adata.X), made.counts() + more)
+    assert source_of(adata).choices == {"counts": asked}
+    held, layer, _ = with_counts_layer("A", adata, None)
+    np.testing.assert_array_equal(np.asarray(held.layers[layer]), made.counts() + more)
     np.testing.assert_allclose(adata.obsm[K.SPATIAL], XY)
     assert adata.uns[K.SOURCE]["path"].endswith(name)
     with pytest.raises(InputError, match=r"choose one of 'raw_counts', 'raw'"):

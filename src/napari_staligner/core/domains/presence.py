@@ -226,7 +226,8 @@ def recorded_presence(adata: AnnData) -> PresenceTable | None:
         return None
     table = PresenceTable.from_frame(frame)
     there = {(row.label, row.slice): row.spots for row in table.rows}
-    return table if there == _counts(adata.obs[K.DOMAIN].cat, adata.obs[K.SLICE].cat) else None
+    domains, slices = (pd.Series(pd.Categorical(adata.obs[key])).cat for key in (K.DOMAIN, K.SLICE))
+    return table if there == _counts(domains, slices) else None
 
 
 def _counts(labels: Any, slices: Any) -> dict[tuple[str, str], int]:

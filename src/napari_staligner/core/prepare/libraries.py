@@ -51,7 +51,10 @@ def named_values(column: pd.Series) -> pd.Series:
     Texts without spaces around them, whole numbers without a decimal point, and ``None`` where
     there is no value, be it the text "nan".
     """
-    codes, values = pd.factorize(column)
+    try:
+        codes, values = pd.factorize(column)
+    except TypeError:  # lists and the like are no names
+        return pd.Series(None, index=column.index, dtype=object, name=column.name)
     names = np.array([*map(as_name, values), None], dtype=object)
     return pd.Series(names[codes], index=column.index, dtype=object, name=column.name)
 

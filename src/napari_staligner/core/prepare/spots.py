@@ -11,7 +11,12 @@ import numpy as np
 import pandas as pd
 
 from napari_staligner import _keys as K
-from napari_staligner.core.prepare.slices import expression_of, with_counts
+from napari_staligner.core.prepare.slices import (
+    FEWEST_SPOTS,
+    check_expressed,
+    expression_of,
+    with_counts,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -74,9 +79,13 @@ def used_spots(
     The slice, the same with its counts in memory, and what is to be said.
     """
     held = with_counts(adata, layer)
-    out, notes = left_out(name, adata, expression_of(name, held, layer), all_spots=all_spots)
+    matrix = expression_of(name, held, layer)
+    out, notes = left_out(name, adata, matrix, all_spots=all_spots)
     if not out.any():
         return adata, held, notes
+    if adata.n_obs - out.sum() < FEWEST_SPOTS:
+        # Of all spots: without the others it would seem to be a slice of so few.
+        check_expressed(name, matrix, f"layers[{layer!r}]" if layer else "X")
     part = adata[~out].copy()
     return part, part if held is adata else held[~out].copy(), notes
 
