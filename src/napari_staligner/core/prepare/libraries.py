@@ -63,7 +63,7 @@ def as_name(value: Any) -> str | None:
     """Return a value as a name; ``None`` if it is none. See :func:`named_values`."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
-    text = (value.decode() if isinstance(value, bytes) else str(value)).strip()
+    text = (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
     return None if text.lower() in _NO_VALUE else text
 
 
