@@ -226,8 +226,7 @@ def recorded_presence(adata: AnnData) -> PresenceTable | None:
         return None
     table = PresenceTable.from_frame(frame)
     there = {(row.label, row.slice): row.spots for row in table.rows}
-    domains, slices = (pd.Series(pd.Categorical(adata.obs[key])).cat for key in (K.DOMAIN, K.SLICE))
-    return table if there == _counts(domains, slices) else None
+    return table if there == _counts(adata) else None
 
 
 def _counts(adata: AnnData) -> dict[tuple[str, str], int]:
