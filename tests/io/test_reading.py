@@ -183,7 +183,8 @@ def test_embeddings_that_all_slices_have_are_carried_along(tmp_path: Path) -> No
     np.testing.assert_array_equal(result.obsm["X_scVI"], expected)
     assert result.obsm["STAligner"].shape == (120, QUICK.latent)
     ((_, back), _) = slices_of_result(result)
-    assert set(back.obsm) == {"spatial", "X_scVI", "shares"}
+    assert set(back.obsm) == {"spatial", "X_scVI", "shares", "STAligner"}
+    np.testing.assert_array_equal(back.obsm["STAligner"], slices[0][1].obsm["STAligner"])
 
 
 def test_principal_components_of_one_file_are_carried_along(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def test_a_file_with_several_images_is_split(tmp_path):
         name: fake_slice(40).uns[K.SPATIAL]["library"] for name in ("left", "right")
     }
     both.write_h5ad(tmp_path / "both.h5ad")
-    layers = get_reader(tmp_path / "both.h5ad")(tmp_path / "both.h5ad")
+    with pytest.warns(UserWarning, match="so it was split by --slice-key section"):
+        layers = get_reader(tmp_path / "both.h5ad")(tmp_path / "both.h5ad")
     assert [one[1]["name"] for one in layers] == ["left image", "left", "right image", "right"]
 
 

@@ -177,7 +177,7 @@ def slices_of_result(result: AnnData) -> Named:
         part = result[rows, _genes_of(result, str(name))]
         obs = part.obs[list(own["obs"])].rename(columns=own["obs"])
         obs.index = obs.index.str.removesuffix(f"_{name}")
-        obsm = {key: part.obsm[key].copy() for key in own["obsm"]}
+        obsm = {name: part.obsm[key].copy() for key, name in own["obsm"].items()}
         for value in obsm.values():
             if isinstance(value, pd.DataFrame):
                 value.index = obs.index

@@ -455,7 +455,7 @@ H5AD = {
     "no obs": (drop("obs"), "cannot be read"),
     "link": (linked("obs"), "refers to another file"),
     "link in it": (linked("obsm/spatial"), "refers to another file"),
-    "other rows": (put_in("obsm/spatial", np.zeros((3, 2))), "cannot be read"),
+    "other rows": (put_in("obs/_index", np.array([b"a", b"b"])), "cannot be read"),
 }
 
 XY = ("pxl_col_in_fullres", "pxl_row_in_fullres")

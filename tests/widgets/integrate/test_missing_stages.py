@@ -149,10 +149,10 @@ def test_a_result_without_expression_is_shown(bench, qtbot, monkeypatch):
     dock, session = bench["Integrate"], bench["Integrate"].session
     join = core.concatenate
 
-    def concatenate(slices, genes):
+    def concatenate(slices, genes, *counts):
         if slices[0][1].n_obs > 2 and slices[0][1].X.nnz:
             raise MemoryError
-        return join(slices, genes)
+        return join(slices, genes, *counts)
 
     monkeypatch.setattr(core, "concatenate", concatenate)
     click(qtbot, bench, dock.run)
