@@ -9,6 +9,7 @@ import pytest
 from fakes import fake_result
 
 from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
 from napari_staligner.io.session_file import open_file
 from napari_staligner.session import ColorBy, Session
 
@@ -132,6 +133,26 @@ def test_a_result_is_told_once_and_the_view_follows_before(session):
     assert told == ["result"]
     assert seen == [(frozenset(), K.DOMAIN, seen[0][2])]
     assert session.saved
+
+
+def test_spots_that_a_run_left_out_leave_their_slice(session):
+    slices, result = fake_result()
+    result.obs_names = [f"{spot}_{name}" for name, adata in slices for spot in adata.obs_names]
+    name, whole = slices[0]
+    used = np.delete(np.arange(result.n_obs), np.flatnonzero(result.obs[K.SLICE] == name)[:3])
+    told = listen(session)
+    session.slices.changed.connect(lambda: told.append(session.result.adata.n_obs))
+    session.set_result(result[used].copy())
+    # Slices are told once, when the result that has their spots is there and followed.
+    assert told.count("slices") == 1
+    assert told[told.index("slices") + 1] == len(used)
+    assert session.slices[name].obs_names.tolist() == whole.obs_names[3:].tolist()
+    assert len(session.result.rows(name)) == session.slices[name].n_obs
+    told.clear()
+    session.set_result(result[used].copy())
+    assert "slices" not in told
+    with pytest.raises(InputError, match=f"Slice '{name}' of the result is not the one"):
+        session.set_result(result)
 
 
 def test_a_slice_that_goes_takes_the_result_with_it_first(session):

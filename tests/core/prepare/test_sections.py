@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from tiny import QUICK, tiny_slice
+from tiny import QUICK, tiny_pair, tiny_slice
 
 from napari_staligner import InputError, integrate
+from napari_staligner.core.prepare.gene_names import with_matched_genes
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.sections import sections_of, split_by, split_where_certain
+from napari_staligner.core.prepare.spots import off_tissue
 
 LIBRARY = {"images": {}, "scalefactors": {}}
 
@@ -180,3 +182,21 @@ def test_slices_come_in_the_order_of_numbers() -> None:
     adata = joint(n=3)
     adata.obs["id"] = np.repeat([10, 9, 2], 64)
     assert [name for name, _ in split_by("file", adata, "id")] == ["2", "9", "10"]
+
+
+def test_lists_in_columns_are_in_nobodys_way() -> None:
+    slices = [(name, adata.copy()) for name, adata in tiny_pair()]
+    for _, adata in slices:
+        adata.obs["of lists"] = [[number] for number in range(adata.n_obs)]
+        adata.obs["in_tissue"] = [[1]] * adata.n_obs
+        adata.var["of lists"] = [[number] for number in range(adata.n_vars)]
+    first, second = (adata for _, adata in slices)
+    first.obs["part"] = np.repeat(["a", "b"], 32)
+    first.obsm["spatial"][32:] = first.obsm["spatial"][:32]
+    found = sections_of(first)
+    assert found is not None
+    assert found.key == "part"
+    assert not off_tissue(first.obs)[0].any()
+    second.var_names = second.var_names.str.upper()
+    (_, (_, matched)), _ = with_matched_genes(slices)
+    assert matched.var_names.equals(first.var_names)

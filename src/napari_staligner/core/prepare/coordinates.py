@@ -212,7 +212,7 @@ def _numbers(name: str, slot: str, values: NDArray[Any]) -> tuple[NDArray[np.flo
     if values.dtype.kind in "fiu":
         return values.astype(np.float64), []
     table = pd.DataFrame(values)
-    text = table.map(lambda v: v.decode() if isinstance(v, bytes) else v)
+    text = table.map(lambda v: v.decode(errors="replace") if isinstance(v, bytes) else v)
     numbers = text.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     if np.isnan(numbers).all():
         raise _unreadable(name, slot, values)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from napari_staligner.core.prepare.libraries import hashable
 from napari_staligner.core.prepare.on_disk import with_slots
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _namings(adata: AnnData, way: _Way) -> list[_Naming]:
     """Ways in which a slice names its genes: ``var_names``, and columns of nearly unique texts."""
     found = [_Naming(None, _keys(adata.var_names.to_series(), way))]
     for column in adata.var.columns:
-        values = adata.var[column]
+        values = hashable(adata.var[column])
         if len(found) > MOST_COLUMNS or values.dtype.kind in "fiub" or values.isna().all():
             continue
         if values.nunique() > 0.5 * len(values):

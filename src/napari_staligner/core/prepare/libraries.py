@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,12 +51,16 @@ def named_values(column: pd.Series) -> pd.Series:
     Texts without spaces around them, whole numbers without a decimal point, and ``None`` where
     there is no value, be it the text "nan".
     """
-    try:
-        codes, values = pd.factorize(column)
-    except TypeError:  # lists and the like are no names
-        return pd.Series(None, index=column.index, dtype=object, name=column.name)
+    codes, values = pd.factorize(hashable(column))
     names = np.array([*map(as_name, values), None], dtype=object)
     return pd.Series(names[codes], index=column.index, dtype=object, name=column.name)
+
+
+def hashable(column: pd.Series) -> pd.Series:
+    """Return a column; as texts where its values are lists and the like, which do not compare."""
+    if column.dtype != object or column.map(lambda value: isinstance(value, Hashable)).all():
+        return column
+    return column.where(column.isna(), column.map(str))
 
 
 def as_name(value: Any) -> str | None:

@@ -15,6 +15,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.coordinates import unique_places, xy_of_slice
 from napari_staligner.core.prepare.libraries import (
     column_of_libraries,
+    hashable,
     libraries_in,
     library_of_part,
     named_values,
@@ -159,7 +160,7 @@ def _candidates(adata: AnnData) -> list[Any]:
     called = section_columns(adata.obs.columns)
     several = {}
     for key in adata.obs.columns:
-        n = adata.obs[key].nunique()
+        n = hashable(adata.obs[key]).nunique()
         if 2 <= n <= MOST_SECTIONS:
             several[key] = n
     others = sorted((k for k in several if k not in called), key=lambda key: several[key])
@@ -192,7 +193,7 @@ def _coded(adata: AnnData, key: Any, xy: NDArray[np.float64]) -> tuple[NDArray[A
 
 def _values(adata: AnnData, key: Any) -> tuple[str, ...]:
     """Names in a column that there are spots of: in the order of its categories, else sorted."""
-    column = adata.obs[key]
+    column = hashable(adata.obs[key])
     if hasattr(column, "cat"):
         values = column.cat.remove_unused_categories().cat.categories.to_series()
     else:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from napari_staligner import _keys as K
+from napari_staligner.core.prepare.libraries import hashable
 from napari_staligner.core.prepare.slices import (
     FEWEST_SPOTS,
     check_expressed,
@@ -40,7 +41,7 @@ def off_tissue(obs: pd.DataFrame) -> tuple[NDArray[np.bool_], str]:
     for name in TISSUE_COLUMNS:
         if name not in small:
             continue
-        codes, values = pd.factorize(obs[small[name]])
+        codes, values = pd.factorize(hashable(obs[small[name]]))
         said = [_SAID.get(_text(value)) for value in values]
         if said and None not in said:
             off = ~np.array([*said, True])[codes]
@@ -49,7 +50,8 @@ def off_tissue(obs: pd.DataFrame) -> tuple[NDArray[np.bool_], str]:
 
 
 def _text(value: Any) -> str:
-    return (value.decode() if isinstance(value, bytes) else str(value)).strip().lower()
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text.strip().lower()
 
 
 def without_counts(matrix: Any) -> NDArray[np.bool_]:
