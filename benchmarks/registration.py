@@ -6,6 +6,9 @@ mirrored and cropped to 70 %; the error is the distance to the true place in spo
 mirrored; the share of spots whose nearest spot in the neighbour bears the same layer.
 `breast`: four sections of a breast tumour; median residuals in spot spacings, and how well the most
 variable genes, centred by section, correlate between spots and the nearest of the next section.
+`disturbed`: the simulated sample and pairs of mouse bulbs, one slice turned, mirrored and scaled
+between half and twice at random, registered twice: as they are, and with all numbers changed by
+1e-7 of themselves on another kind of processor or with two threads; how far apart the two lie.
 
 One Procrustes fit on fixed matches, as the authors' release does, is shown beside. Slices without a
 result get a quick embedding: principal components of neighbour-averaged log expression, centred by
@@ -14,9 +17,15 @@ slice.
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -25,21 +34,39 @@ from anndata import AnnData, read_h5ad
 from scipy import sparse
 from scipy.spatial import KDTree
 from slices import DATA
+from threadpoolctl import threadpool_limits
 
+from napari_staligner import integrate, read_slices
 from napari_staligner.core.prepare.graph import spacing, spatial_graph
 from napari_staligner.core.progress import finish
 from napari_staligner.core.registration import (
+    Choice,
     Model,
     Registered,
     RegistrationJob,
     apply,
     register_steps,
+    registration_job,
 )
 from napari_staligner.core.registration.transforms import about, fit_points, turned
 from napari_staligner.core.settings import Settings
+from napari_staligner.samples import simulated_olfactory_bulb
 
 app = typer.Typer()
 COMPONENTS, NEIGHBORS = 30, 50
+ROUNDING = 1e-7
+BRIEF = Settings(
+    pretrain_epochs=4,
+    epochs=4,
+    refresh=2,
+    hidden=16,
+    latent=6,
+    mnn_k=10,
+    seed=0,
+    domains=2,
+    precision="float32",
+)
+"""So brief that the cost of a registration has many hollows."""
 Seeds = Annotated[int, typer.Option(help="Number of seeds.")]
 
 
@@ -233,6 +260,111 @@ def correlations(slices: list[AnnData], places: list[np.ndarray], genes: int = 5
         pairs = zip(centred[j][over], centred[i][near[over]], strict=True)
         found.append(float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs])))
     return found
+
+
+def brief_sample() -> RegistrationJob:
+    """A small simulated sample, hardly trained."""
+    bulb = simulated_olfactory_bulb(seed=0, n_slide_seq=300, n_stereo_seq=250, n_genes=300)
+    return registration_job(integrate(bulb, settings=BRIEF), Choice())
+
+
+def bulbs(a: int, b: int) -> RegistrationJob:
+    """Two mouse bulbs with a quick embedding."""
+    named = read_slices([DATA / f"ST2k_MOB{n}.h5ad" for n in (a, b)])
+    genes = named[0][1].var_names.intersection(named[1][1].var_names)
+    slices = [adata[:, genes].copy() for _, adata in named]
+    z = quick_embedding(slices)
+    places = {n: np.asarray(s.obsm["spatial"], dtype=np.float64)[:, :2] for n, s in named}
+    return RegistrationJob(places, z, matches(z, [adata.n_obs for adata in slices]))
+
+
+def thrown(job: RegistrationJob, seed: int, rounding: float) -> RegistrationJob:
+    """The second slice turned, mirrored, scaled and moved at random; each model by turns."""
+    rng = np.random.default_rng(seed)
+    (first, still), (second, points) = job.coordinates.items()
+    scale = 2 ** rng.uniform(-1, 1)
+    turn = turned(rng.uniform(0, 360), mirrored=bool(rng.integers(2)))
+    motion = about(points.mean(axis=0), turn @ np.diag([scale, scale, 1.0]))
+    moved = apply(motion, points) + rng.normal(size=2) * np.ptp(points)
+
+    def rounded(values: np.ndarray) -> np.ndarray:
+        return values * (1 + rounding * rng.normal(size=values.shape))
+
+    return replace(
+        job,
+        coordinates={first: rounded(still), second: rounded(moved)},
+        embedding=rounded(np.asarray(job.embedding, dtype=np.float64)),
+        model=list(Model)[seed % len(Model)],
+    )
+
+
+def processors() -> list[tuple[dict[str, str], int]]:
+    """Environments, each with a number of threads: kinds of arithmetic that this machine can do."""
+    simd = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    kinds: list[dict[str, str]] = [{}, {"OPENBLAS_CORETYPE": "Haswell"}]
+    if any(name == "X86_V4" or name.startswith("AVX512") for name in simd):
+        kinds.append({"OPENBLAS_CORETYPE": "SkylakeX"})
+    kinds.append({"NPY_DISABLE_CPU_FEATURES": " ".join(simd)})
+    return [(kind, threads) for kind in kinds for threads in (1, 2)]
+
+
+@app.command(hidden=True)
+def part(folder: Path, threads: int, first: int, step: int, starts: int, rounding: float) -> None:
+    """Register every so-manieth start of the job in a folder; what it finds is pickled there."""
+    job: RegistrationJob = pickle.loads((folder / "job.pickle").read_bytes())
+    found = {}
+    with threadpool_limits(threads):
+        for seed in range(first, starts, step):
+            notes: list[str] = []
+            try:
+                placed = finish(
+                    register_steps(thrown(job, seed, rounding)),
+                    lambda progress, notes=notes: notes.append(progress.note or ""),
+                )
+                found[seed] = placed.aligned, any("agree about as well" in n for n in notes)
+            except Exception as error:
+                found[seed] = repr(error)
+    (folder / f"{rounding}-{first}.pickle").write_bytes(pickle.dumps(found))
+
+
+def registered(
+    folder: Path, kind: dict[str, str], threads: int, which: tuple[int, int, int], rounding: float
+) -> dict[int, tuple[np.ndarray, bool] | str]:
+    """Places and doubt, or the error, of some starts, in a process of their own."""
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | kind
+    command = [sys.executable, "-W", "ignore", __file__, "part", str(folder), str(threads)]
+    subprocess.run([*command, *map(str, which), str(rounding)], check=True, env=environment)
+    return pickle.loads((folder / f"{rounding}-{which[0]}.pickle").read_bytes())
+
+
+@app.command()
+def disturbed(starts: int = 200) -> None:
+    """Random starts, and numbers that are rounded otherwise: none fails, all lie the same."""
+    jobs = {"sample": brief_sample()}
+    if (DATA / "ST2k_MOB1.h5ad").exists():
+        jobs |= {f"MOB{a} and {b}": bulbs(a, b) for a, b in pairwise(range(1, 5))}
+    kinds = processors()
+    for name, job in jobs.items():
+        other = {}
+        with TemporaryDirectory() as folder:
+            (Path(folder) / "job.pickle").write_bytes(pickle.dumps(job))
+            plain = registered(Path(folder), *kinds[0], (0, 1, starts), 0.0)
+            for k, (kind, threads) in enumerate(kinds):
+                which = (k, len(kinds), starts)
+                other |= registered(Path(folder), kind, threads, which, ROUNDING)
+        errors = [end for ends in (plain, other) for end in ends.values() if isinstance(end, str)]
+        print(f"{name}: {starts} starts, {len(errors)} errors {sorted(set(errors))}", flush=True)
+        unit = spacing(next(iter(job.coordinates.values())))
+        every, sure = [], []
+        for seed, end in plain.items():
+            if not (isinstance(end, str) or isinstance(other[seed], str)):
+                far = np.linalg.norm(end[0] - other[seed][0], axis=1)
+                every.append(float(np.median(far)) / unit)
+                if not (end[1] or other[seed][1]):
+                    sure.append(every[-1])
+        for title, apart in (("all", every), ("without a doubt that is said", sure)):
+            shares = " ".join(f"{np.mean(np.array(apart) < x):.3f} < {x}" for x in (0.01, 0.1, 0.5))
+            print(f"  {title} ({len(apart)}): {shares}; largest {max(apart, default=0.0):.2f}")
 
 
 if __name__ == "__main__":
