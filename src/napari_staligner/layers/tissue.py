@@ -23,6 +23,8 @@ from napari_staligner.layers.layer_data import (
     image_layer,
     spots_layer,
 )
+from napari_staligner.layers.overlays.arrows import ROLE as ARROWS
+from napari_staligner.layers.overlays.arrows import arrows, arrows_layer
 from napari_staligner.layers.overlays.edges import attention_edges, graph_edges
 from napari_staligner.layers.overlays.links import drawn_links, link_lines
 from napari_staligner.layers.overlays.markers import (
@@ -37,9 +39,7 @@ from napari_staligner.layers.overlays.markers import (
     solid_layer,
     title_layer,
 )
-from napari_staligner.layers.tools.draw import Drawing
-from napari_staligner.layers.tools.move import Handling
-from napari_staligner.layers.tools.pick import Picking
+from napari_staligner.layers.spot_index import SpotIndex
 from napari_staligner.session import ColorBy
 
 if TYPE_CHECKING:
@@ -77,9 +77,7 @@ class Tissue:
         self._arrangement = Arrangement(viewer)
         self._lean = LeanSpots(viewer)
         self._adoption = Adoption(session)
-        self._picking = Picking(viewer, self)
-        self._drawing = Drawing(viewer, self, self._picking)
-        self._handling = Handling(viewer, self)
+        self.spots = SpotIndex(session.slices)
         self._canvas = Canvas(viewer, session, self.layers, self._arrangement.stacking)
         self._shown: dict[str, AnnData] = {}
         self._orphans: list[Layer] = []
@@ -118,6 +116,12 @@ class Tissue:
         session.result.selection_changed.connect(self._draw_links)
         session.alignment.changed.connect(self._on_alignment_changed)
         session.alignment.previewed.connect(self._on_alignment_changed)
+        for shown in (
+            session.alignment.changed,
+            session.view.events.arrows,
+            session.result.changed,
+        ):
+            shown.connect(self._draw_arrows)
 
     # -- slices ---------------------------------------------------------------------------
 
@@ -218,7 +222,7 @@ class Tissue:
     def _resize(self) -> None:
         """Give the spots of all slices the size that the session says."""
         for name, layers in self._live().items():
-            size = self._picking.tree(name)[1] * self.session.view.spot_scale
+            size = self.spots.size(name) * self.session.view.spot_scale
             for role in ("spots", "solid"):
                 if role in layers:
                     layers[role].size = size
@@ -348,7 +352,7 @@ class Tissue:
             if kind in used:
                 self._make_overlay(kind, self._new_edges)
                 self._draw_edges(kind)
-        self._handling.draw_arrows()
+        self._draw_arrows()
         if "marker" in used:
             self._make_overlay("marker", self._new_marker)
         if "solid" in used:
@@ -438,6 +442,16 @@ class Tissue:
                 of_spot = kind == "attention" and self.session.view.attention.of_spot
                 width = EDGE_WIDTHS["spot" if of_spot else kind] * self._spot_size(name)
                 set_edges(layers[kind], find(self.session, name), width)
+
+    def _draw_arrows(self) -> None:
+        """Bring the arrows up to date, and show or hide them."""
+        shown = self.session.view.arrows
+        if not shown and not any(ARROWS in roles for roles in self.layers.values()):
+            return
+        for name, layer in self.overlay(ARROWS, arrows_layer).items():
+            if shown:
+                layer.data = arrows(self.session, name)
+        self.show_overlays()
 
     # -- links and the chosen spot --------------------------------------------------------
 

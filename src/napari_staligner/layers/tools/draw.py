@@ -167,8 +167,8 @@ class Drawing:
         taken = {}
         for name, layer in self._layers():
             xy = _to_slice(layer, path)
-            tree, _ = self._picking.tree(name)
-            taken[name] = _seen(layer, inside(xy, tree.data)), Shape(name, xy)
+            places = self._tissue.spots.tree(name).data
+            taken[name] = _seen(layer, inside(xy, places)), Shape(name, xy)
         return taken
 
     def _brushed(self, path: NDArray[np.float64]) -> dict[str, tuple[NDArray[np.intp], Shape]]:
@@ -178,11 +178,11 @@ class Drawing:
         taken = {}
         for name, layer in self._layers():
             xy = _to_slice(layer, path)
-            tree, size = self._picking.tree(name)
+            places, size = self._tissue.spots.tree(name).data, self._tissue.spots.size(name)
             line = shapely.LineString(xy) if len(xy) > 1 else shapely.Point(xy[0])
             trace = line.buffer(self._tissue.session.view.brush * size)
             corners = shapely.get_coordinates(trace.exterior)
-            taken[name] = _seen(layer, inside(trace, tree.data)), Shape(name, corners)
+            taken[name] = _seen(layer, inside(trace, places)), Shape(name, corners)
         return taken
 
     def _layers(self) -> list[tuple[str, Layer]]:
@@ -235,7 +235,7 @@ class Drawing:
         session = self._tissue.session
         yx = _to_slice(layer, world)[:, ::-1] if len(world) else world
         if session.view.tool == "brush" and len(yx):
-            radius = session.view.brush * self._picking.tree(name)[1]
+            radius = session.view.brush * self._tissue.spots.size(name)
             ring = radius * np.column_stack([np.sin(_CIRCLE), np.cos(_CIRCLE)]) + yx[-1]
             yx = np.vstack([yx, ring])
         chosen = session.annotations.chosen
@@ -255,9 +255,9 @@ class Drawing:
                 continue
             here = np.isin(proposal.rows, rows) & (proposal.confidence >= proposal.threshold)
             spots = np.searchsorted(rows, proposal.rows[here])
-            tree, _ = self._picking.tree(name)
+            places = self._tissue.spots.tree(name).data
             color = session.annotations.named(proposal.name).color
-            set_proposal(layer, tree.data[spots, ::-1], proposal.confidence[here], color)
+            set_proposal(layer, places[spots, ::-1], proposal.confidence[here], color)
 
 
 def _to_slice(layer: Layer, world: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Residuals as arrows, and slices moved, turned and mirrored by hand in the stack."""
+"""Slices moved, turned and mirrored by hand in the stack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from napari_staligner.core.registration.transforms import about, shifted, turned
 from napari_staligner.layers.arrangement import is_solid
-from napari_staligner.layers.overlays.arrows import ROLE, arrows, arrows_layer
 from napari_staligner.layers.tools.pick import CLICK
 
 if TYPE_CHECKING:
@@ -44,26 +43,8 @@ class Handling:
         self._tissue = tissue
         self._alignment = tissue.session.alignment
         viewer.mouse_drag_callbacks.append(self._on_mouse_dragged)
-        self._alignment.changed.connect(self.draw_arrows)
-        for shown in (tissue.session.view.events.arrows, tissue.session.view.events.hand):
-            shown.connect(self._on_view_changed)
-        tissue.session.result.changed.connect(self._on_view_changed)
-
-    # -- arrows ---------------------------------------------------------------------------
-
-    def _on_view_changed(self) -> None:
-        self._bind()
-        self.draw_arrows()
-
-    def draw_arrows(self) -> None:
-        """Bring the arrows up to date, and show or hide them."""
-        shown = self._tissue.session.view.arrows
-        if not shown and not any(ROLE in roles for roles in self._tissue.layers.values()):
-            return
-        for name, layer in self._tissue.overlay(ROLE, arrows_layer).items():
-            if shown:
-                layer.data = arrows(self._tissue.session, name)
-        self._tissue.show_overlays()
+        tissue.session.view.events.hand.connect(self._bind)
+        tissue.session.result.changed.connect(self._bind)
 
     # -- mouse ----------------------------------------------------------------------------
 

@@ -6,18 +6,15 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from napari_staligner import _keys as K
 from napari_staligner.compat import grid_of
-from napari_staligner.core.result.access import spot_size, spots_xy
 from napari_staligner.session import Spot
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     import napari
-    from anndata import AnnData
     from napari.layers import Layer
 
     from napari_staligner.layers.colors import Painting
@@ -52,7 +49,6 @@ class Picking:
     def __init__(self, viewer: napari.Viewer, tissue: Tissue) -> None:
         self._viewer = weakref.ref(viewer)
         self._tissue = tissue
-        self._trees: dict[str, tuple[AnnData, KDTree, float]] = {}
         self._text = ""
         viewer.mouse_drag_callbacks.append(self._on_mouse_dragged)
         viewer.mouse_move_callbacks.append(self._on_mouse_moved)
@@ -77,10 +73,9 @@ class Picking:
         active = viewer.layers.selection.active
         shown = [(active is layer, at, name) for at, name, layer in self.shown(viewer, cell)]
         for _, at, name in sorted(shown, reverse=True):
-            tree, size = self.tree(name)
             y, x = viewer.layers[at].world_to_data(position)[-2:]
-            distance, row = tree.query((x, y))
-            if distance <= size and _is_seen(viewer.layers[at], row):
+            distance, row = self._tissue.spots.tree(name).query((x, y))
+            if distance <= self._tissue.spots.size(name) and _is_seen(viewer.layers[at], row):
                 return Spot(name, int(row))
         return None
 
@@ -99,15 +94,6 @@ class Picking:
             return found
         inside = grid.contents_at(cell, viewer.layers)
         return [entry for entry in found if entry[0] in inside]
-
-    def tree(self, name: str) -> tuple[KDTree, float]:
-        """Return the spots of a slice, (x, y), to be searched, and the size of one."""
-        slices = self._tissue.session.slices
-        if name not in self._trees or self._trees[name][0] is not slices[name]:
-            self._trees = {n: kept for n, kept in self._trees.items() if n in slices}
-            xy = spots_xy(slices[name])
-            self._trees[name] = slices[name], KDTree(xy), spot_size(xy)
-        return self._trees[name][1:]
 
     # -- mouse ----------------------------------------------------------------------------
 

@@ -1,0 +1,64 @@
+"""The session of a viewer, and what shows it there: made once, and gone with the viewer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from napari_staligner.compat import unwrapped
+from napari_staligner.layers.colors import Legend, Painting, paint
+from napari_staligner.layers.tissue import Tissue
+from napari_staligner.layers.tools.draw import Drawing
+from napari_staligner.layers.tools.move import Handling
+from napari_staligner.layers.tools.pick import Picking
+from napari_staligner.session import Session
+
+if TYPE_CHECKING:
+    import napari
+
+
+class Window:
+    """A session, the layers that show it, and the tools that act on these.
+
+    Parameters
+    ----------
+    viewer
+        The viewer; the parts hold it weakly.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.session = Session()
+        self.tissue = Tissue(viewer, self.session)
+        self.picking = Picking(viewer, self.tissue)
+        self.drawing = Drawing(viewer, self.tissue, self.picking)
+        self.handling = Handling(viewer, self.tissue)
+
+
+_open: WeakKeyDictionary[napari.Viewer, Window] = WeakKeyDictionary()
+
+
+def open_session(viewer: napari.Viewer) -> Session:
+    """Return the session of a viewer, made on the first call.
+
+    With it comes the keeper of the viewer's layers: slices that are in the viewer already, or
+    are opened later, belong to the session. Both end with the viewer.
+    """
+    # napari hands docks a proxy of the viewer, a new one to each.
+    viewer = unwrapped(viewer)
+    if viewer not in _open:
+        _open[viewer] = Window(viewer)
+    return _open[viewer].session
+
+
+def painting(session: Session) -> Painting:
+    """Return the present colours of all spots, which are not to be written to.
+
+    Its viewer's layers have them already, where the session has a viewer.
+    """
+    shown = (each.tissue.painting for each in _open.values() if each.session is session)
+    return next(shown, None) or paint(session)
+
+
+def legend(session: Session) -> Legend:
+    """Return what the present colours of the spots mean."""
+    return painting(session).legend
