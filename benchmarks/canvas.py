@@ -7,6 +7,10 @@ docks open and Explore in front; where there is no GPU, with software rendering.
 rounds and the best of them; with --cpu, for shared machines, the CPU time of the thread of the
 window and that of the busiest of the others, added: what the clock says at most where each thread
 has a core (told by Linux).
+
+Then one domain gets another colour and another name while the spatial graph is drawn: how long the
+thread of the window is held up, how many edges are drawn again, and both against telling the same
+change as other labels of the spots, by turns.
 """
 
 from __future__ import annotations
@@ -15,14 +19,16 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import typer
 from anndata import AnnData
-from scipy.sparse import csr_matrix
+from scipy.sparse import block_diag, csr_matrix
+from scipy.spatial import KDTree
 
 from napari_staligner import _keys as K
 from napari_staligner.core.palette import categorical_colors
@@ -92,7 +98,36 @@ def main(
         taken = [timed(change, turn) for turn in range(rounds + 1)][1:]
         figures = zip(np.median(taken, axis=0), np.min(taken, axis=0), strict=True)
         print(f"{name:<28} " + "  ".join(f"{m:.3f} ({best:.3f})" for m, best in figures))
+    session.view.color_by, session.view.isolated = ColorBy("obs", K.DOMAIN), frozenset()
+    session.result.selection = np.empty(0, dtype=np.intp)
+    session.view.graph_shown = True
+    live(PAUSE)
+    compare(domain_changes(session), Redrawn(viewer), timed, rounds)
     viewer.close()
+
+
+def compare(
+    changes: dict[str, Callable[..., None]],
+    edges: Redrawn,
+    timed: Callable[..., tuple[float, float]],
+    rounds: int,
+) -> None:
+    """Make each change as it is and as one of labels, by turns."""
+    print(f"\none domain, {edges.there:,} edges on the tissue; seconds until set, median (best)")
+    print(f"{'':<28} {'as it is':<15} {'edges':<7} {'as labels':<15} {'edges':<9} ratio")
+    for name, change in changes.items():
+        taken: dict[bool, list[float]] = {False: [], True: []}
+        drawn = {False: 0, True: 0}
+        for turn in range(2 * rounds):
+            as_labels = turn % 2 == 1
+            edges.drawn = 0
+            taken[as_labels].append(timed(partial(change, as_labels=as_labels), turn)[0])
+            drawn[as_labels] = max(drawn[as_labels], edges.drawn)
+        alone, labels = (f"{np.median(x):.3f} ({min(x):.3f})" for x in taken.values())
+        ratio = np.median(taken[True]) / np.median(taken[False])
+        print(
+            f"{name:<28} {alone:<15} {drawn[False]:<7,} {labels:<15} {drawn[True]:<9,} {ratio:.1f}"
+        )
 
 
 def load(session: Session, spots: int, slices: int) -> None:
@@ -112,6 +147,7 @@ def load(session: Session, spots: int, slices: int) -> None:
     places = np.concatenate([adata.obsm[K.SPATIAL] for _, adata in named])
     result = AnnData(obs=obs, obsm={K.SPATIAL: places})
     result.uns[K.DOMAIN_COLORS] = categorical_colors(DOMAINS)
+    result.obsp[K.CONNECTIVITIES] = block_diag([nearest(adata) for _, adata in named], "csr")
     result.obsm[K.UMAP] = rng.normal(size=(n, 2)).astype(np.float32) + codes[:, None]
     session.set_result(result, saved=True)
 
@@ -129,6 +165,14 @@ def one_slice(spots: int, seed: int) -> AnnData:
     adata.obsm[K.SPATIAL] = rng.uniform(0, 1000, (spots, 2))
     adata.obs["depth"] = adata.obsm[K.SPATIAL][:, 1]
     return adata
+
+
+def nearest(adata: AnnData) -> csr_matrix:
+    """Join each spot with the nearest other one."""
+    xy = adata.obsm[K.SPATIAL]
+    to = KDTree(xy).query(xy, k=2)[1][:, 1]
+    joined = csr_matrix((np.ones(len(xy), np.float32), (np.arange(len(xy)), to)), (len(xy),) * 2)
+    return joined.maximum(joined.T)
 
 
 def domain_codes(adata: AnnData) -> np.ndarray:
@@ -158,6 +202,49 @@ def changes(session: Session) -> dict[str, Callable[[int], None]]:
         "isolate a domain": isolate,
         "select with a lasso": select,
     }
+
+
+def domain_changes(session: Session) -> dict[str, Callable[[int, bool], None]]:
+    """Another colour and another name of one domain, told as such or as other labels, too."""
+    domains = session.domains
+
+    def recolor(turn: int, as_labels: bool) -> None:
+        domains.recolor(domains.names[3], f"#{turn + 16:02x}8040")
+        if as_labels:
+            domains.relabelled.emit()
+
+    def rename(turn: int, as_labels: bool) -> None:
+        domains.rename(domains.names[3], f"name {turn}")
+        if as_labels:
+            domains.relabelled.emit()
+
+    return {"another colour": recolor, "another name": rename}
+
+
+class Redrawn:
+    """Counts edges that are drawn again.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers of edges are there already.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._layers = [x for x in viewer.layers if x.metadata.get(K.LAYER_ROLE) == "graph"]
+        self.drawn = 0
+        for layer in self._layers:
+            # The one does not come with the other.
+            layer.events.set_data.connect(self._on_drawn)
+            layer.events.edge_color.connect(self._on_drawn)
+
+    @property
+    def there(self) -> int:
+        """How many there are."""
+        return sum(len(layer.data) for layer in self._layers)
+
+    def _on_drawn(self, event: Any) -> None:
+        self.drawn += len(event.source.data)
 
 
 class Busy:

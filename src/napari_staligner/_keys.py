@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 # -- slots of the concatenated AnnData -------------------------------------------------------
@@ -106,18 +107,34 @@ INSTANCE: Final = "spots_instance"
 
 # -- metadata of napari layers ----------------------------------------------------------------
 LAYER_ROLE: Final = "staligner_role"
-"""``image``, ``spots``, ``solid`` (the spots in 3-D), ``graph``, ``attention``, ``proposal``,
-``links``, ``marker`` or ``sketch``: what the layer shows; a ``blank`` with a number fills a place
-in the grid."""
+"""What the layer shows, a :class:`Role`."""
 LAYER_SLICE: Final = "staligner_slice"
 """Name of the slice that the layer belongs to."""
-LAYER_RESULT: Final = "staligner_result"
-"""The concatenated AnnData, on spots layers that were read from a file of results."""
-LAYER_PATH: Final = "staligner_path"
-"""File of that result."""
-LAYER_VIEW: Final = "staligner_view"
-"""What was looked at when that file was saved, JSON."""
+LAYER_CONTENT: Final = "staligner_content"
+"""What was read from a file, :class:`napari_staligner.io.session_file.Content`: on the spots of its
+last slice, until a session opens it. By then the layers of its other slices are there."""
 LAYER_ADATA: Final = "staligner_adata"
 """The slice's own AnnData."""
 LAYER_TABLE: Final = "adata"
 """The slice as a table of SpatialData, which shares its arrays (napari-spatialdata's name)."""
+
+
+class Role(StrEnum):
+    """What a layer shows. Layers of several slices at once belong to none."""
+
+    BLANK = "blank"
+    """Nothing; with a number behind it. It fills a place in a cell of the grid."""
+    IMAGE = "image"
+    SPOTS = "spots"
+    SOLID = "solid"
+    """The spots in 3-D."""
+    GRAPH = "graph"
+    ATTENTION = "attention"
+    SHIFT = "shift"
+    """Arrows from spots to their counterparts in other slices."""
+    PROPOSAL = "proposal"
+    """Spots that may belong to a class."""
+    LINKS = "links"
+    """Of several slices."""
+    TITLE = "title"
+    """Names, of several slices."""

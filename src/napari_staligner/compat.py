@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import napari
-    from napari.layers import Points
+    from napari.layers import Layer, Points
     from numpy.typing import NDArray
 
 _log = logging.getLogger(__name__)
@@ -68,6 +68,33 @@ def grid_of(viewer: napari.Viewer) -> Any:
     new one is unknown to earlier versions. Can go with the support of napari below 0.9.
     """
     return viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
+
+
+def node_of(viewer: napari.Viewer | None, layer: Layer) -> Any:
+    """Node of vispy's scene that draws a layer; ``None`` without a window.
+
+    napari (0.9) has no public way to it, and takes no overlay of a kind of ours. What has the
+    node's transform and its parent lies where the layer lies, moves with it from cell to cell of
+    the grid, and is in no list. Where a version of napari keeps it elsewhere, nothing is drawn
+    there. Can go when napari takes overlays of plugins.
+    """
+    try:
+        return viewer.window._qt_viewer.canvas.layer_to_visual[layer].node  # type: ignore[union-attr]
+    except (AttributeError, KeyError):
+        return None
+
+
+def markers_visual() -> Any:
+    """Make a visual of points as napari draws them.
+
+    vispy alone would draw them as the points of OpenGL, of which graphics cards cut off large ones;
+    napari (0.9) has a class of its own that does without. Can go when vispy does so by itself.
+    """
+    try:
+        from napari._vispy.visuals.markers import Markers
+    except ImportError:
+        from vispy.scene.visuals import Markers
+    return Markers()
 
 
 # -- drawing of points ---------------------------------------------------------------------------

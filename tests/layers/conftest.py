@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes import fake_result
@@ -11,6 +11,7 @@ from mouse import Mouse
 from napari.components import ViewerModel
 
 from napari_staligner import _keys as K
+from napari_staligner.compat import node_of
 from napari_staligner.layers import open_session
 
 if TYPE_CHECKING:
@@ -30,13 +31,17 @@ class Shown:
     result: AnnData
 
     def layer(self, name: str, role: str = "spots") -> Layer:
-        (found,) = [
-            layer
-            for layer in self.viewer.layers
-            if layer.metadata.get(K.LAYER_SLICE) == name
-            and layer.metadata.get(K.LAYER_ROLE) == role
-        ]
+        (found,) = [x for x in self.layers(role) if x.metadata.get(K.LAYER_SLICE) == name]
         return found
+
+    def layers(self, role: str) -> list[Layer]:
+        return [x for x in self.viewer.layers if x.metadata.get(K.LAYER_ROLE) == role]
+
+    def marks(self, name: str) -> list[Any]:
+        """Find what vispy draws at the spots of a slice, in their cell, and is no layer."""
+        node = node_of(getattr(self.viewer, "__wrapped__", self.viewer), self.layer(name))
+        beside = node.parent.children
+        return [x for x in beside if x is not node and x.transform is node.transform]
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_layouts_change_neither_layers_nor_colours_nor_selection(shown):
     shown.viewer.layers.selection = {before[1]}
     for layout in ("mosaic", "stack", "grid"):
         shown.session.view.layout = layout
-        # The mosaic adds names once, in their places; what was there stays.
+        # The mosaic adds names; what was there stays.
         there = [layer for layer in shown.viewer.layers if layer in before]
         assert all(a is b for a, b in zip(there, before, strict=True))
         assert set(shown.viewer.layers.selection) == {before[1]}
@@ -103,13 +103,23 @@ def test_layers_of_a_slice_share_a_cell(shown):
     assert cells(shown.viewer)[1] == ["slice2 image", "slice2", "slice2 neighbours"]
 
 
-def test_cells_hold_when_a_slice_has_no_image(shown):
+def test_cells_hold_when_a_slice_has_no_image(shown, qtbot):
     shown.session.add([("bare", fake_slice(40, image=False)), ("slice4", fake_slice(45))])
     found = cells(shown.viewer)
     assert [cell[-1] for cell in found] == ["slice1", "slice2", "bare", "slice4"]
     assert len(found[2]) == 2
     blank = shown.viewer.layers[found[2][0]]
     assert not np.any(blank.data)
+    # Only the grid needs it.
+    for layout in ("mosaic", "stack"):
+        shown.session.view.layout = layout
+        assert not any("blank" in layer.name for layer in shown.viewer.layers)
+    shown.session.view.layout = "grid"
+    assert [cell[-1] for cell in cells(shown.viewer)] == ["slice1", "slice2", "bare", "slice4"]
+    # With the others' images away, it needs none either.
+    for name in ("slice1", "slice2", "slice4"):
+        shown.viewer.layers.remove(f"{name} image")
+    qtbot.waitUntil(lambda: len(shown.viewer.layers) == 4)
 
 
 def test_cells_hold_when_an_image_is_deleted(shown, qtbot):
@@ -138,21 +148,21 @@ def test_cells_of_the_grid_bear_the_names_of_their_slices(shown, layout, seen):
 
 def test_the_mosaic_writes_each_name_over_its_slice(shown):
     shown.session.view.layout = "mosaic"
-    for name in ("slice1", "slice2"):
-        title, image = (shown.viewer.layers[f"{name} {part}"] for part in ("(name)", "image"))
-        assert str(title.text.values) == name
-        corner = image.data_to_world((-0.5, -0.5))
-        np.testing.assert_allclose(title.data_to_world(title.data[0]), corner, atol=1e-6)
-    assert shown.viewer.layers["slice1 (name)"].visible
+    (titles,) = shown.layers("title")
     shown.viewer.theme = "light"
-    assert shown.viewer.layers["slice1 (name)"].text.color.constant[:3].max() < 0.3
-    # New slices get theirs, and the other layouts have no use for them.
-    shown.session.add([("slice3", fake_slice(40))])
-    titles = [layer for layer in shown.viewer.layers if layer.name.endswith("(name)")]
-    assert len(titles) == 3
+    assert titles.text.color.constant[:3].max() < 0.3
+    # New slices get theirs, and those of before lie elsewhere then.
+    shown.session.add([("{slice3}", fake_slice(40))])
+    names = ["slice1", "slice2", "{slice3}"]
+    assert titles.text.values.tolist() == names
+    for name, place in zip(names, titles.data, strict=True):
+        corner = shown.layer(name, "image").data_to_world((-0.5, -0.5))
+        np.testing.assert_allclose(place, corner, atol=1e-6)
+    assert shown.viewer.layers[-1] is titles
+    # The other layouts have no use for them.
     for layout in ("grid", "stack"):
         shown.session.view.layout = layout
-        assert not any(title.visible for title in titles)
+        assert not shown.layers("title")
 
 
 def test_only_the_grid_layout_uses_the_grid(shown):

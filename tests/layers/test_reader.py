@@ -60,8 +60,12 @@ def test_a_file_with_several_images_is_split(tmp_path):
 def test_a_result_is_coloured_by_domain_without_any_dock(files):
     path = str(files / "result.h5ad")
     layers = [one for one in get_reader(path)(path) if one[2] == "points"]
+    # One layer, the last, has all of the file with it.
+    assert [K.LAYER_CONTENT in options["metadata"] for _, options, _ in layers] == [False, True]
+    content = layers[-1][1]["metadata"][K.LAYER_CONTENT]
+    assert content.path == files / "result.h5ad"
+    result = content.result
     for _, options, _ in layers:
-        result = options["metadata"][K.LAYER_RESULT]
         rows = (result.obs[K.SLICE] == options["name"]).to_numpy()
         codes = result.obs[K.DOMAIN].cat.codes.to_numpy()[rows]
         expected = to_rgba(list(result.uns[K.DOMAIN_COLORS]))[codes]

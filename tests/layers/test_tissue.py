@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections import Counter
 
 import numpy as np
 import pytest
-from fakes import FACTOR, fake_result, fake_slice
+from fakes import FACTOR, fake_result, fake_session, fake_slice
 from napari.components import ViewerModel
 from napari.layers import Layer
 from spatialdata.models import get_table_keys
 
 from napari_staligner import _keys as K
+from napari_staligner.core.palette import to_rgba
 from napari_staligner.io.session_file import Content
-from napari_staligner.layers import open_session, sample_olfactory_bulb
+from napari_staligner.layers import legend, open_session, sample_olfactory_bulb
 from napari_staligner.layers.layer_data import content_layers, slice_layers
-from napari_staligner.session import Overlay, Spot, StackView
+from napari_staligner.layers.overlays import attention, graph
+from napari_staligner.session import ColorBy, LinkView, Overlay, Spot, StackView, View
 
 
 def names(viewer):
@@ -127,7 +130,53 @@ def test_a_result_opened_in_the_viewer_becomes_the_result(viewer):
     assert session.saved
     assert session.domains.names == ("1", "2", "3", "4")
     # The result is held by the session alone: a new one lets it go.
-    assert not any(K.LAYER_RESULT in layer.metadata for layer in viewer.layers)
+    assert not any(K.LAYER_CONTENT in layer.metadata for layer in viewer.layers)
+
+
+def test_a_file_is_opened_in_one_call_once_its_last_layer_has_come(viewer):
+    session = open_session(viewer)
+    told = []
+    for part in (session.slices, session.result):
+        part.changed.connect(lambda part=part: told.append(type(part).__name__))
+    slices, result = fake_result()
+    *first, last = content_layers(Content(slices, result))
+    add(viewer, first)
+    assert not session.slices
+    add(viewer, [last])
+    assert told == ["Slices", "Result"]
+    assert names(viewer) == ["slice1 image", "slice1", "slice2 image", "slice2"]
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_of_a_file_that_lost_a_layer_before_the_session_the_others_are_slices(viewer, kept):
+    slices, _ = fake_result()
+    add(viewer, slice_layers(slices))
+    gone, left = slices[1 - kept], slices[kept]
+    viewer.layers.remove(gone[0])
+    viewer.layers.remove(f"{gone[0]} image")
+    assert list(open_session(viewer).slices.values()) == [left[1]]
+    assert names(viewer) == [f"{left[0]} image", left[0]]
+
+
+def test_files_dropped_one_by_one_are_slices_of_one_session(viewer):
+    session = open_session(viewer)
+    slices, _ = fake_result()
+    for one in slices:
+        add(viewer, slice_layers([one]))
+    assert list(session.slices.values()) == [adata for _, adata in slices]
+
+
+def test_layers_are_coloured_before_the_session_as_it_colours_them(viewer):
+    before = fake_session()
+    before.view.color_by = ColorBy("gene", "gene3")
+    content = Content(list(before.slices.items()), before.result.adata, view=before.view.to_json())
+    add(viewer, content_layers(content))
+    colors = {name: viewer.layers[name].face_color.copy() for name in before.slices}
+    session = open_session(viewer)
+    assert session.view.color_by == before.view.color_by
+    for name, rgba in colors.items():
+        assert len(np.unique(rgba, axis=0)) > 3
+        np.testing.assert_array_equal(viewer.layers[name].face_color, rgba)
 
 
 def test_a_result_whose_names_are_taken_is_renamed_throughout(shown):
@@ -140,6 +189,14 @@ def test_a_result_whose_names_are_taken_is_renamed_throughout(shown):
     assert list(recorded["transforms"]) == list(recorded["slices"]) == expected
     assert recorded["pairs"].tolist() == [expected]
     assert set(result.uns[K.SPATIAL]) == set(expected)
+
+
+def test_the_view_of_slices_that_were_renamed_is_not_taken_for_that_of_others(shown):
+    slices, result = fake_result(seed=1)
+    view = View(spot=Spot("slice1", 3), layout="mosaic").to_json()
+    add(shown.viewer, content_layers(Content(slices, result, view=view)))
+    assert shown.session.result.adata is result
+    assert shown.session.view.spot is None
 
 
 def test_the_copy_of_a_layer_is_no_slice(shown):
@@ -220,16 +277,35 @@ def test_a_slice_that_is_replaced_under_its_name_is_shown_anew(shown):
 # -- overlays ----------------------------------------------------------------------------------
 
 
-def test_overlays_are_made_at_first_use_for_all_slices_and_then_kept(shown):
+def test_overlays_are_there_while_they_are_switched_on(shown):
     shown.session.set_result(shown.result)
     before = list(shown.viewer.layers)
+    for _ in range(2):
+        shown.session.view.graph_shown = True
+        made = [layer for layer in shown.viewer.layers if layer not in before]
+        assert [layer.name for layer in made] == ["slice1 neighbours", "slice2 neighbours"]
+        assert all(layer.visible and len(layer.data) for layer in made)
+        shown.session.view.graph_shown = False
+        assert list(shown.viewer.layers) == before
+
+
+def test_an_overlay_that_goes_leaves_selection_and_view_alone(shown):
+    shown.session.set_result(shown.result)
     shown.session.view.graph_shown = True
-    made = [layer for layer in shown.viewer.layers if layer not in before]
-    assert [layer.name for layer in made] == ["slice1 neighbours", "slice2 neighbours"]
+    camera = shown.viewer.scene.camera
+    camera.center, camera.zoom = (0, 33.0, 44.0), 5.5
+    shown.viewer.layers.selection = {shown.layer("slice1"), shown.layer("slice2", "graph")}
     shown.session.view.graph_shown = False
-    assert not any(layer.visible for layer in made)
+    assert set(shown.viewer.layers.selection) == {shown.layer("slice1")}
+    assert (camera.center, camera.zoom) == ((0, 33.0, 44.0), 5.5)
+
+
+def test_edges_of_a_result_that_goes_with_a_deleted_slice_are_drawn_no_more(shown, qtbot):
+    shown.session.set_result(shown.result)
     shown.session.view.graph_shown = True
-    assert all(layer.visible and layer in shown.viewer.layers for layer in made)
+    assert len(shown.layer("slice2", "graph").data)
+    shown.viewer.layers.remove("slice1")
+    qtbot.waitUntil(lambda: len(shown.layer("slice2", "graph").data) == 0)
 
 
 def test_a_slice_added_later_gets_the_overlays_of_the_others(shown):
@@ -275,21 +351,6 @@ def test_a_new_result_is_drawn_in_the_same_layers(shown):
     assert list(shown.viewer.layers) == before
 
 
-def test_the_chosen_spot_is_marked(shown):
-    adata = shown.slices[1][1]
-    shown.session.view.spot = Spot("slice2", 7)
-    marker, other = shown.layer("slice2", "marker"), shown.layer("slice1", "marker")
-    np.testing.assert_array_equal(marker.data[0], adata.obsm[K.SPATIAL][7, ::-1])
-    assert len(other.data) == 0
-    world = marker.data_to_world(marker.data[0])
-    spots = shown.layer("slice2")
-    assert world == pytest.approx(spots.data_to_world(spots.data[7]))
-    shown.session.view.spot = Spot("slice1", 2)
-    assert (len(marker.data), len(other.data)) == (0, 2)
-    shown.session.view.spot = None
-    assert (len(marker.data), len(other.data)) == (0, 0)
-
-
 def test_the_selection_of_layers_is_left_alone(shown):
     spots = shown.layer("slice1")
     shown.viewer.layers.selection = {spots}
@@ -314,3 +375,53 @@ def test_one_size_of_spots_for_all_slices(shown):
     assert shown.layer("late").size == pytest.approx(0.5 * before["slice1"][0])
     session.view.spot_scale = 1.0
     assert shown.layer("slice2").size == pytest.approx(before["slice2"])
+
+
+# -- colours -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def redrawn(shown, monkeypatch):
+    """All that is drawn, counted: edges that are looked up, and what their layers are told."""
+    shown.session.set_result(shown.result)
+    shown.session.view.layout = "mosaic"
+    shown.session.view.graph_shown = True
+    shown.session.view.attention = Overlay(shown=True)
+    shown.session.view.links = LinkView(shown=True, color="distance")
+    counts = Counter()
+    for module, name in ((graph, "graph_edges"), (attention, "attention_edges")):
+        find = getattr(module, name)
+
+        def counted(*args, find=find, name=name):
+            counts[name] += 1
+            return find(*args)
+
+        monkeypatch.setattr(module, name, counted)
+    for role in ("graph", "attention", "links"):
+        for layer in shown.layers(role):
+            for event in (layer.events.data, layer.events.set_data, layer.events.edge_color):
+                event.connect(lambda event, role=role: counts.update([f"{role} drawn"]))
+    for layer in shown.layers("spots"):
+        layer.events.face_color.connect(lambda event: counts.update(["spots"]))
+    return counts
+
+
+def test_a_new_colour_of_a_domain_redraws_no_edges(shown, redrawn):
+    shown.session.domains.recolor("2", "#123456")
+    assert redrawn == {"spots": 2}
+    codes = shown.result.obs[K.DOMAIN].cat.codes.to_numpy()[shown.session.result.rows("slice2")]
+    of_domain = shown.layer("slice2").face_color[codes == 1]
+    np.testing.assert_allclose(of_domain, np.tile(to_rgba(["#123456"]), (len(of_domain), 1)))
+
+
+def test_a_new_name_of_a_domain_redraws_nothing(shown, redrawn):
+    shown.session.domains.rename("2", "white matter")
+    assert not redrawn
+    assert "white matter" in dict(legend(shown.session).entries)
+
+
+def test_other_domains_redraw_all_of_it(shown, redrawn):
+    """So that the counts above can be believed."""
+    shown.session.view.isolated = {"2"}
+    assert redrawn["graph_edges"] == redrawn["attention_edges"] == redrawn["spots"] == 2
+    assert redrawn["graph drawn"] > 1 < redrawn["attention drawn"]

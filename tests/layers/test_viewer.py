@@ -8,9 +8,10 @@ import weakref
 import numpy as np
 import pytest
 from fakes import fake_result, fake_slice
+from qtpy.QtWidgets import QApplication
 
 from napari_staligner.layers import open_session
-from napari_staligner.session import ColorBy, Overlay, Spot
+from napari_staligner.session import ColorBy, LinkView, Overlay, Spot, StackView
 
 
 def colors_in(viewer) -> int:
@@ -53,6 +54,45 @@ def test_all_can_be_deleted_and_others_loaded(make_napari_viewer_proxy, qtbot):
     assert session.view.spot is None
 
 
+@pytest.mark.parametrize("layout", ["grid", "stack"])
+def test_overlays_come_and_go_fifty_times_with_a_selection(canvas, layout):
+    """napari once crashed when layers of a selection went and larger ones came, amid drawing."""
+    shown, _ = canvas
+    session, viewer = shown.session, shown.viewer
+    session.view.layout = layout
+    larger, result = fake_result((200, 150), seed=1)
+    before = set(viewer.layers)
+    for turn in range(50):
+        session.result.selection = np.arange(turn % 40 + 1)
+        session.view.spot = Spot("slice1", turn % 40)
+        session.view.attention = Overlay(shown=True)
+        session.view.graph_shown = True
+        if layout == "stack":
+            session.view.links = LinkView(shown=True)
+            session.view.stack = StackView(mode="3d")
+        made = [layer for layer in viewer.layers if layer not in before]
+        assert made
+        # Ours and those that go are selected, and points in them.
+        viewer.layers.selection = {viewer.layers[turn % len(viewer.layers)], made[turn % len(made)]}
+        for layer in (shown.layer("slice1"), *shown.layers("solid")):
+            layer.selected_data = set(range(turn % 30))
+        if turn % 10 == 0:
+            viewer.screenshot(canvas_only=True, flash=False)
+        else:
+            QApplication.processEvents()
+        session.view.stack = StackView()
+        session.view.attention, session.view.links = Overlay(), LinkView()
+        session.view.graph_shown = False
+        assert set(viewer.layers) == before
+        if turn == 25:
+            session.slices.clear()
+            session.add(larger)
+            session.set_result(result)
+            session.view.layout = layout
+            before = set(viewer.layers)
+    assert colors_in(viewer) > 2
+
+
 def test_a_closed_viewer_is_let_go(make_napari_viewer, qtbot):
     viewer = make_napari_viewer(show=True)
     session = open_session(viewer)
@@ -60,6 +100,7 @@ def test_a_closed_viewer_is_let_go(make_napari_viewer, qtbot):
     session.add(slices)
     session.set_result(result)
     session.view.layout = "stack"
+    session.view.spot = Spot("slice1", 4)
     gone = weakref.ref(session)
     viewer.close()
     qtbot.wait(50)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner.layers.layer_data import IMAGE_NAME
@@ -12,7 +11,6 @@ from napari_staligner.layers.layer_data import IMAGE_NAME
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from anndata import AnnData
     from napari.layers import Layer
 
     from napari_staligner.session import Session
@@ -29,39 +27,49 @@ class Adoption:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        # Names in the session of the slices of a result, by their names in the result.
-        self._partial: dict[int, dict[str, str]] = {}
 
-    def take(self, layers: Iterable[Layer]) -> None:
-        """Take the slices of spots layers that carry one which the session lacks."""
-        for layer in list(layers):
-            adata = layer.metadata.get(K.LAYER_ADATA)
-            if layer.metadata.get(K.LAYER_ROLE) != "spots" or adata is None:
-                continue
-            if any(adata is known for known in self._session.slices.values()):
-                # A duplicate of a layer we know: an ordinary layer, and the user's.
-                layer.metadata.pop(K.LAYER_ROLE)
-                continue
-            self._take_slice(layer, adata)
+    def take_all(self, layers: Iterable[Layer]) -> None:
+        """Open in the session what the layers of a viewer carry."""
+        spots = [layer for layer in layers if _is_spots(layer)]
+        for layer in spots:
+            self._open(layer, spots)
+        # The layer that carried the content of their file was deleted.
+        loose = [layer for layer in spots if not self._knows(layer)]
+        self._session.add((x.metadata[K.LAYER_SLICE], x.metadata[K.LAYER_ADATA]) for x in loose)
 
-    def _take_slice(self, layer: Layer, adata: AnnData) -> None:
-        old = str(layer.metadata[K.LAYER_SLICE])
-        (name,) = self._session.add([(old, adata)])
-        result = layer.metadata.pop(K.LAYER_RESULT, None)
-        path = layer.metadata.pop(K.LAYER_PATH, None)
-        view = layer.metadata.pop(K.LAYER_VIEW, "")
-        if result is None:
-            if view:
-                self._session.restore_view(view)
+    def take(self, layer: Layer, layers: Iterable[Layer]) -> None:
+        """Open what a layer carries that has come to the others.
+
+        Parameters
+        ----------
+        layer
+            The layer; one of several slices of a file waits for the last, which carries them all.
+        layers
+            All layers of the viewer.
+        """
+        if not _is_spots(layer):
             return
-        names = self._partial.setdefault(id(result), {})
-        names[old] = name
-        if set(names) == set(map(str, result.obs[K.SLICE].cat.categories)):
-            del self._partial[id(result)]
-            _rename_slices(result, names)
-            self._session.set_result(result, saved=True, path=path)
-            if view:
-                self._session.restore_view(view)
+        if self._knows(layer):
+            # A duplicate of a layer we know: an ordinary layer, and the user's.
+            layer.metadata.pop(K.LAYER_ROLE)
+            return
+        self._open(layer, layers)
+
+    def _open(self, layer: Layer, layers: Iterable[Layer]) -> None:
+        content = layer.metadata.pop(K.LAYER_CONTENT, None)
+        if content is None or self._knows(layer):
+            return
+        if content.result is None:
+            # Without those whose layers were deleted meanwhile.
+            there = {id(x.metadata[K.LAYER_ADATA]) for x in layers if _is_spots(x)}
+            slices = [(name, adata) for name, adata in content.slices if id(adata) in there]
+            content = replace(content, slices=slices)
+        self._session.open(content, beside=True)
+
+    def _knows(self, layer: Layer) -> bool:
+        """Whether the slice of a layer is in the session."""
+        adata = layer.metadata[K.LAYER_ADATA]
+        return any(adata is known for known in self._session.slices.values())
 
     def layers_of(self, name: str, layers: Iterable[Layer]) -> dict[str, Layer]:
         """Find the layers that show a slice already, by role, and call them by its name.
@@ -77,14 +85,14 @@ class Adoption:
         spots = [x for x in layers if x.metadata.get(K.LAYER_ADATA) is adata]
         if not spots:
             return {}
-        found = {"spots": spots[0]}
+        found: dict[str, Layer] = {K.Role.SPOTS: spots[0]}
         old = spots[0].metadata[K.LAYER_SLICE]
-        images = [x for x in layers if _shows(x, "image", old)]
+        images = [x for x in layers if _shows(x, K.Role.IMAGE, old)]
         if images:
-            found["image"] = images[0]
+            found[K.Role.IMAGE] = images[0]
         for role, layer in found.items():
             layer.metadata[K.LAYER_SLICE] = name
-            layer.name = IMAGE_NAME.format(name) if role == "image" else name
+            layer.name = IMAGE_NAME.format(name) if role == K.Role.IMAGE else name
         return found
 
 
@@ -92,20 +100,7 @@ def _shows(layer: Layer, role: str, name: str) -> bool:
     return layer.metadata.get(K.LAYER_ROLE) == role and layer.metadata.get(K.LAYER_SLICE) == name
 
 
-def _rename_slices(result: AnnData, names: dict[str, str]) -> None:
-    """Call the slices of a result by the names that they got in the session."""
-    if all(old == new for old, new in names.items()):
-        return
-    result.obs[K.SLICE] = result.obs[K.SLICE].cat.rename_categories(names)
-    recorded = result.uns.get(K.STALIGNER, {})
-    for of in (recorded.get("transforms"), result.uns.get(K.SPATIAL)):
-        if of is not None:
-            renamed = {names.get(key, key): value for key, value in of.items()}
-            of.clear()
-            of.update(renamed)
-    drawn = recorded.get("annotations", {}).get("shapes", {})
-    for of, key in ((recorded, "slices"), (recorded, "pairs"), (drawn, "slice")):
-        if key in of:
-            old = np.asarray(of[key], dtype=object)
-            new = [names.get(str(name), str(name)) for name in old.ravel()]
-            of[key] = np.array(new, dtype=object).reshape(old.shape)
+def _is_spots(layer: Layer) -> bool:
+    """Whether a layer shows spots of a slice, which it has with it."""
+    is_spots = layer.metadata.get(K.LAYER_ROLE) == K.Role.SPOTS
+    return is_spots and K.LAYER_ADATA in layer.metadata

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from napari.layers import Points
 
+from napari_staligner import _keys as K
 from napari_staligner.compat import grid_of
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.camera import Camera
@@ -15,7 +16,7 @@ from napari_staligner.layers.layouts import Footprint, placements, to_napari
 from napari_staligner.layers.stacking import Stacking
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import napari
     from napari.layers import Layer
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
     SliceLayers = Mapping[str, Mapping[str, Layer]]
     Look = Literal["keep", "follow", "fit"]
 
-BLANK = "blank"
-"""Start of the roles of layers that only fill a place in a cell."""
-_ORDER = (
-    *(BLANK, "image", "spots", "solid", "graph", "attention"),
-    *("shift", "proposal", "links", "marker", "title", "sketch"),
-)
 _CELL_SPACING = 6
 
 
@@ -57,20 +52,13 @@ class Arrangement:
         """Whether the edges and markers of a slice have no place in the present picture."""
         return name in self.stacking.hidden
 
-    def missing(self, layers: SliceLayers) -> list[tuple[str, str]]:
-        """Slice and role of the blanks without which the grid's cells would not hold as many each.
+    def flatten(self) -> None:
+        """Look at the slices from above again, if they were shown in 3-D."""
+        self._camera.flatten()
 
-        The grid fills its cells with so many layers, one after the other: an image that came
-        with one slice only would shift all that follow.
-        """
-        most = max(map(len, layers.values()), default=0)
-        blanks = []
-        for name, roles in layers.items():
-            free = [role for i in range(most) if (role := f"{BLANK} {i}") not in roles]
-            blanks += [(name, role) for role in free[: most - len(roles)]]
-        return blanks
-
-    def arrange(self, session: Session, layers: SliceLayers, *, look: Look) -> None:
+    def arrange(
+        self, session: Session, layers: SliceLayers, spanning: Iterable[Layer], *, look: Look
+    ) -> None:
         """Place, order and show the layers.
 
         Parameters
@@ -78,7 +66,9 @@ class Arrangement:
         session
             Says how.
         layers
-            Layers of each slice, by role.
+            Layers of each slice by role, the lowest first.
+        spanning
+            Layers of several slices at once, in the world, to lie above the others.
         look
             ``"fit"`` shows all, ``"follow"`` what was seen before, wherever it is now, and
             ``"keep"`` leaves the camera alone.
@@ -89,7 +79,7 @@ class Arrangement:
         grid = grid_of(viewer)
         # Out of the grid first: while it is on, every change of the list moves layers about.
         grid.enabled = False
-        _sort(viewer, [layer for name in layers for layer in _by_order(layers[name])])
+        _sort(viewer, [*(x for roles in layers.values() for x in roles.values()), *spanning])
         if not is_solid(session):
             self._camera.flatten()
         before = self._placements
@@ -116,8 +106,9 @@ class Arrangement:
             self._camera.flatten()
         heights = self._heights(session, layers)
         for name, roles in layers.items():
-            if "solid" in roles and name in self._placements:
-                _put(roles["solid"], to_napari(self._placements[name]), heights[name])
+            for layer in roles.values():
+                if layer.ndim == 3 and name in self._placements:
+                    _put(layer, to_napari(self._placements[name]), heights[name])
         self.stacking.show(session, layers)
         if solid and layers:
             self._camera.lift()
@@ -143,10 +134,8 @@ class Arrangement:
         self._placements = placements(session.view.layout, footprints, session.alignment.transforms)
         heights = self._heights(session, layers)
         for name, placement in self._placements.items():
-            for role, layer in layers[name].items():
-                # Links span slices, and are in the world.
-                if role != "links":
-                    _put(layer, to_napari(placement), heights[name])
+            for layer in layers[name].values():
+                _put(layer, to_napari(placement), heights[name])
         return footprints
 
     def _heights(self, session: Session, layers: SliceLayers) -> dict[str, float]:
@@ -188,14 +177,23 @@ def _scale(placement: np.ndarray) -> float:
 def _show_names(layers: SliceLayers, *, shown: bool) -> None:
     """Write each slice's name into its cell of the grid; elsewhere all would share a corner."""
     for roles in layers.values():
-        if "spots" in roles:
-            name = roles["spots"].name_overlay
+        if K.Role.SPOTS in roles:
+            name = roles[K.Role.SPOTS].name_overlay
             name.box, name.visible = True, shown
 
 
-def _by_order(roles: Mapping[str, Layer]) -> list[Layer]:
-    """Layers of a slice, the lowest first."""
-    return [roles[role] for role in sorted(roles, key=lambda r: _ORDER.index(r.split()[0]))]
+def blanks_needed(layers: SliceLayers) -> dict[str, int]:
+    """How many blanks each slice needs so that the grid's cells hold as many layers each.
+
+    The grid fills its cells with so many layers, one after the other: without them, an image that
+    came with one slice only would shift all that follow.
+    """
+    filled = {
+        name: sum(not role.startswith(K.Role.BLANK) for role in roles)
+        for name, roles in layers.items()
+    }
+    most = max(filled.values(), default=0) if len(layers) > 1 else 0
+    return {name: max(0, most - n) for name, n in filled.items()}
 
 
 def _sort(viewer: napari.Viewer, ours: list[Layer]) -> None:
@@ -216,9 +214,9 @@ def footprint(xy: np.ndarray, roles: Mapping[str, Layer]) -> Footprint:
         Its layers.
     """
     spots = np.array([xy.min(axis=0), xy.max(axis=0)])
-    if "image" not in roles:
+    if K.Role.IMAGE not in roles:
         return Footprint(spots, spots)
-    image = roles["image"]
+    image = roles[K.Role.IMAGE]
     rows_columns = np.array(image.data.shape[:2])
     corners = np.array([[-0.5, -0.5], rows_columns - 0.5]) * image.scale[-2:]
     both = np.vstack([spots, corners[:, ::-1]])

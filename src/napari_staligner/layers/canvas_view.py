@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
 
+from napari_staligner import _keys as K
 from napari_staligner.compat import camera_of
 from napari_staligner.session import CanvasView, Look
 
@@ -57,8 +58,8 @@ class Canvas:
                 tuple(map(float, camera.center)),
                 float(camera.zoom),
                 tuple(map(float, camera.angles)),
-                self._looks("image"),
-                self._looks("spots"),
+                self._looks(K.Role.IMAGE),
+                self._looks(K.Role.SPOTS),
             )
         )
 
@@ -74,7 +75,7 @@ class Canvas:
         viewer, wanted = self._viewer(), self._session.view.canvas
         if viewer is None or wanted is None:
             return
-        for role, looks in (("image", wanted.images), ("spots", wanted.spots)):
+        for role, looks in ((K.Role.IMAGE, wanted.images), (K.Role.SPOTS, wanted.spots)):
             for name, look in looks.items():
                 layer = self._layers.get(name, {}).get(role)
                 if layer is not None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner.core.palette import free_colors, hex_color, to_rgba
-from napari_staligner.layers.layer_data import NO_VALUE
 from napari_staligner.layers.spot_values import Numbers, as_names, title_of, values_of
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 DIMMED = (0.5, 0.5, 0.5, 0.25)
 """RGBA of spots outside the isolated domains, the region or the selection, or not trusted."""
+NO_VALUE = (0.6, 0.6, 0.6, 0.6)
+"""RGBA of a spot without a value."""
 HIDDEN = (0.0, 0.0, 0.0, 0.0)
 """RGBA of spots that are not to be seen."""
 
@@ -178,7 +179,7 @@ def _paint_categories(session: Session, found: Mapping[str, Any]) -> Painting:
         for name, column in found.items()
     }
     categories = list(dict.fromkeys(c for column in named.values() for c in column.categories))
-    colors = _category_colors(session, categories)
+    colors = category_colors(session, session.view.color_by.key, categories)
     rgba = _without_value(session)
     values = {}
     for name, column in named.items():
@@ -195,9 +196,20 @@ def _as_tuple(rgba: NDArray[np.float32]) -> Rgba:
     return red, green, blue, alpha
 
 
-def _category_colors(session: Session, categories: list[str]) -> dict[str, NDArray[np.float32]]:
-    """RGBA of each category: as recorded with the result or a slice, else from the palette."""
-    key = session.view.color_by.key
+def category_colors(
+    session: Session, key: str, categories: list[str]
+) -> dict[str, NDArray[np.float32]]:
+    """RGBA of each category: as recorded with the result or a slice, else from the palette.
+
+    Parameters
+    ----------
+    session
+        The session.
+    key
+        The column of ``obs``.
+    categories
+        Names in it.
+    """
     recorded: dict[str, str] = {}
     if key == K.SLICE:
         categories = list(session.slices)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner import _keys as K
-from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.access import spot_size, spots_xy
 from napari_staligner.io.images import tissue_image
 from napari_staligner.io.session_file import Content
+from napari_staligner.layers.colors import paint
+from napari_staligner.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 IMAGE_NAME = "{} image"
 """Name of the image layer of a slice; its spots bear the slice's name."""
-NO_VALUE = (0.6, 0.6, 0.6, 0.6)
-"""RGBA of a spot without a value."""
 
 
 def image_layer(name: str, adata: AnnData) -> LayerData | None:
@@ -42,20 +40,12 @@ def image_layer(name: str, adata: AnnData) -> LayerData | None:
         "name": IMAGE_NAME.format(name),
         "rgb": True,
         "scale": (1 / factor, 1 / factor),
-        "metadata": {K.LAYER_ROLE: "image", K.LAYER_SLICE: name},
+        "metadata": {K.LAYER_ROLE: K.Role.IMAGE, K.LAYER_SLICE: name},
     }
     return image, options, "image"
 
 
-def spots_layer(
-    name: str,
-    adata: AnnData,
-    colors: NDArray[np.float32],
-    *,
-    result: AnnData | None = None,
-    path: Path | None = None,
-    view: str = "",
-) -> LayerData:
+def spots_layer(name: str, adata: AnnData, colors: NDArray[np.float32]) -> LayerData:
     """Layer data of the spots of a slice.
 
     Parameters
@@ -66,24 +56,14 @@ def spots_layer(
         The slice.
     colors
         RGBA of all spots, shape (4,), or of each, shape (spots, 4).
-    result
-        The result that the slice comes from, if it was read from one.
-    path
-        The file of that result.
-    view
-        What was looked at when the session of the slice was saved, JSON.
     """
     xy = spots_xy(adata)
     metadata = {
-        K.LAYER_ROLE: "spots",
+        K.LAYER_ROLE: K.Role.SPOTS,
         K.LAYER_SLICE: name,
         K.LAYER_ADATA: adata,
         **_spatialdata_keys(name, adata),
     }
-    if result is not None:
-        metadata |= {K.LAYER_RESULT: result, K.LAYER_PATH: path}
-    if view:
-        metadata[K.LAYER_VIEW] = view
     options = {
         "name": name,
         "size": spot_size(xy),
@@ -100,45 +80,24 @@ def slice_layers(slices: Sequence[tuple[str, AnnData]]) -> list[LayerData]:
 
 
 def content_layers(content: Content) -> list[LayerData]:
-    """Layer data of what was read from a file.
+    """Layer data of what was read from a file, image below spots, as a session shows it.
 
     Parameters
     ----------
     content
-        Slices; with a result they are coloured by domain and carry it, and so they do the view.
+        Slices, and with them a result and a view. It is on the last layer, for a session to open.
     """
+    session = Session()
+    session.open(content)
+    painting = paint(session)
     layers = []
-    result = content.result
-    slice_colors = to_rgba(categorical_colors(len(content.slices)))
-    domain_colors = None if result is None else _domain_rgba(result)
-    for (name, adata), color in zip(content.slices, slice_colors, strict=True):
+    for name, adata in session.slices.items():
         image = image_layer(name, adata)
         layers += [image] if image is not None else []
-        rows = None if result is None else (result.obs[K.SLICE] == name).to_numpy()
-        if result is None or domain_colors is None or rows is None or not rows.any():
-            layers.append(spots_layer(name, adata, color, view=content.view))
-            continue
-        layers.append(
-            spots_layer(
-                name,
-                adata,
-                domain_colors[rows],
-                result=result,
-                path=content.path,
-                view=content.view,
-            )
-        )
+        layers.append(spots_layer(name, adata, painting.rgba[name]))
+    if layers:
+        layers[-1][1]["metadata"][K.LAYER_CONTENT] = content
     return layers
-
-
-def _domain_rgba(result: AnnData) -> NDArray[np.float32]:
-    """RGBA of the domain of each row; of the slice, where there are no domains."""
-    key = K.DOMAIN if K.DOMAIN in result.obs else K.SLICE
-    column = result.obs[key]
-    names = column.cat.categories
-    colors = result.uns.get(f"{key}_colors", categorical_colors(len(names)))
-    table = np.vstack([to_rgba(list(colors)), np.array([NO_VALUE], dtype=np.float32)])
-    return table[column.cat.codes.to_numpy()]
 
 
 def _spatialdata_keys(name: str, adata: AnnData) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_staligner import _keys as K
 from napari_staligner.session import PAIRWISE
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Stacking:
         """Show the layers, which are at their places already, as the session says."""
         self._forget({layer for roles in layers.values() for layer in roles.values()})
         if session.view.layout != "stack":
-            self._leave(layers)
+            self._leave()
             return
         view, pair = session.view.stack, session.slices.pair
         seen = _seen(view, pair, layers)
@@ -68,7 +69,7 @@ class Stacking:
         seen: bool,
         lowest: bool,
     ) -> None:
-        has_image = "image" in roles and not roles["image"].multiscale
+        has_image = K.Role.IMAGE in roles and not roles[K.Role.IMAGE].multiscale
         opacity = view.opacity(name)
         # Whether it is shown, whether even if it was hidden before, and how strongly.
         image = (
@@ -81,22 +82,16 @@ class Stacking:
             view.part != "both",
             opacity if view.mode == "blend" or view.part == "both" else None,
         )
-        for role, (wanted, in_any_case, fade) in (("image", image), ("spots", spots)):
+        for role, (wanted, in_any_case, fade) in ((K.Role.IMAGE, image), (K.Role.SPOTS, spots)):
             if role in roles:
                 layer = roles[role]
                 before = self._before.setdefault(layer, (layer.visible, layer.opacity))
                 visible = wanted and (before[0] or in_any_case)
                 _look(layer, visible, before[1] if fade is None else fade)
-        if "solid" in roles:
-            # Apart from each other, slices need not be seen through unless that is asked for.
-            _look(roles["solid"], view.mode == "3d", view.opacities.get(name, 1.0))
 
-    def _leave(self, layers: SliceLayers) -> None:
+    def _leave(self) -> None:
         for layer, look in self._before.items():
             _look(layer, *look)
-        for roles in layers.values():
-            if "solid" in roles:
-                _look(roles["solid"], False, roles["solid"].opacity)
         for layer in list(self._masked):
             self._unmask(layer)
         self._before.clear()
@@ -115,9 +110,9 @@ class Stacking:
     ) -> None:
         masked: set[Layer] = set()
         if view.mode in ("checkerboard", "swipe") and pair is not None and set(pair) <= set(layers):
-            box = _box([layers[name]["spots"] for name in pair])
+            box = _box([layers[name][K.Role.SPOTS] for name in pair])
             for number, name in enumerate(pair):
-                for role in ("image", "spots"):
+                for role in (K.Role.IMAGE, K.Role.SPOTS):
                     layer = layers[name].get(role)
                     if layer is None or not layer.visible or getattr(layer, "multiscale", False):
                         continue

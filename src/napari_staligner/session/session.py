@@ -14,6 +14,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.prepare.on_disk import with_slots
 from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.result.access import rename_slices
 from napari_staligner.core.settings import Settings
 from napari_staligner.io.h5ad import write_result
 from napari_staligner.io.session_file import SessionRecord, entries, session_anndata
@@ -314,13 +315,23 @@ class Session:
         write_result(self.to_write(), path)
         self.saved_to(path)
 
-    def open(self, content: Content, *, saved: bool = True, kept: Path | None = None) -> None:
-        """Take what was read from a file in the place of what is there.
+    def open(
+        self,
+        content: Content,
+        *,
+        beside: bool = False,
+        saved: bool = True,
+        kept: Path | None = None,
+    ) -> None:
+        """Take what was read from a file.
 
         Parameters
         ----------
         content
             Slices, result and view.
+        beside
+            Keep the slices that are there; a name that is taken gets a number, in the result, too.
+            Else it takes the place of all that is there.
         saved
             Whether the file holds all of it.
         kept
@@ -332,13 +343,16 @@ class Session:
             The result and the slices do not belong together.
         """
         with self.autosave.at_once():
-            self.slices.clear()
-            self.slices.add(content.slices)
+            if not beside:
+                self.slices.clear()
+            names = self.slices.add(content.slices)
             if content.result is not None:
+                rename_slices(content.result, dict(zip(dict(content.slices), names, strict=True)))
                 self.set_result(content.result, saved=saved, path=content.path, kept=kept)
-            else:
+            elif not beside:
                 self.path = content.path
-            if content.view:
+            # A view tells of slices by their names.
+            if content.view and names == [name for name, _ in content.slices]:
                 self.restore_view(content.view)
 
     # -- the view -----------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from napari_staligner import _keys as K
 from napari_staligner.core.prepare.graph import graph_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.settings import Settings
-from napari_staligner.layers.overlays.edges import attention_edges, graph_edges
-from napari_staligner.session import Overlay, Session, Spot
+from napari_staligner.layers.overlays.attention import attention_edges
+from napari_staligner.layers.overlays.graph import graph_edges
+from napari_staligner.session import Overlay, Session, Spot, StackView
 
 
 def ends(edges, length=1.0):
@@ -89,16 +90,20 @@ def test_fewer_edges_than_before_are_drawn_on_a_layer_that_is_hidden(shown):
     """napari draws colours by what it saw last of a layer, and it sees none that is hidden."""
     session = shown.session
     session.set_result(shown.result)
+    session.view.stack = StackView(mode="flicker")
+    session.view.layout = "stack"
     session.view.attention = Overlay(shown=True)
-    layer = shown.layer("slice1", "attention")
+    layer = shown.layer("slice2", "attention")
+    assert not layer.visible
     many = len(layer.data)
     drawn = []
     # As a canvas does: it draws when it hears of colours or data.
     for event in (layer.events.edge_color, layer.events.set_data):
         event.connect(lambda event: drawn.append(len(layer._view_face_color)))
-    session.view.attention = Overlay(shown=False)
-    session.view.spot = Spot("slice1", 30)
+    session.view.spot = Spot("slice2", 30)
     session.view.attention = Overlay(shown=True, of_spot=True)
+    session.view.stack = StackView(mode="flicker", front=1)
+    assert layer.visible
     assert 0 < len(layer.data) < many
     # A line has two triangles.
     assert drawn[-1] == 2 * len(layer.data)

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import fake_result, fake_session
+from fakes import fake_result, fake_session, fake_slice
 
 from napari_staligner import _keys as K
 from napari_staligner.core.palette import to_rgba
 from napari_staligner.layers.overlays.links import PARTED, drawn_links, link_lines
-from napari_staligner.session import LinkView, Spot, StackView
+from napari_staligner.session import LinkView, Overlay, Spot, StackView
 
 
 def flat(name, xy):
@@ -33,9 +33,14 @@ def ends(layer):
     return np.stack([layer.data[:, 0], layer.data.sum(axis=1)], axis=1)
 
 
+def links(shown):
+    (layer,) = shown.layers("links")
+    return layer
+
+
 def check_ends(shown):
     """Each line joins a spot of the first slice and its match, where these are drawn."""
-    layer = shown.layer("slice2", "links")
+    layer = links(shown)
     role = "solid" if shown.viewer.dims.ndisplay == 3 else "spots"
     first, second = (shown.layer(name, role) for name in ("slice1", "slice2"))
     expected = set()
@@ -49,7 +54,7 @@ def check_ends(shown):
 @pytest.mark.parametrize("layout", ["mosaic", "stack"])
 def test_lines_join_matches_wherever_the_slices_are(linked, layout):
     linked.session.view.layout = layout
-    assert linked.layer("slice2", "links").visible
+    assert links(linked).visible
     check_ends(linked)
 
 
@@ -57,26 +62,50 @@ def test_lines_join_matches_in_3d(linked):
     linked.session.view.stack = StackView(mode="3d", spacing=0.5)
     linked.session.view.layout = "stack"
     check_ends(linked)
-    assert np.ptp(ends(linked.layer("slice2", "links"))[..., 0]) > 0
+    assert np.ptp(ends(links(linked))[..., 0]) > 0
     linked.session.view.stack = StackView(mode="3d", spacing=0.2)
     check_ends(linked)
     linked.session.view.stack = StackView()
     check_ends(linked)
 
 
-def test_layers_of_links_keep_the_cells_of_the_grid(linked):
+def test_the_grid_has_no_links(linked):
     linked.session.view.layout = "grid"
-    assert not linked.layer("slice2", "links").visible
+    assert not linked.layers("links")
     grid = linked.viewer.canvas.grid
     assert grid.stride == len(linked.viewer.layers) / 2
     assert grid.actual_shape(linked.viewer.layers) == (1, 2)
 
 
-def test_layout_keeps_layers(linked):
-    before = list(linked.viewer.layers)
+def test_links_are_one_layer_above_all_slices(linked):
+    linked.session.add([("slice3", fake_slice(40))])
+    linked.session.view.attention = Overlay(shown=True)
+    linked.session.view.links = LinkView(shown=True)
     for layout in ("stack", "grid", "mosaic"):
         linked.session.view.layout = layout
-    assert list(linked.viewer.layers) == before
+    assert linked.viewer.layers.index(links(linked)) == 9
+    linked.session.view.links = LinkView()
+    assert not linked.layers("links")
+
+
+def test_without_links_in_the_result_there_is_no_layer(shown):
+    del shown.result.obsp[K.MUTUAL]
+    shown.session.set_result(shown.result)
+    shown.session.view.layout, shown.session.view.links = "stack", LinkView(shown=True)
+    assert not shown.layers("links")
+
+
+def test_another_colour_of_a_domain_moves_no_line(linked):
+    layer, moved = links(linked), []
+    before = layer.edge_color.copy()
+    layer.events.data.connect(moved.append)
+    linked.session.domains.recolor("1", "#123456")
+    assert not moved
+    changed = (layer.edge_color != before).any(axis=1)
+    np.testing.assert_allclose(
+        layer.edge_color[changed], np.tile(to_rgba(["#123456"]), (changed.sum(), 1))
+    )
+    assert 0 < changed.sum() < len(changed)
 
 
 def test_links_have_the_domain_of_both_ends():
@@ -149,16 +178,6 @@ def test_no_links_no_lines():
     assert link_lines(session, flat).vectors.shape == (0, 2, 3)
 
 
-def test_matches_get_rings(linked):
-    linked.session.view.spot = Spot("slice1", 12)
-    ring = linked.layer("slice2", "marker")
-    np.testing.assert_array_equal(ring.data, linked.layer("slice2").data[[12]])
-    # Two for the chosen spot itself, and none for it as a match.
-    assert len(linked.layer("slice1", "marker").data) == 2
-    linked.session.view.links = LinkView()
-    assert len(ring.data) == 0
-
-
 def test_a_click_shows_the_matches(canvas):
     shown, mouse = canvas
     shown.session.view.layout = "mosaic"
@@ -166,18 +185,18 @@ def test_a_click_shows_the_matches(canvas):
     layer = shown.layer("slice1")
     mouse.click(mouse.pixel(layer.data_to_world(layer.data[23])))
     assert shown.session.view.spot == Spot("slice1", 23)
-    (line,) = ends(shown.layer("slice2", "links"))
+    (line,) = ends(links(shown))
     other = shown.layer("slice2")
     np.testing.assert_allclose(line[1, 1:], other.data_to_world(other.data[23]))
 
 
 def test_links_go_with_their_slices(linked, qtbot):
     linked.session.slices.remove("slice2")
-    assert not [x for x in linked.viewer.layers if x.metadata[K.LAYER_SLICE] == "slice2"]
+    assert not linked.layers("links")
     slices, result = fake_result()
     linked.session.slices.clear()
     linked.session.add(slices)
     linked.session.set_result(result)
     linked.session.view.links = LinkView()
     linked.session.view.links = LinkView(shown=True)
-    assert len(linked.layer("slice2", "links").data) == 50
+    assert len(links(linked).data) == 50

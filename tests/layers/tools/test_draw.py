@@ -33,7 +33,7 @@ def pixels(shown, mouse, name, corners, cell=None):
 
 
 def pick_up(shown, mouse, tool):
-    """Choose a tool; the first one brings layers, for which the cells move at the next drawing."""
+    """Choose a tool."""
     shown.session.view.tool = tool
     mouse.settle(shown.layer("slice1"))
 
@@ -95,11 +95,13 @@ def test_a_polygon_is_clicked_and_closed_by_a_double_click(canvas):
     for corner in corners[:-1]:
         mouse.click(corner)
     assert len(shown.session.result.selection) == 0
-    sketch = shown.layer("slice1", "sketch")
-    assert len(sketch.data) == 2
+    (sketch,) = shown.marks("slice1")
+    # Two pieces, of four corners each, from corner to corner of the polygon.
+    assert len(sketch.mesh_data.get_vertices()) == 8
+    assert not shown.marks("slice2")
     mouse.double_click(corners[-1])
     assert shown.session.result.selection.tolist() == rows_of(shown, "slice1", spots(*BLOCK))
-    assert len(sketch.data) == 0
+    assert not shown.marks("slice1")
 
 
 def test_a_polygon_closes_at_its_first_corner(canvas):
@@ -184,4 +186,4 @@ def test_a_proposal_is_seen_paler_where_it_is_less_sure(canvas):
     session.annotations.proposal = session.annotations.proposal.trimmed(0.1)
     assert len(layer.data) == 3
     session.annotations.proposal = None
-    assert len(layer.data) == 0
+    assert not shown.layers("proposal")

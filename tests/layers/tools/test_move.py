@@ -123,4 +123,4 @@ def test_arrows_lead_to_the_counterparts_in_every_layout(shown):
     aligned = state.registered.aligned[rows][known]
     np.testing.assert_allclose(world[:, ::-1], aligned + np.array([7, -3]), atol=1e-6)
     shown.session.view.arrows = False
-    assert not layer.visible
+    assert not shown.layers("shift")

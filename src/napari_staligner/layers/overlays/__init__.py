@@ -1,1 +1,27 @@
-"""What is drawn over the spots: edges, links, arrows, marks, and what is being drawn."""
+"""What is drawn on the slices beside images and spots: one class a file, and all of them here."""
+
+from napari_staligner.layers.overlays.arrows import ArrowsOverlay
+from napari_staligner.layers.overlays.attention import AttentionOverlay
+from napari_staligner.layers.overlays.graph import GraphOverlay
+from napari_staligner.layers.overlays.links import LinksOverlay
+from napari_staligner.layers.overlays.overlay import SpotMark, TissueOverlay
+from napari_staligner.layers.overlays.proposal import ProposalOverlay
+from napari_staligner.layers.overlays.rings import SpotRings
+from napari_staligner.layers.overlays.sketch import SketchMark
+from napari_staligner.layers.overlays.solid import SolidOverlay
+from napari_staligner.layers.overlays.titles import TitlesOverlay
+
+OVERLAYS: tuple[type[TissueOverlay], ...] = tuple(
+    sorted(
+        (
+            *(SolidOverlay, GraphOverlay, AttentionOverlay, ArrowsOverlay, ProposalOverlay),
+            *(LinksOverlay, TitlesOverlay),
+        ),
+        key=lambda overlay: overlay.order,
+    )
+)
+"""Overlays that are layers, from the lowest to the topmost."""
+MARKS: tuple[type[SpotMark], ...] = (SpotRings, SketchMark)
+"""What is drawn over the spots without a layer."""
+
+__all__ = ["MARKS", "OVERLAYS"]

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Vectors
 
+from napari_staligner import _keys as K
 from napari_staligner.core.result.access import spots_xy
+from napari_staligner.layers.overlays.overlay import TissueOverlay
+from napari_staligner.layers.overlays.vectors import set_vectors, vectors_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari.layers import Vectors
     from numpy.typing import NDArray
 
     from napari_staligner.session import Session
 
-
-ROLE = "shift"
-
-
 ARROW_RGBA = (1.0, 1.0, 1.0, 0.9)
+_WIDTH = 0.18
+"""Of an arrow, as a share of the size of a spot."""
 
 
-ARROW_WIDTH = 0.18
-"""Width of an arrow, as a share of the size of a spot."""
+class ArrowsOverlay(TissueOverlay):
+    """Arrows from the spots of each slice to their counterparts in the others."""
 
+    role = K.Role.SHIFT
+    order = 30
 
-def arrows_layer(name: str, spot_size: float) -> Vectors:
-    """Make a layer for the arrows of a slice, empty."""
-    layer = Vectors(
-        np.zeros((0, 2, 2)),
-        name=f"{name} residuals",
-        vector_style="arrow",
-        edge_width=ARROW_WIDTH * spot_size,
-        edge_color=[ARROW_RGBA],
-    )
-    layer.editable = False
-    return layer
+    def follows(self) -> Iterable[Any]:
+        """What is shown, and the alignment."""
+        session = self.session
+        return session.view.events.arrows, session.alignment.changed, session.result.changed
+
+    def wanted(self, session: Session) -> bool:
+        """Whether residuals are shown as arrows."""
+        return session.view.arrows
+
+    def make(self, name: str) -> Vectors:
+        """Make the layer for a slice."""
+        width = _WIDTH * self.stage.spot_size(name)
+        return vectors_layer(f"{name} residuals", width, style="arrow")
+
+    def update(self, layer: Any, name: str) -> None:
+        """Draw the arrows of a slice."""
+        vectors = arrows(self.session, name)
+        rgba = np.tile(np.array(ARROW_RGBA, np.float32), (len(vectors), 1))
+        set_vectors(layer, vectors, rgba)
 
 
 def arrows(session: Session, name: str) -> NDArray[np.float64]:

@@ -1,21 +1,24 @@
-"""Links between slices as lines in the world, and how many there are of them."""
+"""Links between slices as lines, and how many there are of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from napari_staligner import _keys as K
-from napari_staligner.core.palette import to_rgba
 from napari_staligner.core.result.matches import Links, all_links, thin
+from napari_staligner.layers.colors import category_colors
+from napari_staligner.layers.overlays.overlay import TissueOverlay
+from napari_staligner.layers.overlays.vectors import set_vectors, vectors_layer
 from napari_staligner.session import PAIRWISE
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from napari.layers import Vectors
     from numpy.typing import NDArray
 
     from napari_staligner.session import Session
@@ -26,6 +29,47 @@ PARTED = (1.0, 0.0, 0.4, 1.0)
 """RGBA of links whose ends lie in different domains."""
 _FAINT = 0.25
 """Opacity of the other links while those of a spot are drawn."""
+_WIDTH = 0.003
+"""Of a link, as a share of the extent of the first slice."""
+
+
+class LinksOverlay(TissueOverlay):
+    """Lines between mutual nearest neighbours, from slice to slice."""
+
+    role = K.Role.LINKS
+    order = 50
+    spans = True
+
+    def follows(self) -> Iterable[Any]:
+        """Which links are shown, and their colours; the places of the slices are told."""
+        session = self.session
+        return (
+            session.view.events.links,
+            session.view.events.spot,
+            session.view.events.isolated,
+            session.view.events.region,
+            session.domains.relabelled,
+            session.domains.recolored,
+            session.result.selection_changed,
+            session.result.changed,
+        )
+
+    def wanted(self, session: Session) -> bool:
+        """Whether links are shown; the cells of the grid have a world of their own each."""
+        result = session.result.adata
+        linked = result is not None and K.MUTUAL in result.obsp
+        return session.view.links.shown and session.view.layout != "grid" and linked
+
+    def make(self, name: str) -> Vectors:
+        """Make the layer."""
+        spots = next(iter(self.stage.live().values()))[K.Role.SPOTS]
+        extent = float(np.ptp(spots.data, axis=0).max()) * float(spots.scale[-1])
+        return vectors_layer("links", _WIDTH * extent, ndim=3)
+
+    def update(self, layer: Any, name: str) -> None:
+        """Draw the links where the slices are."""
+        lines = link_lines(self.session, self.stage.arrangement.world)
+        set_vectors(layer, lines.vectors, lines.rgba)
 
 
 @dataclass(frozen=True)
@@ -182,7 +226,8 @@ def _rgba(session: Session, drawn: Drawn) -> NDArray[np.float32]:
 
     links, result = drawn.links, session.result.adata
     if session.view.links.color == "domain" and session.domains.names and result is not None:
-        table = np.vstack([to_rgba(list(session.domains.colors.values())), np.array([PARTED])])
+        colors = category_colors(session, K.DOMAIN, list(session.domains.names))
+        table = np.vstack([*colors.values(), np.array(PARTED)])
         codes = result.obs[K.DOMAIN].cat.codes.to_numpy()[links.first]
         rgba = table[np.where(_parted(result, links), -1, codes)]
     else:

@@ -1,72 +1,74 @@
-"""Layers for what is being drawn, and for spots that are proposed."""
+"""What is being drawn with the mouse."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Points, Vectors
 
 from napari_staligner.core.palette import to_rgba
+from napari_staligner.layers.overlays.overlay import SpotMark
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from numpy.typing import NDArray
 
-_LINE = 0.25
-"""Width of a line, as a share of the size of a spot."""
+    from napari_staligner.session import Session
+
+_WIDTH = 0.25
+"""Of a line, as a share of the size of a spot."""
 
 
-def sketch_layer(name: str, spot_size: float) -> Vectors:
-    """Make a layer for what is being drawn on a slice, empty."""
-    layer = Vectors(
-        np.zeros((0, 2, 2)),
-        name=f"{name} drawing",
-        vector_style="line",
-        edge_width=_LINE * spot_size,
-    )
-    layer.editable = False
-    return layer
+class SketchMark(SpotMark):
+    """The line that a tool draws now, on its slice."""
+
+    def follows(self) -> Iterable[Any]:
+        """The sketch."""
+        return (self.stage.sketch.changed,)
+
+    def wanted(self, session: Session) -> Collection[str]:
+        """Return the slice that is drawn on."""
+        line = self.stage.sketch.line
+        return [line.slice] if line is not None and len(line.xy) > 1 else []
+
+    def make(self, name: str) -> Any:
+        """Make the visual for a slice."""
+        from vispy.scene.visuals import Mesh
+
+        return Mesh()
+
+    def update(self, visual: Any, name: str) -> None:
+        """Draw the line; as a mesh, since graphics cards need not draw wide lines."""
+        line = self.stage.sketch.line
+        if line is not None:
+            vertices, faces = ribbon(line.xy, _WIDTH * self.stage.spot_size(name))
+            visual.set_data(vertices, faces, color=to_rgba([line.color])[0])
 
 
-def set_sketch(layer: Vectors, yx: NDArray[np.float64], color: str) -> None:
-    """Draw another line through points (y, x), shape (n, 2)."""
-    if len(yx) < 2:
-        if len(layer.data):
-            layer.data = np.zeros((0, 2, 2))
-        return
-    layer.data = np.stack([yx[:-1], np.diff(yx, axis=0)], axis=1)
-    layer.edge_color = np.tile(to_rgba([color]), (len(yx) - 1, 1))
-
-
-def proposal_layer(name: str, spot_size: float) -> Points:
-    """Make a layer for spots of a slice that are proposed for a class, empty."""
-    layer = Points(
-        np.zeros((0, 2)), name=f"{name} proposal", size=1.15 * spot_size, border_color="white"
-    )
-    layer.editable = False
-    return layer
-
-
-def set_proposal(
-    layer: Points, yx: NDArray[np.float64], confidence: NDArray[np.floating], color: str
-) -> None:
-    """Propose other spots.
+def ribbon(xy: NDArray[np.float64], width: float) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    """Return a line as triangles, two for each piece of it.
 
     Parameters
     ----------
-    layer
-        The layer.
-    yx
-        Their places, shape (n, 2).
-    confidence
-        Of each, 0..1: the less, the paler.
-    color
-        Of the class.
+    xy
+        Corners of the line, shape (n, 2), n > 1.
+    width
+        Of the line, in the same units.
+
+    Returns
+    -------
+    Corners of the triangles (x, y, 0), float32, shape (4 (n - 1), 3), and which three of them make
+    each triangle, uint32, shape (2 (n - 1), 3).
     """
-    layer.data = yx
-    if len(yx) == 0:
-        return
-    rgba = np.tile(to_rgba([color]), (len(yx), 1))
-    rgba[:, 3] = 0.15 + 0.85 * confidence
-    layer.face_color = rgba
-    layer.border_width = 0.12
+    step = np.diff(xy, axis=0)
+    length = np.linalg.norm(step, axis=1, keepdims=True)
+    along = width / 2 * step / np.where(length > 0, length, 1)
+    side = along[:, ::-1] * (-1, 1)
+    # A bit longer at both ends, so that there are no gaps at the corners.
+    start, end = xy[:-1] - along, xy[1:] + along
+    corners = np.stack([start + side, start - side, end + side, end - side], axis=1)
+    vertices = np.zeros((4 * len(step), 3), dtype=np.float32)
+    vertices[:, :2] = corners.reshape(-1, 2)
+    faces = np.array([[0, 1, 2], [1, 2, 3]]) + 4 * np.arange(len(step))[:, None, None]
+    return vertices, faces.reshape(-1, 3).astype(np.uint32)

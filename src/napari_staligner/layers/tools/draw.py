@@ -17,12 +17,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.compat import camera_of
 from napari_staligner.core.annotations.classes import Shape
 from napari_staligner.core.annotations.regions import inside, piece_of
-from napari_staligner.layers.overlays.sketch import (
-    proposal_layer,
-    set_proposal,
-    set_sketch,
-    sketch_layer,
-)
+from napari_staligner.layers.sketch import SketchedLine
 from napari_staligner.layers.tools.pick import clicked
 
 if TYPE_CHECKING:
@@ -63,9 +58,8 @@ class Drawing:
         viewer.mouse_drag_callbacks.append(self._on_mouse_dragged)
         viewer.mouse_move_callbacks.append(self._on_mouse_moved)
         viewer.mouse_double_click_callbacks.append(self._on_mouse_double_clicked)
-        tissue.session.view.events.tool.connect(self._on_tool_changed)
+        tissue.session.view.events.tool.connect(self._drop)
         tissue.session.view.events.layout.connect(self._drop)
-        tissue.session.annotations.proposal_changed.connect(self._on_proposal_changed)
 
     # -- mouse ----------------------------------------------------------------------------
 
@@ -211,53 +205,27 @@ class Drawing:
 
     # -- what is seen of it ---------------------------------------------------------------
 
-    def _on_tool_changed(self) -> None:
-        self._drop()
-        if self._tissue.session.view.tool in ("lasso", "polygon", "brush"):
-            # Now, as a new layer amid a drag would move the grid's cells.
-            self._tissue.overlay("sketch", sketch_layer)
-
     def _drop(self) -> None:
         """Forget what is being drawn."""
         self._path, self._cell = [], None
-        for roles in self._tissue.layers.values():
-            if "sketch" in roles:
-                set_sketch(roles["sketch"], np.empty((0, 2)), "white")
+        self._tissue.sketch.line = None
 
     def _sketch(self, pointer: NDArray[np.float64] | None = None) -> None:
         """Draw the path so far, to the pointer, on the slice that is under it."""
         layers = self._layers()
-        sketches = self._tissue.overlay("sketch", sketch_layer)
         if not layers:
             return
         name, layer = layers[0]
         world = np.array([*self._path, *([] if pointer is None else [pointer])])
         session = self._tissue.session
-        yx = _to_slice(layer, world)[:, ::-1] if len(world) else world
-        if session.view.tool == "brush" and len(yx):
+        xy = _to_slice(layer, world) if len(world) else world
+        if session.view.tool == "brush" and len(xy):
             radius = session.view.brush * self._tissue.spots.size(name)
-            ring = radius * np.column_stack([np.sin(_CIRCLE), np.cos(_CIRCLE)]) + yx[-1]
-            yx = np.vstack([yx, ring])
+            ring = radius * np.column_stack([np.cos(_CIRCLE), np.sin(_CIRCLE)]) + xy[-1]
+            xy = np.vstack([xy, ring])
         chosen = session.annotations.chosen
         color = session.annotations.named(chosen).color if chosen else "#00e5ff"
-        for other, sketch in sketches.items():
-            set_sketch(sketch, yx if other == name else np.empty((0, 2)), color)
-
-    def _on_proposal_changed(self) -> None:
-        session = self._tissue.session
-        proposal = session.annotations.proposal
-        if proposal is None and not any("proposal" in x for x in self._tissue.layers.values()):
-            return
-        for name, layer in self._tissue.overlay("proposal", proposal_layer).items():
-            rows = session.result.rows(name)
-            if proposal is None or rows is None:
-                set_proposal(layer, np.empty((0, 2)), np.empty(0), "white")
-                continue
-            here = np.isin(proposal.rows, rows) & (proposal.confidence >= proposal.threshold)
-            spots = np.searchsorted(rows, proposal.rows[here])
-            places = self._tissue.spots.tree(name).data
-            color = session.annotations.named(proposal.name).color
-            set_proposal(layer, places[spots, ::-1], proposal.confidence[here], color)
+        self._tissue.sketch.line = SketchedLine(name, xy, color)
 
 
 def _to_slice(layer: Layer, world: NDArray[np.float64]) -> NDArray[np.float64]:

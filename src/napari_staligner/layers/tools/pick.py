@@ -83,7 +83,7 @@ class Picking:
         self, viewer: napari.Viewer, cell: tuple[int, int] | None
     ) -> list[tuple[int, str, Layer]]:
         """Visible spots layers in a cell of the grid: place in the list, slice, layer."""
-        spots = {x["spots"]: n for n, x in self._tissue.layers.items() if "spots" in x}
+        spots = {x[K.Role.SPOTS]: n for n, x in self._tissue.layers.items() if K.Role.SPOTS in x}
         found = [
             (at, spots[layer], layer)
             for at, layer in enumerate(viewer.layers)

@@ -30,7 +30,7 @@ from napari_staligner.core.result.attention import (
     top_weight,
 )
 from napari_staligner.layers import painting
-from napari_staligner.layers.overlays.edges import ATTENTION_COLORMAP
+from napari_staligner.layers.overlays.attention import ATTENTION_COLORMAP
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets.attention.border_plot import BorderPlot
 from napari_staligner.widgets.attention.neighbors import NeighborTable

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_staligner import _keys as K
 from napari_staligner.layers import painting
-from napari_staligner.layers.layer_data import NO_VALUE
+from napari_staligner.layers.colors import NO_VALUE
 from napari_staligner.widgets.parts.dock import seen
 from napari_staligner.widgets.parts.run_row import RunRow
 from napari_staligner.widgets.parts.spots_panel import SpotsPanel

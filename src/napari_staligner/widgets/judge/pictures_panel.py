@@ -20,8 +20,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.core.result.access import spots_xy
-from napari_staligner.layers.colors import DIMMED
-from napari_staligner.layers.layer_data import NO_VALUE
+from napari_staligner.layers.colors import DIMMED, NO_VALUE
 from napari_staligner.layers.layouts import Footprint, placements
 from napari_staligner.widgets.parts.choice import Choice
 from napari_staligner.widgets.parts.dock import seen

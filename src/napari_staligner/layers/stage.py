@@ -1,0 +1,207 @@
+"""What of a session is in the viewer: layers of its slices, and where they lie."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image
+from psygnal import Signal
+
+from napari_staligner import _keys as K
+from napari_staligner.core.result.access import spots_xy
+from napari_staligner.layers.arrangement import Arrangement, blanks_needed
+from napari_staligner.layers.camera import held
+from napari_staligner.layers.colors import Painting, paint
+from napari_staligner.layers.fast_points import LeanSpots
+from napari_staligner.layers.sketch import Sketch
+from napari_staligner.layers.spot_index import SpotIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import napari
+    from anndata import AnnData
+    from napari.layers import Layer, Points
+    from numpy.typing import NDArray
+
+    from napari_staligner.layers.arrangement import Look
+    from napari_staligner.session import Session
+
+
+class Stage:
+    """Layers of the slices of a session in a viewer, which is held weakly.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    session
+        Its session.
+    order
+        Roles of the layers of a slice, and then of several, from the lowest to the topmost.
+    """
+
+    painted = Signal()
+    """The spots have other colours."""
+    arranged = Signal()
+    """Layers came or went, lie elsewhere, or others are shown."""
+
+    def __init__(self, viewer: napari.Viewer, session: Session, order: Sequence[K.Role]) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._order = (K.Role.BLANK, K.Role.IMAGE, K.Role.SPOTS, *order)
+        self.session = session
+        self.spots = SpotIndex(session.slices)
+        self.sketch = Sketch()
+        self.painting: Painting = paint(session)
+        self.arrangement = Arrangement(viewer)
+        self.lean = LeanSpots(viewer)
+        self.layers: dict[str, dict[str, Layer]] = {}
+        """Of each slice, by role."""
+        self.spanning: dict[str, Layer] = {}
+        """Of several slices at once, in the world, by role."""
+        self.shown: dict[str, AnnData] = {}
+        """The slices that have layers."""
+        self.adding = False
+        """Whether the layer that comes is ours."""
+        self.paused = False
+        """Whether napari's list is not to be touched now."""
+
+    @property
+    def viewer(self) -> napari.Viewer | None:
+        """The viewer, as long as there is one."""
+        return self._viewer()
+
+    # -- layers ---------------------------------------------------------------------------
+
+    def live(self) -> dict[str, dict[str, Layer]]:
+        """Layers of the slices that are in the session still.
+
+        A slice that leaves takes the result with it, which the session tells first.
+        """
+        slices = self.session.slices
+        return {n: x for n, x in self.layers.items() if slices.get(n) is self.shown[n]}
+
+    def ours(self) -> list[Layer]:
+        """All layers of the slices."""
+        own = [layer for layers in self.layers.values() for layer in layers.values()]
+        return own + list(self.spanning.values())
+
+    def add(self, layer: Layer, role: str, name: str = "") -> None:
+        """Add a layer of a slice, or of several at once, to the viewer; the view stays."""
+        viewer = self.viewer
+        if viewer is None:
+            return
+        layer.metadata[K.LAYER_ROLE] = role
+        if name:
+            layer.metadata[K.LAYER_SLICE] = name
+        (self.layers[name] if name else self.spanning)[role] = layer
+        selected = set(viewer.layers.selection)
+        self.adding = True
+        try:
+            with held(viewer):
+                viewer.add_layer(layer)
+        finally:
+            self.adding = False
+        if role != K.Role.SPOTS and selected:
+            viewer.layers.selection = selected
+
+    def remove(self, layers: Iterable[Layer]) -> None:
+        """Take layers out of the viewer, and forget them; the view and the selection stay."""
+        viewer, gone = self.viewer, set(layers)
+        for kept in (*self.layers.values(), self.spanning):
+            for role in [role for role, layer in kept.items() if layer in gone]:
+                del kept[role]
+        if viewer is None or not gone:
+            return
+        selected = set(viewer.layers.selection) - gone
+        with held(viewer), self.at_once():
+            for layer in [layer for layer in viewer.layers if layer in gone]:
+                viewer.layers.remove(layer)
+        if set(viewer.layers.selection) != selected:
+            viewer.layers.selection = selected
+
+    def forget(self, layer: Layer) -> tuple[str, str] | None:
+        """Forget a layer that the user deleted; returns its slice and role if it is ours."""
+        for name, kept in (*self.layers.items(), ("", self.spanning)):
+            for role, known in kept.items():
+                if known is layer:
+                    del kept[role]
+                    return name, role
+        return None
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let the canvas follow once, after several layers have come or gone."""
+        viewer = self.viewer
+        if viewer is None:
+            yield
+        else:
+            with viewer.layers.batched_update():
+                yield
+
+    # -- places and colours ---------------------------------------------------------------
+
+    def arrange(self, *, look: Look) -> None:
+        """Bring the layers to their places and cells, as the layout says."""
+        if self.viewer is None:
+            return
+        self._fill_cells()
+        live = {name: self._sorted(roles) for name, roles in self.live().items()}
+        spanning = list(self._sorted(self.spanning).values())
+        self.arrangement.arrange(self.session, live, spanning, look=look)
+        self.arranged.emit()
+
+    def restack(self) -> None:
+        """Show the stack in another way."""
+        self.arrangement.restack(self.session, self.live())
+        self.arranged.emit()
+
+    def _fill_cells(self) -> None:
+        """Add the blanks that the grid needs, and remove the others."""
+        live = self.live()
+        needed = blanks_needed(live) if self.session.view.layout == "grid" else {}
+        surplus, missing = [], []
+        for name, roles in live.items():
+            blanks = [role for role in roles if role.startswith(K.Role.BLANK)]
+            wanted = [f"{K.Role.BLANK} {i}" for i in range(needed.get(name, 0))]
+            surplus += [roles[role] for role in blanks if role not in wanted]
+            missing += [(name, role) for role in wanted if role not in blanks]
+        self.remove(surplus)
+        for name, role in missing:
+            middle = spots_xy(self.session.slices[name]).mean(axis=0)
+            self.add(_blank_layer(name, middle), role, name)
+
+    def _sorted(self, roles: dict[str, Layer]) -> dict[str, Layer]:
+        """Layers by role, the lowest first."""
+        order = sorted(roles, key=lambda role: self._order.index(K.Role(role.split()[0])))
+        return {role: roles[role] for role in order}
+
+    def spot_size(self, name: str) -> float:
+        """Diameter of the spots of a slice as they are drawn, in its own units."""
+        return float(np.median(self.layers[name][K.Role.SPOTS].size))
+
+    def paint(self) -> None:
+        """Give the spots the colours that the session says."""
+        self.painting = paint(self.session)
+        for name, roles in self.layers.items():
+            if K.Role.SPOTS in roles:
+                self.recolor(roles[K.Role.SPOTS], name)
+        self.painted.emit()
+
+    def recolor(self, layer: Points, name: str) -> None:
+        """Give a layer of the spots of a slice their present colours."""
+        rgba = self.painting.rgba.get(name)
+        if rgba is not None and len(layer.data) == len(rgba):
+            self.lean.recolor(layer, rgba)
+
+
+def _blank_layer(name: str, xy: NDArray[np.float64]) -> Image:
+    """Make an image of nothing, at a point (x, y), to fill a place in a cell of the grid."""
+    layer = Image(
+        np.zeros((1, 1, 4), dtype=np.uint8), rgb=True, translate=xy[::-1], name=f"{name} (blank)"
+    )
+    layer.editable = False
+    return layer
