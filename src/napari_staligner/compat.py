@@ -6,9 +6,11 @@ that needs one is called. ``napari>=0.7.1`` is what has to work.
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
-from contextlib import contextmanager
+import weakref
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +84,43 @@ def node_of(viewer: napari.Viewer | None, layer: Layer) -> Any:
         return viewer.window._qt_viewer.canvas.layer_to_visual[layer].node  # type: ignore[union-attr]
     except (AttributeError, KeyError):
         return None
+
+
+def draw_after_removals(viewer: napari.Viewer) -> None:
+    """Let what is drawn after layers have left a viewer reach its canvas.
+
+    napari (0.9) ends the removal of layers with all that waits to be sent to the graphics card, in
+    whatever context of OpenGL is in use then, which may be none: new colours of points are lost,
+    and the next drawing of these ends the process. Here the canvas's own is taken into use first.
+    Can go when napari does that.
+    """
+    held = weakref.ref(viewer)
+
+    def use_context(_: object = None) -> None:
+        with suppress(AttributeError):
+            held().window._qt_viewer.canvas.native.makeCurrent()  # type: ignore[union-attr]
+
+    for event in (viewer.layers.events.removed, viewer.layers.events.end_batch):
+        event.connect(use_context, position="first")
+
+
+@contextmanager
+def layers_removed(viewer: napari.Viewer) -> Iterator[None]:
+    """Remove layers of a viewer, several as quickly as one.
+
+    napari (0.9) searches all objects of the process for garbage at each removal, which takes half a
+    second once torch and scanpy are there. It has to on Windows, whose drivers need to be told at
+    once; elsewhere the search is kept to what is new. Can go when napari does so on Windows only.
+    """
+    spare = sys.platform != "win32"
+    if spare:
+        gc.freeze()
+    try:
+        with viewer.layers.batched_update():
+            yield
+    finally:
+        if spare:
+            gc.unfreeze()
 
 
 def markers_visual() -> Any:

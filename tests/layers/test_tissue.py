@@ -17,6 +17,7 @@ from napari_staligner import _keys as K
 from napari_staligner.core.palette import to_rgba
 from napari_staligner.io.session_file import Content
 from napari_staligner.layers import legend, open_session, sample_olfactory_bulb
+from napari_staligner.layers.fast_points import LeanSpots
 from napari_staligner.layers.layer_data import content_layers, slice_layers
 from napari_staligner.layers.overlays import attention, graph
 from napari_staligner.session import ColorBy, LinkView, Overlay, Spot, StackView, View
@@ -401,8 +402,8 @@ def redrawn(shown, monkeypatch):
         for layer in shown.layers(role):
             for event in (layer.events.data, layer.events.set_data, layer.events.edge_color):
                 event.connect(lambda event, role=role: counts.update([f"{role} drawn"]))
-    for layer in shown.layers("spots"):
-        layer.events.face_color.connect(lambda event: counts.update(["spots"]))
+    send = LeanSpots.recolor
+    monkeypatch.setattr(LeanSpots, "recolor", lambda *args: (counts.update(["spots"]), send(*args)))
     return counts
 
 

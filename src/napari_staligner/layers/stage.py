@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ from napari.layers import Image
 from psygnal import Signal
 
 from napari_staligner import _keys as K
+from napari_staligner.compat import draw_after_removals, grid_of, layers_removed
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.arrangement import Arrangement, blanks_needed
 from napari_staligner.layers.camera import held
@@ -20,7 +20,7 @@ from napari_staligner.layers.sketch import Sketch
 from napari_staligner.layers.spot_index import SpotIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import napari
     from anndata import AnnData
@@ -52,6 +52,7 @@ class Stage:
     def __init__(self, viewer: napari.Viewer, session: Session, order: Sequence[K.Role]) -> None:
         self._viewer = weakref.ref(viewer)
         self._order = (K.Role.BLANK, K.Role.IMAGE, K.Role.SPOTS, *order)
+        draw_after_removals(viewer)
         self.session = session
         self.spots = SpotIndex(session.slices)
         self.sketch = Sketch()
@@ -99,6 +100,7 @@ class Stage:
             layer.metadata[K.LAYER_SLICE] = name
         (self.layers[name] if name else self.spanning)[role] = layer
         selected = set(viewer.layers.selection)
+        self._leave_grid(viewer)
         self.adding = True
         try:
             with held(viewer):
@@ -117,7 +119,8 @@ class Stage:
         if viewer is None or not gone:
             return
         selected = set(viewer.layers.selection) - gone
-        with held(viewer), self.at_once():
+        self._leave_grid(viewer)
+        with held(viewer), layers_removed(viewer):
             for layer in [layer for layer in viewer.layers if layer in gone]:
                 viewer.layers.remove(layer)
         if set(viewer.layers.selection) != selected:
@@ -132,15 +135,10 @@ class Stage:
                     return name, role
         return None
 
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Let the canvas follow once, after several layers have come or gone."""
-        viewer = self.viewer
-        if viewer is None:
-            yield
-        else:
-            with viewer.layers.batched_update():
-                yield
+    @staticmethod
+    def _leave_grid(viewer: napari.Viewer) -> None:
+        """Leave the grid until all is arranged: napari makes cells for each number of layers."""
+        grid_of(viewer).enabled = False
 
     # -- places and colours ---------------------------------------------------------------
 

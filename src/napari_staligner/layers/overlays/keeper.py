@@ -67,10 +67,8 @@ class LayerKeeper:
         names = {"": None} if overlay.spans else {n: stage.shown[n] for n in stage.live()}
         lacking = [n for n, of in names.items() if n not in self._made or self._made[n] is not of]
         self._made = dict(names)
-        if lacking:
-            with stage.at_once():
-                for name in lacking:
-                    stage.add(overlay.make(name), overlay.role, name)
+        for name in lacking:
+            stage.add(overlay.make(name), overlay.role, name)
         self._fresh.update(lacking)
         return bool(lacking)
 
