@@ -9,7 +9,8 @@ import pytest
 from tiny import QUICK, tiny_pair, tiny_slice
 
 from napari_staligner import InputError, integrate, read_slices, write_result
-from napari_staligner.io.h5ad import check_target, read_any, slices_of_result
+from napari_staligner.io.atomic import check_target
+from napari_staligner.io.h5ad import read_any, slices_of_result
 
 
 @pytest.fixture(scope="module")

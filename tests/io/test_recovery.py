@@ -14,7 +14,7 @@ from napari_staligner import InputError, Settings, read_slices
 from napari_staligner import _keys as K
 from napari_staligner.io import recovery
 from napari_staligner.io.recovery import read_kept
-from napari_staligner.io.session_file import open_file, record_of
+from napari_staligner.io.session_file import open_file, session_record
 from napari_staligner.io.user_folder import recent_files
 from napari_staligner.session import CanvasView, ColorBy, LinkView, Session, Spot, StackView
 
@@ -90,7 +90,7 @@ def test_other_tools_read_the_file_and_the_record_is_not_in_the_result(tmp_path)
     session = new_session()
     path = tmp_path / "session.h5ad"
     session.save(path)
-    assert record_of(ad.read_h5ad(path)).slices[0].name == "slice1"
+    assert session_record(ad.read_h5ad(path)).slices[0].name == "slice1"
     assert K.SESSION not in session.result.adata.uns[K.STALIGNER]
     assert K.SESSION not in reopened(path).result.adata.uns[K.STALIGNER]
 

@@ -100,9 +100,9 @@ def _escape(text: str) -> str:
     return escape(text)
 
 
-@app.command()
+@app.command("integrate")
 @with_settings(Settings)
-def integrate(
+def integrate_files(
     slices: Annotated[
         list[str],
         typer.Argument(
@@ -257,8 +257,8 @@ def _with_bar(steps: Steps[T], lost: list[str] | None = None) -> T:
         return finish(steps, say)
 
 
-@app.command()
-def complete(
+@app.command("complete")
+def complete_result(
     result: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
     output: Annotated[
         Path | None,
@@ -287,8 +287,8 @@ def _complete(source: Path, target: Path) -> None:
     console.print(f"Written to {_escape(str(written))}", soft_wrap=True)
 
 
-@app.command()
-def evaluate(
+@app.command("evaluate")
+def evaluate_result(
     file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
     labels: Annotated[
         str | None, typer.Option(help="Column of obs to compare with.", metavar="COL")
@@ -317,8 +317,7 @@ def _evaluate(
     from importlib.metadata import version
 
     from napari_staligner.core.evaluation import evaluation as E
-    from napari_staligner.io.h5ad import check_target
-    from napari_staligner.io.text import write_text
+    from napari_staligner.io.atomic import check_target, write_text
 
     if target is not None:
         check_target(target)
@@ -358,8 +357,7 @@ def _report(
     source: Path, target: Path, labels: str | None, embeddings: list[str] | None, *, umap: bool
 ) -> None:
     from napari_staligner.core.evaluation.evaluation import BEFORE_AND_AFTER, evaluation_job
-    from napari_staligner.io.h5ad import check_target
-    from napari_staligner.io.text import write_text
+    from napari_staligner.io.atomic import check_target, write_text
     from napari_staligner.report.report import report_job, report_steps
 
     check_target(target)
@@ -370,8 +368,8 @@ def _report(
     _output().print(f"Written to {_escape(str(target))}", soft_wrap=True)
 
 
-@app.command()
-def register(
+@app.command("register")
+def register_result(
     result: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
     landmark: Annotated[
         list[str] | None,

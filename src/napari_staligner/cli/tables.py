@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Column as RichColumn
 from rich.table import Table as RichTable
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.result.access import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,7 +158,7 @@ def _figure(value: float) -> str:
 
 def residual_table(result: AnnData) -> Table:
     """How far slices are apart still, after registration."""
-    bending = result.uns[K.STALIGNER]["registration"]["bending"]
+    bending = record_of(result)["registration"]["bending"]
     rows = []
     for name, values in result.obs[K.RESIDUAL].groupby(result.obs[K.SLICE], observed=False):
         share = f"{values.notna().mean():.0%}"
@@ -220,7 +221,7 @@ def result_table(file: Path, result: AnnData) -> RichTable:
     """How a result was made, and from what."""
     from napari_staligner.core.result.provenance import shell_command, sources_of
 
-    kept: dict[str, Any] = result.uns[K.STALIGNER]
+    kept = record_of(result)
     rows = [["slices", ", ".join(map(str, result.obs[K.SLICE].cat.categories))]]
     rows.append(["spots × genes", f"{result.n_obs} × {result.n_vars}"])
     if K.USED_GENE in result.var:

@@ -12,6 +12,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.result.access import record_of, writable_record
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,7 +28,7 @@ COMPLETE = (
 
 
 @dataclass(frozen=True)
-class Stage:
+class LaterStage:
     """A part of the result that is computed once the training is done.
 
     Parameters
@@ -49,21 +50,21 @@ class Stage:
         return f"{self.opening} ({reason(error)}): {self.again}."
 
 
-CONFIDENCE = Stage("confidence", "The confidence of the spots is missing")
-DOMAINS = Stage("domains", "The domains are missing")
-PRESENCE = Stage("presence", "The test in which slices the domains are is missing")
-REGISTRATION = Stage(
+CONFIDENCE = LaterStage("confidence", "The confidence of the spots is missing")
+DOMAINS = LaterStage("domains", "The domains are missing")
+PRESENCE = LaterStage("presence", "The test in which slices the domains are is missing")
+REGISTRATION = LaterStage(
     "registration",
     "The registration of the slices is missing",
     "press Register in the Alignment dock, run 'napari-staligner register' on its file, or call "
     "napari_staligner.register",
 )
-EXPRESSION = Stage(
+EXPRESSION = LaterStage(
     "expression",
     "The expression of the genes is missing from the result",
     "free some memory, or give fewer layers, and integrate again if you need it",
 )
-PROVENANCE = Stage(
+PROVENANCE = LaterStage(
     "provenance",
     "The record of how the result was made is missing",
     "note the files and the settings yourself",
@@ -71,7 +72,7 @@ PROVENANCE = Stage(
 STAGES = (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION, EXPRESSION, PROVENANCE)
 
 
-def missing_stages(adata: AnnData) -> tuple[Stage, ...]:
+def missing_stages(adata: AnnData) -> tuple[LaterStage, ...]:
     """Which stages integrated slices lack, of those that can be computed once more.
 
     Parameters
@@ -81,7 +82,7 @@ def missing_stages(adata: AnnData) -> tuple[Stage, ...]:
     """
     from napari_staligner.core.domains.presence import recorded_presence
 
-    kept = adata.uns.get(K.STALIGNER, {})
+    kept = record_of(adata)
     domains = K.DOMAIN in adata.obs and K.DOMAIN_COLORS in adata.uns
     registered = K.SPATIAL_ALIGNED in adata.obsm and "transforms" in kept
     there = {
@@ -95,7 +96,7 @@ def missing_stages(adata: AnnData) -> tuple[Stage, ...]:
 
 def settle_notes(adata: AnnData) -> None:
     """Drop the notes on stages that were missing and are no more."""
-    kept = adata.uns.get(K.STALIGNER, {})
+    kept = writable_record(adata)
     notes = [str(note) for note in kept.get("notes", ())]
     still = missing_stages(adata)
     done = tuple(s.opening for s in (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION) if s not in still)
@@ -104,7 +105,7 @@ def settle_notes(adata: AnnData) -> None:
         kept["notes"] = np.array(left, dtype=object)
 
 
-def attempt(make_steps: Callable[[], Steps[T]], stage: Stage) -> Steps[T | None]:
+def attempt(make_steps: Callable[[], Steps[T]], stage: LaterStage) -> Steps[T | None]:
     """Compute a stage; where it fails, say so and go on.
 
     Parameters

@@ -39,6 +39,7 @@ from napari_staligner.core.prepare.slices import (
 from napari_staligner.core.prepare.spots import mark_of, same_slices, used_spots
 from napari_staligner.core.prepare.storable import check_storable, storable_name, storable_slices
 from napari_staligner.core.progress import Progress, Steps, T, finish
+from napari_staligner.core.result.access import spots_xy, writable_record
 from napari_staligner.core.result.ownership import Inputs
 from napari_staligner.core.result.provenance import record_provenance, source_of
 from napari_staligner.core.settings import Settings
@@ -194,7 +195,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     """
     from napari_staligner.core.prepare.graph import graph_steps
     from napari_staligner.core.training.data import Prepared
-    from napari_staligner.core.training.estimate import Extent, check_memory, estimate
+    from napari_staligner.core.training.estimate import InputSize, check_memory, estimate
     from napari_staligner.core.training.train import train
 
     epochs = settings.pretrain_epochs + settings.epochs
@@ -203,14 +204,14 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     check_slices(slices, settings)
     inputs = Inputs.of(slices)
     slices = inputs.slices
-    extent = Extent.of(slices)
+    extent = InputSize.of(slices)
     # What cannot fit at all is said before anything is read.
     check_memory(estimate(extent, settings))
     ready = yield from ledger.follow(prepare_steps(slices, settings), part)
     slices, genes, expression, depth, layers = ready
     rehearse(slices, genes, layers)
     names = tuple(name for name, _ in slices)
-    places = {name: np.asarray(adata.obsm[K.SPATIAL])[:, :2] for name, adata in slices}
+    places = {name: spots_xy(adata) for name, adata in slices}
     graphs = yield from ledger.follow(graph_steps(list(places.items()), settings), part)
     connectivities = _stack(graphs, "connectivities")
     coordinates = np.concatenate(list(places.values())).astype(np.float64)
@@ -222,7 +223,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         coordinates,
         depth,
     )
-    extent = replace(Extent.of(slices), n_genes=expression.n_genes, stored=expression.stored)
+    extent = replace(InputSize.of(slices), n_genes=expression.n_genes, stored=expression.stored)
     need = estimate(extent, settings)
     check_memory(need)
     # Said, but not kept with the result: it tells of this machine at this moment.
@@ -246,10 +247,10 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         yield Progress("record", ledger.done, ledger.total, note=note)
     _record(adata, graphs, trained, settings)
     if counts is not None:
-        adata.uns[K.STALIGNER][K.COUNTS_LAYER] = counts
+        writable_record(adata)[K.COUNTS_LAYER] = counts
     yield from ledger.follow(record_stages(adata, staged, settings), 0)
     yield from ledger.follow(attempt(lambda: _provenance(adata, slices), PROVENANCE), 0)
-    adata.uns[K.STALIGNER]["notes"] = np.array(ledger.notes, dtype=object)
+    writable_record(adata)["notes"] = np.array(ledger.notes, dtype=object)
     settle_notes(adata)
     yield Progress("done", ledger.total, ledger.total)
     return adata
@@ -275,7 +276,7 @@ def _tables_of(slices: Sequence[tuple[str, AnnData]], genes: Sequence[str]) -> A
     slice_of = pd.Categorical.from_codes(
         np.repeat(np.arange(len(names)), [adata.n_obs for _, adata in slices]), names
     )
-    places = [np.asarray(adata.obsm[K.SPATIAL])[:, :2] for _, adata in slices]
+    places = [spots_xy(adata) for _, adata in slices]
     obs = pd.DataFrame({K.SLICE: slice_of}, index=index)
     return AnnData(obs=obs, obsm={K.SPATIAL: np.concatenate(places)})
 
@@ -502,7 +503,8 @@ def _record(
     adata.obsp[K.ATTENTION] = trained.attention
     adata.obsp[K.MUTUAL] = trained.mutual
     pairs = [(names[i], names[j]) for i, j in trained.pairs]
-    adata.uns[K.STALIGNER] |= {
+    record = writable_record(adata)
+    record |= {
         "params": _plain(settings),
         "version": version("napari-staligner"),
         "loss": {"reconstruction": trained.reconstruction, "triplet": trained.triplet},

@@ -70,7 +70,7 @@ def finish(steps: Steps[T], on_progress: Callable[[Progress], object] | None = N
             on_progress(step)
 
 
-def scaled(steps: Steps[T], start: int, span: int, total: int) -> Steps[T]:
+def part_of(steps: Steps[T], start: int, span: int, total: int) -> Steps[T]:
     """Run a part of a whole: its progress goes from ``start`` over ``span`` of ``total``."""
     while True:
         try:

@@ -23,12 +23,13 @@ from napari_staligner.core.attempt import (
     PRESENCE,
     REGISTRATION,
     STAGES,
-    Stage,
+    LaterStage,
     attempt,
     missing_stages,
     settle_notes,
 )
-from napari_staligner.core.progress import Progress, Steps, finish, scaled
+from napari_staligner.core.progress import Progress, Steps, finish, part_of
+from napari_staligner.core.result.access import record_of, spots_xy, writable_record
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -69,13 +70,13 @@ class StagesJob:
         Shape (spots,), if they are known already.
     """
 
-    coordinates: dict[str, NDArray[np.floating[Any]]]
+    coordinates: dict[str, NDArray[np.float64]]
     embedding: NDArray[np.float32]
     connectivities: csr_matrix
     mutual: csr_matrix
     pairs: tuple[tuple[str, str], ...] | None
     settings: Settings
-    wanted: tuple[Stage, ...] = (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION)
+    wanted: tuple[LaterStage, ...] = (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION)
     confidence: NDArray[np.floating[Any]] | None = None
     domains: pd.Categorical | None = None
 
@@ -119,15 +120,15 @@ def stage_steps(job: StagesJob) -> Steps[Staged]:
     confidence, found, tested, registered = job.confidence, None, None, None
     if CONFIDENCE in job.wanted:
         steps = attempt(lambda: _confidence(job), CONFIDENCE)
-        confidence = yield from scaled(steps, 0, 1, 3)
+        confidence = yield from part_of(steps, 0, 1, 3)
     if DOMAINS in job.wanted:
         steps_ = attempt(lambda: _domains(job, confidence), DOMAINS)
-        found = yield from scaled(steps_, 1, 1, 3)
+        found = yield from part_of(steps_, 1, 1, 3)
     elif PRESENCE in job.wanted:
-        tested = yield from scaled(attempt(lambda: _presence(job), PRESENCE), 1, 1, 3)
+        tested = yield from part_of(attempt(lambda: _presence(job), PRESENCE), 1, 1, 3)
     if REGISTRATION in job.wanted:
         register = attempt(lambda: _registration(job), REGISTRATION)
-        registered = yield from scaled(register, 2, 1, 3)
+        registered = yield from part_of(register, 2, 1, 3)
     new = confidence if CONFIDENCE in job.wanted else None
     return Staged(new, found, tested, registered)
 
@@ -185,7 +186,7 @@ def record_stages(adata: AnnData, staged: Staged, settings: Settings) -> Steps[N
     if staged.confidence is not None:
         adata.obs[K.CONFIDENCE] = staged.confidence
     registered, found, tested = staged.registered, staged.found, staged.presence
-    writers: list[tuple[Stage, Callable[[], object]]] = []
+    writers: list[tuple[LaterStage, Callable[[], object]]] = []
     if registered is not None:
         choice = Choice(seed=settings.seed)
         writers.append((REGISTRATION, lambda: record_registration(adata, registered, choice)))
@@ -206,10 +207,10 @@ def _once(write: Callable[[], object]) -> Steps[None]:
     write()
 
 
-def _clear(adata: AnnData, stage: Stage) -> None:
+def _clear(adata: AnnData, stage: LaterStage) -> None:
     """Remove what is left of a stage that was written in part."""
-    kept = adata.uns.get(K.STALIGNER, {})
-    slots: dict[Stage, tuple[tuple[Any, str], ...]] = {
+    kept = record_of(adata)
+    slots: dict[LaterStage, tuple[tuple[Any, str], ...]] = {
         DOMAINS: ((adata.obs, K.DOMAIN), (adata.uns, K.DOMAIN_COLORS), (kept, K.PRESENCE)),
         PRESENCE: ((kept, K.PRESENCE),),
         REGISTRATION: (
@@ -295,8 +296,8 @@ def stages_job(adata: AnnData) -> StagesJob:
             f"The spots of a slice do not stand together in obs[{K.SLICE!r}]: sort them by slice."
         )
     ends = np.searchsorted(column.codes, np.arange(len(column.categories) + 1))
-    points = np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
-    kept = adata.uns.get(K.STALIGNER, {})
+    points = spots_xy(adata).copy()
+    kept = record_of(adata)
     recorded = np.asarray(kept.get("pairs", ()), dtype=object).reshape(-1, 2)
     known = K.CONFIDENCE in adata.obs
     return StagesJob(
@@ -328,7 +329,7 @@ def record_completed(adata: AnnData, staged: Staged, settings: Settings, lost: l
         Sentences on stages that failed; those that cannot be written are appended.
     """
     finish(record_stages(adata, staged, settings), hearing(lost))
-    kept = adata.uns.setdefault(K.STALIGNER, {})
+    kept = writable_record(adata)
     again = tuple(s.opening for s in STAGES if any(said.startswith(s.opening) for said in lost))
     notes = [str(note) for note in kept.get("notes", ())]
     notes = [note for note in notes if not note.startswith(again)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError
 from napari_staligner.core.settings import Settings
-from napari_staligner.demo.window import Camera, ClosedError, raise_dock, require_display, wait
+from napari_staligner.demo.window import ClosedError, DemoCamera, raise_dock, require_display, wait
 
 if TYPE_CHECKING:
     import napari
@@ -76,7 +76,7 @@ def run_demo(
         The spatial graphs cannot be built, or the run failed.
     """
     require_display()
-    camera = Camera(screenshots)
+    camera = DemoCamera(screenshots)
     viewer, docks = _open_workbench()
     try:
         _load(viewer, files)
@@ -112,7 +112,7 @@ def _load(viewer: napari.Viewer, files: Sequence[Path]) -> None:
 
 
 def _integrate(
-    viewer: napari.Viewer, docks: dict[str, QWidget], settings: Settings, camera: Camera
+    viewer: napari.Viewer, docks: dict[str, QWidget], settings: Settings, camera: DemoCamera
 ) -> None:
     """Show the slices and their graph, run, and take a picture amid the run.
 
@@ -140,7 +140,7 @@ def _integrate(
     camera.take("integrated", viewer)
 
 
-def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
+def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
     """Domains in the three layouts, and attention; for pictures, the other docks too."""
     domains, attention = docks["Domains"], docks["Attention"]
     session = domains.session

@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner.compat import camera_of
-from napari_staligner.demo.window import Camera, press, raise_dock, wait
+from napari_staligner.core.result.access import spots_xy
+from napari_staligner.demo.window import DemoCamera, press, raise_dock, wait
 from napari_staligner.session import ColorBy, Region
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ ANNOTATED = "AOBgr"
 """Class of the olfactory bulb that is given on the tour."""
 
 
-def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
+def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
     """Show integrated slices in the docks that the demo leaves out, and take pictures.
 
     Parameters
@@ -49,7 +50,7 @@ def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) 
     _stand_side_by_side(viewer, docks["Judge"], camera)
 
 
-def _attend(viewer: napari.Viewer, attention: QWidget, camera: Camera) -> None:
+def _attend(viewer: napari.Viewer, attention: QWidget, camera: DemoCamera) -> None:
     """What one spot hears, and who hears it."""
     session, before = attention.session, attention.session.view.attention
     raise_dock(attention)
@@ -69,7 +70,7 @@ def _attend(viewer: napari.Viewer, attention: QWidget, camera: Camera) -> None:
     viewer.reset_view()
 
 
-def _select(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
+def _select(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None:
     """A lasso on the UMAP, around what one slice alone has."""
     session, view = explore.session, explore.umap.views[K.UMAP]
     raise_dock(explore)
@@ -81,7 +82,7 @@ def _select(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
     session.view.legend_shown = False
 
 
-def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
+def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
     """The region that was annotated: its markers, and its links."""
     explore, markers = docks["Explore"], docks["Explore"].markers
     session = explore.session
@@ -100,7 +101,7 @@ def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Ca
     viewer.reset_view()
 
 
-def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: Camera) -> None:
+def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
     """The domains of all embeddings on the tissue, and their UMAPs."""
     raise_dock(judge)
     judge.tabs.setCurrentWidget(judge.pictures)
@@ -109,7 +110,7 @@ def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: Camera) -
     camera.take("judge-side-by-side", viewer)
 
 
-def _align(viewer: napari.Viewer, alignment: QWidget, camera: Camera) -> None:
+def _align(viewer: napari.Viewer, alignment: QWidget, camera: DemoCamera) -> None:
     """Register once more, and show the residuals."""
     session = alignment.session
     before = session.view.layout, session.view.color_by
@@ -126,7 +127,7 @@ def _align(viewer: napari.Viewer, alignment: QWidget, camera: Camera) -> None:
     session.view.layout, session.view.color_by = before
 
 
-def _explore(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
+def _explore(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None:
     """The UMAP before and after integration, and the gene that marks a domain best."""
     session, umap, markers = explore.session, explore.umap, explore.markers
     raise_dock(explore)
@@ -142,7 +143,7 @@ def _explore(viewer: napari.Viewer, explore: QWidget, camera: Camera) -> None:
     session.view.color_by = ColorBy("obs", K.DOMAIN)
 
 
-def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -> None:
+def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
     """The stack in its modes, and the links between the slices; then all as before."""
     session = docks["Compare"].session
     before = session.view.layout, session.view.stack, session.view.links
@@ -158,7 +159,7 @@ def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: Camera) -
     viewer.reset_view()
 
 
-def _judge(viewer: napari.Viewer, judge: QWidget, camera: Camera) -> None:
+def _judge(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
     """Which slice has which domain, a verdict, figures, and all embeddings side by side."""
     from qtpy.QtCore import Qt
 
@@ -181,7 +182,7 @@ def _judge(viewer: napari.Viewer, judge: QWidget, camera: Camera) -> None:
     camera.take("judge-figures", viewer)
 
 
-def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: Camera) -> None:
+def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: DemoCamera) -> None:
     """Name a connected piece of a domain, by a click on the tissue, as one slice alone has it."""
     from napari_staligner.core.annotations.regions import largest_piece
 
@@ -214,7 +215,7 @@ def _middle_of(session: Session, domain: str) -> Spot:
 
     result: Any = session.result.adata
     rows = largest_piece(result, domain)
-    xy = np.asarray(result.obsm[K.SPATIAL])[rows, :2]
+    xy = spots_xy(result)[rows]
     return session.result.spot_of_row(
         int(rows[np.linalg.norm(xy - xy.mean(axis=0), axis=1).argmin()])
     )

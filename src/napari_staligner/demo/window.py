@@ -67,7 +67,7 @@ def no_window(said: str) -> str:
     return f"Qt cannot open a window ({cause}): install or set what it names, and try again."
 
 
-class Camera:
+class DemoCamera:
     """Takes pictures of the window into a folder, or none at all.
 
     Parameters

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,10 +18,12 @@ from napari_staligner.core.prepare.libraries import as_name, libraries_of_result
 from napari_staligner.core.prepare.notes import add_notes
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.prepare.sections import clean_name, split_by, split_where_certain
+from napari_staligner.core.result.access import record_of
 from napari_staligner.core.result.ownership import moved, names_of_input, written
 from napari_staligner.core.result.provenance import SAMPLE, mark_source, source_of, sources_of
 from napari_staligner.core.result.source import Source
 from napari_staligner.io.anndata import is_result
+from napari_staligner.io.atomic import check_target, written_beside
 from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.images import image_problem
 from napari_staligner.io.sources import parse_source
@@ -31,7 +32,7 @@ from napari_staligner.samples import sample_slices
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Named = list[tuple[str, "AnnData"]]
+    from napari_staligner.io.formats.found import Named
 
 
 def read_slices(
@@ -202,7 +203,7 @@ def slices_of_result(result: AnnData) -> Named:
 def _genes_of(result: AnnData, name: str) -> Any:
     """Which genes a slice of a result had; all where that is not told."""
     # A result that was cut still has a column for every slice that it was made of.
-    kept = result.uns.get(K.STALIGNER, {})
+    kept = record_of(result)
     recorded = [*map(str, kept.get("slices", result.obs[K.SLICE].cat.categories))]
     if K.IN_SLICE not in result.varm or name not in recorded:
         return slice(None)
@@ -229,17 +230,10 @@ def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
         The target cannot be written, or does not end in ``.h5ad``.
     """
     path = check_result_target(path)
-    handle, draft = tempfile.mkstemp(suffix=".h5ad", prefix=f".{path.stem}-", dir=path.parent)
-    os.close(handle)
     try:
-        adata.write_h5ad(draft, compression="gzip")
-        os.chmod(draft, 0o666 & ~_umask())
-        os.replace(draft, path)
-    except OSError as error:
-        raise InputError(
-            f"{str(path)!r} cannot be written ({error.strerror or error}): choose another place."
-        ) from error
-    except MemoryError:
+        with written_beside(path) as draft:
+            adata.write_h5ad(draft, compression="gzip")
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         # What a user has put into the result, and HDF5 has no type for.
@@ -247,8 +241,6 @@ def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
             f"{str(path)!r} cannot be written, because {_slot_of(error)} holds what a file cannot "
             f"({_first_line(error)}): change it to text or numbers, or drop it."
         ) from error
-    finally:
-        Path(draft).unlink(missing_ok=True)
     return path
 
 
@@ -283,33 +275,6 @@ def check_result_target(path: str | os.PathLike[str]) -> Path:
     return check_target(path)
 
 
-def check_target(path: str | os.PathLike[str]) -> Path:
-    """Check before long work that a file can be written.
-
-    Raises
-    ------
-    InputError
-        The folder is missing or read-only, or the target is a folder or a read-only file.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise InputError(f"The folder {str(path.parent)!r} does not exist: make it first.")
-    if path.is_dir():
-        raise InputError(f"{str(path)!r} is a folder: give the name of a file.")
-    try:
-        # An actual attempt: permission bits say little to root and on network drives.
-        handle, probe = tempfile.mkstemp(prefix=".staligner-", dir=path.parent)
-    except OSError as error:
-        raise InputError(
-            f"{str(path.parent)!r} cannot be written to ({error.strerror}): choose another place."
-        ) from error
-    os.close(handle)
-    Path(probe).unlink()
-    if path.exists() and not path.stat().st_mode & 0o200:
-        raise InputError(f"{str(path)!r} is read-only: choose another name.")
-    return path
-
-
 def numbered(slices: Sequence[tuple[str, AnnData]]) -> Named:
     """Give each name that occurs again a number."""
     taken: dict[str, AnnData] = {}
@@ -336,9 +301,3 @@ def _uns_of(result: AnnData, name: str) -> dict[str, object]:
     }
     own = libraries_of_result(result, name)
     return colors | ({K.SPATIAL: own} if own else {})
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -20,11 +20,12 @@ from napari_staligner.core.prepare.coordinates import with_places
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.prepare.storable import storable_slices
+from napari_staligner.core.result.access import record_of, writable_record
 from napari_staligner.core.result.provenance import source_of
 from napari_staligner.core.result.source import Source
+from napari_staligner.io.formats.found import Named
 from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.h5ad import (
-    Named,
     is_result,
     read_slices,
     read_source,
@@ -118,7 +119,7 @@ def session_anndata(
 
     shown = AnnData() if result is None else _shared(result)
     known = set() if result is None else set(map(str, result.obs[K.SLICE].cat.categories))
-    kept = shown.uns.setdefault(K.STALIGNER, {})
+    kept = writable_record(shown)
     kept[K.SESSION] = record.to_json()
     loose = {
         entry.name: slices[entry.name]
@@ -144,7 +145,7 @@ def open_file(path: Path) -> Content:
     if left.slice or left.choices or len(read) > 1:
         return _content_of(read_slices([path]))
     ((name, adata),) = read
-    record = record_of(adata)
+    record = session_record(adata)
     if record is None and not is_result(adata):
         return _content_of(slices_in(name, adata))
     return session_content(adata if is_result(adata) else None, record, adata, path)
@@ -155,9 +156,9 @@ def _content_of(slices: Named) -> Content:
     return Content(slices, notes=[note for each in slices for note in notes_of(*each)])
 
 
-def record_of(adata: AnnData) -> SessionRecord | None:
+def session_record(adata: AnnData) -> SessionRecord | None:
     """Return what a file tells of its session; ``None`` if it is of none."""
-    text = adata.uns.get(K.STALIGNER, {}).get(K.SESSION)
+    text = record_of(adata).get(K.SESSION)
     if text is None:
         return None
     return read_record(str(text))
@@ -202,7 +203,7 @@ def session_content(
     """
     found = {} if result is None else dict(slices_of_result(result))
     problems = []
-    kept = {} if adata is None else adata.uns.get(K.STALIGNER, {})
+    kept = {} if adata is None else writable_record(adata)
     loose = kept.pop(K.KEPT_SLICES, {})
     kept.pop(K.SESSION, None)
     for entry in () if record is None else record.slices:

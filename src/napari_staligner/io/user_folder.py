@@ -35,7 +35,7 @@ def recent_files() -> list[Path]:
 
 def remember_file(path: Path) -> None:
     """Put a session at the head of the files used last; not being able to is no harm."""
-    from napari_staligner.io.text import write_text
+    from napari_staligner.io.atomic import write_text
 
     path = path.resolve()
     listed = [path, *(other for other in recent_files() if other != path)][:MOST_RECENT]

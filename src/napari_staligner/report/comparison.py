@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_staligner import _keys as K
 from napari_staligner.core.evaluation.comparison import methods
 from napari_staligner.core.evaluation.evaluation import EvaluationJob
 from napari_staligner.core.evaluation.missing import label_codes
 from napari_staligner.core.evaluation.umap import UmapJob, umap_key, umap_steps
 from napari_staligner.core.palette import categorical_colors, to_rgba
+from napari_staligner.core.result.access import record_of
 from napari_staligner.report.pictures import SlicePart, tissue_picture, umap_picture
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def beside_job(
         for key in keys
         if key in adata.obsm and key not in umaps
     }
-    params = adata.uns.get(K.STALIGNER, {}).get("params", {})
+    params = record_of(adata).get("params", {})
     return BesideJob(labels, umaps, lacking if compute_umaps else None, int(params.get("seed", 0)))
 
 

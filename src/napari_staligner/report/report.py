@@ -20,7 +20,8 @@ from napari_staligner.core.evaluation.metrics import METRICS
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.core.prepare.graph import spacing
 from napari_staligner.core.prepare.libraries import libraries_of_result
-from napari_staligner.core.progress import Progress, Steps, scaled
+from napari_staligner.core.progress import Progress, Steps, part_of
+from napari_staligner.core.result.access import record_of, spots_xy
 from napari_staligner.core.result.verdicts import Verdict, is_current, read_verdicts
 from napari_staligner.io.images import tissue_image
 from napari_staligner.report.comparison import (
@@ -116,7 +117,7 @@ def report_job(
     compute_umaps
         Whether UMAPs that ``obsm`` lacks are computed; else they are left out.
     """
-    kept = adata.uns.get(K.STALIGNER, {})
+    kept = record_of(adata)
     colors = _domain_colors(adata)
     table = presence_of(adata) if colors else None
     facts = {"integrated by": f"napari-staligner {kept.get('version', '?')}"}
@@ -145,7 +146,7 @@ def _domain_colors(adata: AnnData) -> dict[str, str]:
 
 def _part(adata: AnnData, name: str) -> SlicePart:
     rows = np.flatnonzero((adata.obs[K.SLICE] == name).to_numpy())
-    points = np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[rows, :2]
+    points = spots_xy(adata)[rows]
     codes = np.full(len(rows), -1)
     if K.DOMAIN in adata.obs:
         codes = np.array(pd.Categorical(adata.obs[K.DOMAIN]).codes[rows])
@@ -173,8 +174,8 @@ def report_steps(job: ReportJob) -> Steps[str]:
     total = 100
     evaluation = job.evaluation
     if isinstance(evaluation, EvaluationJob):
-        evaluation = yield from scaled(evaluation_steps(evaluation), 0, _FIGURES, total)
-    umaps = yield from scaled(
+        evaluation = yield from part_of(evaluation_steps(evaluation), 0, _FIGURES, total)
+    umaps = yield from part_of(
         umaps_of(job.beside, evaluation, job.parts), _FIGURES, _UMAPS - _FIGURES, total
     )
     domains: dict[str, str] = {}

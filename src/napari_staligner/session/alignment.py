@@ -21,7 +21,7 @@ from napari_staligner.core.registration.anndata import (
 from napari_staligner.core.registration.choice import Choice
 from napari_staligner.core.registration.register import Registered, RegistrationJob, ResidualJob
 from napari_staligner.core.registration.transforms import about, apply, shifted, turned
-from napari_staligner.core.result.access import spots_xy
+from napari_staligner.core.result.access import record_of, spots_xy
 from napari_staligner.session.history import StateTrack
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ class Alignment:
 
 def _recorded(result: AnnData) -> AlignmentState | None:
     """The alignment that a result holds; ``None`` if it holds none."""
-    kept = result.uns.get(K.STALIGNER, {})
+    kept = record_of(result)
     transforms = {str(n): np.asarray(m, np.float64) for n, m in kept.get("transforms", {}).items()}
     names = [str(name) for name in result.obs[K.SLICE].cat.categories]
     if set(names) != set(transforms) or K.SPATIAL_ALIGNED not in result.obsm:

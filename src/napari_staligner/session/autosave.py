@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from psygnal import Signal
 
@@ -14,8 +14,33 @@ from napari_staligner.io.recovery import Kept, Recovery
 from napari_staligner.io.user_folder import remember_file
 
 if TYPE_CHECKING:
-    from napari_staligner.io.session_file import Content
-    from napari_staligner.session.session import Session
+    from napari_staligner.io.session_file import Content, SessionRecord
+    from napari_staligner.session.result import Result
+    from napari_staligner.session.slices import Slices
+
+
+class Saveable(Protocol):
+    """What of a session is kept, and how it is opened again."""
+
+    path: Path | None
+
+    @property
+    def slices(self) -> Slices:
+        """Its slices."""
+
+    @property
+    def result(self) -> Result:
+        """Its result."""
+
+    @property
+    def saved(self) -> bool:
+        """Whether a file holds all of it."""
+
+    def record(self) -> SessionRecord:
+        """Return what a file keeps of it, but for the result."""
+
+    def open(self, content: Content, *, saved: bool, kept: Path | None) -> None:
+        """Take what was read from a file."""
 
 
 class Autosave:
@@ -30,7 +55,7 @@ class Autosave:
     offer_changed = Signal()
     """``offer`` was set."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Saveable) -> None:
         self._session = session
         self.recovery = Recovery()
         self.edits = 0

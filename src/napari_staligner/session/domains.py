@@ -12,6 +12,7 @@ from psygnal import Signal
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Steps
+from napari_staligner.core.result.access import record_of, writable_record
 from napari_staligner.core.settings import Settings
 from napari_staligner.session.history import StateTrack
 
@@ -167,7 +168,7 @@ class Domains:
         See :class:`napari_staligner.core.domains.domains.Found`.
         """
         adata = self._result.adata
-        kept = {} if adata is None else adata.uns.get(K.STALIGNER, {})
+        kept = {} if adata is None else record_of(adata)
         return float(kept[K.STABILITY]) if K.STABILITY in kept else None
 
     @property
@@ -294,7 +295,7 @@ class Domains:
 
     def _restore_choice(self, state: DomainState) -> None:
         adata = self._result.needed("divide")
-        kept = adata.uns.setdefault(K.STALIGNER, {})
+        kept = writable_record(adata)
         kept["params"] = dict(state.params)
         kept.pop(K.STABILITY, None)
         if state.stability is not None:

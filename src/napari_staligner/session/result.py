@@ -12,6 +12,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.counts import counts_slot
 from napari_staligner.core.prepare.slices import with_unique_names
+from napari_staligner.core.result.access import record_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -153,7 +154,7 @@ class Result:
         """Parameters of the run, as the result records them."""
         if self._adata is None:
             return {}
-        return dict(self._adata.uns.get(K.STALIGNER, {}).get("params", {}))
+        return dict(record_of(self._adata).get("params", {}))
 
     @property
     def expression(self) -> Any:

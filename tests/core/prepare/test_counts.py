@@ -15,7 +15,12 @@ from tiny import QUICK, tiny_pair, tiny_slice
 
 from napari_staligner import InputError
 from napari_staligner.core.integrate import Ready, concatenate, prepare_steps
-from napari_staligner.core.prepare.counts import Kind, counts_slot, kind_of, parse_counts_layers
+from napari_staligner.core.prepare.counts import (
+    ValueKind,
+    counts_slot,
+    kind_of,
+    parse_counts_layers,
+)
 from napari_staligner.core.prepare.slices import normalize
 from napari_staligner.core.progress import finish
 from napari_staligner.core.result.provenance import options_of, settings_of, source_of
@@ -61,24 +66,26 @@ def few_genes_of_logged(adata: AnnData) -> None:
     adata._inplace_subset_var(adata.var_names[::2])
 
 
-KINDS: dict[str, tuple[Kind, Callable[[AnnData], object]]] = {
-    "counts": (Kind.COUNTS, lambda a: None),
-    "CPM": (Kind.NORMALISED, lambda a: total(a, 1e6)),
-    "TP10k": (Kind.NORMALISED, lambda a: total(a, 1e4)),
-    "median": (Kind.NORMALISED, lambda a: total(a, None)),
-    "shares": (Kind.NORMALISED, lambda a: total(a, 1.0)),
-    "some genes of CPM": (Kind.NORMALISED, few_genes_of_cpm),
-    "logged": (Kind.LOGGED, log_normalised),
-    "logged median": (Kind.LOGGED, lambda a: (total(a, None), sc.pp.log1p(a))),
-    "log1p of counts": (Kind.LOGGED, sc.pp.log1p),
-    "some genes, logged": (Kind.LOGGED, few_genes_of_logged),
-    "scaled": (Kind.SCALED, scaled),
+KINDS: dict[str, tuple[ValueKind, Callable[[AnnData], object]]] = {
+    "counts": (ValueKind.COUNTS, lambda a: None),
+    "CPM": (ValueKind.NORMALISED, lambda a: total(a, 1e6)),
+    "TP10k": (ValueKind.NORMALISED, lambda a: total(a, 1e4)),
+    "median": (ValueKind.NORMALISED, lambda a: total(a, None)),
+    "shares": (ValueKind.NORMALISED, lambda a: total(a, 1.0)),
+    "some genes of CPM": (ValueKind.NORMALISED, few_genes_of_cpm),
+    "logged": (ValueKind.LOGGED, log_normalised),
+    "logged median": (ValueKind.LOGGED, lambda a: (total(a, None), sc.pp.log1p(a))),
+    "log1p of counts": (ValueKind.LOGGED, sc.pp.log1p),
+    "some genes, logged": (ValueKind.LOGGED, few_genes_of_logged),
+    "scaled": (ValueKind.SCALED, scaled),
 }
 
 
 @pytest.mark.parametrize(("kind", "change"), KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("dense", [False, True], ids=["sparse", "dense"])
-def test_kinds_of_values(kind: Kind, change: Callable[[AnnData], object], *, dense: bool) -> None:
+def test_kinds_of_values(
+    kind: ValueKind, change: Callable[[AnnData], object], *, dense: bool
+) -> None:
     adata = tiny_slice()
     change(adata)
     matrix = adata.X.toarray() if dense and sparse.issparse(adata.X) else adata.X

@@ -10,12 +10,12 @@ from napari_staligner import integrate
 from napari_staligner._errors import InputError
 from napari_staligner.core.settings import SETTINGS
 from napari_staligner.core.training import estimate as module
-from napari_staligner.core.training.estimate import Extent, estimate
+from napari_staligner.core.training.estimate import InputSize, estimate
 
 
-def extent_of(n: int, genes: int = 1000, slices: int = 2) -> Extent:
+def extent_of(n: int, genes: int = 1000, slices: int = 2) -> InputSize:
     names = tuple(f"slice {number}" for number in range(slices))
-    return Extent(names, (n // slices,) * slices, genes, n * genes // 10)
+    return InputSize(names, (n // slices,) * slices, genes, n * genes // 10)
 
 
 @pytest.fixture

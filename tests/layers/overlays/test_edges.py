@@ -9,7 +9,7 @@ from napari_staligner import _keys as K
 from napari_staligner.core.prepare.graph import graph_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.settings import Settings
-from napari_staligner.layers.overlays.attention import attention_edges
+from napari_staligner.layers.overlays.attention import drawn_attention
 from napari_staligner.layers.overlays.graph import graph_edges
 from napari_staligner.session import Overlay, Session, Spot, StackView
 
@@ -48,14 +48,14 @@ def test_no_graph_no_edges():
     session = Session()
     session.add(fake_result()[0])
     assert graph_edges(session, "slice1").vectors.shape == (0, 2, 2)
-    assert attention_edges(session, "slice1").vectors.shape == (0, 2, 2)
+    assert drawn_attention(session, "slice1").vectors.shape == (0, 2, 2)
 
 
 def test_attention_goes_half_way_from_receiver_to_sender():
     session = fake_session()
     session.view.attention = Overlay(shown=True, strongest=1)
     rows = session.result.rows("slice2")
-    found = ends(attention_edges(session, "slice2"), length=0.5)
+    found = ends(drawn_attention(session, "slice2"), length=0.5)
     xy = session.slices["slice2"].obsm[K.SPATIAL]
     weights = session.result.adata.obsp[K.ATTENTION][rows][:, rows].toarray()
     np.fill_diagonal(weights, 0)
@@ -68,7 +68,7 @@ def test_attention_goes_half_way_from_receiver_to_sender():
 def test_strong_attention_is_drawn_last():
     session = fake_session()
     session.view.attention = Overlay(shown=True)
-    rgba = attention_edges(session, "slice1").rgba
+    rgba = drawn_attention(session, "slice1").rgba
     # plasma grows lighter
     assert rgba[0, :3].sum() < rgba[-1, :3].sum()
     assert len(np.unique(rgba, axis=0)) > 10
@@ -80,7 +80,7 @@ def test_isolation_keeps_what_the_domain_receives():
     session.view.isolated = ["2"]
     domains = session.result.adata.obs[K.DOMAIN].iloc[session.result.rows("slice1")].to_numpy()
     inside = session.slices["slice1"].obsm[K.SPATIAL][domains == "2", ::-1]
-    starts = attention_edges(session, "slice1").vectors[:, 0]
+    starts = drawn_attention(session, "slice1").vectors[:, 0]
     assert {tuple(p) for p in starts} == {tuple(p) for p in inside}
     both = ends(graph_edges(session, "slice1")).reshape(-1, 2)
     assert {tuple(p) for p in both} <= {tuple(p) for p in inside}

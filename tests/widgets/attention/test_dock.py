@@ -26,7 +26,7 @@ from napari_staligner.layers import legend, open_session
 from napari_staligner.session import ColorBy, Overlay, Spot
 from napari_staligner.widgets.attention.dock import AttentionWidget
 from napari_staligner.widgets.attention.neighbors import DISTANCE, DOMAIN, GIVES, NAME, TAKES
-from napari_staligner.widgets.parts.cells import Role
+from napari_staligner.widgets.parts.cells import CellRole
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_the_neighbours_of_the_spot_are_listed(dock):
         assert cell(dock, at, DISTANCE) == "10"
         domain = result.obs[K.DOMAIN].iloc[n]
         assert cell(dock, at, DOMAIN) == domain
-        color = dock.table.item(at, DOMAIN).data(Role.COLOR).name()
+        color = dock.table.item(at, DOMAIN).data(CellRole.COLOR).name()
         assert color == session.domains.colors[domain]
     taken = [float(cell(dock, i, TAKES)) for i in range(1, len(neighbors))]
     assert taken == sorted(taken, reverse=True)
@@ -239,7 +239,7 @@ def test_the_table_follows_names_and_colours_of_domains(dock):
     dock.session.domains.rename(domain, "GCL")
     dock.session.domains.recolor("GCL", "#123456")
     assert cell(dock, 0, DOMAIN) == "GCL"
-    assert dock.table.item(0, DOMAIN).data(Role.COLOR).name() == "#123456"
+    assert dock.table.item(0, DOMAIN).data(CellRole.COLOR).name() == "#123456"
 
 
 def test_a_spot_of_a_slice_outside_the_result(dock):

@@ -22,7 +22,7 @@ from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy
 from napari_staligner.widgets.domains import dock as module
 from napari_staligner.widgets.domains.dock import DomainsWidget
-from napari_staligner.widgets.parts.cells import Role
+from napari_staligner.widgets.parts.cells import CellRole
 from napari_staligner.widgets.parts.legend import NAME, SPOTS, SWATCH
 
 CTRL = Qt.KeyboardModifier.ControlModifier
@@ -155,7 +155,7 @@ def test_the_legend_counts_spots(dock):
         by_slice = [int((of_domain & (result.obs[K.SLICE] == s)).sum()) for s in heads[3:]]
         texts = [model.index(row, column).data() for column in range(1, model.columnCount())]
         assert texts == [domain, str(sum(by_slice)), *map(str, by_slice)]
-        color = model.index(row, SWATCH).data(Role.COLOR)
+        color = model.index(row, SWATCH).data(CellRole.COLOR)
         assert color.name() == dock.session.domains.colors[domain]
 
 
@@ -177,11 +177,11 @@ def test_a_domain_in_one_slice_only_is_marked(empty_dock):
     dock.session.domains.relabel(labels, dock.session.domains.settings)
     lone = dock.session.result.adata.obs[K.DOMAIN].astype(str).to_numpy()[labels == 3][0]
     other = dock.session.result.adata.obs[K.DOMAIN].astype(str).to_numpy()[labels == 0][0]
-    assert dock.table.cell(lone, NAME).data(Role.NOTE) == "only in slice1"
-    assert dock.table.cell(other, NAME).data(Role.NOTE) is None
+    assert dock.table.cell(lone, NAME).data(CellRole.NOTE) == "only in slice1"
+    assert dock.table.cell(other, NAME).data(CellRole.NOTE) is None
     assert "every other slice lacks it (q = 0.0" in dock.table.cell(lone, NAME).data(TOOL_TIP)
     dock.session.domains.rename(lone, "accessory")
-    assert dock.table.cell("accessory", NAME).data(Role.NOTE) == "only in slice1"
+    assert dock.table.cell("accessory", NAME).data(CellRole.NOTE) == "only in slice1"
 
 
 def test_headers_sort(dock, qtbot):
@@ -255,7 +255,7 @@ def test_keys_isolate_the_current_row(dock, qtbot):
 
 def test_what_is_isolated_elsewhere_is_shown(dock):
     dock.session.view.isolated = {"3"}
-    dimmed = {d: dock.table.cell(d, NAME).data(Role.DIMMED) for d in dock.session.domains.names}
+    dimmed = {d: dock.table.cell(d, NAME).data(CellRole.DIMMED) for d in dock.session.domains.names}
     assert dimmed == {"1": True, "2": True, "3": False, "4": True}
     assert dock.show_all.isVisible()
 
@@ -302,7 +302,7 @@ def test_the_swatch_opens_a_dialog_that_sets_the_colour(dock, qtbot):
     ok = dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Ok)
     qtbot.mouseClick(ok, LEFT)
     assert dock.session.domains.colors["2"] == "#123456"
-    assert dock.table.cell("2", SWATCH).data(Role.COLOR).name() == "#123456"
+    assert dock.table.cell("2", SWATCH).data(CellRole.COLOR).name() == "#123456"
     assert dock.color_dialog is None
 
 

@@ -19,7 +19,7 @@ from napari_staligner.layers.overlays.links import drawn_links
 from napari_staligner.session import LinkView, Region, Spot
 from napari_staligner.widgets.links.dock import LinksWidget
 from napari_staligner.widgets.links.match_table import DISTANCE, DOMAIN, NAME, SLICE
-from napari_staligner.widgets.parts.cells import Role
+from napari_staligner.widgets.parts.cells import CellRole
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_the_matches_of_a_spot_are_listed_and_drawn(dock, qtbot):
     assert texts == [["spot20", "slice2", "0.250"], ["spot7", "slice2", "1.000"]]
     domain = result.obs[K.DOMAIN].iloc[80]
     assert dock.table.item(0, DOMAIN).text() == domain
-    color = dock.table.item(0, DOMAIN).data(Role.COLOR).name()
+    color = dock.table.item(0, DOMAIN).data(CellRole.COLOR).name()
     assert color == dock.session.domains.colors[domain]
     assert len(lines(dock).data) == 2
     place = dock.table.visualItemRect(dock.table.item(0, DISTANCE)).center()

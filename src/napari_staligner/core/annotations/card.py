@@ -14,6 +14,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.regions import Extent, extents
 from napari_staligner.core.domains.presence import Presence, presence
 from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.result.access import spots_xy
 from napari_staligner.core.result.markers import MarkerJob, marker_job, marker_steps
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def card_job(
         },
         region[compared],
         pd.Categorical(slices[compared].astype(str)),
-        np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[compared, :2],
+        spots_xy(adata)[compared],
         np.array(adata.obs[K.CONFIDENCE], float)[compared] if K.CONFIDENCE in adata.obs else None,
     )
 

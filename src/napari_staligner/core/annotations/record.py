@@ -14,6 +14,7 @@ from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.classes import NONE, Edit, RegionClass, Shape
 from napari_staligner.core.evaluation.missing import is_missing
 from napari_staligner.core.palette import hex_color
+from napari_staligner.core.result.access import record_of, writable_record
 from napari_staligner.core.result.ownership import claim, release, written
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def write_annotations(adata: AnnData, annotations: Annotations) -> list[str]:
     for key, who in columns.items():
         adata.obs[key] = annotations.column(who)
         adata.uns[f"{key}_colors"] = [c.color for c in annotations.classes]
-    recorded = adata.uns.setdefault(K.STALIGNER, {})
+    recorded = writable_record(adata)
     if columns:
         recorded[K.ANNOTATIONS] = to_record(annotations)
     else:
@@ -73,7 +74,7 @@ def read_annotations(adata: AnnData, into: Annotations) -> None:
     into
         Gets them.
     """
-    record = adata.uns.get(K.STALIGNER, {}).get(K.ANNOTATIONS)
+    record = record_of(adata).get(K.ANNOTATIONS)
     if record is not None:
         into.annotator = str(record["annotator"])
         into.start(adata.obs_names, *from_record(record))

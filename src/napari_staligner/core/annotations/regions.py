@@ -10,6 +10,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner.core.prepare.libraries import libraries_of_result
+from napari_staligner.core.result.access import spots_xy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,7 +193,7 @@ def microns_per_unit(adata: AnnData, libraries: Mapping[str, Any]) -> tuple[floa
             return float(factors["microns_per_pixel"]), "by its scale factors"
         if factors.get("spot_diameter_fullres") and {"array_row", "array_col"} <= set(adata.obs):
             # The diameter is a nominal one, 55 or 65 µm by the version of Space Ranger.
-            pitch = spacing(np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2])
+            pitch = spacing(spots_xy(adata))
             return VISIUM_PITCH_UM / pitch, "by Visium’s pitch of 100 µm"
     return None
 
@@ -256,7 +257,7 @@ def _extent(
     import shapely
     from scipy.sparse.csgraph import connected_components
 
-    xy = np.asarray(part.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+    xy = spots_xy(part)
     scale = microns_per_unit(part, library)
     # Of one cell at each place, so that spots at one place do not count twice.
     places = np.unique(xy, axis=0, return_index=True)[1]

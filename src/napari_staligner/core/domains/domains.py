@@ -28,6 +28,7 @@ from napari_staligner.core.domains.slice_specific import (
 )
 from napari_staligner.core.palette import categorical_colors
 from napari_staligner.core.progress import Progress, Steps, finish
+from napari_staligner.core.result.access import writable_record
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.core.settings import Settings
 
@@ -245,19 +246,20 @@ def record_domains(
         np.array(names, dtype=object)[labels], categories=[names[i] for i in order]
     )
     adata.uns[K.DOMAIN_COLORS] = [colors[i] for i in order]
-    params = adata.uns.setdefault(K.STALIGNER, {}).setdefault("params", {})
+    record = writable_record(adata)
+    params = record.setdefault("params", {})
     params.update(resolution=settings.resolution, smooth=settings.smooth)
     params.pop("domains", None)
     if settings.domains is not None:
         params["domains"] = settings.domains
-    adata.uns[K.STALIGNER].pop(K.STABILITY, None)
+    record.pop(K.STABILITY, None)
     if np.isfinite(stability):
-        adata.uns[K.STALIGNER][K.STABILITY] = float(stability)
+        record[K.STABILITY] = float(stability)
     if K.SLICE in adata.obs and K.SPATIAL in adata.obsm:
         if tested is not None:
             slices = {str(i): str(s) for i, s in enumerate(slices_of(adata).categories)}
             tested = tested.named({str(i): names[i] for i in order}, slices)
-        adata.uns[K.STALIGNER].pop(K.PRESENCE, None)
+        record.pop(K.PRESENCE, None)
         tested = presence_of(adata) if tested is None else tested
         if tested is not None:
             record_presence(adata, tested)

@@ -13,6 +13,7 @@ import pandas as pd
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.blocks import blocks_of
+from napari_staligner.core.result.access import record_of, spots_xy, writable_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -182,7 +183,7 @@ def domain_presence(adata: AnnData) -> PresenceTable:
     return presence(
         pd.Categorical(adata.obs[K.DOMAIN]),
         pd.Categorical(adata.obs[K.SLICE]),
-        np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2],
+        spots_xy(adata),
         values,
     )
 
@@ -213,13 +214,13 @@ def record_presence(adata: AnnData, tested: PresenceTable | None = None) -> Pres
         The table, if it is known already.
     """
     table = domain_presence(adata) if tested is None else tested
-    adata.uns.setdefault(K.STALIGNER, {})[K.PRESENCE] = table.to_frame()
+    writable_record(adata)[K.PRESENCE] = table.to_frame()
     return table
 
 
 def recorded_presence(adata: AnnData) -> PresenceTable | None:
     """The table in ``uns["staligner"]["presence"]``; ``None`` if it is not of these domains."""
-    frame = adata.uns.get(K.STALIGNER, {}).get(K.PRESENCE)
+    frame = record_of(adata).get(K.PRESENCE)
     if not isinstance(frame, pd.DataFrame) or list(frame.columns) != list(COLUMNS):
         return None
     if not {K.DOMAIN, K.SLICE} <= set(adata.obs):

@@ -12,6 +12,7 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner.core.blocks import BLOCK_SPOTS, blocks_of
 from napari_staligner.core.domains.presence import FOLD, presence
+from napari_staligner.core.result.access import spots_xy
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -79,7 +80,7 @@ def tissue_of(adata: AnnData) -> Tissue | None:
     slice_of = slices_of(adata).codes.astype(np.int64)
     if (slice_of < 0).any():
         return None
-    places = np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+    places = spots_xy(adata).copy()
     known = {K.CONNECTIVITIES, K.MUTUAL} <= set(adata.obsp) and K.CONFIDENCE in adata.obs
     if not known:
         return Tissue(slice_of, places)

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
-from napari_staligner.core.prepare.counts import Kind, counts_slot, kind_of
+from napari_staligner.core.prepare.counts import ValueKind, counts_slot, kind_of
 from napari_staligner.core.prepare.slices import normalize, normalize_parts
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.result.ownership import claim
@@ -103,7 +103,7 @@ def _expression(adata: AnnData) -> sparse.csr_matrix:
             f"or another program's principal components in obsm[{K.PCA!r}]."
         )
     expression = sparse.csr_matrix(values[:, used], dtype=np.float32)
-    if kind_of(expression) is Kind.COUNTS:
+    if kind_of(expression) is ValueKind.COUNTS:
         return expression
     return normalize_parts(expression, adata.obs[K.SLICE].cat.codes.to_numpy())
 

@@ -19,7 +19,8 @@ from napari_staligner.core.evaluation import metrics as M
 from napari_staligner.core.evaluation.baselines import EmbeddingJob, embedding_job, embedding_steps
 from napari_staligner.core.evaluation.missing import label_codes
 from napari_staligner.core.evaluation.nearest import nearest_by_slice
-from napari_staligner.core.progress import Progress, Steps, finish, scaled
+from napari_staligner.core.progress import Progress, Steps, finish, part_of
+from napari_staligner.core.result.access import record_of, spots_xy
 from napari_staligner.core.result.ownership import moved, written
 from napari_staligner.core.settings import Settings
 
@@ -241,7 +242,7 @@ def evaluation_job(
     wanted = tuple(key for key in keys if key not in there)
     names, slice_of = _slices(adata)
     settings = _settings(adata)
-    kept = adata.uns.get(K.STALIGNER, {})
+    kept = record_of(adata)
     domains = {}
     if K.EMBEDDING in there and K.DOMAIN in adata.obs:
         domains[K.EMBEDDING] = pd.factorize(adata.obs[K.DOMAIN])[0]
@@ -261,7 +262,7 @@ def evaluation_job(
         domains=domains,
         slices=names,
         slice_of=slice_of,
-        coordinates=np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2],
+        coordinates=spots_xy(adata).copy(),
         connectivities=graph,
         label_key=labels,
         labels=codes,
@@ -331,7 +332,7 @@ def _labels(adata: AnnData, key: str) -> tuple[NDArray[np.integer[Any]], list[st
 
 def _settings(adata: AnnData) -> Settings:
     """What the domains of the file were found with."""
-    params = adata.uns.get(K.STALIGNER, {}).get("params", {})
+    params = record_of(adata).get("params", {})
     default = Settings()
     domains = params.get("domains")
     return replace(
@@ -349,7 +350,7 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
     total = parts * n
     computed: dict[str, NDArray[np.float32]] = {}
     if job.missing is not None:
-        computed = yield from scaled(embedding_steps(job.missing), 0, n, total)
+        computed = yield from part_of(embedding_steps(job.missing), 0, n, total)
     figures = {}
     for number, key in enumerate(job.keys, 1):
         z = computed[key] if key in computed else job.embeddings[key]
@@ -362,8 +363,8 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
                 job.settings,
                 Tissue(np.asarray(job.slice_of, dtype=np.int64), job.coordinates),
             )
-            domains = (yield from scaled(steps, start, n // 4, total)).labels
-        figures[key] = yield from scaled(
+            domains = (yield from part_of(steps, start, n // 4, total)).labels
+        figures[key] = yield from part_of(
             _figures(job, key, z, domains), start + n // 4, n - n // 4, total
         )
     notes = tuple(_notes(job))

@@ -17,6 +17,7 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.on_disk import in_memory, named_layers, with_slots
+from napari_staligner.core.result.access import record_of
 from napari_staligner.core.result.provenance import source_of
 from napari_staligner.core.result.source import COUNTS
 
@@ -35,7 +36,7 @@ LEVEL = 1e-3
 """Totals that differ by less than this part of their mean are the same."""
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """What the values of a matrix are."""
 
     COUNTS = "counts"
@@ -58,7 +59,7 @@ def stored(matrix: Any) -> NDArray[Any]:
     return np.asarray(matrix.data if sparse.issparse(matrix) else matrix)
 
 
-def kind_of(matrix: Any) -> Kind:
+def kind_of(matrix: Any) -> ValueKind:
     """Tell what the values of a matrix are.
 
     Values with fractions are not logged where the totals of all spots are equal, where they are
@@ -71,17 +72,17 @@ def kind_of(matrix: Any) -> Kind:
     """
     values = stored(matrix)
     if values.size and values.min() < 0:
-        return Kind.SCALED
+        return ValueKind.SCALED
     if is_counts(values):
-        return Kind.COUNTS
+        return ValueKind.COUNTS
     step = max(1, matrix.shape[0] // SOME_ROWS)
     some = matrix[::step]
     rows = sparse.csr_matrix(np.asarray(some) if not sparse.issparse(some) else some, dtype=float)
     if _level(rows) or _multiples(rows.data, rows.indptr):
-        return Kind.NORMALISED
+        return ValueKind.NORMALISED
     if _multiples(np.expm1(np.minimum(rows.data, 50.0)), rows.indptr):
-        return Kind.LOGGED
-    return Kind.NORMALISED if values.max() > LARGEST_LOGGED else Kind.LOGGED
+        return ValueKind.LOGGED
+    return ValueKind.NORMALISED if values.max() > LARGEST_LOGGED else ValueKind.LOGGED
 
 
 def _level(rows: sparse.csr_matrix) -> bool:
@@ -247,7 +248,7 @@ def _slot(adata: AnnData, key: str) -> str:
     return ".raw" if key == RAW and RAW not in adata.layers else f"layers[{key!r}]"
 
 
-def said_of_kind(name: str, adata: AnnData, layer: str | None, kind: Kind) -> list[str]:
+def said_of_kind(name: str, adata: AnnData, layer: str | None, kind: ValueKind) -> list[str]:
     """Say of values that are no counts what is done with them, and where counts are.
 
     Parameters
@@ -261,14 +262,14 @@ def said_of_kind(name: str, adata: AnnData, layer: str | None, kind: Kind) -> li
     kind
         What they are.
     """
-    if kind is Kind.COUNTS:
+    if kind is ValueKind.COUNTS:
         return []
     where = f"layers[{layer!r}]" if layer else "X"
     others = [key for key in layers_of_counts(adata) if key != layer]
     hint = (
         f" ({_slot(adata, others[0])} holds counts: --counts-layer {others[0]})" if others else ""
     )
-    if kind is Kind.NORMALISED:
+    if kind is ValueKind.NORMALISED:
         what = "normalised values that are not logged, not counts; they are scaled and logged"
     else:
         what = "normalised values, not counts; they are used as they are"
@@ -292,7 +293,7 @@ def joined_layer(layers: Sequence[str | None], taken: Sequence[str]) -> str | No
 
 def counts_slot(result: AnnData) -> str | None:
     """Return the layer of a result that holds what it was integrated from; ``None`` for ``X``."""
-    kept = result.uns.get(K.STALIGNER, {})
+    kept = record_of(result)
     layer = kept.get(K.COUNTS_LAYER, kept.get("params", {}).get("counts_layer"))
     return str(layer) if isinstance(layer, str) and layer in result.layers else None
 

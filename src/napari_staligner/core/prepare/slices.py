@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.prepare.counts import Kind, is_counts, kind_of, said_of_kind, stored
+from napari_staligner.core.prepare.counts import ValueKind, is_counts, kind_of, said_of_kind, stored
 from napari_staligner.core.prepare.gene_names import examples
 from napari_staligner.core.prepare.on_disk import in_memory, named_layers, on_disk
 
@@ -197,7 +197,7 @@ def normalize(name: str, adata: AnnData, counts_layer: str | None) -> sparse.csr
     Shape (spots, genes), CSR float32, a copy.
     """
     matrix = sparse.csr_matrix(expression_of(name, adata, counts_layer), dtype=np.float32)
-    if kind_of(matrix) not in (Kind.COUNTS, Kind.NORMALISED):
+    if kind_of(matrix) not in (ValueKind.COUNTS, ValueKind.NORMALISED):
         return matrix.copy()
     totals = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
     scale = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
@@ -268,8 +268,8 @@ def variable_genes(
         return adata.var_names
     matrix = sparse.csr_matrix(expression_of(name, adata, counts_layer), dtype=np.float32)
     kind = kind_of(matrix)
-    counts = kind is Kind.COUNTS
-    if kind is Kind.NORMALISED:
+    counts = kind is ValueKind.COUNTS
+    if kind is ValueKind.NORMALISED:
         matrix = normalize(name, adata, counts_layer)
     if not counts and matrix.data.max(initial=0) > LARGEST_LOG:
         return adata.var_names[_most_spread(matrix, n_top)]

@@ -13,6 +13,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.registration.register import Registered, RegistrationJob, register_steps
+from napari_staligner.core.result.access import record_of, spots_xy, writable_record
 from napari_staligner.core.result.ownership import claim
 
 if TYPE_CHECKING:
@@ -101,8 +102,8 @@ def registration_job(adata: AnnData, choice: Choice) -> RegistrationJob:
         raise InputError(
             f"The spots of a slice do not stand together in obs[{K.SLICE!r}]: sort them by slice."
         )
-    points = np.array(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
-    recorded = np.asarray(adata.uns.get(K.STALIGNER, {}).get("pairs", ()), dtype=object)
+    points = spots_xy(adata).copy()
+    recorded = np.asarray(record_of(adata).get("pairs", ()), dtype=object)
     return RegistrationJob(
         coordinates={name: points[labels == name] for name in names},
         embedding=np.array(adata.obsm[K.EMBEDDING]),
@@ -139,7 +140,7 @@ def record_registration(adata: AnnData, registered: Registered, choice: Choice) 
     adata.obsm[K.SPATIAL_ALIGNED] = registered.aligned
     adata.obsm[K.SHIFT] = registered.shift
     adata.obs[K.RESIDUAL] = registered.residual.astype(np.float32)
-    kept = adata.uns.setdefault(K.STALIGNER, {})
+    kept = writable_record(adata)
     kept["transforms"] = dict(registered.transforms)
     kept["registration"] = {
         "model": str(choice.model),

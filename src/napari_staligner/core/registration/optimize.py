@@ -25,7 +25,7 @@ import numpy as np
 
 from napari_staligner.core.registration.bounded import descend
 from napari_staligner.core.registration.choice import Model
-from napari_staligner.core.registration.raster import Field, Look, rasterize
+from napari_staligner.core.registration.raster import Field, FieldSample, rasterize
 from napari_staligner.core.registration.starts import UNRELATED
 from napari_staligner.core.registration.transforms import (
     apply,
@@ -229,7 +229,7 @@ class _Stage:
 
     def _look(
         self, direction: Pair, transforms: Mapping[int, Matrix]
-    ) -> tuple[Look, NDArray[np.float64]]:
+    ) -> tuple[FieldSample, NDArray[np.float64]]:
         """The field of one section where the spots of the other lie, and where that is."""
         i, j = direction
         there = inverse(transforms[j]) @ transforms[i]

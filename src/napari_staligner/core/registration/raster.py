@@ -45,7 +45,7 @@ class Field:
     values: NDArray[np.float64]
     tissue: NDArray[np.float64]
 
-    def look(self, points: NDArray[np.float64]) -> Look:
+    def look(self, points: NDArray[np.float64]) -> FieldSample:
         """Interpolate at points of shape (n, 2)."""
         size = np.array(self.tissue.shape)
         at = (points - self.origin) / self.pixel
@@ -56,7 +56,7 @@ class Field:
         corners = flat[:, None] + np.array([0, 1, size[1], size[1] + 1])
         values = _bilinear(self.values.reshape(-1, self.values.shape[2])[corners], share)
         tissue = _bilinear(self.tissue.ravel()[corners][..., None], share)
-        return Look(
+        return FieldSample(
             values[0],
             values[1] / self.pixel,
             tissue[0][:, 0] * inside,
@@ -65,7 +65,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Look:
+class FieldSample:
     """A field at n points: values (n, d), their slopes (n, 2, d), tissue (n,) and its (n, 2)."""
 
     values: NDArray[np.float64]

@@ -1,7 +1,8 @@
-"""What integrated slices and single ones are read by: coordinates, size of a spot, names."""
+"""Where integrated slices and single ones keep what is read often: coordinates, records, names."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +10,6 @@ import numpy as np
 from napari_staligner import _keys as K
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -20,6 +19,30 @@ if TYPE_CHECKING:
 def spots_xy(adata: AnnData) -> NDArray[np.float64]:
     """Return the coordinates (x, y) of the spots, float64, shape (spots, 2)."""
     return np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+
+
+def record_of(adata: AnnData) -> Mapping[str, Any]:
+    """Return what this package has recorded in ``uns["staligner"]``; empty where it has not."""
+    kept = adata.uns.get(K.STALIGNER)
+    return kept if isinstance(kept, Mapping) else {}
+
+
+def has_record(adata: AnnData) -> bool:
+    """Whether this package has recorded something in ``uns["staligner"]``, be it nothing yet."""
+    return isinstance(adata.uns.get(K.STALIGNER), Mapping)
+
+
+def writable_record(adata: AnnData) -> dict[str, Any]:
+    """Return ``uns["staligner"]`` to write to it; made where it is missing."""
+    if not has_record(adata):
+        adata.uns[K.STALIGNER] = {}
+    kept: dict[str, Any] = adata.uns[K.STALIGNER]
+    return kept
+
+
+def drop_record(adata: AnnData) -> None:
+    """Take ``uns["staligner"]`` away."""
+    del adata.uns[K.STALIGNER]
 
 
 def spot_size(xy: NDArray[np.float64]) -> float:
@@ -53,7 +76,7 @@ def rename_slices(adata: AnnData, names: Mapping[str, str]) -> None:
     if all(old == new for old, new in names.items()):
         return
     adata.obs[K.SLICE] = adata.obs[K.SLICE].cat.rename_categories(dict(names))
-    told = adata.uns.get(K.STALIGNER, {})
+    told = writable_record(adata)
     registration, params = told.get("registration", {}), told.get("params", {})
     sources = told.get(K.PROVENANCE, {}).get("sources", {})
     by_slice = (*map(told.get, ("transforms", "radius", K.RECONSTRUCTION_BY_SLICE)), sources)

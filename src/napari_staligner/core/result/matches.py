@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.result.access import spots_xy
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -101,7 +102,7 @@ def thin(links: Links, adata: AnnData, most: int) -> Links:
         return links
     slices = _slices(adata)
     pairs = slices[links.first] * (slices.max() + 1) + slices[links.second]
-    xy = np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+    xy = spots_xy(adata)
     kept = []
     for pair, share in _shares(pairs, most).items():
         own = np.flatnonzero(pairs == pair)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner.core.prepare.on_disk import with_slots
+from napari_staligner.core.result.access import drop_record, has_record, record_of, writable_record
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -43,9 +44,9 @@ def written(adata: AnnData) -> dict[str, frozenset[str]]:
         Any AnnData. In a result of a version that did not record them, the names of
         :data:`RESERVED` are ours, and annotations where their edits are recorded.
     """
-    kept = adata.uns.get(K.STALIGNER)
-    if not isinstance(kept, Mapping):
+    if not has_record(adata):
         return {slot: frozenset() for slot in SLOTS}
+    kept = record_of(adata)
     if K.WRITTEN in kept:
         told = kept[K.WRITTEN]
         return {slot: frozenset(map(str, np.atleast_1d(told.get(slot, ())))) for slot in SLOTS}
@@ -60,8 +61,7 @@ def written(adata: AnnData) -> dict[str, frozenset[str]]:
 
 def moved(adata: AnnData) -> dict[str, dict[str, str]]:
     """Of each slot, the input's keys that were moved aside: the key here, and the input's own."""
-    kept = adata.uns.get(K.STALIGNER)
-    told = kept.get(K.OF_INPUT, {}) if isinstance(kept, Mapping) else {}
+    told = record_of(adata).get(K.OF_INPUT, {})
     rows = {slot: np.asarray(told.get(slot, ()), object).reshape(-1, 2) for slot in SLOTS}
     return {slot: {str(here): str(own) for here, own in of} for slot, of in rows.items()}
 
@@ -210,7 +210,7 @@ def _renamed(adata: AnnData, slot: str, new: Mapping[str, str]) -> AnnData:
 
 def _given_back(adata: AnnData) -> AnnData:
     """A slice as its input was: without what is ours, the input's keys under their own names."""
-    if K.STALIGNER not in adata.uns:
+    if not has_record(adata):
         return adata
     ours, aside = written(adata), moved(adata)
     made = with_slots(adata)
@@ -218,14 +218,14 @@ def _given_back(adata: AnnData) -> AnnData:
         for key in ours[slot]:
             _remove(made, slot, key)
         _rename(made, slot, aside[slot])
-    del made.uns[K.STALIGNER]
+    drop_record(made)
     return made
 
 
 def _record(
     adata: AnnData, ours: Mapping[str, frozenset[str]], aside: Mapping[str, Mapping[str, str]]
 ) -> None:
-    kept: dict[str, Any] = adata.uns.setdefault(K.STALIGNER, {})
+    kept = writable_record(adata)
     kept[K.WRITTEN] = {
         slot: np.array(sorted(keys), dtype=object) for slot, keys in ours.items() if keys
     }
@@ -236,11 +236,11 @@ def _record(
 
 def _add_notes(adata: AnnData, said: Sequence[str]) -> None:
     if said:
-        kept = adata.uns[K.STALIGNER]
+        kept = writable_record(adata)
         kept["notes"] = np.array([*map(str, kept.get("notes", ())), *said], dtype=object)
 
 
 def _drop_note(adata: AnnData, said: str) -> None:
-    kept = adata.uns[K.STALIGNER]
+    kept = writable_record(adata)
     left = [str(note) for note in kept.get("notes", ()) if str(note) != said]
     kept["notes"] = np.array(left, dtype=object)

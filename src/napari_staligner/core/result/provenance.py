@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner.core.fields import described
+from napari_staligner.core.result.access import record_of, writable_record
 from napari_staligner.core.result.source import Source
 from napari_staligner.core.settings import Settings
 
@@ -35,10 +36,10 @@ def mark_source(adata: AnnData, source: Source) -> None:
 
 def source_of(adata: AnnData) -> Source | None:
     """Where a slice came from; ``None`` if it was made in memory."""
-    return read_source(adata.uns.get(K.SOURCE))
+    return source_of_record(adata.uns.get(K.SOURCE))
 
 
-def read_source(kept: object) -> Source | None:
+def source_of_record(kept: object) -> Source | None:
     """Read what was written of a source; ``None`` if it says nothing."""
     if not isinstance(kept, Mapping) or not kept.get("path"):
         return None
@@ -67,7 +68,7 @@ def record_provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> 
     import torch
 
     sources = {name: source_of(each) for name, each in slices}
-    adata.uns[K.STALIGNER][K.PROVENANCE] = {
+    writable_record(adata)[K.PROVENANCE] = {
         "sources": {name: _kept(source) for name, source in sources.items() if source},
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -79,14 +80,14 @@ def record_provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> 
 
 def sources_of(adata: AnnData) -> dict[str, Source]:
     """Where the slices of a result came from, as far as it is known."""
-    kept = adata.uns.get(K.STALIGNER, {}).get(K.PROVENANCE, {}).get("sources", {})
-    found = {str(name): read_source(source) for name, source in kept.items()}
+    kept = record_of(adata).get(K.PROVENANCE, {}).get("sources", {})
+    found = {str(name): source_of_record(source) for name, source in kept.items()}
     return {name: source for name, source in found.items() if source is not None}
 
 
 def settings_of(adata: AnnData) -> Settings:
     """Settings that a result was made with, as it records them."""
-    kept = dict(adata.uns.get(K.STALIGNER, {}).get("params", {}))
+    kept = dict(record_of(adata).get("params", {}))
     # What is None is not recorded, and None is then the default.
     values = {
         name: each.read(kept[name]) if name in kept else each.default

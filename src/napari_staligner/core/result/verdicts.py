@@ -13,6 +13,7 @@ import pandas as pd
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.result.access import record_of, writable_record
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -82,7 +83,7 @@ def read_verdicts(adata: AnnData) -> tuple[Verdict, ...]:
     adata
         Integrated slices.
     """
-    frame = adata.uns.get(K.STALIGNER, {}).get(K.VERDICTS)
+    frame = record_of(adata).get(K.VERDICTS)
     if not isinstance(frame, pd.DataFrame) or not set(COLUMNS) <= set(frame.columns):
         return ()
     texts = {column: str for column in COLUMNS if column != "spots"}
@@ -100,7 +101,7 @@ def write_verdicts(adata: AnnData, verdicts: Sequence[Verdict]) -> None:
     verdicts
         All of them, the oldest first.
     """
-    kept = adata.uns.setdefault(K.STALIGNER, {})
+    kept = writable_record(adata)
     if verdicts:
         kept[K.VERDICTS] = verdict_frame(verdicts)
     else:

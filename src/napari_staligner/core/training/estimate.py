@@ -46,7 +46,7 @@ OPERATIONS_A_PAIR = 400
 
 
 @dataclass(frozen=True)
-class Extent:
+class InputSize:
     """How much there is to work on.
 
     Parameters
@@ -66,7 +66,7 @@ class Extent:
     joined: int = 0
 
     @classmethod
-    def of(cls, slices: Sequence[tuple[str, AnnData]]) -> Extent:
+    def of(cls, slices: Sequence[tuple[str, AnnData]]) -> InputSize:
         """Take what is known of slices before any is looked at: the least of genes."""
         matrices = (m for _, adata in slices for m in (adata.X, *named_layers(adata).values()))
         names, sizes = zip(*((name, adata.n_obs) for name, adata in slices), strict=True)
@@ -100,7 +100,7 @@ class Estimate:
         return f"{takes}, a piece of the slices at a time." if self.streams else f"{takes}."
 
 
-def estimate(extent: Extent, settings: Settings) -> Estimate:
+def estimate(extent: InputSize, settings: Settings) -> Estimate:
     """Estimate time and memory of a run from counted operations and this machine's speed.
 
     Parameters
@@ -123,7 +123,7 @@ def estimate(extent: Extent, settings: Settings) -> Estimate:
     return Estimate(seconds, _memory(extent, settings, width, keeps, spools), not keeps or spools)
 
 
-def _training(extent: Extent, settings: Settings, width: int) -> float:
+def _training(extent: InputSize, settings: Settings, width: int) -> float:
     """Operations of all epochs."""
     n, h, d = sum(extent.sizes), settings.hidden, settings.latent
     # Forward and both gradients of every product; a wide input needs no gradient of its own.
@@ -131,7 +131,7 @@ def _training(extent: Extent, settings: Settings, width: int) -> float:
     return float(epoch * (settings.pretrain_epochs + settings.epochs))
 
 
-def _searches(extent: Extent, settings: Settings) -> float:
+def _searches(extent: InputSize, settings: Settings) -> float:
     """Operations of all searches for matches."""
     pairs = pairs_of(extent.names, settings)
     drawn = [min(size, settings.search_spots or size) for size in extent.sizes]
@@ -142,7 +142,7 @@ def _searches(extent: Extent, settings: Settings) -> float:
     return float(compared * searches * OPERATIONS_A_PAIR)
 
 
-def _memory(extent: Extent, settings: Settings, width: int, keeps: bool, spools: bool) -> float:
+def _memory(extent: InputSize, settings: Settings, width: int, keeps: bool, spools: bool) -> float:
     n, largest = sum(extent.sizes), max(extent.sizes)
     rows = n if keeps else min(largest, TILE_SPOTS)
     activations = 4 * rows * (width + (4 if keeps else 6) * settings.hidden)

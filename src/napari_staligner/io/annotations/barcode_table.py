@@ -24,7 +24,7 @@ _LOOKED_AT = 200
 _SEPARATORS = (",", ";", "\t", "|")
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_barcode_table(path: Path) -> pd.DataFrame:
     """Read a table of texts, whatever separates its columns.
 
     Returns
@@ -79,7 +79,7 @@ def barcode_column(table: pd.DataFrame, spots: Sequence[str], path: Path) -> int
     Parameters
     ----------
     table
-        As :func:`read_table` gives it.
+        As :func:`read_barcode_table` gives it.
     spots
         Barcodes of the spots.
     path
@@ -112,7 +112,7 @@ def label_column(
     Parameters
     ----------
     table
-        As :func:`read_table` gives it.
+        As :func:`read_barcode_table` gives it.
     barcodes
         Place of the column of barcodes.
     wanted
@@ -160,7 +160,7 @@ def candidates(table: pd.DataFrame, barcodes: int) -> list[int]:
     Parameters
     ----------
     table
-        As :func:`read_table` gives it.
+        As :func:`read_barcode_table` gives it.
     barcodes
         Place of the column of barcodes.
     """

@@ -17,6 +17,7 @@ from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.classes import Shape
 from napari_staligner.core.annotations.regions import inside, outlines
 from napari_staligner.core.prepare.libraries import libraries_of_result
+from napari_staligner.core.result.access import spots_xy
 from napari_staligner.io.annotations.feature_classes import (
     class_of,
     metadata_of,
@@ -71,7 +72,7 @@ def write_geojson(
     InputError
         Nothing is annotated, a slice is unknown or has no image, or the file cannot be written.
     """
-    names = check_slices(adata, slices)
+    names = chosen_slices(adata, slices)
     features = [f for name in names for f in _features(adata, annotations, name, coordinates)]
     if not features:
         raise InputError(
@@ -85,7 +86,7 @@ def write_geojson(
     return len(features)
 
 
-def check_slices(adata: AnnData, slices: Sequence[str] | None) -> list[str]:
+def chosen_slices(adata: AnnData, slices: Sequence[str] | None) -> list[str]:
     """Return the slices that are meant.
 
     Raises
@@ -306,4 +307,4 @@ def rows_of_slice(adata: AnnData, name: str) -> NDArray[np.intp]:
 
 def xy_of(adata: AnnData, rows: NDArray[np.intp]) -> NDArray[np.float64]:
     """Coordinates of some spots as they came, float64, shape (rows, 2)."""
-    return np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[rows, :2]
+    return spots_xy(adata)[rows]

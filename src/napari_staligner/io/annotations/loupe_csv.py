@@ -18,9 +18,9 @@ from napari_staligner.io.annotations.barcode_table import (
     barcode_column,
     candidates,
     label_column,
-    read_table,
+    read_barcode_table,
 )
-from napari_staligner.io.annotations.geojson import check_slices, rows_of_slice
+from napari_staligner.io.annotations.geojson import chosen_slices, rows_of_slice
 from napari_staligner.io.annotations.imported import Imported
 from napari_staligner.io.atomic import written_beside
 
@@ -56,7 +56,7 @@ def write_barcodes(
     InputError
         Nothing is annotated, the slice is unknown, or the file cannot be written.
     """
-    names = check_slices(adata, None if slice_name is None else [slice_name])
+    names = chosen_slices(adata, None if slice_name is None else [slice_name])
     table = _barcodes(adata)
     table[K.ANNOTATION] = annotations.column()
     table = table[table[K.SLICE].isin(names)].dropna(subset=K.ANNOTATION)
@@ -110,7 +110,7 @@ def read_barcodes(
 
     ours = _barcodes(adata)
     if slice_name is not None:
-        check_slices(adata, [slice_name])
+        chosen_slices(adata, [slice_name])
     told, notes = _told(path, ours, slice_name, column)
     place, said = _places(adata, ours, told, path)
     labels = pd.Series(index=range(adata.n_obs), dtype=object)
@@ -127,7 +127,7 @@ def columns_of_classes(adata: AnnData, path: Path) -> list[str]:
     InputError
         The file cannot be read, or has no column of barcodes.
     """
-    table = read_table(path)
+    table = read_barcode_table(path)
     at = barcode_column(table, [*dict.fromkeys(_barcodes(adata)[BARCODE])], path)
     found = candidates(table, at)
     return [str(table.columns[place]) for place in found] if len(found) > 1 else []
@@ -139,7 +139,7 @@ def _told(
     """Barcode, class and slice (empty: any) that a file tells, and sentences on its columns."""
     import pandas as pd
 
-    table = read_table(path)
+    table = read_barcode_table(path)
     at = barcode_column(table, [*dict.fromkeys(ours[BARCODE])], path)
     label, said = label_column(table, at, column, path)
     notes = [said] if said else []

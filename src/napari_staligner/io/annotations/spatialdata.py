@@ -11,6 +11,7 @@ from napari_staligner import _keys as K
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.regions import outlines
 from napari_staligner.core.prepare.libraries import libraries_of_result
+from napari_staligner.core.result.access import record_of
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.io.annotations.geojson import rows_of_slice, xy_of
 from napari_staligner.io.atomic import written_beside
@@ -145,7 +146,7 @@ def _places(adata: AnnData, name: str) -> dict[str, Any]:
     from spatialdata.transformations import Affine, Identity
 
     places: dict[str, Any] = {_element_name(name): Identity()}
-    matrix = adata.uns.get(K.STALIGNER, {}).get("transforms", {}).get(name)
+    matrix = record_of(adata).get("transforms", {}).get(name)
     if matrix is not None:
         axes = ("x", "y")
         places[ALIGNED] = Affine(np.asarray(matrix, float), input_axes=axes, output_axes=axes)

@@ -15,7 +15,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.io.formats.matrices import Counts, read_h5, read_mtx
 from napari_staligner.io.formats.parts import Library, Places, make_slice, need, without_places
 from napari_staligner.io.formats.tables import (
-    as_text,
+    names_as_text,
     need_columns,
     numbers,
     read_table,
@@ -26,8 +26,7 @@ from napari_staligner.io.formats.tenx import wanted
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_staligner.io.formats.found import Found
-    from napari_staligner.io.formats.read import Named
+    from napari_staligner.io.formats.found import Found, Named
 
 CONTROLS = re.compile(r"(Blank|NegPrb|NegControl|Negative|SystemControl|FalseCode)[-_ \d]?.*")
 """Names of probes that target no gene, of MERSCOPE and CosMx."""
@@ -56,7 +55,7 @@ def read_merscope(found: Found, chosen: Mapping[str, str]) -> Named:
     need_columns(table, ("center_x", "center_y"), cells, "MERSCOPE's cell_metadata.csv")
     # The column of names has none, or is called cell, EntityID, or X where R wrote it.
     name = next((c for c in ("EntityID", "cell") if c in table), str(table.columns[0]))
-    table = table.set_index(as_text(table[name])).drop(columns=name)
+    table = table.set_index(names_as_text(table[name])).drop(columns=name)
     library = Library(scalefactors={"microns_per_pixel": 1.0}, metadata=_scan(found))
     places = Places(table, ("center_x", "center_y"), cells)
     return [make_slice(found.name, f"{found.title}, cells in µm", counts, places, library)]
@@ -201,7 +200,7 @@ def _any_places(path: Path) -> Places:
             f"{str(path)!r} has no column that names the spots: put it first, and call it "
             "'barcode'."
         )
-    return Places(table.set_index(as_text(table[name])).drop(columns=name), xy, path)
+    return Places(table.set_index(names_as_text(table[name])).drop(columns=name), xy, path)
 
 
 _SPOT = re.compile(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)")

@@ -7,8 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from napari_staligner.io.formats.contents import holds_cells_alone
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Named = list[tuple[str, "AnnData"]]
+"""Slices with their names."""
 
 TITLES: Mapping[str, str] = MappingProxyType(
     {

@@ -20,9 +20,7 @@ from napari_staligner.io.sources import checksum
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_staligner.io.formats.found import Found
-
-Named = list[tuple[str, "AnnData"]]
+    from napari_staligner.io.formats.found import Found, Named
 
 _READERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
-    from napari_staligner.io.formats.found import Found
-    from napari_staligner.io.formats.read import Named
+    from napari_staligner.io.formats.found import Found, Named
 
 PITCH_UM = 0.5
 """Between two spots of DNA on a chip, which is the unit of the coordinates."""

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from napari_staligner.io.formats.found import Found
-    from napari_staligner.io.formats.read import Named
+    from napari_staligner.io.formats.found import Found, Named
 
 GLOBAL = "global"
 """The coordinate system that SpatialData makes where nothing else is said."""

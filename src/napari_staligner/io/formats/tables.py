@@ -63,11 +63,11 @@ def read_table(
         raise InputError(f"{str(path)!r} has no rows: copy or export it again.")
     frame.columns = frame.columns.map(str)
     for name in set(ids) & set(frame.columns):
-        frame[name] = as_text(frame[name])
+        frame[name] = names_as_text(frame[name])
     return frame
 
 
-def as_text(column: pd.Series) -> pd.Series:
+def names_as_text(column: pd.Series) -> pd.Series:
     """Return names as text; some files hold them as bytes."""
     if column.dtype == object:
         return column.map(lambda value: value.decode() if isinstance(value, bytes) else str(value))

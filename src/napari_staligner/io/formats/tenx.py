@@ -17,8 +17,7 @@ from napari_staligner.io.formats.tables import need_columns, numbers, read_table
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_staligner.io.formats.found import Found
-    from napari_staligner.io.formats.read import Named
+    from napari_staligner.io.formats.found import Found, Named
 
 PITCH_UM = 100.0
 """Between the centres of neighbouring spots of Visium."""

@@ -67,7 +67,7 @@ class AttentionOverlay(TissueOverlay):
 
     def update(self, layer: Any, name: str) -> None:
         """Draw the edges of a slice."""
-        edges = attention_edges(self.session, name)
+        edges = drawn_attention(self.session, name)
         set_width(layer, self._width(name))
         set_vectors(layer, edges.vectors, edges.rgba)
 
@@ -76,7 +76,7 @@ class AttentionOverlay(TissueOverlay):
         return share * self.stage.spot_size(name)
 
 
-def attention_edges(session: Session, name: str) -> Edges:
+def drawn_attention(session: Session, name: str) -> Edges:
     """Edges of the attention of a slice, as the session's overlay says.
 
     Each is drawn from the centre of the receiving spot half-way to the sender, so that the

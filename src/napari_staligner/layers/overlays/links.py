@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from napari_staligner import _keys as K
+from napari_staligner.core.result.access import spots_xy
 from napari_staligner.core.result.matches import Links, all_links, thin
 from napari_staligner.layers.colors import category_colors
 from napari_staligner.layers.overlays.overlay import TissueOverlay
@@ -159,7 +160,7 @@ def link_lines(
     for name, adata in session.slices.items():
         rows = session.result.rows(name)
         if rows is not None:
-            place[rows] = world(name, np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2])
+            place[rows] = world(name, spots_xy(adata))
     start, end = place[drawn.links.first], place[drawn.links.second]
     # Long links first and those of the spot last: what tells most lies on top.
     order = np.lexsort((-drawn.links.distance, drawn.of_spot))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QWidget
 
-from napari_staligner.widgets.parts.cells import Role
+from napari_staligner.widgets.parts.cells import CellRole
 from napari_staligner.widgets.parts.spot_table import NAME, SpotTable
 
 if TYPE_CHECKING:
@@ -51,4 +51,4 @@ class NeighborTable(SpotTable):
             known = line.distance == line.distance  # not nan
             self._cell(at, DISTANCE, f"{line.distance:.4g}" if known and at else "–")
             for column, weight in ((TAKES, line.incoming), (GIVES, line.outgoing)):
-                self._cell(at, column, f"{weight:.3f}").setData(Role.SHARE, weight / largest)
+                self._cell(at, column, f"{weight:.3f}").setData(CellRole.SHARE, weight / largest)

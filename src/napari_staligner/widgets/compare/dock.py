@@ -20,7 +20,7 @@ from superqt.utils import signals_blocked
 
 from napari_staligner import _keys as K
 from napari_staligner.session import PAIRWISE, ColorBy
-from napari_staligner.widgets.parts.choice import LAYOUTS, Choice
+from napari_staligner.widgets.parts.choice import LAYOUTS, ChoiceRow
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.form import FittingScroll, form, narrow
 from napari_staligner.widgets.parts.histogram import ColoredHistogram
@@ -75,7 +75,7 @@ class CompareWidget(Dock):
     # -- building ---------------------------------------------------------------------------
 
     def _make_choices(self) -> None:
-        self.layouts, self.modes, self.parts = Choice(LAYOUTS), Choice(MODES), Choice(PARTS)
+        self.layouts, self.modes, self.parts = map(ChoiceRow, (LAYOUTS, MODES, PARTS))
         self.pair = tuple(narrow(QComboBox()) for _ in range(2))
         for box, which in zip(self.pair, ("First", "Second"), strict=True):
             box.setToolTip(f"{which} of the two slices that are compared")

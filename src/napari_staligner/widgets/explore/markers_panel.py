@@ -20,7 +20,7 @@ from superqt.utils import signals_blocked
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.session import ColorBy, Region
-from napari_staligner.widgets.parts.cells import Role
+from napari_staligner.widgets.parts.cells import CellRole
 from napari_staligner.widgets.parts.form import narrow
 from napari_staligner.widgets.parts.run_row import RunRow
 from napari_staligner.widgets.parts.sorted_table import SortedTable
@@ -240,9 +240,9 @@ class MarkerModel(QAbstractTableModel):
             return _text(column, value)
         if role == Qt.ItemDataRole.ToolTipRole:
             return str(value) if column == GENE else f"{value:.6g}"
-        if role == Role.SORT:
+        if role == CellRole.SORT:
             return str(value).casefold() if column == GENE else float(value)
-        if role == Role.SHARE and column in (INSIDE, AGAINST):
+        if role == CellRole.SHARE and column in (INSIDE, AGAINST):
             return float(value)
         if role == Qt.ItemDataRole.TextAlignmentRole and column != GENE:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

@@ -14,9 +14,9 @@ from qtpy.QtWidgets import (
     QPushButton,
 )
 
-from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.attempt import PRESENCE, missing_stages
+from napari_staligner.core.result.access import record_of
 from napari_staligner.widgets.integrate.clock import Clock, spoken
 from napari_staligner.widgets.integrate.loss_plot import LossPlot
 from napari_staligner.widgets.integrate.settings_panel import SettingsPanel
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import napari.viewer
     from anndata import AnnData
 
-    from napari_staligner.core.attempt import Stage
+    from napari_staligner.core.attempt import LaterStage
     from napari_staligner.core.progress import Loss, Progress
     from napari_staligner.core.settings import Settings
     from napari_staligner.core.stages import Staged
@@ -133,7 +133,7 @@ class IntegrateWidget(Dock):
         self.stage.setVisible(running)
         self.plot.setVisible(running or not self.plot.empty)
 
-    def _missing(self) -> list[Stage]:
+    def _missing(self) -> list[LaterStage]:
         """What the result lacks; the test of the domains only where it fails."""
         if self.session.result.adata is None:
             return []
@@ -174,8 +174,8 @@ class IntegrateWidget(Dock):
 
     def _show_result(self) -> None:
         """Show the losses of the result that is there."""
-        recorded = {} if self.session.result.adata is None else self.session.result.adata.uns
-        losses = recorded.get(K.STALIGNER, {}).get("loss", {})
+        result = self.session.result.adata
+        losses = {} if result is None else record_of(result).get("loss", {})
         if not self._runner.running or losses:
             self.plot.show_all({name: np.asarray(values) for name, values in losses.items()})
         self._show_enabled()

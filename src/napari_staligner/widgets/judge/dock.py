@@ -150,7 +150,7 @@ class JudgeWidget(Dock):
         name, _ = QFileDialog.getSaveFileName(self, "Save report", start, "Web page (*.html)")
         if not name or result is None:
             return
-        from napari_staligner.io.h5ad import check_target
+        from napari_staligner.io.atomic import check_target
         from napari_staligner.report.report import report_job
 
         self.session.domains.presence()
@@ -167,7 +167,7 @@ class JudgeWidget(Dock):
         self.report.start(job.steps, "Writing report")
 
     def _on_report_returned(self, page: str) -> None:
-        from napari_staligner.io.text import write_text
+        from napari_staligner.io.atomic import write_text
 
         try:
             write_text(page, self._target)

@@ -22,7 +22,7 @@ from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.colors import DIMMED, NO_VALUE
 from napari_staligner.layers.layouts import Footprint, placements
-from napari_staligner.widgets.parts.choice import Choice
+from napari_staligner.widgets.parts.choice import ChoiceRow
 from napari_staligner.widgets.parts.dock import seen
 from napari_staligner.widgets.parts.run_row import RunRow
 from napari_staligner.widgets.parts.spots_panel import SpotsPanel
@@ -57,7 +57,7 @@ class PicturesPanel(SpotsPanel):
         self._mosaic: NDArray[np.float64] = np.empty((0, 2))
         self.empty = QLabel(_NONE)
         self.empty.setWordWrap(True)
-        self.by = Choice(BY)
+        self.by = ChoiceRow(BY)
         self.run = RunRow(
             "Compute UMAPs",
             "UMAP of each embedding that lacks one (scanpy), kept in obsm",

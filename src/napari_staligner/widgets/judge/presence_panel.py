@@ -8,7 +8,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QHeaderView, QWidget
 
-from napari_staligner.widgets.parts.cells import Role
+from napari_staligner.widgets.parts.cells import CellRole
 from napari_staligner.widgets.parts.sorted_table import SortedTable
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class PresenceModel(QAbstractTableModel):
         """Show which domains are isolated now."""
         if self._rows:
             last = self.index(len(self._rows) - 1, len(_HEADS) - 1)
-            self.dataChanged.emit(self.index(0, 0), last, [Role.DIMMED])
+            self.dataChanged.emit(self.index(0, 0), last, [CellRole.DIMMED])
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """One row a domain and slice."""
@@ -86,14 +86,14 @@ class PresenceModel(QAbstractTableModel):
         match role:
             case Qt.ItemDataRole.DisplayRole:
                 return _text(row, column)
-            case Role.SORT:
+            case CellRole.SORT:
                 return self._order(index.row(), column)
-            case Role.SHARE if column in (SHARE, CONFIDENCE):
+            case CellRole.SHARE if column in (SHARE, CONFIDENCE):
                 value = row.share if column == SHARE else row.confidence
                 return 0.0 if value != value else value
-            case Role.COLOR if column in (DOMAIN, SHARE):
+            case CellRole.COLOR if column in (DOMAIN, SHARE):
                 return self._colors.get(row.label)
-            case Role.DIMMED:
+            case CellRole.DIMMED:
                 isolated = self._session.view.isolated
                 return bool(isolated) and row.label not in isolated
             case Qt.ItemDataRole.TextAlignmentRole if column in (SPOTS, SHARE, CONFIDENCE):

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.result.verdicts import LEVELS, is_current, login_name
-from napari_staligner.widgets.parts.cells import CellDelegate, Role
+from napari_staligner.widgets.parts.cells import CellDelegate, CellRole
 from napari_staligner.widgets.parts.form import narrow, row
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class VerdictsPanel(QWidget):
         about = verdict.about if current else f"{verdict.about} (before)"
         item = QTreeWidgetItem([about, TITLES[verdict.level], verdict.who, verdict.when[:10]])
         item.setSizeHint(ABOUT, QSize(0, _ROW_HEIGHT))
-        item.setData(ABOUT, Role.NOTE, verdict.note)
+        item.setData(ABOUT, CellRole.NOTE, verdict.note)
         item.setForeground(VERDICT, QBrush(QColor(_COLORS[verdict.level])))
         tip = "\n".join(filter(None, (verdict.about, verdict.note)))
         item.setToolTip(ABOUT, tip if current else f"{tip}\nThe domains were others then.")

@@ -14,7 +14,7 @@ from napari_staligner import _keys as K
 from napari_staligner.core.result.matches import matches
 from napari_staligner.layers.overlays.links import COLORMAP, drawn_links
 from napari_staligner.widgets.links.match_table import MatchTable
-from napari_staligner.widgets.parts.choice import Choice
+from napari_staligner.widgets.parts.choice import ChoiceRow
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.histogram import ColoredHistogram
 
@@ -67,7 +67,7 @@ class LinksWidget(Dock):
         self.most.setGroupSeparatorShown(True)
         self.most.setKeyboardTracking(False)
         self.most.setToolTip("The shortest ones, evenly over the tissue")
-        self.coloring = Choice(COLORS)
+        self.coloring = ChoiceRow(COLORS)
         self.drawn = QLabel()
         self.drawn.setWordWrap(True)
         self.plot = ColoredHistogram("Distance in the embedding", self)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QWidget
 
-from napari_staligner.widgets.parts.cells import Role
+from napari_staligner.widgets.parts.cells import CellRole
 from napari_staligner.widgets.parts.spot_table import NAME, SpotTable
 
 if TYPE_CHECKING:
@@ -49,4 +49,4 @@ class MatchTable(SpotTable):
             of_slice.setSizeHint(QSize(self.fontMetrics().horizontalAdvance(line.slice) + 16, 26))
             self._domain(at, DOMAIN, line.domain, colors)
             distance = self._cell(at, DISTANCE, f"{line.distance:.3f}")
-            distance.setData(Role.SHARE, line.distance / (largest or 1.0))
+            distance.setData(CellRole.SHARE, line.distance / (largest or 1.0))

@@ -10,7 +10,7 @@ from qtpy.QtGui import QColor, QFont, QPainter, QPen
 from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 
-class Role(IntEnum):
+class CellRole(IntEnum):
     """What a model gives to the delegates beside Qt's own roles."""
 
     SORT = Qt.ItemDataRole.UserRole + 1
@@ -30,7 +30,7 @@ class CellDelegate(QStyledItemDelegate):
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
         """Leave room for the swatch beside the text."""
         hint = super().sizeHint(option, index)
-        if index.data(Role.COLOR) is not None and index.data(Role.SHARE) is None:
+        if index.data(CellRole.COLOR) is not None and index.data(CellRole.SHARE) is None:
             hint.setWidth(hint.width() + _swatch_side(option.rect) + 6)
         return hint
 
@@ -44,16 +44,16 @@ class CellDelegate(QStyledItemDelegate):
         style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, option.widget)
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if index.data(Role.DIMMED):
+        if index.data(CellRole.DIMMED):
             painter.setOpacity(0.35)
         rect = option.rect.adjusted(5, 2, -5, -2)
-        color, share = index.data(Role.COLOR), index.data(Role.SHARE)
+        color, share = index.data(CellRole.COLOR), index.data(CellRole.SHARE)
         if color is not None and share is None:
             rect = _paint_swatch(painter, rect, color, alone=not text)
         elif share is not None:
             _paint_bar(painter, rect, color or option.palette.highlight().color(), share)
             rect = rect.adjusted(0, 0, 0, -5)
-        _paint_text(painter, rect, option, text, index.data(Role.NOTE))
+        _paint_text(painter, rect, option, text, index.data(CellRole.NOTE))
         painter.restore()
 
 

@@ -12,7 +12,7 @@ LAYOUTS = {
 }
 
 
-class Choice(QWidget):
+class ChoiceRow(QWidget):
     """A row of buttons of which one is down.
 
     Parameters

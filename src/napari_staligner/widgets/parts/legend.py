@@ -11,7 +11,7 @@ from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from napari_staligner.core.domains.presence import Presence
-from napari_staligner.widgets.parts.cells import CellDelegate, Role
+from napari_staligner.widgets.parts.cells import CellDelegate, CellRole
 
 SWATCH, NAME, SPOTS, FIRST_SLICE = range(4)
 _SWATCH_WIDTH, _NAME_WIDTH, _SPOTS_WIDTH, _ROW_HEIGHT = 28, 108, 58, 32
@@ -98,7 +98,7 @@ class LegendModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """One cell."""
         row, column = self._rows[index.row()], index.column()
-        if role == Role.DIMMED:
+        if role == CellRole.DIMMED:
             return row.dimmed
         if role == Qt.ItemDataRole.TextAlignmentRole and column >= SPOTS:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -121,18 +121,18 @@ class LegendModel(QAbstractTableModel):
         return row.counts[i] / self._sizes[i] if self._sizes[i] else 0.0
 
     def _swatch(self, number: int, row: LegendRow, role: int) -> Any:
-        if role == Role.COLOR:
+        if role == CellRole.COLOR:
             return QColor(row.color)
-        if role == Role.SORT:
+        if role == CellRole.SORT:
             return number
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"{row.color}: click to choose another colour"
         return None
 
     def _by_slice(self, row: LegendRow, i: int, role: int) -> Any:
-        if role == Role.COLOR:
+        if role == CellRole.COLOR:
             return QColor(row.color)
-        if role == Role.SHARE:
+        if role == CellRole.SHARE:
             return self._share(row, i) / self._largest_share
         if role == Qt.ItemDataRole.ToolTipRole:
             total = sum(row.counts) or 1
@@ -146,11 +146,11 @@ class LegendModel(QAbstractTableModel):
 def _name(row: LegendRow, role: int) -> Any:
     if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
         return row.name
-    if role == Role.SORT:
+    if role == CellRole.SORT:
         # "10" after "9": names that are numbers come first, in their order.
         return f"{int(row.name):09d}" if row.name.isdecimal() else row.name.casefold()
     specific = row.specific
-    if role == Role.NOTE and (specific is not None or row.note):
+    if role == CellRole.NOTE and (specific is not None or row.note):
         return f"only in {specific.slice}" if specific is not None else row.note
     if role == Qt.ItemDataRole.ToolTipRole:
         if row.note:
@@ -167,7 +167,7 @@ def _name(row: LegendRow, role: int) -> Any:
 def _figure(n: int, role: int) -> Any:
     if role == Qt.ItemDataRole.DisplayRole:
         return f"{n:,}"
-    return n if role == Role.SORT else None
+    return n if role == CellRole.SORT else None
 
 
 class LegendTable(QTableView):
@@ -186,7 +186,7 @@ class LegendTable(QTableView):
         self.legend = LegendModel(self, title)
         self._sorted = QSortFilterProxyModel(self)
         self._sorted.setSourceModel(self.legend)
-        self._sorted.setSortRole(Role.SORT)
+        self._sorted.setSortRole(CellRole.SORT)
         self.setModel(self._sorted)
         self.setItemDelegate(CellDelegate(self))
         # What is shown alone is the session's to say, so Qt keeps no selection of its own.

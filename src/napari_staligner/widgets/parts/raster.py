@@ -17,7 +17,7 @@ _SHARE = 0.35
 """Radius of a spot as a share of the side of the square that each would have to itself."""
 
 
-def rasterize(
+def draw_spots(
     xy: NDArray[np.floating],
     rgba: NDArray[np.floating],
     box: tuple[float, float, float, float],

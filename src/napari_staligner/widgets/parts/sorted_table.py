@@ -5,11 +5,11 @@ from __future__ import annotations
 from qtpy.QtCore import QAbstractTableModel, QSortFilterProxyModel, Qt
 from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
 
-from napari_staligner.widgets.parts.cells import CellDelegate, Role
+from napari_staligner.widgets.parts.cells import CellDelegate, CellRole
 
 
 class SortedTable(QTableView):
-    """Shows a model, sorted by ``Role.SORT``.
+    """Shows a model, sorted by ``CellRole.SORT``.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class SortedTable(QTableView):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self._sorted = QSortFilterProxyModel(self)
-        self._sorted.setSortRole(Role.SORT)
+        self._sorted.setSortRole(CellRole.SORT)
         self.setItemDelegate(CellDelegate(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
-from napari_staligner.widgets.parts.cells import CellDelegate, Role
+from napari_staligner.widgets.parts.cells import CellDelegate, CellRole
 
 NAME = 0
 """Column of the spot's name, in every table of spots."""
@@ -60,7 +60,7 @@ class SpotTable(QTableWidget):
         """Show a domain with its colour."""
         item = self._cell(at, column, domain)
         if domain in colors:
-            item.setData(Role.COLOR, QColor(colors[domain]))
+            item.setData(CellRole.COLOR, QColor(colors[domain]))
 
     def _cell(self, row: int, column: int, text: str) -> QTableWidgetItem:
         item = QTableWidgetItem(text)

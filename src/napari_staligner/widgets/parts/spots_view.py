@@ -11,7 +11,7 @@ from qtpy.QtGui import QResizeEvent
 from scipy.spatial import KDTree
 
 from napari_staligner.core.annotations.regions import inside
-from napari_staligner.widgets.parts.raster import rasterize
+from napari_staligner.widgets.parts.raster import draw_spots
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,7 +105,7 @@ class SpotsView(pg.GraphicsLayoutWidget):
         if len(self._xy) == 0 or min(size) < 1:
             self.picture.clear()
             return
-        picture = rasterize(self._xy, self._rgba, (x0, y0, x1, y1), size)
+        picture = draw_spots(self._xy, self._rgba, (x0, y0, x1, y1), size)
         self.picture.setImage(picture, autoLevels=False, levels=(0, 255))
         self.picture.setRect(x0, y0, x1 - x0, y1 - y0)
 

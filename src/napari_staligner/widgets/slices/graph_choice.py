@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
-from napari_staligner import _keys as K
+from napari_staligner.core.result.access import spots_xy
 from napari_staligner.widgets.parts.form import DecimalBox, narrow
 
 if TYPE_CHECKING:
@@ -94,5 +93,5 @@ class GraphChoice(QWidget):
         for name, adata in self._session.slices.items():
             graph = self._session.slices.graphs.get(name)
             found = graph.radius if graph is not None else None
-            return round(found or find_radius(np.asarray(adata.obsm[K.SPATIAL])[:, :2]), 4)
+            return round(found or find_radius(spots_xy(adata)), 4)
         return 50.0
