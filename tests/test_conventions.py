@@ -381,6 +381,121 @@ def test_names_that_are_there_twice_are_found():
     )
 
 
+def sources() -> dict[str, str]:
+    """Return the text of each module by its name, as :func:`circle` takes it."""
+    return {
+        module + "." * (path.name == "__init__.py"): path.read_text(encoding="utf-8")
+        for module, path in modules()
+    }
+
+
+def test_there_are_no_circles():
+    assert not circle(sources())
+
+
+def test_no_name_says_two_things():
+    assert not names_twice(sources())
+
+
+# --- what is done in one place
+
+ONE_PLACE = {
+    r"\bos\.(replace|rename)\(": "io.atomic",
+    r"\buns\[K\.STALIGNER\]|\buns\.\w+\(K\.STALIGNER\b": "core.result.access",
+    r"\bobsm\[K\.SPATIAL\][^\n]*, ?:2\]": "core.result.access",
+}
+"""Patterns, and the one module in which they may be."""
+
+
+def out_of_place(module: str, text: str) -> list[str]:
+    """Return a sentence for each line that does what another module is there for."""
+    return [
+        f"{module}, line {number}: {found[0]} is for {place} to do"
+        for number, line in enumerate(text.splitlines(), 1)
+        for pattern, place in ONE_PLACE.items()
+        if module.rstrip(".") != f"{PACKAGE}.{place}"
+        for found in re.finditer(pattern, line)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("os.replace(draft, path)", "io.atomic"),
+        ("kept = adata.uns[K.STALIGNER]", "core.result.access"),
+        ("kept = adata.uns.get(K.STALIGNER, {})", "core.result.access"),
+        ("kept = result.uns.setdefault(K.STALIGNER, {})", "core.result.access"),
+        ("xy = np.asarray(adata.obsm[K.SPATIAL], float)[:, :2]", "core.result.access"),
+        ("xy = adata.obsm[K.SPATIAL][rows, :2]", "core.result.access"),
+    ],
+)
+def test_what_is_out_of_place_is_found(source, place):
+    assert out_of_place(f"{PACKAGE}.layers.colors", source)
+    assert not out_of_place(f"{PACKAGE}.{place}", source)
+
+
+@pytest.mark.parametrize(
+    "source", ["text.replace('a', 'b')", "adata.obsm[K.SPATIAL] = xy", "uns[K.DOMAIN_COLORS]"]
+)
+def test_what_is_in_its_place_passes(source):
+    assert not out_of_place(f"{PACKAGE}.layers.colors", source)
+
+
+def test_what_has_one_place_is_there_alone():
+    found = [line for module, text in sources().items() for line in out_of_place(module, text)]
+    assert not found, "\n".join(found)
+
+
+# --- the map of the house
+
+MAP = PROJECT / "docs" / "contributing.md"
+
+
+def rooms_told(page: str) -> set[str]:
+    """Return the folders and files of the package that the map of a page tells of."""
+    told: set[str] = set()
+    parents: list[str] = []
+    start = page.index(f"    src/{PACKAGE}/")
+    for line in page[start:].split("\n\n")[0].splitlines()[1:]:
+        depth = (len(line) - len(line.lstrip())) // 2 - 3
+        if depth < 0:
+            break
+        name = line.split()[0]
+        parents[depth:] = [name]
+        told.add("".join(parents))
+        # "…; integrate.py: all of it" tells of another one on the same line.
+        told |= {
+            "".join([*parents[: depth + name.endswith("/")], other])
+            for other in re.findall(r"; (\w+(?:\.py|/)):", line)
+        }
+    return told
+
+
+def test_rooms_told_reads_a_map():
+    page = (
+        f"    src/{PACKAGE}/\n"
+        "      cli/       the shell\n"
+        "      core/      the method\n"
+        "        settings.py  what; integrate.py: all\n"
+        "        prepare/     slices\n"
+        "      io/        files; formats/: folders\n"
+        "    tests/       mirrors src\n"
+    )
+    told = {"cli/", "core/", "core/settings.py", "core/integrate.py", "core/prepare/"}
+    assert rooms_told(page) == told | {"io/", "io/formats/"}
+
+
+def test_the_map_tells_of_every_room():
+    told = rooms_told(MAP.read_text(encoding="utf-8"))
+    folders = {f"{path.relative_to(SOURCE)}/" for path in SOURCE.rglob("*") if path.is_dir()}
+    folders = {name for name in folders if "__pycache__" not in name}
+    docks = {f"widgets/{path.parent.name}/" for path in SOURCE.glob("widgets/*/dock.py")}
+    assert folders - docks <= told
+    alone = {path.name for path in SOURCE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert alone <= told
+    assert not [name for name in told if not (SOURCE / name).exists()]
+
+
 def test_lazy_public_names_exist():
     package = importlib.import_module(PACKAGE)
     for name in package.__all__:
