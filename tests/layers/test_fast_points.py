@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from napari_staligner.compat import markers_of
-from napari_staligner.layers.fast_points import LeanSpots
+from napari_staligner.layers.fast_points import FastSpots
 
 BLUE, RED = np.array([0, 0, 1, 1], np.float32), np.array([1, 0, 0, 1], np.float32)
 
 
 @pytest.fixture
 def drawn(make_napari_viewer):
-    """Return a lean keeper, a layer of spots, what draws them, and what takes a picture."""
+    """Return what draws fast, a layer of spots, what draws them, and what takes a picture."""
     viewer = make_napari_viewer(show=True)
     yx = np.stack(np.meshgrid(np.arange(6.0), np.arange(5.0)), axis=-1).reshape(-1, 2)
     layer = viewer.add_points(yx, size=0.8, border_width=0, face_color="blue", antialiasing=0)
     viewer.reset_view()
     viewer.layers.selection.clear()
     return (
-        LeanSpots(viewer),
+        FastSpots(viewer),
         layer,
         lambda: markers_of(viewer, layer),
         lambda: viewer.screenshot(canvas_only=True, flash=False),
@@ -34,20 +34,20 @@ def are_alike(a, b):
 
 
 def test_lean_spots_look_the_same(drawn):
-    lean, layer, markers, picture = drawn
+    fast, layer, markers, picture = drawn
     before = picture()
-    lean.set_lean(layer, lean=True)
+    fast.set_fast(layer, fast=True)
     drawing = markers()
     assert drawing._symbol_func is not drawing.shared_program.frag["marker"]
     assert are_alike(picture(), before)
 
 
 def test_new_colours_are_sent_alone_and_seen(drawn):
-    lean, layer, markers, picture = drawn
+    fast, layer, markers, picture = drawn
     visual_data = markers()._data
     rgba = np.tile(BLUE, (len(layer.data), 1))
     rgba[::3] = RED
-    lean.recolor(layer, rgba)
+    fast.recolor(layer, rgba)
     ours = picture()
     assert markers()._data is visual_data  # positions and sizes were not sent
     np.testing.assert_array_equal(layer.face_color, rgba)
@@ -58,22 +58,22 @@ def test_new_colours_are_sent_alone_and_seen(drawn):
 
 
 def test_spots_that_are_not_shown_do_not_shift_the_colours(drawn):
-    lean, layer, _, picture = drawn
+    fast, layer, _, picture = drawn
     layer.shown = np.arange(len(layer.data)) % 2 == 0
     rgba = np.tile(BLUE, (len(layer.data), 1))
     rgba[: len(rgba) // 2] = RED
-    lean.recolor(layer, rgba)
+    fast.recolor(layer, rgba)
     ours = picture()
     layer.face_color = rgba
     assert are_alike(picture(), ours)
 
 
 def test_another_symbol_is_drawn_as_it_is(drawn):
-    lean, layer, _, picture = drawn
+    fast, layer, _, picture = drawn
     layer.symbol = "square"
     squares = picture()
     layer.symbol = "disc"
-    lean.set_lean(layer, lean=True)
+    fast.set_fast(layer, fast=True)
     assert not are_alike(picture(), squares)
     layer.symbol = "square"
     assert are_alike(picture(), squares)
@@ -86,9 +86,9 @@ def test_without_a_window_napari_colours_them(qapp):
     layer = viewer.add_points(np.zeros((2, 2)))
     told = []
     layer._face.events.colors.connect(told.append)
-    lean = LeanSpots(viewer)
-    lean.set_lean(layer, lean=True)
-    lean.recolor(layer, np.array([RED, BLUE]))
+    fast = FastSpots(viewer)
+    fast.set_fast(layer, fast=True)
+    fast.recolor(layer, np.array([RED, BLUE]))
     assert layer.antialiasing == 0
     assert told
     np.testing.assert_array_equal(layer.face_color, [RED, BLUE])

@@ -17,7 +17,7 @@ from napari_staligner import _keys as K
 from napari_staligner.core.palette import to_rgba
 from napari_staligner.io.session_file import Content
 from napari_staligner.layers import legend, open_session, sample_olfactory_bulb
-from napari_staligner.layers.fast_points import LeanSpots
+from napari_staligner.layers.fast_points import FastSpots
 from napari_staligner.layers.layer_data import content_layers, slice_layers
 from napari_staligner.layers.overlays import attention, graph
 from napari_staligner.session import ColorBy, LinkView, Overlay, Spot, StackView, View
@@ -390,7 +390,7 @@ def redrawn(shown, monkeypatch):
     shown.session.view.attention = Overlay(shown=True)
     shown.session.view.links = LinkView(shown=True, color="distance")
     counts = Counter()
-    for module, name in ((graph, "graph_edges"), (attention, "attention_edges")):
+    for module, name in ((graph, "graph_edges"), (attention, "drawn_attention")):
         find = getattr(module, name)
 
         def counted(*args, find=find, name=name):
@@ -402,8 +402,8 @@ def redrawn(shown, monkeypatch):
         for layer in shown.layers(role):
             for event in (layer.events.data, layer.events.set_data, layer.events.edge_color):
                 event.connect(lambda event, role=role: counts.update([f"{role} drawn"]))
-    send = LeanSpots.recolor
-    monkeypatch.setattr(LeanSpots, "recolor", lambda *args: (counts.update(["spots"]), send(*args)))
+    send = FastSpots.recolor
+    monkeypatch.setattr(FastSpots, "recolor", lambda *args: (counts.update(["spots"]), send(*args)))
     return counts
 
 
@@ -424,5 +424,5 @@ def test_a_new_name_of_a_domain_redraws_nothing(shown, redrawn):
 def test_other_domains_redraw_all_of_it(shown, redrawn):
     """So that the counts above can be believed."""
     shown.session.view.isolated = {"2"}
-    assert redrawn["graph_edges"] == redrawn["attention_edges"] == redrawn["spots"] == 2
+    assert redrawn["graph_edges"] == redrawn["drawn_attention"] == redrawn["spots"] == 2
     assert redrawn["graph drawn"] > 1 < redrawn["attention drawn"]

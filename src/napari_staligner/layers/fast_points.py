@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class LeanSpots:
+class FastSpots:
     """Draws and colours layers of many spots at less cost.
 
     Parameters
@@ -30,19 +30,19 @@ class LeanSpots:
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = weakref.ref(viewer)
 
-    def set_lean(self, layer: Points, lean: bool) -> None:
+    def set_fast(self, layer: Points, fast: bool) -> None:
         """Draw the spots of a layer without smoothed edges, as discs of one triangle, or not so.
 
         Another symbol than the disc is drawn as napari does it.
         """
-        layer.antialiasing = 0 if lean else 1
+        layer.antialiasing = 0 if fast else 1
         markers = markers_of(self._viewer(), layer)
         if markers is None:
             return
         layer.events.symbol.disconnect(self._on_symbol_changed)
-        if lean:
+        if fast:
             layer.events.symbol.connect(self._on_symbol_changed)
-        draw_discs(markers, simple=lean and _are_discs(layer))
+        draw_discs(markers, simple=fast and _are_discs(layer))
 
     def recolor(self, layer: Points, rgba: NDArray[np.float32]) -> None:
         """Give the spots of a layer other colours, shape (spots, 4)."""

@@ -15,7 +15,7 @@ from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.arrangement import Arrangement, blanks_needed
 from napari_staligner.layers.camera import held
 from napari_staligner.layers.colors import Painting, paint
-from napari_staligner.layers.fast_points import LeanSpots
+from napari_staligner.layers.fast_points import FastSpots
 from napari_staligner.layers.sketch import Sketch
 from napari_staligner.layers.spot_index import SpotIndex
 
@@ -58,7 +58,7 @@ class Stage:
         self.sketch = Sketch()
         self.painting: Painting = paint(session)
         self.arrangement = Arrangement(viewer)
-        self.lean = LeanSpots(viewer)
+        self.fast_points = FastSpots(viewer)
         self.layers: dict[str, dict[str, Layer]] = {}
         """Of each slice, by role."""
         self.spanning: dict[str, Layer] = {}
@@ -193,7 +193,7 @@ class Stage:
         """Give a layer of the spots of a slice their present colours."""
         rgba = self.painting.rgba.get(name)
         if rgba is not None and len(layer.data) == len(rgba):
-            self.lean.recolor(layer, rgba)
+            self.fast_points.recolor(layer, rgba)
 
 
 def _blank_layer(name: str, xy: NDArray[np.float64]) -> Image:

@@ -154,7 +154,7 @@ class Tissue:
         stage.remove(layer for layer in orphans if layer not in ours)
         many = sum(adata.n_obs for adata in stage.shown.values()) >= MANY_SPOTS
         for layers in stage.layers.values():
-            stage.lean.set_lean(layers[K.Role.SPOTS], many)
+            stage.fast_points.set_fast(layers[K.Role.SPOTS], many)
         if self.session.view.spot_scale != 1:
             self._resize()
         stage.paint()

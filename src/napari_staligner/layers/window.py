@@ -8,9 +8,9 @@ from weakref import WeakKeyDictionary
 from napari_staligner.compat import unwrapped
 from napari_staligner.layers.colors import Legend, Painting, paint
 from napari_staligner.layers.tissue import Tissue
-from napari_staligner.layers.tools.draw import Drawing
-from napari_staligner.layers.tools.move import Handling
-from napari_staligner.layers.tools.pick import Picking
+from napari_staligner.layers.tools.draw import DrawTool
+from napari_staligner.layers.tools.move import MoveTool
+from napari_staligner.layers.tools.pick import PickTool
 from napari_staligner.session import Session
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ class Window:
     def __init__(self, viewer: napari.Viewer) -> None:
         self.session = Session()
         self.tissue = Tissue(viewer, self.session)
-        self.picking = Picking(viewer, self.tissue)
-        self.drawing = Drawing(viewer, self.tissue, self.picking)
-        self.handling = Handling(viewer, self.tissue)
+        self.pick = PickTool(viewer, self.tissue)
+        self.draw = DrawTool(viewer, self.tissue, self.pick)
+        self.move = MoveTool(viewer, self.tissue)
 
 
 _open: WeakKeyDictionary[napari.Viewer, Window] = WeakKeyDictionary()

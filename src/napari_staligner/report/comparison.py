@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BesideJob:
+class ComparisonJob:
     """What the pictures of embeddings side by side need, copied.
 
     Parameters
@@ -50,7 +50,7 @@ class BesideJob:
 
 
 @dataclass(frozen=True)
-class BesideRow:
+class ComparisonRow:
     """Pictures of the labels or of one embedding, each as a ``data:`` address.
 
     Parameters
@@ -69,9 +69,9 @@ class BesideRow:
     umaps: Mapping[str, str]
 
 
-def beside_job(
+def comparison_job(
     adata: AnnData, evaluation: Evaluation | EvaluationJob, *, compute_umaps: bool
-) -> BesideJob:
+) -> ComparisonJob:
     """Copy what the pictures need.
 
     Parameters
@@ -96,10 +96,14 @@ def beside_job(
         if key in adata.obsm and key not in umaps
     }
     params = record_of(adata).get("params", {})
-    return BesideJob(labels, umaps, lacking if compute_umaps else None, int(params.get("seed", 0)))
+    return ComparisonJob(
+        labels, umaps, lacking if compute_umaps else None, int(params.get("seed", 0))
+    )
 
 
-def umaps_of(job: BesideJob, evaluation: Evaluation, parts: Sequence[SlicePart]) -> Steps[Umaps]:
+def umaps_of(
+    job: ComparisonJob, evaluation: Evaluation, parts: Sequence[SlicePart]
+) -> Steps[Umaps]:
     """Return the UMAPs by embedding; computes those that are missing, if that is wanted."""
     if job.embeddings is None:
         return job.umaps
@@ -113,14 +117,14 @@ def umaps_of(job: BesideJob, evaluation: Evaluation, parts: Sequence[SlicePart])
     return {**job.umaps, **{key: found.arrays[umap_key(key)] for key in missing}}
 
 
-def beside_rows(
-    job: BesideJob,
+def comparison_rows(
+    job: ComparisonJob,
     evaluation: Evaluation,
     umaps: Umaps,
     parts: Sequence[SlicePart],
     colors: Mapping[str, str],
     no_domain: str,
-) -> list[BesideRow]:
+) -> list[ComparisonRow]:
     """Draw the labels, if there are any, and each embedding.
 
     Parameters
@@ -150,5 +154,5 @@ def beside_rows(
                 "by slice": umap_picture(method.umap, by_slice),
                 "by domain": umap_picture(method.umap, rgba),
             }
-        rows.append(BesideRow(method.title, method.figures, slices, drawn))
+        rows.append(ComparisonRow(method.title, method.figures, slices, drawn))
     return rows

@@ -25,10 +25,10 @@ from napari_staligner.core.result.access import record_of, spots_xy
 from napari_staligner.core.result.verdicts import Verdict, is_current, read_verdicts
 from napari_staligner.io.images import tissue_image
 from napari_staligner.report.comparison import (
-    BesideJob,
-    BesideRow,
-    beside_job,
-    beside_rows,
+    ComparisonJob,
+    ComparisonRow,
+    comparison_job,
+    comparison_rows,
     umaps_of,
 )
 from napari_staligner.report.pictures import (
@@ -76,7 +76,7 @@ class ReportJob:
         How the slices were integrated.
     notes
         Sentences that the integration left.
-    beside
+    compared
         What the pictures of all embeddings side by side need.
     """
 
@@ -88,7 +88,7 @@ class ReportJob:
     verdicts: tuple[tuple[Verdict, bool], ...]
     facts: Mapping[str, str]
     notes: tuple[str, ...]
-    beside: BesideJob
+    compared: ComparisonJob
 
     def steps(self) -> Steps[str]:
         """Write the page; see :func:`report_steps`."""
@@ -131,7 +131,7 @@ def report_job(
         tuple((verdict, is_current(adata, verdict)) for verdict in read_verdicts(adata)),
         facts,
         tuple(map(str, kept.get("notes", ()))),
-        beside_job(adata, evaluation, compute_umaps=compute_umaps),
+        comparison_job(adata, evaluation, compute_umaps=compute_umaps),
     )
 
 
@@ -176,7 +176,7 @@ def report_steps(job: ReportJob) -> Steps[str]:
     if isinstance(evaluation, EvaluationJob):
         evaluation = yield from part_of(evaluation_steps(evaluation), 0, _FIGURES, total)
     umaps = yield from part_of(
-        umaps_of(job.beside, evaluation, job.parts), _FIGURES, _UMAPS - _FIGURES, total
+        umaps_of(job.compared, evaluation, job.parts), _FIGURES, _UMAPS - _FIGURES, total
     )
     domains: dict[str, str] = {}
     confidence: dict[str, str] = {}
@@ -188,7 +188,7 @@ def report_steps(job: ReportJob) -> Steps[str]:
         if part.confidence is not None:
             confidence[part.name] = tissue_picture(part, confidence_colors(part.confidence))
     yield Progress("pictures side by side", _UMAPS + 5, total)
-    beside = beside_rows(job.beside, evaluation, umaps, job.parts, job.colors, NO_DOMAIN)
+    beside = comparison_rows(job.compared, evaluation, umaps, job.parts, job.colors, NO_DOMAIN)
     yield Progress("report", 99, total)
     return _render(job, evaluation, domains, confidence, beside)
 
@@ -198,7 +198,7 @@ def _render(
     evaluation: Evaluation,
     domains: Mapping[str, str],
     confidence: Mapping[str, str],
-    beside: list[BesideRow],
+    beside: list[ComparisonRow],
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.layers.tissue import Tissue
-    from napari_staligner.layers.tools.pick import Picking
+    from napari_staligner.layers.tools.pick import PickTool
 
     Cell = tuple[int, int] | None
 
@@ -37,7 +37,7 @@ _CLOSE_PX = 10
 _CIRCLE = np.linspace(0, 2 * np.pi, 49)
 
 
-class Drawing:
+class DrawTool:
     """Listens to the mouse of a viewer while the session has a tool.
 
     Parameters
@@ -50,7 +50,7 @@ class Drawing:
         Knows which spots are where.
     """
 
-    def __init__(self, viewer: napari.Viewer, tissue: Tissue, picking: Picking) -> None:
+    def __init__(self, viewer: napari.Viewer, tissue: Tissue, picking: PickTool) -> None:
         self._viewer = weakref.ref(viewer)
         self._tissue, self._picking = tissue, picking
         self._path: list[NDArray[np.float64]] = []

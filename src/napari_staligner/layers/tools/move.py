@@ -27,7 +27,7 @@ _TURNS = {"[": -NUDGE_DEGREES, "]": NUDGE_DEGREES}
 _MIRROR = "m"
 
 
-class Handling:
+class MoveTool:
     """Listens to mouse and keys of a viewer while the session has a slice in hand.
 
     Parameters

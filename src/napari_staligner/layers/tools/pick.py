@@ -35,7 +35,7 @@ def clicked(event: Any) -> Generator[None, None, bool]:
     return farthest < CLICK
 
 
-class Picking:
+class PickTool:
     """Listens to the mouse of a viewer.
 
     Parameters
