@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from napari_staligner import _keys as K
-from napari_staligner._errors import ComputeError, InputError
+from napari_staligner._errors import ComputeError, ComputeWarning, InputError
 from napari_staligner.core.progress import Progress, Steps
 
 if TYPE_CHECKING:
@@ -49,6 +50,22 @@ class Stage:
         return f"{self.opening} ({reason(error)}): {self.again}."
 
 
+ATTENTION = Stage(
+    "attention",
+    "The attention between the spots is missing",
+    "integrate again if you need it",
+)
+MATCHES = Stage("matches", "The matches between the slices are missing")
+RECONSTRUCTION = Stage(
+    "reconstruction",
+    "The reconstruction error of the slices is missing",
+    "integrate again if you need it",
+)
+DISTANCES = Stage(
+    "distances",
+    "The distances between neighbouring spots are missing",
+    "integrate again if you need them",
+)
 CONFIDENCE = Stage("confidence", "The confidence of the spots is missing")
 DOMAINS = Stage("domains", "The domains are missing")
 PRESENCE = Stage("presence", "The test in which slices the domains are is missing")
@@ -58,6 +75,8 @@ REGISTRATION = Stage(
     "press Register in the Alignment dock, run 'napari-staligner register' on its file, or call "
     "napari_staligner.register",
 )
+RESIDUALS = Stage("residuals", "The residuals of the registration are missing", REGISTRATION.again)
+BENDING = Stage("bending", "The smooth displacement of the slices is missing", REGISTRATION.again)
 EXPRESSION = Stage(
     "expression",
     "The expression of the genes is missing from the result",
@@ -68,38 +87,36 @@ PROVENANCE = Stage(
     "The record of how the result was made is missing",
     "note the files and the settings yourself",
 )
-STAGES = (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION, EXPRESSION, PROVENANCE)
+STAGES = (
+    ATTENTION,
+    MATCHES,
+    RECONSTRUCTION,
+    DISTANCES,
+    CONFIDENCE,
+    DOMAINS,
+    PRESENCE,
+    REGISTRATION,
+    RESIDUALS,
+    BENDING,
+    EXPRESSION,
+    PROVENANCE,
+)
 
 
-def missing_stages(adata: AnnData) -> tuple[Stage, ...]:
-    """Which stages integrated slices lack, of those that can be computed once more.
+def drop_notes(adata: AnnData, *stages: Stage) -> None:
+    """Drop the notes that stages are missing: they are there now.
 
     Parameters
     ----------
     adata
-        Integrated slices.
+        Integrated slices; changes ``uns["staligner"]["notes"]``.
+    stages
+        What is there.
     """
-    from napari_staligner.core.domains.presence import recorded_presence
-
-    kept = adata.uns.get(K.STALIGNER, {})
-    domains = K.DOMAIN in adata.obs and K.DOMAIN_COLORS in adata.uns
-    registered = K.SPATIAL_ALIGNED in adata.obsm and "transforms" in kept
-    there = {
-        CONFIDENCE: K.CONFIDENCE in adata.obs,
-        DOMAINS: domains,
-        PRESENCE: not domains or recorded_presence(adata) is not None,
-        REGISTRATION: registered,
-    }
-    return tuple(stage for stage, found in there.items() if not found)
-
-
-def settle_notes(adata: AnnData) -> None:
-    """Drop the notes on stages that were missing and are no more."""
     kept = adata.uns.get(K.STALIGNER, {})
     notes = [str(note) for note in kept.get("notes", ())]
-    still = missing_stages(adata)
-    done = tuple(s.opening for s in (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION) if s not in still)
-    left = [note for note in notes if not note.startswith(done)]
+    openings = tuple(stage.opening for stage in stages)
+    left = [note for note in notes if not note.startswith(openings)]
     if left != notes:
         kept["notes"] = np.array(left, dtype=object)
 
@@ -142,3 +159,23 @@ def out_of_memory(error: Exception) -> bool:
     """Whether there was too little memory; torch says so in words only."""
     signs = ("out of memory", "not enough memory", "allocate memory")
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
+
+
+def hearing(
+    lost: list[str], on_progress: Callable[[Progress], object] | None = None
+) -> Callable[[Progress], object]:
+    """Collect the sentences on stages that failed, and pass the progress on."""
+
+    def heard(step: Progress) -> None:
+        if step.lost:
+            lost.append(step.lost)
+        if on_progress is not None:
+            on_progress(step)
+
+    return heard
+
+
+def warn_lost(lost: Sequence[str]) -> None:
+    """Warn of the stages that failed."""
+    for sentence in dict.fromkeys(lost):
+        warnings.warn(sentence, ComputeWarning, stacklevel=3)

@@ -16,7 +16,8 @@ from qtpy.QtWidgets import (
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.attempt import PRESENCE, missing_stages
+from napari_staligner.core.attempt import PRESENCE
+from napari_staligner.core.missing_stages import missing_stages
 from napari_staligner.widgets.integrate.clock import Clock, spoken
 from napari_staligner.widgets.integrate.loss_plot import LossPlot
 from napari_staligner.widgets.integrate.settings_panel import SettingsPanel
