@@ -13,11 +13,17 @@ from tiny import QUICK, tiny_pair
 from napari_staligner import ComputeWarning, InputError, complete, find_domains, integrate, register
 from napari_staligner.core import integrate as core
 from napari_staligner.core import registration
-from napari_staligner.core.attempt import CONFIDENCE, attempt, missing_stages
+from napari_staligner.core.attempt import CONFIDENCE, attempt
 from napari_staligner.core.domains import domains, presence
+from napari_staligner.core.domains.presence import record_presence
 from napari_staligner.core.integrate import integrate_steps
+from napari_staligner.core.missing_stages import missing_stages
 from napari_staligner.core.progress import Progress
+from napari_staligner.core.registration import register as pairwise_registration
 from napari_staligner.core.result import confidence
+from napari_staligner.core.training import train as training
+from napari_staligner.core.training.matching import Matcher
+from napari_staligner.core.training.trainer import Trainer
 from napari_staligner.io.h5ad import write_result
 
 STAGES = {
@@ -70,6 +76,10 @@ def stage_of(name: str) -> str:
     return name.removeprefix("record of the ")
 
 
+def missing_notes(result: ad.AnnData) -> list[str]:
+    return [note for note in result.uns["staligner"]["notes"] if "missing" in note]
+
+
 @pytest.fixture(scope="module")
 def whole():
     return integrate(tiny_pair(), settings=QUICK)
@@ -100,7 +110,7 @@ def test_a_stage_that_fails_is_missing_and_all_else_is_there(
     assert [each.name for each in missing_stages(back)] == [stage]
     complete(back)
     assert not missing_stages(back)
-    assert not any("missing" in note for note in back.uns["staligner"]["notes"])
+    assert not missing_notes(back)
     if stage == "confidence":
         np.testing.assert_array_equal(
             back.obs["alignment_confidence"], whole.obs["alignment_confidence"]
@@ -135,8 +145,7 @@ def test_all_of_them(monkeypatch, tmp_path):
         assert len(warned) == 3
         with pytest.warns(ComputeWarning):
             complete(result)
-    notes = [note for note in result.uns["staligner"]["notes"] if "missing" in note]
-    assert len(notes) == 3
+    assert len(missing_notes(result)) == 3
     assert result.obsm["STAligner"].shape == (120, QUICK.latent)
     write_result(result, tmp_path / "out.h5ad")
     complete(result)
@@ -149,9 +158,24 @@ def test_find_domains_and_register_fill_the_gap_too(monkeypatch):
             fail(patch, name, ValueError("bad"))
         with pytest.warns(ComputeWarning):
             result = integrate(tiny_pair(), settings=QUICK)
+    assert len(missing_notes(result)) == 2
     find_domains(result, 2, seed=0)
+    (left,) = missing_notes(result)
+    assert left.startswith(OPENINGS["registration"])
     register(result)
     assert not missing_stages(result)
+    assert not missing_notes(result)
+
+
+def test_a_record_of_the_presence_fills_the_gap_too(monkeypatch):
+    with monkeypatch.context() as patch:
+        fail(patch, "presence", ValueError("bad"))
+        with pytest.warns(ComputeWarning):
+            result = integrate(tiny_pair(), settings=QUICK)
+    before = list(result.uns["staligner"]["notes"])
+    (note,) = missing_notes(result)
+    record_presence(result)
+    assert list(result.uns["staligner"]["notes"]) == [each for each in before if each != note]
 
 
 def test_domains_stay_where_their_presence_cannot_be_tested(whole, monkeypatch):
@@ -229,3 +253,71 @@ def test_a_whole_result_is_left_as_it_is(whole):
 def test_what_is_no_result_is_refused():
     with pytest.raises(InputError, match=r"lack obs\['slice'\]: integrate them first"):
         complete(tiny_pair()[0][1])
+
+
+# --- what follows the epochs
+
+
+def fails(*_, **__):
+    raise np.linalg.LinAlgError("Singular matrix")
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "opening", "slot", "key"),
+    [
+        (training, "_with_attention", "The attention between the spots", "obsp", "attention"),
+        (Matcher, "find_all", "The matches between the slices", "obsp", "mutual_neighbors"),
+        (Trainer, "residuals", "The reconstruction error", "uns", "reconstruction_by_slice"),
+        (core, "_distances", "The distances between", "obsp", "spatial_distances"),
+    ],
+)
+def test_the_end_of_the_training(where, name, opening, slot, key, whole, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, fails)
+        with pytest.warns(ComputeWarning) as warned:
+            result = integrate(tiny_pair(), settings=QUICK)
+    said = [str(warning.message) for warning in warned]
+    assert said[0].startswith(opening)
+    for each in said:
+        assert_one_sentence(each)
+    np.testing.assert_array_equal(result.obsm["STAligner"], whole.obsm["STAligner"])
+    assert key not in (result.uns["staligner"] if slot == "uns" else getattr(result, slot))
+    write_result(result, tmp_path / "out.h5ad")
+    if name != "find_all":
+        assert len(said) == 1
+        assert not missing_stages(result)
+        return
+    assert [each.name for each in missing_stages(result)] == ["matches", "registration"]
+    back = ad.read_h5ad(tmp_path / "out.h5ad")
+    complete(back)
+    assert not missing_stages(back)
+    assert not missing_notes(back)
+    for matrix in ("mutual_neighbors", "spatial_connectivities"):
+        assert (back.obsp[matrix] != whole.obsp[matrix]).nnz == 0
+    np.testing.assert_array_equal(back.obsm["spatial_aligned"], whole.obsm["spatial_aligned"])
+
+
+def test_residuals_that_fail_leave_the_registration(whole, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr(pairwise_registration, "counterparts", fails)
+        with pytest.warns(ComputeWarning, match="residuals of the registration are missing"):
+            result = integrate(tiny_pair(), settings=QUICK)
+    np.testing.assert_array_equal(result.obsm["spatial_aligned"], whole.obsm["spatial_aligned"])
+    assert result.obs["registration_residual"].isna().all()
+    assert not missing_stages(result)
+    write_result(result, tmp_path / "out.h5ad")
+    assert len(missing_notes(result)) == 1
+    register(result)
+    assert not missing_notes(result)
+    np.testing.assert_array_equal(
+        result.obs["registration_residual"], whole.obs["registration_residual"]
+    )
+
+
+def test_a_smooth_displacement_that_fails_leaves_the_registration(whole, monkeypatch):
+    monkeypatch.setattr(pairwise_registration, "warp", fails)
+    result = whole.copy()
+    with pytest.warns(ComputeWarning, match="smooth displacement of the slices is missing"):
+        register(result, nonrigid=True)
+    np.testing.assert_array_equal(result.obsm["spatial_aligned"], whole.obsm["spatial_aligned"])
+    assert np.isfinite(result.obs["registration_residual"]).any()

@@ -397,7 +397,6 @@ def register_result(
 
 
 def _register(source: Path, target: Path, choice: Choice) -> None:
-    from napari_staligner.core.attempt import settle_notes
     from napari_staligner.core.registration import (
         record_registration,
         register_steps,
@@ -409,7 +408,6 @@ def _register(source: Path, target: Path, choice: Choice) -> None:
     content = _result_in(source)
     registered = _with_bar(register_steps(registration_job(content, choice)))
     record_registration(content, registered, choice)
-    settle_notes(content)
     written = _write(content, target)
     console = _output()
     show(console, residual_table(content))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from napari_staligner import _keys as K
-from napari_staligner._errors import ComputeError, InputError
+from napari_staligner._errors import ComputeError, ComputeWarning, InputError
 from napari_staligner.core.progress import Progress, Steps
-from napari_staligner.core.result.access import record_of, writable_record
+from napari_staligner.core.result.access import writable_record
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -50,6 +50,22 @@ class LaterStage:
         return f"{self.opening} ({reason(error)}): {self.again}."
 
 
+ATTENTION = LaterStage(
+    "attention",
+    "The attention between the spots is missing",
+    "integrate again if you need it",
+)
+MATCHES = LaterStage("matches", "The matches between the slices are missing")
+RECONSTRUCTION = LaterStage(
+    "reconstruction",
+    "The reconstruction error of the slices is missing",
+    "integrate again if you need it",
+)
+DISTANCES = LaterStage(
+    "distances",
+    "The distances between neighbouring spots are missing",
+    "integrate again if you need them",
+)
 CONFIDENCE = LaterStage("confidence", "The confidence of the spots is missing")
 DOMAINS = LaterStage("domains", "The domains are missing")
 PRESENCE = LaterStage("presence", "The test in which slices the domains are is missing")
@@ -58,6 +74,12 @@ REGISTRATION = LaterStage(
     "The registration of the slices is missing",
     "press Register in the Alignment dock, run 'napari-staligner register' on its file, or call "
     "napari_staligner.register",
+)
+RESIDUALS = LaterStage(
+    "residuals", "The residuals of the registration are missing", REGISTRATION.again
+)
+BENDING = LaterStage(
+    "bending", "The smooth displacement of the slices is missing", REGISTRATION.again
 )
 EXPRESSION = LaterStage(
     "expression",
@@ -69,38 +91,36 @@ PROVENANCE = LaterStage(
     "The record of how the result was made is missing",
     "note the files and the settings yourself",
 )
-STAGES = (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION, EXPRESSION, PROVENANCE)
+STAGES = (
+    ATTENTION,
+    MATCHES,
+    RECONSTRUCTION,
+    DISTANCES,
+    CONFIDENCE,
+    DOMAINS,
+    PRESENCE,
+    REGISTRATION,
+    RESIDUALS,
+    BENDING,
+    EXPRESSION,
+    PROVENANCE,
+)
 
 
-def missing_stages(adata: AnnData) -> tuple[LaterStage, ...]:
-    """Which stages integrated slices lack, of those that can be computed once more.
+def drop_notes(adata: AnnData, *stages: LaterStage) -> None:
+    """Drop the notes that stages are missing: they are there now.
 
     Parameters
     ----------
     adata
-        Integrated slices.
+        Integrated slices; changes ``uns["staligner"]["notes"]``.
+    stages
+        What is there.
     """
-    from napari_staligner.core.domains.presence import recorded_presence
-
-    kept = record_of(adata)
-    domains = K.DOMAIN in adata.obs and K.DOMAIN_COLORS in adata.uns
-    registered = K.SPATIAL_ALIGNED in adata.obsm and "transforms" in kept
-    there = {
-        CONFIDENCE: K.CONFIDENCE in adata.obs,
-        DOMAINS: domains,
-        PRESENCE: not domains or recorded_presence(adata) is not None,
-        REGISTRATION: registered,
-    }
-    return tuple(stage for stage, found in there.items() if not found)
-
-
-def settle_notes(adata: AnnData) -> None:
-    """Drop the notes on stages that were missing and are no more."""
     kept = writable_record(adata)
     notes = [str(note) for note in kept.get("notes", ())]
-    still = missing_stages(adata)
-    done = tuple(s.opening for s in (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION) if s not in still)
-    left = [note for note in notes if not note.startswith(done)]
+    openings = tuple(stage.opening for stage in stages)
+    left = [note for note in notes if not note.startswith(openings)]
     if left != notes:
         kept["notes"] = np.array(left, dtype=object)
 
@@ -143,3 +163,23 @@ def out_of_memory(error: Exception) -> bool:
     """Whether there was too little memory; torch says so in words only."""
     signs = ("out of memory", "not enough memory", "allocate memory")
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
+
+
+def collecting(
+    lost: list[str], on_progress: Callable[[Progress], object] | None = None
+) -> Callable[[Progress], object]:
+    """Collect the sentences on stages that failed, and pass the progress on."""
+
+    def collect(step: Progress) -> None:
+        if step.lost:
+            lost.append(step.lost)
+        if on_progress is not None:
+            on_progress(step)
+
+    return collect
+
+
+def warn_lost(lost: Sequence[str]) -> None:
+    """Warn of the stages that failed."""
+    for sentence in dict.fromkeys(lost):
+        warnings.warn(sentence, ComputeWarning, stacklevel=3)

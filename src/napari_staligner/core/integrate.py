@@ -14,7 +14,15 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.attempt import EXPRESSION, PROVENANCE, attempt, settle_notes
+from napari_staligner.core.attempt import (
+    DISTANCES,
+    EXPRESSION,
+    PROVENANCE,
+    attempt,
+    collecting,
+    warn_lost,
+)
+from napari_staligner.core.missing_stages import settle_notes
 from napari_staligner.core.prepare.coordinates import with_places
 from napari_staligner.core.prepare.counts import layers_wanted, with_counts_layer
 from napari_staligner.core.prepare.expression import Expression
@@ -45,10 +53,8 @@ from napari_staligner.core.result.provenance import record_provenance, source_of
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.stages import (
     StagesJob,
-    hearing,
     record_stages,
     stage_steps,
-    warn_lost,
 )
 
 if TYPE_CHECKING:
@@ -129,7 +135,7 @@ def integrate(
     settings = replace(settings, **changes)
     lost: list[str] = []
     steps = integrate_steps(_parted(_named(slices)), settings)
-    result = finish(steps, hearing(lost, on_progress))
+    result = finish(steps, collecting(lost, on_progress))
     warn_lost(lost)
     return result
 
@@ -245,7 +251,9 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     for note in inputs.record(adata):
         ledger.notes.append(note)
         yield Progress("record", ledger.done, ledger.total, note=note)
-    _record(adata, graphs, trained, settings)
+    _record(adata, graphs, connectivities, trained, settings)
+    distances = attempt(lambda: _distances(adata, graphs), DISTANCES)
+    yield from ledger.follow(distances, 0)
     if counts is not None:
         writable_record(adata)[K.COUNTS_LAYER] = counts
     yield from ledger.follow(record_stages(adata, staged, settings), 0)
@@ -492,29 +500,35 @@ def _stack(graphs: Mapping[str, SpatialGraph], part: str) -> sparse.csr_matrix:
 def _record(
     adata: AnnData,
     graphs: Mapping[str, SpatialGraph],
+    connectivities: sparse.csr_matrix,
     trained: Trained,
     settings: Settings,
 ) -> None:
     """Write what the training gave."""
     names = list(graphs)
     adata.obsm[K.EMBEDDING] = trained.embedding
-    adata.obsp[K.CONNECTIVITIES] = _stack(graphs, "connectivities")
-    adata.obsp[K.DISTANCES] = _stack(graphs, "distances")
-    adata.obsp[K.ATTENTION] = trained.attention
-    adata.obsp[K.MUTUAL] = trained.mutual
+    adata.obsp[K.CONNECTIVITIES] = connectivities
+    for key, matrix in ((K.ATTENTION, trained.attention), (K.MUTUAL, trained.mutual)):
+        if matrix is not None:
+            adata.obsp[key] = matrix
     pairs = [(names[i], names[j]) for i, j in trained.pairs]
     record = writable_record(adata)
     record |= {
         "params": _plain(settings),
         "version": version("napari-staligner"),
         "loss": {"reconstruction": trained.reconstruction, "triplet": trained.triplet},
-        K.RECONSTRUCTION_BY_SLICE: dict(
-            zip(names, trained.reconstruction_by_slice.tolist(), strict=True)
-        ),
         "slices": np.array(names, dtype=object),
         "pairs": np.array(pairs, dtype=object).reshape(-1, 2),
         "radius": {name: graph.radius for name, graph in graphs.items() if graph.radius},
     }
+    if trained.reconstruction_by_slice is not None:
+        by_slice = dict(zip(names, trained.reconstruction_by_slice.tolist(), strict=True))
+        adata.uns[K.STALIGNER][K.RECONSTRUCTION_BY_SLICE] = by_slice
+
+
+def _distances(adata: AnnData, graphs: Mapping[str, SpatialGraph]) -> Steps[None]:
+    yield Progress("distances", 0, 1)
+    adata.obsp[K.DISTANCES] = _stack(graphs, "distances")
 
 
 def _plain(settings: Settings) -> dict[str, Any]:

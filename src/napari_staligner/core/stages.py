@@ -1,14 +1,14 @@
 """What is computed once the training is done, and once more where it is missing.
 
-The confidence of the spots, the domains, the slices that have them, and the registration: each for
-itself, so that one that fails costs none of the others.
+The matches between slices, the confidence of the spots, the domains, the slices that have them, and
+the registration: each for itself, so that one that fails costs none of the others.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +16,21 @@ import numpy as np
 import pandas as pd
 
 from napari_staligner import _keys as K
-from napari_staligner._errors import ComputeWarning, InputError
+from napari_staligner._errors import InputError
 from napari_staligner.core.attempt import (
     CONFIDENCE,
     DOMAINS,
+    MATCHES,
     PRESENCE,
     REGISTRATION,
     STAGES,
     LaterStage,
     attempt,
-    missing_stages,
-    settle_notes,
+    collecting,
+    drop_notes,
+    warn_lost,
 )
+from napari_staligner.core.missing_stages import missing_stages, settle_notes
 from napari_staligner.core.progress import Progress, Steps, finish, part_of
 from napari_staligner.core.result.access import record_of, spots_xy, writable_record
 
@@ -57,7 +60,7 @@ class StagesJob:
         Shape (spots of all slices, d).
     connectivities, mutual
         Shape (spots, spots), CSR: neighbours on the tissue, and mutual nearest neighbours across
-        slices.
+        slices; the latter ``None`` where they are missing.
     pairs
         Names of the slices that were aligned; all pairs if ``None``.
     settings
@@ -73,10 +76,10 @@ class StagesJob:
     coordinates: dict[str, NDArray[np.float64]]
     embedding: NDArray[np.float32]
     connectivities: csr_matrix
-    mutual: csr_matrix
+    mutual: csr_matrix | None
     pairs: tuple[tuple[str, str], ...] | None
     settings: Settings
-    wanted: tuple[LaterStage, ...] = (CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION)
+    wanted: tuple[LaterStage, ...] = (MATCHES, CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION)
     confidence: NDArray[np.floating[Any]] | None = None
     domains: pd.Categorical | None = None
 
@@ -91,7 +94,7 @@ class StagesJob:
 
         slice_of = np.repeat(np.arange(len(self.coordinates)), self.sizes)
         places = np.concatenate(list(self.coordinates.values())).astype(np.float64)
-        if confidence is None:
+        if confidence is None or self.mutual is None:
             return Tissue(slice_of, places)
         return Tissue(slice_of, places, confidence, self.connectivities + self.mutual)
 
@@ -104,6 +107,7 @@ class StagesJob:
 class Staged:
     """What the stages gave; ``None`` where one failed or was not wanted."""
 
+    mutual: csr_matrix | None = None
     confidence: NDArray[np.float32] | None = None
     found: Found | None = None
     presence: PresenceTable | None = None
@@ -117,7 +121,10 @@ def stage_steps(job: StagesJob) -> Steps[Staged]:
     -------
     What they gave. Of each that failed, a step's ``lost`` says so.
     """
-    confidence, found, tested, registered = job.confidence, None, None, None
+    confidence, found, tested, registered, mutual = job.confidence, None, None, None, None
+    if MATCHES in job.wanted and job.mutual is None:
+        mutual = yield from part_of(attempt(lambda: _matches(job), MATCHES), 0, 0, 3)
+        job = replace(job, mutual=mutual)
     if CONFIDENCE in job.wanted:
         steps = attempt(lambda: _confidence(job), CONFIDENCE)
         confidence = yield from part_of(steps, 0, 1, 3)
@@ -130,7 +137,18 @@ def stage_steps(job: StagesJob) -> Steps[Staged]:
         register = attempt(lambda: _registration(job), REGISTRATION)
         registered = yield from part_of(register, 2, 1, 3)
     new = confidence if CONFIDENCE in job.wanted else None
-    return Staged(new, found, tested, registered)
+    return Staged(mutual, new, found, tested, registered)
+
+
+def _matches(job: StagesJob) -> Steps[csr_matrix]:
+    import torch
+
+    from napari_staligner.core.training.matching import Matcher, match_matrix
+
+    settings = job.settings if job.pairs is None else replace(job.settings, pairs=job.pairs)
+    z = torch.from_numpy(np.asarray(job.embedding, dtype=np.float32))
+    matcher = Matcher(tuple(job.coordinates), job.sizes, settings, z.device)
+    return match_matrix((yield from matcher.find_all(z, 0, 1)), len(z))
 
 
 def _confidence(job: StagesJob) -> Steps[NDArray[np.float32]]:
@@ -159,6 +177,8 @@ def _presence(job: StagesJob) -> Steps[PresenceTable]:
 def _registration(job: StagesJob) -> Steps[Registered]:
     from napari_staligner.core.registration import RegistrationJob, register_steps
 
+    if job.mutual is None:
+        raise InputError("it needs the matches between the slices; complete the result first")
     registration = RegistrationJob(
         job.coordinates, job.embedding, job.mutual, pairs=job.pairs, seed=job.settings.seed
     )
@@ -171,8 +191,8 @@ def record_stages(adata: AnnData, staged: Staged, settings: Settings) -> Steps[N
     Parameters
     ----------
     adata
-        Integrated slices. Sets ``obs["alignment_confidence"]``, and what
-        :func:`~napari_staligner.core.domains.domains.record_domains` and
+        Integrated slices. Sets ``obsp["mutual_neighbors"]``, ``obs["alignment_confidence"]``, and
+        what :func:`~napari_staligner.core.domains.domains.record_domains` and
         :func:`~napari_staligner.register` set.
     staged
         What they gave.
@@ -183,8 +203,12 @@ def record_stages(adata: AnnData, staged: Staged, settings: Settings) -> Steps[N
     from napari_staligner.core.domains.presence import record_presence
     from napari_staligner.core.registration import Choice, record_registration
 
+    if staged.mutual is not None:
+        adata.obsp[K.MUTUAL] = staged.mutual
+        drop_notes(adata, MATCHES)
     if staged.confidence is not None:
         adata.obs[K.CONFIDENCE] = staged.confidence
+        drop_notes(adata, CONFIDENCE)
     registered, found, tested = staged.registered, staged.found, staged.presence
     writers: list[tuple[LaterStage, Callable[[], object]]] = []
     if registered is not None:
@@ -235,7 +259,7 @@ def complete(
     copy: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> AnnData | None:
-    """Compute what integrated slices lack: confidence, domains, their presence, registration.
+    """Compute what integrated slices lack: matches, confidence, domains, presence, registration.
 
     Parameters
     ----------
@@ -264,7 +288,7 @@ def complete(
     target = adata.copy() if copy else adata
     lost: list[str] = []
     job = stages_job(target)
-    staged = finish(stage_steps(job), hearing(lost, on_progress))
+    staged = finish(stage_steps(job), collecting(lost, on_progress))
     record_completed(target, staged, job.settings, lost)
     warn_lost(lost)
     return target if copy else None
@@ -285,7 +309,6 @@ def stages_job(adata: AnnData) -> StagesJob:
         (adata.obsm, "obsm", K.SPATIAL),
         (adata.obsm, "obsm", K.EMBEDDING),
         (adata.obsp, "obsp", K.CONNECTIVITIES),
-        (adata.obsp, "obsp", K.MUTUAL),
     )
     for part, slot, key in places:
         if key not in part:
@@ -307,7 +330,7 @@ def stages_job(adata: AnnData) -> StagesJob:
         },
         embedding=np.array(adata.obsm[K.EMBEDDING]),
         connectivities=adata.obsp[K.CONNECTIVITIES].copy(),
-        mutual=adata.obsp[K.MUTUAL].copy(),
+        mutual=adata.obsp[K.MUTUAL].copy() if K.MUTUAL in adata.obsp else None,
         pairs=tuple((str(a), str(b)) for a, b in recorded) if "pairs" in kept else None,
         settings=settings_of(adata),
         wanted=missing_stages(adata),
@@ -328,32 +351,10 @@ def record_completed(adata: AnnData, staged: Staged, settings: Settings, lost: l
     lost
         Sentences on stages that failed; those that cannot be written are appended.
     """
-    finish(record_stages(adata, staged, settings), hearing(lost))
+    finish(record_stages(adata, staged, settings), collecting(lost))
     kept = writable_record(adata)
     again = tuple(s.opening for s in STAGES if any(said.startswith(s.opening) for said in lost))
     notes = [str(note) for note in kept.get("notes", ())]
     notes = [note for note in notes if not note.startswith(again)]
     kept["notes"] = np.array([*notes, *lost], dtype=object)
     settle_notes(adata)
-
-
-def hearing(
-    lost: list[str], on_progress: Callable[[Progress], object] | None = None
-) -> Callable[[Progress], object]:
-    """Collect the sentences on stages that failed, and pass the progress on."""
-
-    def heard(step: Progress) -> None:
-        if step.lost:
-            lost.append(step.lost)
-        if on_progress is not None:
-            on_progress(step)
-
-    return heard
-
-
-def warn_lost(lost: Sequence[str]) -> None:
-    """Warn of the stages that failed."""
-    import warnings
-
-    for sentence in dict.fromkeys(lost):
-        warnings.warn(sentence, ComputeWarning, stacklevel=3)

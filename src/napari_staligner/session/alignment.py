@@ -12,7 +12,6 @@ from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.attempt import settle_notes
 from napari_staligner.core.prepare.graph import spacing
 from napari_staligner.core.registration.anndata import (
     record_registration,
@@ -144,7 +143,6 @@ class Alignment:
             # What is corrected by hand is accepted.
             self._propose(False)
         record_registration(self._result.adata, state.registered, state.choice)
-        settle_notes(self._result.adata)
         self._result.values_changed.emit(K.RESIDUAL)
         self.track.record()
         self.changed.emit()

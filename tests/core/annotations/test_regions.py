@@ -21,6 +21,7 @@ from napari_staligner.core.annotations.regions import (
 )
 from napari_staligner.core.annotations.transfer import transfer_job, transfer_steps
 from napari_staligner.core.progress import finish
+from napari_staligner.core.result import markers
 
 
 @pytest.fixture
@@ -137,6 +138,23 @@ def test_a_card_names_markers_and_the_slice_that_alone_has_the_region():
     # Of a slice where nothing is annotated nobody knows whether it has the region.
     card = finish(card_steps(card_job(adata, region, "AOBgr", region)))
     assert (card.presence, card.annotated) == ({}, {"slice1"})
+
+
+def test_markers_that_fail_leave_the_rest_of_the_card(monkeypatch):
+    def fails(*_):
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr(markers, "_rank", fails)
+    adata = fake_result((60, 60))[1]
+    region = (adata.obs[K.DOMAIN] == "2").to_numpy()
+    card = finish(card_steps(card_job(adata, region, "AOB", np.ones(120, dtype=bool))))
+    assert card.markers == (
+        "The markers of this region are missing "
+        "(an unexpected LinAlgError: Singular matrix; please report it)."
+    )
+    assert set(card.elsewhere.values()) == {card.markers}
+    assert sum(extent.n_spots for extent in card.extents.values()) == region.sum()
+    assert card.presence
 
 
 # --- transfer

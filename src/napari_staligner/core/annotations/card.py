@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pandas as pd
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.regions import Extent, extents
+from napari_staligner.core.attempt import reason
 from napari_staligner.core.domains.presence import Presence, presence
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.result.access import spots_xy
@@ -20,6 +22,8 @@ from napari_staligner.core.result.markers import MarkerJob, marker_job, marker_s
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
 
 TOP = 6
 """Genes named on the card."""
@@ -164,6 +168,11 @@ def _job(adata: AnnData, inside: Any, against: Any) -> MarkerJob | str:
 def _genes(job: MarkerJob | str) -> Steps[tuple[str, ...] | str]:
     if isinstance(job, str):
         return job
-    table = yield from marker_steps(job)
+    try:
+        table = yield from marker_steps(job)
+    except Exception as error:
+        # The extents and the presence stay.
+        _log.exception("The markers of a region failed")
+        return f"The markers of this region are missing ({reason(error)})."
     higher = table[(table["score"] > 0) & (table["p"] < SIGNIFICANT)]
     return tuple(map(str, higher["gene"].head(TOP)))

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.attempt import PRESENCE, attempt, settle_notes
+from napari_staligner.core.attempt import DOMAINS, PRESENCE, attempt, drop_notes
 from napari_staligner.core.domains.mixture import Fit, Lone, mixture
 from napari_staligner.core.domains.presence import (
     PresenceTable,
@@ -263,7 +263,7 @@ def record_domains(
         tested = presence_of(adata) if tested is None else tested
         if tested is not None:
             record_presence(adata, tested)
-    settle_notes(adata)
+    drop_notes(adata, DOMAINS)
 
 
 def _inherit(

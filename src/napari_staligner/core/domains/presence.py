@@ -12,6 +12,7 @@ import pandas as pd
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.attempt import PRESENCE, drop_notes
 from napari_staligner.core.blocks import blocks_of
 from napari_staligner.core.result.access import record_of, spots_xy, writable_record
 
@@ -206,6 +207,8 @@ def presence_of(adata: AnnData) -> PresenceTable | None:
 def record_presence(adata: AnnData, tested: PresenceTable | None = None) -> PresenceTable:
     """Write the test of the domains to ``uns["staligner"]["presence"]``; returns it.
 
+    A note that the test was missing is dropped.
+
     Parameters
     ----------
     adata
@@ -215,6 +218,7 @@ def record_presence(adata: AnnData, tested: PresenceTable | None = None) -> Pres
     """
     table = domain_presence(adata) if tested is None else tested
     writable_record(adata)[K.PRESENCE] = table.to_frame()
+    drop_notes(adata, PRESENCE)
     return table
 
 

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.attempt import REGISTRATION, RESIDUALS, collecting, drop_notes, warn_lost
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.registration.register import Registered, RegistrationJob, register_steps
@@ -63,13 +64,20 @@ def register(
     ------
     InputError
         A slot is missing, or a slice or domain does not exist.
+
+    Warns
+    -----
+    ComputeWarning
+        The residuals or the smooth displacement failed; the transforms are written.
     """
     if model not in list(Model):
         raise InputError(f"There is no model {model!r}: choose one of {', '.join(Model)}.")
     choice = Choice(Model(model), tuple(landmarks), reference, nonrigid, seed)
     job = registration_job(adata, choice)
     target = adata.copy() if copy else adata
-    record_registration(target, finish(register_steps(job), on_progress), choice)
+    lost: list[str] = []
+    record_registration(target, finish(register_steps(job), collecting(lost, on_progress)), choice)
+    warn_lost(lost)
     return target if copy else None
 
 
@@ -85,7 +93,9 @@ def registration_job(adata: AnnData, choice: Choice) -> RegistrationJob:
         if key not in part:
             raise InputError(f"These slices lack {key!r}: integrate them first.")
     if K.MUTUAL not in adata.obsp:
-        raise InputError(f"These slices lack obsp[{K.MUTUAL!r}]: integrate them once more.")
+        raise InputError(
+            f"These slices lack obsp[{K.MUTUAL!r}]: complete them, or integrate them once more."
+        )
     names = [str(name) for name in adata.obs[K.SLICE].cat.categories]
     if len(names) < 2:
         raise InputError(
@@ -134,7 +144,10 @@ def _counted(adata: AnnData, landmarks: Sequence[str]) -> Any:
 
 
 def record_registration(adata: AnnData, registered: Registered, choice: Choice) -> None:
-    """Write a registration into integrated slices; see :func:`register` for the slots."""
+    """Write a registration into integrated slices; see :func:`register` for the slots.
+
+    A note that the registration was missing is dropped.
+    """
     claim(adata, "obsm", K.SPATIAL_ALIGNED, K.SHIFT)
     claim(adata, "obs", K.RESIDUAL)
     adata.obsm[K.SPATIAL_ALIGNED] = registered.aligned
@@ -151,3 +164,6 @@ def record_registration(adata: AnnData, registered: Registered, choice: Choice) 
         "pairs": np.array(registered.pairs, dtype=object).reshape(-1, 2),
         "bending": dict(registered.bending),
     }
+    drop_notes(adata, REGISTRATION)
+    if np.isfinite(registered.residual).any():
+        drop_notes(adata, RESIDUALS)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.attempt import BENDING, RESIDUALS, attempt
 from napari_staligner.core.prepare.graph import SAME_UNIT, find_radius, spacing
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.registration.ambiguity import Way, decide
@@ -136,6 +137,8 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
     Returns
     -------
     Slices without enough matches to any other are centred on the reference, and a note says so.
+    Where the residuals or the smooth last step fail, a step's ``lost`` says so, and the
+    transforms stay.
 
     Raises
     ------
@@ -185,12 +188,13 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
             f"it is centred on {names[reference]!r}."
         )
         yield Progress("register", len(known), total, note=note)
-    yield Progress("residuals", len(known) + 1, total)
     pairs = tuple((names[i], names[j]) for i, j in used)
-    placed = measure(job, dict(zip(names, transforms, strict=True)), pairs)
-    if job.nonrigid:
-        placed = yield from _warped(job, placed, names[reference])
-    return placed
+    placed = _unmeasured(job, dict(zip(names, transforms, strict=True)), pairs)
+    measured = yield from attempt(ResidualJob(job, placed, {}).steps, RESIDUALS)
+    if measured is None or not job.nonrigid:
+        return measured or placed
+    warped = yield from attempt(lambda: _warped(job, measured, names[reference]), BENDING)
+    return warped or measured
 
 
 @dataclass(frozen=True)
@@ -236,8 +240,8 @@ def measure(
     moved
         Displacements on top of the transforms, shape (spots, 2), of the slices that have any.
     """
-    names = list(job.coordinates)
-    aligned = [apply(transforms[n], np.asarray(p)[:, :2]) for n, p in job.coordinates.items()]
+    names, plain = list(job.coordinates), _unmeasured(job, transforms, pairs)
+    aligned = [plain.aligned[rows] for rows in job.rows.values()]
     for name, by in (moved or {}).items():
         aligned[names.index(name)] = aligned[names.index(name)] + by
     unit = _frame_unit(job)
@@ -247,11 +251,25 @@ def measure(
         for pair in ((names.index(a), names.index(b)) for a, b in pairs)
     }
     shift = np.concatenate(counterparts(aligned, job.embedding, matches, unit))
+    return replace(
+        plain,
+        aligned=np.concatenate(aligned),
+        shift=shift * unit,
+        residual=np.linalg.norm(shift, axis=1),
+    )
+
+
+def _unmeasured(
+    job: RegistrationJob, transforms: Mapping[str, Matrix], pairs: Sequence[tuple[str, str]]
+) -> Registered:
+    """Slices moved by transforms, their residuals not known."""
+    aligned = [apply(transforms[n], np.asarray(p)[:, :2]) for n, p in job.coordinates.items()]
+    spots = len(job.embedding)
     return Registered(
-        {name: np.array(transforms[name], dtype=np.float64) for name in names},
+        {name: np.array(transforms[name], dtype=np.float64) for name in job.coordinates},
         np.concatenate(aligned),
-        shift * unit,
-        np.linalg.norm(shift, axis=1),
+        np.full((spots, 2), np.nan),
+        np.full(spots, np.nan),
         tuple(pairs),
     )
 

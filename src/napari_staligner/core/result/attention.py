@@ -205,9 +205,9 @@ def spot_edges(
     """
     matrix = _attention(adata)
     at = np.flatnonzero(matrix.indices == row)
-    hearing = np.union1d(np.searchsorted(matrix.indptr, at, side="right") - 1, [row])
+    collecting = np.union1d(np.searchsorted(matrix.indptr, at, side="right") - 1, [row])
     receivers, senders, weights = attention_edges(
-        adata, hearing, threshold=threshold, strongest=strongest
+        adata, collecting, threshold=threshold, strongest=strongest
     )
     own = (receivers == row) | (senders == row)
     return receivers[own], senders[own], weights[own]

@@ -51,7 +51,8 @@ class Trained:
     embedding
         Shape (N, d), float32: z after the last step.
     attention
-        Shape (N, N), CSR float32: α, row = receiving spot, rows sum to 1.
+        Shape (N, N), CSR float32: α, row = receiving spot, rows sum to 1; ``None`` where that
+        failed, as for the next.
     mutual
         Shape (N, N), CSR float32, symmetric: distance in z of mutual nearest neighbours.
     pairs
@@ -59,13 +60,14 @@ class Trained:
     reconstruction, triplet
         Shape (epochs,), float64: losses by epoch; the triplets' is NaN where there were none.
     reconstruction_by_slice
-        Shape (slices,), float64: mean squared error of each slice after the last step.
+        Shape (slices,), float64: mean squared error of each slice after the last step; ``None``
+        where that failed.
     """
 
     embedding: NDArray[np.float32]
-    attention: sparse.csr_matrix
-    mutual: sparse.csr_matrix
+    attention: sparse.csr_matrix | None
+    mutual: sparse.csr_matrix | None
     pairs: tuple[tuple[int, int], ...]
     reconstruction: NDArray[np.float64]
     triplet: NDArray[np.float64]
-    reconstruction_by_slice: NDArray[np.float64]
+    reconstruction_by_slice: NDArray[np.float64] | None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from napari_staligner._errors import InputError
@@ -158,3 +160,16 @@ class Matcher:
         if self._n_pairs == len(self._all_pairs):
             return self._all_pairs
         return draw_pairs(len(self.names), self._n_pairs, self._thinning)
+
+
+def match_matrix(matches: Sequence[Matches], n: int) -> sparse.csr_matrix:
+    """Matches as a symmetric matrix; of many slices they are the largest part of a result."""
+    if not matches:
+        return sparse.csr_matrix((n, n), dtype=np.float32)
+    first, second = (
+        np.concatenate([getattr(match, end).cpu().numpy().astype(np.int32) for match in matches])
+        for end in ("first", "second")
+    )
+    distance = np.concatenate([match.distance.cpu().numpy() for match in matches])
+    half = sparse.csr_matrix((distance, (first, second)), shape=(n, n))
+    return (half + half.T).tocsr()

@@ -9,12 +9,13 @@ import numpy as np
 from scipy import sparse
 from torch import Tensor
 
+from napari_staligner.core.attempt import ATTENTION, MATCHES, RECONSTRUCTION, attempt
 from napari_staligner.core.progress import Loss, Progress, Steps
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.data import Prepared, Trained
+from napari_staligner.core.training.matching import Matcher, match_matrix
 from napari_staligner.core.training.stopping import MatchSettling, Settling
-from napari_staligner.core.training.trainer import Embedded, Trainer
-from napari_staligner.core.training.triplets import Matches
+from napari_staligner.core.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,8 @@ def train(data: Prepared, settings: Settings) -> Steps[Trained]:
 
     Returns
     -------
-    Embedding, attention and matches from a forward pass after the last step.
+    Embedding, attention and matches from a forward pass after the last step. Of each but the
+    embedding that failed, a step's ``lost`` says so.
     """
     trainer = Trainer(data, settings)
     history: list[Loss] = []
@@ -58,10 +60,7 @@ def train(data: Prepared, settings: Settings) -> Steps[Trained]:
             done += 1
             yield Progress("align", done, total, loss=history[-1])
 
-    output = trainer.embed()
-    matches = yield from trainer.matcher.find_all(output.embedding, total, total)
-    pairs = tuple(trainer.matcher.pairs)
-    return _trained(output, matches, pairs, history, trainer.residuals())
+    return (yield from _trained(trainer, history, total))
 
 
 NO_MATCH = (
@@ -70,40 +69,40 @@ NO_MATCH = (
 )
 
 
-def _trained(
-    embedded: Embedded,
-    matches: Sequence[Matches],
-    pairs: tuple[tuple[int, int], ...],
-    history: Sequence[Loss],
-    residuals: Sequence[float],
-) -> Trained:
-    def array(values: Tensor) -> NDArray[Any]:
-        return values.detach().cpu().numpy()
-
-    z, receivers, senders, weights = map(array, embedded)
-    n = len(z)
-    attention = sparse.csr_matrix((weights, (receivers, senders)), shape=(n, n))
-    mutual = _mutual(matches, n)
+def _trained(trainer: Trainer, history: Sequence[Loss], total: int) -> Steps[Trained]:
+    """Compute what training gives; all but the embedding may fail and be missing."""
+    both = yield from attempt(lambda: _with_attention(trainer, total), ATTENTION)
+    z, attention = both or (trainer.embed().embedding, None)
+    mutual = yield from attempt(lambda: _mutual(trainer.matcher, z, total), MATCHES)
+    residuals = yield from attempt(lambda: _residuals(trainer, total), RECONSTRUCTION)
     nan = float("nan")
     return Trained(
-        z,
+        _array(z),
         attention,
         mutual,
-        pairs,
+        tuple(trainer.matcher.pairs),
         np.array([said.reconstruction for said in history]),
         np.array([nan if said.triplet is None else said.triplet for said in history]),
-        np.array(residuals),
+        residuals,
     )
 
 
-def _mutual(matches: Sequence[Matches], n: int) -> sparse.csr_matrix:
-    """Matches as a symmetric matrix; of many slices they are the largest part of a result."""
-    if not matches:
-        return sparse.csr_matrix((n, n), dtype=np.float32)
-    first, second = (
-        np.concatenate([getattr(match, end).cpu().numpy().astype(np.int32) for match in matches])
-        for end in ("first", "second")
-    )
-    distance = np.concatenate([match.distance.cpu().numpy() for match in matches])
-    half = sparse.csr_matrix((distance, (first, second)), shape=(n, n))
-    return (half + half.T).tocsr()
+def _array(values: Tensor) -> NDArray[Any]:
+    return values.detach().cpu().numpy()
+
+
+def _with_attention(trainer: Trainer, total: int) -> Steps[tuple[Tensor, sparse.csr_matrix]]:
+    yield Progress("attention", total, total)
+    output = trainer.embed()
+    z, receivers, senders, weights = map(_array, output)
+    n = len(z)
+    return output.embedding, sparse.csr_matrix((weights, (receivers, senders)), shape=(n, n))
+
+
+def _mutual(matcher: Matcher, z: Tensor, total: int) -> Steps[sparse.csr_matrix]:
+    return match_matrix((yield from matcher.find_all(z, total, total)), len(z))
+
+
+def _residuals(trainer: Trainer, total: int) -> Steps[NDArray[np.float64]]:
+    yield Progress("reconstruction", total, total)
+    return np.array(trainer.residuals())

@@ -329,8 +329,9 @@ class AlignmentWidget(Dock):
         self.bar.setRange(0, step.total)
         self.bar.setValue(step.done)
         self.bar.setFormat(step.stage)
-        if step.note and step.note not in self._notes:
-            self._notes.append(step.note)
+        for said in (step.note, step.lost):
+            if said and said not in self._notes:
+                self._notes.append(said)
 
     def _on_runner_returned(self, registered: Registered) -> None:
         choice = self._choice

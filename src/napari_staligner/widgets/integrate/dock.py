@@ -15,7 +15,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.attempt import PRESENCE, missing_stages
+from napari_staligner.core.attempt import PRESENCE
+from napari_staligner.core.missing_stages import missing_stages
 from napari_staligner.core.result.access import record_of
 from napari_staligner.widgets.integrate.clock import Clock, spoken
 from napari_staligner.widgets.integrate.loss_plot import LossPlot
