@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner import _keys as K
+from napari_staligner.core.result.ownership import written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,13 +47,15 @@ def rename_slices(adata: AnnData, names: Mapping[str, str]) -> None:
     Parameters
     ----------
     adata
-        Integrated slices; ``obs["slice"]`` and what ``uns`` tells of slices are changed.
+        Integrated slices; ``obs["slice"]``, ``obs["library_id"]`` and what ``uns`` tells of slices are changed.
     names
         New names by present ones; a slice that is missing keeps its name.
     """
     if all(old == new for old, new in names.items()):
         return
-    adata.obs[K.SLICE] = adata.obs[K.SLICE].cat.rename_categories(dict(names))
+    ours = K.LIBRARY in adata.obs and K.LIBRARY in written(adata)["obs"]
+    for column in (K.SLICE, *([K.LIBRARY] if ours else [])):
+        adata.obs[column] = adata.obs[column].cat.rename_categories(dict(names))
     told = adata.uns.get(K.STALIGNER, {})
     registration, params = told.get("registration", {}), told.get("params", {})
     sources = told.get(K.PROVENANCE, {}).get("sources", {})
