@@ -97,11 +97,11 @@ def integrate(
     disk (as dask arrays; :func:`~napari_staligner.write_result` copies them piece by piece). A
     column of a slice that is called as one of ours is kept as ``<column>_of_input``, and a note
     says so. Added are ``obs["slice"]``, ``obs["library_id"]``, ``obs["domain"]``,
-    ``obs["alignment_confidence"]``, ``obs["registration_residual"]``, ``obsm["STAligner"]``, ``obsm["spatial_aligned"]``,
-    ``obsm["registration_shift"]``, ``obsp["spatial_connectivities"]``,
-    ``obsp["spatial_distances"]``, ``obsp["attention"]``, ``obsp["mutual_neighbors"]``,
-    ``var["used_by_staligner"]``, ``varm["in_slice"]``, ``uns["domain_colors"]`` and
-    ``uns["staligner"]``.
+    ``obs["alignment_confidence"]``, ``obs["registration_residual"]``, ``obsm["STAligner"]``,
+    ``obsm["spatial_aligned"]``, ``obsm["registration_shift"]``,
+    ``obsp["spatial_connectivities"]``, ``obsp["spatial_distances"]``, ``obsp["attention"]``,
+    ``obsp["mutual_neighbors"]``, ``var["used_by_staligner"]``, ``varm["in_slice"]``,
+    ``uns["domain_colors"]`` and ``uns["staligner"]``.
 
     Raises
     ------

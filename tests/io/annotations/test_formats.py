@@ -17,7 +17,7 @@ from napari_staligner.core.annotations.classes import Shape
 from napari_staligner.core.annotations.regions import inside
 from napari_staligner.io.annotations.geojson import read_geojson, write_geojson
 from napari_staligner.io.annotations.loupe_csv import read_barcodes, write_barcodes
-from napari_staligner.io.annotations.spatialdata import write_spatialdata
+from napari_staligner.io.export.spatialdata import write_spatialdata
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from napari_staligner.core.annotations.record import annotations_of
 from napari_staligner.core.prepare.counts import with_counts_layer
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.result.provenance import source_of
-from napari_staligner.io.annotations.spatialdata import to_spatialdata
+from napari_staligner.io.export.spatialdata import to_spatialdata
 from napari_staligner.io.formats.read import read_found
 from napari_staligner.io.formats.sniff import sniff
 from napari_staligner.io.images import tissue_image

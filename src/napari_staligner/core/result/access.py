@@ -47,7 +47,8 @@ def rename_slices(adata: AnnData, names: Mapping[str, str]) -> None:
     Parameters
     ----------
     adata
-        Integrated slices; ``obs["slice"]``, ``obs["library_id"]`` and what ``uns`` tells of slices are changed.
+        Integrated slices; ``obs["slice"]``, ``obs["library_id"]`` and what ``uns`` tells of slices
+        are changed.
     names
         New names by present ones; a slice that is missing keeps its name.
     """
