@@ -10,7 +10,6 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.attempt import reason
-from napari_staligner.core.prepare.storable import storable_slices
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.core.result.provenance import sources_of
@@ -65,8 +64,7 @@ def slice_steps(adata: AnnData, draft: Path) -> Steps[str]:
             yield Progress("reading", 2 * done, 2 * len(slices), note=note)
         yield Progress(f"writing {name}", 2 * done + 1, 2 * len(slices))
         _add(own, adata, name, rows)
-        ready = storable_slices([(name, own)])[0][0][1]
-        ready.write_h5ad(draft / f"{files[name]}.h5ad", compression="gzip")
+        own.write_h5ad(draft / f"{files[name]}.h5ad", compression="gzip")
     n = len(slices)
     return f"{n} slice{'' if n == 1 else 's'}"
 

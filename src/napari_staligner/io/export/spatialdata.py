@@ -112,7 +112,8 @@ def _table_of(adata: AnnData, name: str, rows: NDArray[np.intp], key: str) -> An
 
     genes = genes_of_slice(adata, name)
     part = adata[rows, genes]
-    obs, uns = part.obs.copy(), {}
+    # Of the view, unused categories would be gone before their colours are looked up.
+    obs, uns = adata.obs.iloc[rows].copy(), {}
     for column in obs.select_dtypes("category"):
         colors = adata.uns.get(f"{column}_colors")
         used = np.unique(obs[column].cat.codes[obs[column].cat.codes >= 0])
