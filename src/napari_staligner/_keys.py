@@ -8,6 +8,9 @@ from typing import Final
 # -- slots of the concatenated AnnData -------------------------------------------------------
 SLICE: Final = "slice"
 """``obs``, categorical: the slice a spot belongs to, categories in the order of loading."""
+LIBRARY: Final = "library_id"
+"""``obs``, categorical: the library of ``uns["spatial"]`` with the tissue image of a spot, which is
+called as its slice (squidpy's and TissUUmaps' name)."""
 DOMAIN: Final = "domain"
 """``obs``, categorical: the integrated domain of a spot."""
 DOMAIN_COLORS: Final = "domain_colors"

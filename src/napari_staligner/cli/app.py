@@ -1,4 +1,4 @@
-"""The shell: integrate, complete, evaluate, report, register, annotations, view, demo, info."""
+"""The shell: integrate, complete, evaluate, report, register, annotations, export, view, info."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from napari_staligner.cli.tables import (
 )
 from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
+from napari_staligner.io.export.targets import TARGETS
 from napari_staligner.threads import share_cores
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ app = typer.Typer(
 
 Preset = StrEnum("Preset", {name.replace("-", "_"): name for name in PRESETS})  # type: ignore[misc]
 Named = StrEnum("Named", {name: name for name in SETTINGS})  # type: ignore[misc]
+Handed = StrEnum("Handed", {name: name for name in TARGETS})  # type: ignore[misc]
 Coordinates = StrEnum("Coordinates", {name: name for name in ("spots", "image")})  # type: ignore[misc]
 
 DEFAULT = "default"
@@ -510,6 +512,37 @@ def _annotations(
             console.print(f"Nothing is annotated by {_escape(made.annotator)} yet.")
         for line in agreement_lines(made):
             console.print(_escape(line), soft_wrap=True)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    target: Annotated[
+        Path,
+        typer.Argument(help="Where it goes: a file, or a folder that is made.", metavar="TARGET"),
+    ],
+    to: Annotated[
+        Handed,
+        typer.Option(
+            "--to", help="; ".join(f"{key}: {each.tip}" for key, each in TARGETS.items()) + "."
+        ),
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what was exported there before.")
+    ] = False,
+) -> None:
+    """Hand a result on to another program, as tables, or back into the slices' own files."""
+    with _sentences():
+        _export(file, str(to), target, overwrite)
+
+
+def _export(source: Path, to: str, target: Path, overwrite: bool) -> None:
+    from napari_staligner.io.export.targets import check_export, export_steps
+
+    check_export(to, target, overwrite=overwrite)
+    content = _result_in(source)
+    said = _with_bar(export_steps(content, to, target, overwrite=overwrite))
+    _output().print(f"{_escape(said)} written to {_escape(str(target))}", soft_wrap=True)
 
 
 @app.command()

@@ -28,7 +28,7 @@ from napari_staligner.core.prepare.counts import layers_wanted, with_counts_laye
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.gene_names import with_matched_genes
 from napari_staligner.core.prepare.joining import left_behind, slim_slices
-from napari_staligner.core.prepare.libraries import own_library
+from napari_staligner.core.prepare.libraries import own_library, with_diameter
 from napari_staligner.core.prepare.matrices import with_plain_matrices
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.on_disk import unbacked, with_slots
@@ -103,12 +103,12 @@ def integrate(
     slices hold (layers and embeddings: those that all of them have), on disk where it is on
     disk (as dask arrays; :func:`~napari_staligner.write_result` copies them piece by piece). A
     column of a slice that is called as one of ours is kept as ``<column>_of_input``, and a note
-    says so. Added are ``obs["slice"]``, ``obs["domain"]``, ``obs["alignment_confidence"]``,
-    ``obs["registration_residual"]``, ``obsm["STAligner"]``, ``obsm["spatial_aligned"]``,
-    ``obsm["registration_shift"]``, ``obsp["spatial_connectivities"]``,
-    ``obsp["spatial_distances"]``, ``obsp["attention"]``, ``obsp["mutual_neighbors"]``,
-    ``var["used_by_staligner"]``, ``varm["in_slice"]``, ``uns["domain_colors"]`` and
-    ``uns["staligner"]``.
+    says so. Added are ``obs["slice"]``, ``obs["library_id"]``, ``obs["domain"]``,
+    ``obs["alignment_confidence"]``, ``obs["registration_residual"]``, ``obsm["STAligner"]``,
+    ``obsm["spatial_aligned"]``, ``obsm["registration_shift"]``,
+    ``obsp["spatial_connectivities"]``, ``obsp["spatial_distances"]``, ``obsp["attention"]``,
+    ``obsp["mutual_neighbors"]``, ``var["used_by_staligner"]``, ``varm["in_slice"]``,
+    ``uns["domain_colors"]`` and ``uns["staligner"]``.
 
     Raises
     ------
@@ -486,9 +486,13 @@ def concatenate(
     joined.varm[K.IN_SLICE] = np.stack(
         [joined.var_names.isin(adata.var_names) for _, adata in slices], axis=1
     )
-    own = ((name, own_library(adata, name)) for name, adata in slices)
+    own = ((name, adata, own_library(adata, name)) for name, adata in slices)
     # By the name of the slice, for squidpy.
-    joined.uns[K.SPATIAL] = {name: library[1] for name, library in own if library is not None}
+    joined.uns[K.SPATIAL] = {
+        name: with_diameter(library[1], np.asarray(adata.obsm[K.SPATIAL])[:, :2])
+        for name, adata, library in own
+        if library is not None
+    }
     return joined, layer
 
 
@@ -506,6 +510,7 @@ def _record(
 ) -> None:
     """Write what the training gave."""
     names = list(graphs)
+    adata.obs[K.LIBRARY] = adata.obs[K.SLICE]
     adata.obsm[K.EMBEDDING] = trained.embedding
     adata.obsp[K.CONNECTIVITIES] = connectivities
     for key, matrix in ((K.ATTENTION, trained.attention), (K.MUTUAL, trained.mutual)):

@@ -15,7 +15,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.matrices import with_plain_matrices
 from napari_staligner.core.prepare.notes import add_notes
 from napari_staligner.core.prepare.on_disk import left_on_disk, read_matrix
-from napari_staligner.core.result.access import has_record
+from napari_staligner.core.result.ownership import written
 from napari_staligner.core.result.provenance import mark_source
 from napari_staligner.io.formats.guard import check_own
 from napari_staligner.io.sources import file_source
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 def is_result(adata: AnnData) -> bool:
     """Whether these are integrated slices as :func:`napari_staligner.integrate` gives them."""
-    return has_record(adata) and K.EMBEDDING in adata.obsm and K.SLICE in adata.obs
+    there = K.STALIGNER in adata.uns and K.EMBEDDING in adata.obsm and K.SLICE in adata.obs
+    # A slice that was handed on with what a result tells of it may have such a column of its own.
+    return there and K.SLICE in written(adata)["obs"]
 
 
 def read_file(path: Path) -> AnnData:

@@ -175,7 +175,7 @@ def slices_of_result(result: AnnData) -> Named:
     own = {slot: names_of_input(result, slot) for slot in ("obs", "var", "obsm")}
     for name in result.obs[K.SLICE].cat.remove_unused_categories().cat.categories:
         rows = (result.obs[K.SLICE] == name).to_numpy()
-        part = result[rows, _genes_of(result, str(name))]
+        part = result[rows, genes_of_slice(result, str(name))]
         obs = part.obs[list(own["obs"])].rename(columns=own["obs"])
         obs.index = obs.index.str.removesuffix(f"_{name}")
         obsm = {name: part.obsm[key].copy() for key, name in own["obsm"].items()}
@@ -200,8 +200,8 @@ def slices_of_result(result: AnnData) -> Named:
     return slices
 
 
-def _genes_of(result: AnnData, name: str) -> Any:
-    """Which genes a slice of a result had; all where that is not told."""
+def genes_of_slice(result: AnnData, name: str) -> Any:
+    """Return which genes a slice of a result had, for indexing; all where that is not told."""
     # A result that was cut still has a column for every slice that it was made of.
     kept = record_of(result)
     recorded = [*map(str, kept.get("slices", result.obs[K.SLICE].cat.categories))]

@@ -78,7 +78,7 @@ class Content:
     result
         Integrated slices, if the file holds them.
     path
-        The file, where it is one of a session.
+        The file, where it is one of a session that can be saved to it.
     view
         What was looked at, JSON; empty if it does not tell.
     problems
@@ -148,7 +148,9 @@ def open_file(path: Path) -> Content:
     record = session_record(adata)
     if record is None and not is_result(adata):
         return _content_of(slices_in(name, adata))
-    return session_content(adata if is_result(adata) else None, record, adata, path)
+    # What is of another format is not saved to; nor is it the session's file.
+    own = path if path.suffix == ".h5ad" else None
+    return session_content(adata if is_result(adata) else None, record, adata, own)
 
 
 def _content_of(slices: Named) -> Content:

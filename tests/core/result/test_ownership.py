@@ -25,7 +25,7 @@ from napari_staligner.core.result.ownership import (
     release,
     written,
 )
-from napari_staligner.io.annotations.spatialdata import to_spatialdata
+from napari_staligner.io.export.spatialdata import to_spatialdata
 from napari_staligner.io.h5ad import slices_of_result
 
 COLUMNS = ("slice", "domain", "alignment_confidence", "registration_residual")
@@ -248,7 +248,7 @@ def test_arrays_and_colors_of_slices_make_room_too():
 def test_a_store_keeps_columns_that_are_called_as_its_own():
     _, result = fake_result()
     result.obs["spots_element"] = "mine"
-    table = to_spatialdata(result, annotations_of(result)).tables["table"]
+    table = to_spatialdata(result, annotations_of(result)).tables["slice1_table"]
     assert set(table.obs["spots_element_of_input"]) == {"mine"}
     assert set(result.obs["spots_element"]) == {"mine"}
 

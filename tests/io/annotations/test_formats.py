@@ -17,7 +17,7 @@ from napari_staligner.core.annotations.classes import Shape
 from napari_staligner.core.annotations.regions import inside
 from napari_staligner.io.annotations.geojson import read_geojson, write_geojson
 from napari_staligner.io.annotations.loupe_csv import read_barcodes, write_barcodes
-from napari_staligner.io.annotations.spatialdata import write_spatialdata
+from napari_staligner.io.export.spatialdata import write_spatialdata
 
 
 @pytest.fixture
@@ -272,8 +272,8 @@ def test_spatialdata_holds_shapes_and_table(annotations, result, tmp_path):
     assert len(store.shapes["slice1_drawn"]) == 3
     assert (store.shapes["slice2_spots"].index == np.arange(50)).all()
     assert set(store.coordinate_systems) == {"slice1", "slice2", "aligned"}
-    table = store.tables["table"]
-    assert table.obs[K.ANNOTATION if K.ANNOTATION in table.obs else K.DOMAIN].notna().any()
+    table = store.tables["slice1_table"]
+    assert table.obs[K.DOMAIN].notna().any()
     assert table.obs["spots_element"].astype(str).iloc[0] == "slice1_spots"
-    assert table.obs["region"].tolist() == result.obs["region"].tolist()
+    assert table.obs["region"].tolist() == result.obs["region"].iloc[rows].tolist()
     assert "slice1_image" in store.images

@@ -14,7 +14,8 @@ from napari_staligner.core.annotations.record import annotations_of
 from napari_staligner.core.prepare.counts import with_counts_layer
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.result.provenance import source_of
-from napari_staligner.io.annotations.spatialdata import to_spatialdata
+from napari_staligner.io.anndata import is_result
+from napari_staligner.io.export.spatialdata import to_spatialdata
 from napari_staligner.io.formats.read import read_found
 from napari_staligner.io.formats.sniff import sniff
 from napari_staligner.io.images import tissue_image
@@ -75,12 +76,15 @@ def test_choices_that_are_not_there(tmp_path, chosen, says):
 
 
 def test_what_we_write_we_read(tmp_path):
+    """As a result without a choice; a slice where its table is chosen."""
     slices, result = fake_result()
     store = to_spatialdata(result, annotations_of(result))
     store.write(tmp_path / "out.zarr")
-    read = dict(read_found(sniff(tmp_path / "out.zarr")))
-    assert len(read) == len(slices)
-    for (_, adata), name in zip(read.items(), result.obs[K.SLICE].cat.categories, strict=True):
+    found = sniff(tmp_path / "out.zarr")
+    ((_, whole),) = read_found(found)
+    assert is_result(whole)
+    for name, _ in slices:
+        ((_, adata),) = read_found(found, {"table": f"{name}_table"})
         rows = (result.obs[K.SLICE] == name).to_numpy()
         np.testing.assert_allclose(adata.obsm[K.SPATIAL], result.obsm[K.SPATIAL][rows], rtol=1e-6)
         assert (adata.obs[K.SLICE] == name).all()

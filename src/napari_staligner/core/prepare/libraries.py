@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from napari_staligner import _keys as K
+from napari_staligner.core.result.access import spot_size
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from numpy.typing import NDArray
 
 UNNAMED = "library"
 """Name of a library that stands in ``uns["spatial"]`` itself, without a name."""
@@ -24,6 +27,7 @@ SECTION_COLUMNS: tuple[str, ...] = (
 )
 """Columns of ``obs`` that name sections or libraries, in small letters, the surest first."""
 
+_OF_INPUT = re.compile(r"_of_input(_\d+)?$")
 _NO_VALUE = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null"})
 
 
@@ -72,8 +76,11 @@ def as_name(value: Any) -> str | None:
 
 
 def section_columns(columns: Iterable[Any]) -> list[Any]:
-    """Return the columns that are called as those which name sections, the surest first."""
-    small = {str(column).strip().lower(): column for column in columns}
+    """Return the columns that are called as those which name sections, the surest first.
+
+    One of the input that was moved aside, as ``library_id_of_input``, still is.
+    """
+    small = {_OF_INPUT.sub("", str(column).strip().lower()): column for column in columns}
     return [small[name] for name in SECTION_COLUMNS if name in small]
 
 
@@ -141,6 +148,23 @@ def library_of_part(
         column = column_of_libraries(adata.obs, libraries)
         key = None if column is None else _only(part_obs[column], libraries)
     return None if key is None else (key, libraries[key])
+
+
+def with_diameter(library: Mapping[str, Any], xy: NDArray[np.floating[Any]]) -> dict[str, Any]:
+    """Return a library that tells how large its spots are drawn, which squidpy insists on.
+
+    Parameters
+    ----------
+    library
+        Of a slice. Where its scale factors lack ``spot_diameter_fullres``, spots get the size at
+        which they nearly touch.
+    xy
+        Coordinates of the spots, shape (spots, 2).
+    """
+    factors = library.get("scalefactors")
+    factors = dict(factors) if isinstance(factors, Mapping) else {}
+    factors.setdefault("spot_diameter_fullres", spot_size(np.asarray(xy, dtype=np.float64)))
+    return {**library, "scalefactors": factors}
 
 
 def without_library(name: str, adata: AnnData) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner import _keys as K
+from napari_staligner.core.result.ownership import written
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def spots_xy(adata: AnnData) -> NDArray[np.float64]:
     """Return the coordinates (x, y) of the spots, float64, shape (spots, 2)."""
-    return np.asarray(adata.obsm[K.SPATIAL], dtype=np.float64)[:, :2]
+    return spots_xy(adata)
 
 
 def record_of(adata: AnnData) -> Mapping[str, Any]:
@@ -35,14 +36,14 @@ def has_record(adata: AnnData) -> bool:
 def writable_record(adata: AnnData) -> dict[str, Any]:
     """Return ``uns["staligner"]`` to write to it; made where it is missing."""
     if not has_record(adata):
-        adata.uns[K.STALIGNER] = {}
-    kept: dict[str, Any] = adata.uns[K.STALIGNER]
+        writable_record(adata) = {}
+    kept: dict[str, Any] = writable_record(adata)
     return kept
 
 
 def drop_record(adata: AnnData) -> None:
     """Take ``uns["staligner"]`` away."""
-    del adata.uns[K.STALIGNER]
+    del writable_record(adata)
 
 
 def spot_size(xy: NDArray[np.float64]) -> float:
@@ -69,14 +70,17 @@ def rename_slices(adata: AnnData, names: Mapping[str, str]) -> None:
     Parameters
     ----------
     adata
-        Integrated slices; ``obs["slice"]`` and what ``uns`` tells of slices are changed.
+        Integrated slices; ``obs["slice"]``, ``obs["library_id"]`` and what ``uns`` tells of slices
+        are changed.
     names
         New names by present ones; a slice that is missing keeps its name.
     """
     if all(old == new for old, new in names.items()):
         return
-    adata.obs[K.SLICE] = adata.obs[K.SLICE].cat.rename_categories(dict(names))
-    told = writable_record(adata)
+    ours = K.LIBRARY in adata.obs and K.LIBRARY in written(adata)["obs"]
+    for column in (K.SLICE, *([K.LIBRARY] if ours else [])):
+        adata.obs[column] = adata.obs[column].cat.rename_categories(dict(names))
+    told = record_of(adata)
     registration, params = told.get("registration", {}), told.get("params", {})
     sources = told.get(K.PROVENANCE, {}).get("sources", {})
     by_slice = (*map(told.get, ("transforms", "radius", K.RECONSTRUCTION_BY_SLICE)), sources)

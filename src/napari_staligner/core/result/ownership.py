@@ -25,7 +25,7 @@ SLOTS = ("obs", "var", "obsm", "varm", "obsp")
 
 RESERVED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "obs": (K.SLICE, K.DOMAIN, K.CONFIDENCE, K.RESIDUAL),
+        "obs": (K.SLICE, K.LIBRARY, K.DOMAIN, K.CONFIDENCE, K.RESIDUAL),
         "var": (K.USED_GENE,),
         "obsm": (K.EMBEDDING, K.SPATIAL_ALIGNED, K.SHIFT, K.UMAP, K.UMAP_BEFORE),
         "varm": (K.IN_SLICE,),
@@ -51,6 +51,8 @@ def written(adata: AnnData) -> dict[str, frozenset[str]]:
         told = kept[K.WRITTEN]
         return {slot: frozenset(map(str, np.atleast_1d(told.get(slot, ())))) for slot in SLOTS}
     ours = {slot: set(keys) for slot, keys in RESERVED.items()}
+    # Those versions did not write it yet.
+    ours["obs"].remove(K.LIBRARY)
     ours["obs"].add(K.DISAGREEMENT)
     edits = kept.get(K.ANNOTATIONS)
     if edits is not None:

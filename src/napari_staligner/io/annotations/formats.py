@@ -63,7 +63,7 @@ def export_annotations(
         n = write_barcodes(adata, annotations, path, slice_name=slice_name)
         return f"Classes of {n:,} spot{'' if n == 1 else 's'}"
     if path.suffix == ".zarr":
-        from napari_staligner.io.annotations.spatialdata import write_spatialdata
+        from napari_staligner.io.export.spatialdata import write_spatialdata
 
         write_spatialdata(adata, annotations, path)
         return "All slices"

@@ -1,37 +1,30 @@
-"""Integrated slices with their annotations as a SpatialData store (zarr)."""
+"""Spots, tissue image and annotated regions of a slice as elements of SpatialData."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_staligner import _keys as K
-from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.regions import outlines
 from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.core.result.access import record_of
-from napari_staligner.core.result.ownership import claim
 from napari_staligner.io.annotations.geojson import rows_of_slice, xy_of
-from napari_staligner.io.atomic import written_beside
 from napari_staligner.io.images import tissue_image
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from spatialdata import SpatialData
+
+    from napari_staligner.core.annotations.annotations import Annotations
 
 ALIGNED = "aligned"
 """Name of the coordinate system that the slices share."""
 
 
-def write_spatialdata(adata: AnnData, annotations: Annotations, path: Path) -> Path:
-    """Write integrated slices as a SpatialData store.
-
-    Each slice has a coordinate system of its own name, in the units of its coordinates, and, where
-    it was aligned, a place in the system ``"aligned"``. Its elements are circles (``…_spots``), the
-    tissue image (``…_image``), outlines of the annotated classes (``…_regions``) and what was drawn
-    (``…_drawn``). The table is the whole result.
+def elements_of(adata: AnnData, annotations: Annotations, name: str, key: str) -> dict[str, Any]:
+    """Return the elements of a slice.
 
     Parameters
     ----------
@@ -39,45 +32,16 @@ def write_spatialdata(adata: AnnData, annotations: Annotations, path: Path) -> P
         Integrated slices.
     annotations
         Of these spots.
-    path
-        Folder to write, ``.zarr``; one that is there is replaced when all is written.
+    name
+        Of the slice.
+    key
+        What its elements and its coordinate system are called; see :func:`element_names`.
 
     Returns
     -------
-    The path.
-
-    Raises
-    ------
-    InputError
-        The folder cannot be written.
+    By name: circles (``…_spots``), the tissue image (``…_image``), outlines of the annotated
+    classes (``…_regions``) and what was drawn (``…_drawn``).
     """
-    store = to_spatialdata(adata, annotations)
-    with written_beside(path) as draft:
-        store.write(draft)
-    return path
-
-
-def to_spatialdata(adata: AnnData, annotations: Annotations) -> SpatialData:
-    """Return integrated slices as a SpatialData object; see :func:`write_spatialdata`."""
-    from spatialdata import SpatialData
-    from spatialdata.models import TableModel
-
-    names = [str(name) for name in adata.obs[K.SLICE].cat.categories]
-    keys = {name: _element_name(name) for name in names}
-    elements: dict[str, Any] = {}
-    for name in names:
-        elements |= _elements(adata, annotations, name, keys[name])
-    table = adata.copy()
-    spots = [f"{keys[name]}_spots" for name in names]
-    claim(table, "obs", K.ELEMENT, K.INSTANCE)
-    table.obs[K.ELEMENT] = adata.obs[K.SLICE].cat.rename_categories(spots)
-    table.obs[K.INSTANCE] = _instances(adata)
-    table.uns.pop(K.SPATIAL, None)  # the images are elements of their own
-    table = TableModel.parse(table, region=spots, region_key=K.ELEMENT, instance_key=K.INSTANCE)
-    return SpatialData.init_from_elements({**elements, "table": table})
-
-
-def _elements(adata: AnnData, annotations: Annotations, name: str, key: str) -> dict[str, Any]:
     import geopandas
     import shapely
     from spatialdata.models import ShapesModel
@@ -85,7 +49,7 @@ def _elements(adata: AnnData, annotations: Annotations, name: str, key: str) -> 
     from napari_staligner.core.result.access import spot_size
 
     rows = rows_of_slice(adata, name)
-    xy, places = xy_of(adata, rows), _places(adata, name)
+    xy, places = xy_of(adata, rows), _places(adata, name, key)
     spots = ShapesModel.parse(
         xy,
         geometry=0,
@@ -131,7 +95,7 @@ def _image(adata: AnnData, name: str, key: str) -> dict[str, Any]:
         return {}
     pixels, factor = found
     to_spots = Scale([1 / factor, 1 / factor], axes=("x", "y"))
-    places = {system: Sequence([to_spots, t]) for system, t in _places(adata, name).items()}
+    places = {system: Sequence([to_spots, t]) for system, t in _places(adata, name, key).items()}
     image = Image2DModel.parse(
         pixels,
         dims=("y", "x", "c"),
@@ -141,11 +105,11 @@ def _image(adata: AnnData, name: str, key: str) -> dict[str, Any]:
     return {f"{key}_image": image}
 
 
-def _places(adata: AnnData, name: str) -> dict[str, Any]:
+def _places(adata: AnnData, name: str, key: str) -> dict[str, Any]:
     """Transformations of a slice to its own coordinate system and the common one."""
     from spatialdata.transformations import Affine, Identity
 
-    places: dict[str, Any] = {_element_name(name): Identity()}
+    places: dict[str, Any] = {key: Identity()}
     matrix = record_of(adata).get("transforms", {}).get(name)
     if matrix is not None:
         axes = ("x", "y")
@@ -153,15 +117,16 @@ def _places(adata: AnnData, name: str) -> dict[str, Any]:
     return places
 
 
-def _instances(adata: AnnData) -> np.ndarray:
-    """Number of each spot within its slice."""
-    numbers = np.zeros(adata.n_obs, dtype=np.int64)
-    for name in adata.obs[K.SLICE].cat.categories:
-        rows = rows_of_slice(adata, str(name))
-        numbers[rows] = np.arange(len(rows))
-    return numbers
+def element_names(names: Iterable[str]) -> dict[str, str]:
+    """What the elements of slices are called: SpatialData takes letters, digits, ``_-.`` only.
 
-
-def _element_name(name: str) -> str:
-    """SpatialData takes letters, digits, '_', '-' and '.' in the names of elements."""
-    return "".join(c if c.isalnum() or c in "_-." else "_" for c in name)
+    No two are the same, nor are they where small letters are taken for capitals.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        plain = "".join(c if c.isalnum() or c in "_-." else "_" for c in name).lstrip("_.")
+        free, number = plain or "slice", 2
+        while free.lower() in {key.lower() for key in found.values()}:
+            free, number = f"{plain or 'slice'}_{number}", number + 1
+        found[name] = free
+    return found

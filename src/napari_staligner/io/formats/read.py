@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.result.provenance import mark_source, source_of
 from napari_staligner.core.result.source import Source
+from napari_staligner.io.anndata import is_result
 from napari_staligner.io.formats.cache import keep, kept, place_of
 from napari_staligner.io.formats.parts import IN_TISSUE
 from napari_staligner.io.formats.sniff import sniff
@@ -90,6 +91,9 @@ def read_path(source: Source, *, backed: bool = False) -> tuple[Named, Source]:
 def _marked(found: Found, asked: Mapping[str, str], path: str) -> Named:
     """Read slices, each of which knows where it came from."""
     slices = read_found(found, asked)
+    if len(slices) == 1 and is_result(slices[0][1]):
+        # It tells itself where its slices came from.
+        return slices
     chosen = found.chosen(asked)
     kept_as = Source(str(Path(path).resolve()), checksum(Path(path), chosen), choices=chosen)
     for name, adata in slices:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 GLOBAL = "global"
 """The coordinate system that SpatialData makes where nothing else is said."""
+RESULT = "staligner_result"
+"""Name of the table by which a store that was exported from here opens as a result again: what is
+of several slices. It annotates no element."""
 LONGEST = 4096
 """Pixels of the longer side of an image that is loaded."""
 
@@ -64,6 +67,8 @@ def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
 
     Coordinates are the centroids of the region's instances in one coordinate system. An image of
     the same system is taken where it lies on it without being turned, shifted or stretched.
+    A store that was exported from here is read as the result that it holds, unless something is
+    chosen.
     """
     check_inside(found.path)
     if not found.choices["table"]:
@@ -71,7 +76,11 @@ def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
             f"{str(found.path)!r} is a SpatialData store without tables: add the table of its "
             "spots or cells, and write it again."
         )
-    names = wanted(found, "table", chosen)
+    if RESULT in found.choices["table"] and not chosen:
+        from napari_staligner.io.export.spatialdata import result_of_store
+
+        return [(found.name, result_of_store(_open(found.path)))]
+    names = [name for name in wanted(found, "table", chosen) if name != RESULT]
     if len(names) > 1:
         raise InputError(
             f"{str(found.path)!r} holds several tables: choose one behind the path, such as "
@@ -130,6 +139,7 @@ def _region(
     part = part[rows].copy()
     part.obsm[K.SPATIAL] = xy
     library, said = _image(store, system, chosen, found.path)
+    library.scalefactors.update(_diameter(store, region, system))
     part.uns[K.SPATIAL] = {region: library.to_uns()}
     part.uns.pop("spatialdata_attrs", None)
     others = [name for name in _systems(store, region) if name != system]
@@ -194,6 +204,17 @@ def _centroids(
             f"{str(next(iter(places.index), 'none'))!r}): mend the table."
         )
     return rows, places[["x", "y"]].to_numpy(np.float64)[at[rows]]
+
+
+def _diameter(store: Any, region: str, system: str) -> dict[str, float]:
+    """Diameter of the spots of a region, where they are circles."""
+    from spatialdata.transformations import get_transformation
+
+    if region not in store.shapes or "radius" not in store[region]:
+        return {}
+    place = get_transformation(store[region], system).to_affine_matrix(("x", "y"), ("x", "y"))
+    scale = np.sqrt(abs(np.linalg.det(place[:2, :2])))
+    return {"spot_diameter_fullres": float(2 * scale * store[region]["radius"].median())}
 
 
 def _image(store: Any, system: str, chosen: Mapping[str, str], path: Path) -> tuple[Library, str]:

@@ -24,6 +24,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress
 from napari_staligner.io.user_folder import recent_files
 from napari_staligner.layers import open_session
+from napari_staligner.widgets.parts.exporting import ExportButton
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def save_session_as(viewer: napari.viewer.Viewer) -> None:
 
 
 class SessionBar(QWidget):
-    """The file of the session, with Save, Save as and the files used last.
+    """The file of the session, with Save, Save as, Export and the files used last.
 
     Parameters
     ----------
@@ -153,7 +154,8 @@ class SessionBar(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.name, 1)
-        for button in (self.save, self.save_as, self.recent):
+        self.export = ExportButton(session)
+        for button in (self.save, self.save_as, self.export, self.recent):
             row.addWidget(button)
         saver = saver_of(session)
         self.save.clicked.connect(lambda: saver.save(self))
@@ -170,6 +172,7 @@ class SessionBar(QWidget):
             str(session.path or "")
             + ("" if session.saved else "\nThere are changes that are not saved.")
         )
+        self.export.show_session()
         there = bool(session.slices)
         self.save.setEnabled(there and not (session.saved and session.path is not None))
         self.save_as.setEnabled(there)

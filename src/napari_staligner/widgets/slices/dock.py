@@ -154,7 +154,8 @@ class SlicesWidget(Dock):
         for changed in (session.saved_changed, session.slices.changed):
             self._connect(changed, self.keeping.show_session)
         self._connect(session.autosave.offer_changed, self.recovery.show_offer)
-        self.listen(self.recovery, saver_of(session))
+        self._connect(session.result.changed, self.keeping.show_session)
+        self.listen(self.recovery, self.keeping.export, saver_of(session))
 
     def teardown(self) -> None:
         """End connections and runs."""
@@ -163,6 +164,7 @@ class SlicesWidget(Dock):
             runner.blockSignals(True)
             runner.cancel()
         self.recovery.teardown()
+        self.keeping.export.teardown()
         super().teardown()
 
     # -- what is shown ----------------------------------------------------------------------

@@ -55,7 +55,7 @@ def file_steps(paths: list[Path]) -> Steps[Opened]:
         yield Progress(f"reading {path.name}", done, len(paths))
         try:
             content = open_file(path)
-            if content.path is None:
+            if content.path is None and content.result is None:
                 opened.slices += content.slices
                 opened.notes += content.notes
                 found = ((adata, sections_of(adata)) for _, adata in content.slices)

@@ -1,0 +1,57 @@
+"""What several exports share: slices of a result, what it tells of their spots, names of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from napari_staligner import _keys as K
+from napari_staligner.core.result.ownership import written
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+NOT_HANDED_ON = frozenset({K.SLICE, K.LIBRARY, K.ELEMENT, K.INSTANCE})
+"""Columns that mean something only where slices stand together."""
+
+
+def rows_by_slice(adata: AnnData) -> dict[str, NDArray[np.intp]]:
+    """Return the rows of each slice of a result, in the order of the slices."""
+    column = adata.obs[K.SLICE].cat.remove_unused_categories().cat
+    codes = column.codes.to_numpy()
+    return {str(name): np.flatnonzero(codes == i) for i, name in enumerate(column.categories)}
+
+
+def own_names(adata: AnnData, name: str, rows: NDArray[np.intp]) -> pd.Index:
+    """Return the names of spots as their slice calls them: without its own at the end."""
+    return adata.obs_names[rows].str.removesuffix(f"_{name}")
+
+
+def columns_made(adata: AnnData) -> list[str]:
+    """Columns of ``obs`` that were made here and tell of a spot: domain, confidence, classes."""
+    ours = written(adata)["obs"] - NOT_HANDED_ON
+    return [str(key) for key in adata.obs if key in ours]
+
+
+def arrays_made(adata: AnnData) -> list[str]:
+    """Keys of ``obsm`` that were made here: embedding, aligned coordinates, UMAPs."""
+    ours = written(adata)["obsm"]
+    return [str(key) for key in adata.obsm if key in ours]
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Names of files for slices, which every system takes; each is another one."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip().rstrip(".") or "slice"
+        free, number = plain, 2
+        # Some systems take capitals for small letters.
+        while free.lower() in {each.lower() for each in found.values()}:
+            free, number = f"{plain} ({number})", number + 1
+        found[name] = free
+    return found

@@ -1,0 +1,119 @@
+"""Each slice back as its own file, with what the result tells of its spots added."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.attempt import reason
+from napari_staligner.core.progress import Progress
+from napari_staligner.core.result.ownership import claim
+from napari_staligner.core.result.provenance import sources_of
+from napari_staligner.io.export.parts import (
+    arrays_made,
+    columns_made,
+    file_names,
+    own_names,
+    rows_by_slice,
+)
+from napari_staligner.io.h5ad import read_source, slices_of_result
+from napari_staligner.io.sources import check_unchanged
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.progress import Steps
+    from napari_staligner.core.result.source import Source
+
+
+def slice_steps(adata: AnnData, draft: Path) -> Steps[str]:
+    """Write each slice of a result as ``<slice>.h5ad`` into a folder.
+
+    A slice is read from its own file again, with all that it holds there, also the spots that were
+    left out; where the file is gone or has changed, it is taken from the result, and that is said.
+    Added are the columns of ``obs`` and the arrays of ``obsm`` that were made here, under their
+    names; a column of the slice that has such a name is kept as ``<column>_of_input``.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices.
+    draft
+        The folder.
+    """
+    slices, sources = rows_by_slice(adata), sources_of(adata)
+    files, held = file_names(slices), dict[str, Any]()
+    for done, (name, rows) in enumerate(slices.items()):
+        yield Progress(f"reading {name}", 2 * done, 2 * len(slices))
+        own, why = _from_its_file(adata, name, rows, sources.get(name))
+        if own is None:
+            held = held or dict(slices_of_result(adata))
+            own = held[name]
+            yield Progress("reading", 2 * done, 2 * len(slices), note=_of_result(name, why))
+        lacking = own.n_obs - len(rows)
+        if lacking:
+            note = (
+                f"{lacking:,} spots of slice {name!r} were left out of the integration and have no "
+                "values in what was added."
+            )
+            yield Progress("reading", 2 * done, 2 * len(slices), note=note)
+        yield Progress(f"writing {name}", 2 * done + 1, 2 * len(slices))
+        _add(own, adata, name, rows)
+        own.write_h5ad(draft / f"{files[name]}.h5ad", compression="gzip")
+    n = len(slices)
+    return f"{n} slice{'' if n == 1 else 's'}"
+
+
+def _of_result(name: str, why: str) -> str:
+    return (
+        f"Slice {name!r} is written as the result holds it, without what only its own file has "
+        f"({why.rstrip('.')})."
+    )
+
+
+def _from_its_file(
+    adata: AnnData, name: str, rows: NDArray[np.intp], source: Source | None
+) -> tuple[AnnData | None, str]:
+    """The slice as its file holds it; or ``None``, and why it is not to be had."""
+    if source is None:
+        return None, "it came from memory"
+    try:
+        check_unchanged(name, source)
+        own = read_source(source)
+    except (InputError, ComputeError) as error:
+        return None, reason(error)
+    if not own.obs_names.is_unique or not own_names(adata, name, rows).isin(own.obs_names).all():
+        return None, "its spots are called otherwise there"
+    own.uns.pop(K.SOURCE, None)
+    own.uns.pop(K.NOTES, None)
+    return own, ""
+
+
+def _add(own: AnnData, adata: AnnData, name: str, rows: NDArray[np.intp]) -> None:
+    """Write into a slice what the result tells of its spots."""
+    names = own_names(adata, name, rows)
+    columns, arrays = columns_made(adata), arrays_made(adata)
+    claim(own, "obs", *columns)
+    claim(own, "obsm", *arrays)
+    for key in columns:
+        values = adata.obs[key].iloc[rows]
+        values.index = names
+        own.obs[key] = values.reindex(own.obs_names)
+        if f"{key}_colors" in adata.uns:
+            own.uns[f"{key}_colors"] = np.asarray(adata.uns[f"{key}_colors"], dtype=object)
+    at = own.obs_names.get_indexer(names)
+    for key in arrays:
+        values = np.asarray(adata.obsm[key])[rows]
+        whole = np.full((own.n_obs, values.shape[1]), np.nan, dtype=values.dtype)
+        whole[at] = values
+        own.obsm[key] = whole
+    told = adata.uns.get(K.STALIGNER, {})
+    own.uns[K.STALIGNER] |= {key: told[key] for key in ("version", "params") if key in told}
+    matrix = told.get("transforms", {}).get(name)
+    if matrix is not None:
+        own.uns[K.STALIGNER]["transforms"] = {name: np.asarray(matrix, dtype=np.float64)}
