@@ -184,7 +184,7 @@ def test_f1_has_a_row_for_each_label(dock, figures):
     dock.session.figures.set(figures)
     top = rows_of(dock.figures.table)["F1 ↑"]
     children = {top.child(i).text(0): top.child(i).text(2) for i in range(top.childCount())}
-    assert list(children)[-2:] == ["lower", "upper"]
+    assert list(children)[-2:] == ["upper", "lower"]
     upper = figures.figures[K.EMBEDDING].labels["upper"]
     assert children["upper"].startswith(f"{upper:.3f}")
 

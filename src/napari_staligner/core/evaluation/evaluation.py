@@ -16,7 +16,7 @@ from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.domains.domains import domain_steps
 from napari_staligner.core.domains.slice_specific import Tissue
 from napari_staligner.core.evaluation import metrics as M
-from napari_staligner.core.evaluation.baselines import EmbeddingJob, embedding_job, embedding_steps
+from napari_staligner.core.evaluation.baselines import EmbeddingJob, Embeddings, embedding_job
 from napari_staligner.core.evaluation.missing import label_codes
 from napari_staligner.core.evaluation.neighborhoods import neighborhood_steps
 from napari_staligner.core.progress import Progress, Steps, finish, scaled
@@ -144,6 +144,9 @@ class Evaluation:
         By key in ``obsm``.
     computed
         Embeddings that the file lacked, by key: shape (spots, components), float32.
+    params
+        What goes to ``uns`` with them, see
+        :func:`~napari_staligner.core.evaluation.baselines.record_embeddings`.
     labels
         Column of ``obs`` that was compared with, or ``None``.
     notes
@@ -154,6 +157,7 @@ class Evaluation:
     computed: Mapping[str, NDArray[np.float32]] = field(repr=False)
     labels: str | None
     notes: tuple[str, ...]
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per figure: embedding, scope, what it is about, metric and value.
@@ -215,7 +219,8 @@ def evaluate(
     labels
         Column of ``obs`` to compare with.
     embeddings
-        Keys of ``obsm``; ``"X_pca"`` and ``"X_pca_harmony"`` are computed where they are absent.
+        Keys of ``obsm``; those of :data:`~napari_staligner.core.evaluation.baselines.COMPUTED`
+        are computed where they are absent.
 
     Returns
     -------
@@ -362,12 +367,12 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
     """Compute all figures of all embeddings; see :func:`evaluate`."""
     n, parts = len(job.slice_of), len(job.keys) + 1
     total = parts * n
-    computed: dict[str, NDArray[np.float32]] = {}
+    made = Embeddings({})
     if job.missing is not None:
-        computed = yield from scaled(embedding_steps(job.missing), 0, n, total)
+        made = yield from scaled(job.missing.steps(), 0, n, total)
     figures = {}
     for number, key in enumerate(job.keys, 1):
-        z = computed[key] if key in computed else job.embeddings[key]
+        z = made.arrays[key] if key in made.arrays else job.embeddings[key]
         start = number * n
         domains = job.domains.get(key)
         if domains is None:
@@ -384,7 +389,7 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
     notes = tuple(_notes(job))
     for note in notes:
         yield Progress("figures", total, total, note=note)
-    return Evaluation(figures, computed, job.label_key, notes)
+    return Evaluation(figures, made.arrays, job.label_key, notes, made.params)
 
 
 def _notes(job: EvaluationJob) -> list[str]:
