@@ -163,7 +163,13 @@ def test_evaluate_prints_tables_and_writes_json(result_file, tmp_path):
     target = tmp_path / "figures.json"
     outcome = run("evaluate", result_file, "--labels", "region", "--json", target)
     assert outcome.exit_code == 0, outcome.output
-    for word in ("Overall, against obs region", "iLISI", "PCA, not integrated", "By slice pair"):
+    for word in (
+        "Overall, against obs region",
+        "iLISI",
+        "PCA, not integrated",
+        "By slice pair",
+        "By label",
+    ):
         assert word in outcome.output
     kept = json.loads(target.read_text())
     assert kept["file"] == "result.h5ad"

@@ -120,12 +120,12 @@ def domain_table(result: AnnData) -> Table:
 def figure_tables(found: Evaluation) -> Iterator[Table]:
     """Figures overall with an embedding a column; by pair and by slice with a figure a column."""
     from napari_staligner.core.evaluation.baselines import TITLES
-    from napari_staligner.core.evaluation.metrics import METRICS
+    from napari_staligner.core.evaluation.metrics import METRICS, SCOPES
 
     frame = found.to_frame()
     titles = {key: TITLES.get(key, key) for key in found.figures}
     against = "" if found.labels is None else f", against obs {found.labels}"
-    for scope, title in (("overall", "Overall"), ("pair", "By slice pair"), ("slice", "By slice")):
+    for scope, title in SCOPES.items():
         part = frame[frame["scope"] == scope]
         metrics = [key for key in METRICS if key in set(part["metric"])]
         if not metrics:
@@ -148,7 +148,7 @@ def figure_tables(found: Evaluation) -> Iterator[Table]:
             values = group.set_index("metric")["value"].reindex(metrics)
             name = f"{first} – {second}" if second else first
             rows.append([name, titles[key], *map(_figure, values)])
-        names = ["slices" if scope == "pair" else "slice", "embedding"]
+        names = ["slices" if scope == "pair" else scope, "embedding"]
         yield Table(title + against, names, heads, rows)
 
 

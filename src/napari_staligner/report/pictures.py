@@ -121,7 +121,7 @@ def umap_picture(places: NDArray[np.floating[Any]], rgba: NDArray[np.floating[An
 
 
 def figures_picture(evaluation: Evaluation, titles: Mapping[str, str]) -> str:
-    """Draw the overall figures that are best at 1: a line a figure, a mark an embedding.
+    """Draw the overall figures on a scale up to 1: a line a figure, a mark an embedding.
 
     Parameters
     ----------
@@ -136,7 +136,11 @@ def figures_picture(evaluation: Evaluation, titles: Mapping[str, str]) -> str:
 
     found = {key: figures.overall for key, figures in evaluation.figures.items()}
     known = set().union(*found.values())
-    shown = [key for key in METRICS if key in known and METRICS[key].higher_is_better]
+    shown = [
+        key
+        for key, metric in METRICS.items()
+        if key in known and metric.higher_is_better and not metric.counts
+    ]
     figure = Figure(figsize=(7.2, 0.9 + 0.34 * len(shown)), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     places = np.arange(len(shown))[::-1]

@@ -16,7 +16,7 @@ from napari_staligner import _keys as K
 from napari_staligner.core.domains.presence import presence_of
 from napari_staligner.core.evaluation.baselines import TITLES
 from napari_staligner.core.evaluation.evaluation import Evaluation, EvaluationJob, evaluation_steps
-from napari_staligner.core.evaluation.metrics import METRICS
+from napari_staligner.core.evaluation.metrics import METRICS, SCOPES
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.core.prepare.graph import spacing
 from napari_staligner.core.prepare.libraries import libraries_of_result
@@ -262,10 +262,12 @@ def _overall_rows(evaluation: Evaluation) -> dict[str, list[Cell]]:
 
 
 def _scope_tables(evaluation: Evaluation, titles: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Figures by slice pair and by slice, a row an embedding."""
+    """Figures by slice pair, by slice and by label, a row an embedding."""
     frame = evaluation.to_frame()
     tables = []
-    for scope, title in (("pair", "By slice pair"), ("slice", "By slice")):
+    for scope, title in SCOPES.items():
+        if scope == "overall":
+            continue
         part = frame[frame["scope"] == scope]
         keys = [key for key in METRICS if key in set(part["metric"])]
         rows = []

@@ -74,12 +74,12 @@ class EmbeddingFigures:
 
     def set(self, evaluation: Evaluation) -> None:
         """Take figures, and write embeddings that were computed for them to ``obsm``."""
+        from napari_staligner.core.evaluation.baselines import Embeddings, record_embeddings
+
         adata = self._result.adata
         if adata is None or not self._of_these_domains(evaluation):
             return
-        for key, embedding in evaluation.computed.items():
-            claim(adata, "obsm", key)
-            adata.obsm[key] = embedding
+        record_embeddings(adata, Embeddings(evaluation.computed, evaluation.params))
         self._evaluation = evaluation
         if evaluation.computed:
             self.written.emit()

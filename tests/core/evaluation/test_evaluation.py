@@ -105,11 +105,17 @@ def test_the_frame_and_the_dictionary_hold_the_same(result):
     assert plain["overall"]["ari"] == at["overall", "", "ari"].item()
     assert plain["pairs"][0]["slices"] == ["slice1", "slice2"]
     assert plain["slices"]["slice3"]["reconstruction"] == 2
+    assert set(plain["labels"]) == {"lower", "upper"}
+    assert plain["labels"]["upper"]["f1"] == at["label", "upper", "f1"].item()
+    assert plain["overall"]["f1"] == pytest.approx(
+        np.mean([label["f1"] for label in plain["labels"].values()])
+    )
 
 
 def test_without_labels(result):
     found = evaluate(result, embeddings=["STAligner"])
     assert set(found.figures["STAligner"].overall) == {
+        "ilisi_raw",
         "ilisi",
         "ilisi_unweighted",
         "kbet",
@@ -128,11 +134,12 @@ def test_spots_without_a_label_are_left_out(result):
     known = result[result.obs["partly"].notna()].copy()
     alone = evaluate(known, "partly", ["STAligner"]).figures["STAligner"].overall
     overall = found.figures["STAligner"].overall
-    for metric in ("ari", "nmi", "label_asw", "batch_asw"):
+    for metric in ("ari", "nmi", "f1", "label_asw", "batch_asw", "clisi", "clisi_raw"):
         assert overall[metric] == pytest.approx(alone[metric])
     assert any("have no label in obs['partly']" in note for note in found.notes)
-    # The neighbours without a label count for nothing.
-    assert overall["clisi"] > 0.9
+    assert found.figures["STAligner"].labels == pytest.approx(
+        evaluate(known, "partly", ["STAligner"]).figures["STAligner"].labels
+    )
 
 
 def test_silhouettes_of_many_spots_rest_on_a_sample(result, monkeypatch):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scib_reference import PAIRS, all_figures, reference_data
 
 from napari_staligner.core.evaluation import metrics as M
 from napari_staligner.core.evaluation.evaluation import EvaluationJob, evaluation_steps
+from napari_staligner.core.evaluation.neighborhoods import neighborhood_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.settings import Settings
 
@@ -102,6 +104,46 @@ def test_inverse_simpson_counts_kinds():
     assert M.inverse_simpson(weights, np.array([[0, 1, 2, 3]]), 4) == pytest.approx(4)
     assert M.inverse_simpson(weights, np.array([[0, 0, 1, 1]]), 4) == pytest.approx(2)
     assert M.inverse_simpson(weights, np.array([[3, 3, 3, 3]]), 4) == pytest.approx(1)
+
+
+def harmony_lisi(z, column):
+    """Return the inverse Simpson index of a column, the median over the spots, as harmonypy's."""
+    harmonypy = pytest.importorskip("harmonypy", reason="harmonypy is not installed (extra)")
+    if int(harmonypy.__version__.partition(".")[0]) < 2:
+        pytest.skip("harmonypy before 2 counted the spot itself among the 90")
+    frame = pd.DataFrame({"kind": column.astype(str)})
+    return float(np.median(harmonypy.compute_lisi(z, frame, ["kind"])))
+
+
+def test_lisi_is_that_of_harmonypy(ours):
+    z, labels, slices = reference_data()
+    assert ours["overall"]["ilisi_raw"] == pytest.approx(harmony_lisi(z, slices), rel=1e-6)
+    assert ours["overall"]["clisi_raw"] == pytest.approx(harmony_lisi(z, labels), rel=1e-6)
+    two = slices != 1
+    assert ours["0-2"]["ilisi_raw"] == pytest.approx(harmony_lisi(z[two], slices[two]), rel=1e-6)
+    assert 1 < ours["0-2"]["ilisi_raw"] < 2 < ours["overall"]["ilisi_raw"] < 3
+
+
+def test_lisi_of_labels_is_that_of_the_spots_that_have_one():
+    z, labels, slices = reference_data()
+    some = np.where(np.random.default_rng(0).random(len(z)) < 0.3, -1, labels)
+    found = finish(neighborhood_steps(z, slices, some, [(0, 1, 2)]))[0, 1, 2]
+    known = some >= 0
+    assert found["clisi_raw"] == pytest.approx(harmony_lisi(z[known], some[known]), rel=1e-6)
+    assert found["ilisi_raw"] == pytest.approx(harmony_lisi(z, slices), rel=1e-6)
+
+
+def test_f1_matches_each_label_with_a_domain_of_its_own():
+    labels = np.array([0] * 6 + [1] * 4 + [2] * 2)
+    # Domain 0 is nearest to labels 0 and 1, and only one of them may have it.
+    domains = np.array([0] * 6 + [0] * 3 + [1] + [2] * 2)
+    assert M.matched_f1(labels, domains) == pytest.approx([12 / 15, 2 / 5, 1])
+    assert M.matched_f1(labels, np.zeros(12, int)) == pytest.approx([12 / 18, 0, 0])
+    assert M.matched_f1(labels, labels[::-1].max() - labels) == pytest.approx([1, 1, 1])
+    # A label that no spot bears has none; the match follows F1, not the number of spots.
+    assert np.isnan(M.matched_f1(np.array([0, 0, 2]), np.array([1, 1, 0]))[1])
+    wide, thin = np.repeat([0, 1], [90, 10]), np.repeat([0, 1, 2], [40, 50, 10])
+    assert M.matched_f1(wide, thin) == pytest.approx([100 / 140, 1])
 
 
 def test_a_label_in_two_pieces_is_half_connected():

@@ -158,7 +158,8 @@ def test_figures_are_computed_in_the_background_and_shown(dock, qtbot):
     assert not dock.session.saved
     assert dock.figures.embeddings.item(0).text() == "PCA, not integrated"
     rows = rows_of(dock.figures.table)
-    item = rows["cLISI ↑"]
+    assert next(iter(rows)) == "iLISI ↑"
+    item = rows["cLISI, scaled ↑"]
     assert item.text(2).startswith(f"{found.figures[K.EMBEDDING].overall['clisi']:.3f}")
     assert item.toolTip(0).startswith(METRICS["clisi"].meaning)
     assert dock.figures.run.button.isEnabled()
@@ -179,6 +180,15 @@ def test_better_and_worse_are_marked_against_the_first(dock, figures):
     assert {1, -1} <= signs
 
 
+def test_f1_has_a_row_for_each_label(dock, figures):
+    dock.session.figures.set(figures)
+    top = rows_of(dock.figures.table)["F1 ↑"]
+    children = {top.child(i).text(0): top.child(i).text(2) for i in range(top.childCount())}
+    assert list(children)[-2:] == ["upper", "lower"]
+    upper = figures.figures[K.EMBEDDING].labels["upper"]
+    assert children["upper"].startswith(f"{upper:.3f}")
+
+
 def test_a_pair_that_is_clicked_becomes_the_one_to_judge(dock, figures, qtbot):
     dock.session.figures.set(figures)
     dock.tabs.setCurrentWidget(dock.figures)
@@ -189,7 +199,7 @@ def test_a_pair_that_is_clicked_becomes_the_one_to_judge(dock, figures, qtbot):
     assert top.isExpanded()
     child = top.child(0)
     assert child.text(0) == "slice1 – slice2"
-    assert child.text(2).startswith(f"{figures.figures[K.EMBEDDING].pairs[PAIR]['ilisi']:.3f}")
+    assert child.text(2).startswith(f"{figures.figures[K.EMBEDDING].pairs[PAIR]['ilisi_raw']:.3f}")
     qtbot.mouseClick(tree.viewport(), LEFT, pos=tree.visualItemRect(child).center())
     assert dock.verdicts.slices.currentData() == PAIR
 

@@ -1,9 +1,9 @@
-"""Embeddings to compare with: principal components without integration, and Harmony."""
+"""Embeddings to compare with: no integration, neighbour means, Harmony and SEDR."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,26 +12,59 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.evaluation.yardsticks.neighbor_means import neighbor_means
+from napari_staligner.core.evaluation.yardsticks.sedr import SedrJob
 from napari_staligner.core.prepare.counts import ValueKind, counts_slot, kind_of
 from napari_staligner.core.prepare.slices import normalize, normalize_parts
-from napari_staligner.core.progress import Progress, Steps, finish
-from napari_staligner.core.result.ownership import claim
+from napari_staligner.core.progress import Progress, Steps, finish, part_of
+from napari_staligner.core.result.access import record_of, spots_xy
+from napari_staligner.core.result.ownership import claim, written
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
 COMPONENTS = 50
+AVERAGED = 30
+"""Principal components of which neighbour means are taken."""
 TITLES: Mapping[str, str] = MappingProxyType(
     {
         K.PCA: "PCA, not integrated",
+        K.NEIGHBOR_MEANS: "Neighbour means",
         K.HARMONY: "Harmony",
+        K.NEIGHBOR_MEANS_HARMONY: "Neighbour means + Harmony",
+        K.SEDR: "SEDR",
+        K.SEDR_HARMONY: "SEDR + Harmony",
         K.EMBEDDING: "STAligner",
     }
 )
 """Names for people; another embedding goes by its key."""
-COMPUTED = (K.PCA, K.HARMONY)
-"""Embeddings that are computed here where a file lacks them."""
+BASES: Mapping[str, str | None] = MappingProxyType(
+    {
+        K.PCA: None,
+        K.NEIGHBOR_MEANS: K.PCA,
+        K.HARMONY: K.PCA,
+        K.NEIGHBOR_MEANS_HARMONY: K.NEIGHBOR_MEANS,
+        K.SEDR: None,
+        K.SEDR_HARMONY: K.SEDR,
+    }
+)
+"""What is computed here where a file lacks it, and from which embedding each; in the order of the
+tables."""
+COMPUTED = tuple(BASES)
+BY_HARMONY = (K.HARMONY, K.NEIGHBOR_MEANS_HARMONY, K.SEDR_HARMONY)
+NO_HARMONY = "Harmony is not installed (pip install 'napari-staligner[harmony]'): it is left out."
+_WORK: Mapping[str, int] = MappingProxyType({K.SEDR: 30, K.PCA: 3})
+"""Share of the work; 1 for the others."""
+
+
+def yardsticks() -> tuple[str, ...]:
+    """Keys of all that can be computed here; without those by Harmony, if it is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("harmonypy") is not None:
+        return COMPUTED
+    return tuple(key for key in COMPUTED if key not in BY_HARMONY)
 
 
 @dataclass(frozen=True)
@@ -41,23 +74,42 @@ class EmbeddingJob:
     Parameters
     ----------
     keys
-        What is wanted: ``"X_pca"``, ``"X_pca_harmony"`` or both.
+        What is wanted, of :data:`COMPUTED`.
+    there
+        Embeddings that others are computed from and that are there already, by key: shape
+        (spots, components).
     expression
-        Shape (spots, genes), CSR: counts, or values that are normalised already; ``None`` where
-        ``pca`` is given.
-    pca
-        Shape (spots, components): principal components that are there already.
+        Shape (spots, genes), CSR: counts, or values that are normalised already; ``None`` where no
+        principal components are needed.
+    connectivities
+        Shape (spots, spots), CSR: neighbours on the tissue; ``None`` where they are not needed.
+    sedr
+        What SEDR needs; ``None`` where it is not wanted.
     slice_of
         Shape (spots,): number of the slice of each spot.
     seed
-        Of Harmony and of the start of PCA's iteration.
+        Of Harmony, of SEDR and of the start of PCA's iteration.
     """
 
     keys: tuple[str, ...]
+    there: Mapping[str, NDArray[np.float32]] = field(repr=False)
     expression: sparse.csr_matrix | None
-    pca: NDArray[np.float32] | None
+    connectivities: sparse.csr_matrix | None
+    sedr: SedrJob | None
     slice_of: NDArray[np.integer[Any]]
     seed: int = 0
+
+    def steps(self) -> Steps[Embeddings]:
+        """Compute them; see :func:`embedding_steps`."""
+        return embedding_steps(self)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings by their key in ``obsm``, float32, and what goes to ``uns`` with them."""
+
+    arrays: Mapping[str, NDArray[np.float32]]
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 def embedding_job(adata: AnnData, keys: tuple[str, ...] = COMPUTED, seed: int = 0) -> EmbeddingJob:
@@ -66,36 +118,61 @@ def embedding_job(adata: AnnData, keys: tuple[str, ...] = COMPUTED, seed: int = 
     Parameters
     ----------
     adata
-        Integrated slices; reads ``obs["slice"]``, ``obsm["X_pca"]`` if it is there, else the genes
-        in ``var["used_by_staligner"]`` of ``X`` or of the layer that held the counts.
+        Integrated slices; reads ``obs["slice"]`` and, as far as it is needed, embeddings that are
+        there, ``obsm["spatial"]``, ``obsp["spatial_connectivities"]`` and ``X`` or the layer that
+        held the counts: for principal components the genes in ``var["used_by_staligner"]``, for
+        SEDR those that ``varm["in_slice"]`` has in all slices.
     keys
-        What is wanted.
+        What is wanted, of :data:`COMPUTED`.
     seed
         See :class:`EmbeddingJob`.
 
     Raises
     ------
     InputError
-        A key is not one that is computed here, or there are no genes to compute from.
+        A key is not one that is computed here, or what it is computed from is missing.
     """
     for key in keys:
         if key not in COMPUTED:
             raise InputError(
                 f"obsm[{key!r}] is not in the file and cannot be computed here: choose one that "
                 f"is there ({', '.join(map(repr, adata.obsm)) or 'none'}), "
-                f"{' or '.join(map(repr, COMPUTED))}."
+                f"{', '.join(map(repr, COMPUTED[:-1]))} or {COMPUTED[-1]!r}."
             )
-    if K.HARMONY in keys:
+    if set(keys) & set(BY_HARMONY):
         _harmony()
+    steps = _in_order(keys, adata.obsm)
+    bases = {BASES[key] for key in steps} - set(steps)
     slice_of = adata.obs[K.SLICE].cat.codes.to_numpy()
-    if K.PCA in adata.obsm:
-        return EmbeddingJob(keys, None, np.array(adata.obsm[K.PCA], np.float32), slice_of, seed)
-    return EmbeddingJob(keys, _expression(adata), None, slice_of, seed)
+    return EmbeddingJob(
+        keys=keys,
+        there={key: np.array(adata.obsm[key], np.float32) for key in bases if key is not None},
+        expression=_expression(adata) if K.PCA in steps else None,
+        connectivities=_connectivities(adata) if K.NEIGHBOR_MEANS in steps else None,
+        sedr=_sedr_job(adata, slice_of, seed) if K.SEDR in steps else None,
+        slice_of=slice_of,
+        seed=seed,
+    )
+
+
+def _in_order(keys: tuple[str, ...], there: Any) -> list[str]:
+    """What is to be computed for some keys, each after what it is computed from."""
+    needed: set[str] = set()
+    for key in keys:
+        at: str | None = key
+        while at is not None and (at == key or at not in there):
+            needed.add(at)
+            at = BASES[at]
+    return [key for key in COMPUTED if key in needed]
+
+
+def _counts_of(adata: AnnData) -> Any:
+    layer = counts_slot(adata)
+    return adata.X if layer is None else adata.layers[layer]
 
 
 def _expression(adata: AnnData) -> sparse.csr_matrix:
-    layer = counts_slot(adata)
-    values = adata.X if layer is None else adata.layers[layer]
+    values = _counts_of(adata)
     used = adata.var[K.USED_GENE].to_numpy(bool) if K.USED_GENE in adata.var else slice(None)
     if values is None or adata[:, used].n_vars < 2:
         raise InputError(
@@ -108,29 +185,68 @@ def _expression(adata: AnnData) -> sparse.csr_matrix:
     return normalize_parts(expression, adata.obs[K.SLICE].cat.codes.to_numpy())
 
 
-def embedding_steps(job: EmbeddingJob) -> Steps[dict[str, NDArray[np.float32]]]:
+def _connectivities(adata: AnnData) -> sparse.csr_matrix:
+    if K.CONNECTIVITIES not in adata.obsp:
+        raise InputError(
+            f"There is no obsp[{K.CONNECTIVITIES!r}] to take neighbour means over: integrate the "
+            "slices once more, or leave neighbour means out."
+        )
+    return sparse.csr_matrix(adata.obsp[K.CONNECTIVITIES], copy=True)
+
+
+def _sedr_job(adata: AnnData, slice_of: NDArray[np.integer[Any]], seed: int) -> SedrJob:
+    counts = _counts_of(adata)
+    there = adata.varm.get(K.IN_SLICE, np.ones((adata.n_vars, 1)))
+    genes = np.asarray(np.asarray(there, dtype=bool).all(axis=1), dtype=bool)
+    if counts is None or genes.sum() < 2:
+        raise InputError(
+            "SEDR needs counts of genes that all slices have, and the file holds none: put counts "
+            "in X, or leave SEDR out."
+        )
+    params = record_of(adata).get("params", {})
+    places = spots_xy(adata).copy()
+    return SedrJob(counts, genes, places, slice_of, seed, str(params.get("device", "auto")))
+
+
+def embedding_steps(job: EmbeddingJob) -> Steps[Embeddings]:
     """Compute embeddings to compare with.
 
     Returns
     -------
-    Of each key, shape (spots, components), float32.
+    Of each key, shape (spots, components), float32; and in ``params`` what SEDR was made with, for
+    ``uns["sedr"]``.
 
     Raises
     ------
     ComputeError
         Harmony failed.
+    InputError
+        The values allow no principal components, or SEDR nothing.
     """
-    total = 2
-    pca = job.pca
-    if pca is None:
-        yield Progress("principal components", 0, total)
-        pca = principal_components(job.expression, job.seed)
-    found = {K.PCA: pca}
-    if K.HARMONY in job.keys:
-        yield Progress("Harmony", 1, total)
-        found[K.HARMONY] = harmonize(pca, job.slice_of, job.seed)
+    found, params = dict(job.there), dict[str, Any]()
+    wanted = _in_order(job.keys, job.there)
+    total = sum(100 * _WORK.get(key, 1) for key in wanted)
+    done = 0
+    for key in wanted:
+        yield Progress(_stage(key), done, total)
+        span = 100 * _WORK.get(key, 1)
+        base = BASES[key]
+        if key == K.PCA:
+            found[key] = principal_components(job.expression, job.seed)
+        elif key == K.NEIGHBOR_MEANS:
+            found[key] = neighbor_means(found[K.PCA][:, :AVERAGED], job.connectivities)
+        elif key == K.SEDR and job.sedr is not None:
+            made = yield from part_of(job.sedr.steps(), done, span, total)
+            found[key], params[K.SEDR_RUN] = made.embedding, made.params
+        elif base is not None:
+            found[key] = harmonize(found[base], job.slice_of, job.seed)
+        done += span
     yield Progress("embeddings", total, total)
-    return {key: found[key] for key in job.keys}
+    return Embeddings({key: found[key] for key in job.keys}, params)
+
+
+def _stage(key: str) -> str:
+    return "principal components" if key == K.PCA else TITLES[key]
 
 
 def principal_components(expression: Any, seed: int = 0) -> NDArray[np.float32]:
@@ -226,15 +342,18 @@ def add_embeddings(
     adata
         Integrated slices, see :func:`embedding_job`.
     keys
-        ``"X_pca"`` (no integration), ``"X_pca_harmony"`` or both.
+        ``"X_pca"`` (no integration), ``"X_pca_neighbors"`` (averaged over each spot and its
+        neighbours), ``"X_pca_harmony"``, ``"X_pca_neighbors_harmony"``, ``"SEDR"`` and
+        ``"SEDR_harmony"``, or some of them.
     seed
-        Of Harmony and of the start of PCA's iteration.
+        Of Harmony, of SEDR and of the start of PCA's iteration.
     copy
         Return a changed copy.
 
     Returns
     -------
-    ``None``, or the copy. Sets ``obsm["X_pca"]`` and ``obsm["X_pca_harmony"]`` as wanted.
+    ``None``, or the copy. Sets ``obsm`` of each key that is wanted and not there, and
+    ``uns["sedr"]`` with ``obsm["SEDR"]``.
 
     Raises
     ------
@@ -242,10 +361,26 @@ def add_embeddings(
         There are no genes, or harmonypy is not installed.
     """
     adata = adata.copy() if copy else adata
-    found = finish(embedding_steps(embedding_job(adata, keys, seed)))
-    if K.PCA in adata.obsm:
-        # It was used as it is.
-        found.pop(K.PCA, None)
-    claim(adata, "obsm", *found)
-    adata.obsm.update(found)
+    lacking = tuple(key for key in keys if key not in adata.obsm)
+    if lacking:
+        record_embeddings(adata, finish(embedding_job(adata, lacking, seed).steps()))
     return adata if copy else None
+
+
+def record_embeddings(adata: AnnData, found: Embeddings) -> None:
+    """Write embeddings into integrated slices; what of the input is called so is kept aside.
+
+    Parameters
+    ----------
+    adata
+        Sets ``obsm`` of each key and, with SEDR, ``uns["sedr"]``.
+    found
+        What was computed.
+    """
+    for key, params in found.params.items():
+        ours = K.SEDR in written(adata)["obsm"]
+        if key in adata.uns and not ours:
+            adata.uns[f"{key}_of_input"] = adata.uns.pop(key)
+        adata.uns[key] = dict(params)
+    claim(adata, "obsm", *found.arrays)
+    adata.obsm.update(found.arrays)

@@ -16,9 +16,9 @@ from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.domains.domains import domain_steps
 from napari_staligner.core.domains.slice_specific import Tissue
 from napari_staligner.core.evaluation import metrics as M
-from napari_staligner.core.evaluation.baselines import EmbeddingJob, embedding_job, embedding_steps
+from napari_staligner.core.evaluation.baselines import EmbeddingJob, Embeddings, embedding_job
 from napari_staligner.core.evaluation.missing import label_codes
-from napari_staligner.core.evaluation.nearest import nearest_by_slice
+from napari_staligner.core.evaluation.neighborhoods import neighborhood_steps
 from napari_staligner.core.progress import Progress, Steps, finish, part_of
 from napari_staligner.core.result.access import record_of, spots_xy
 from napari_staligner.core.result.ownership import moved, written
@@ -35,8 +35,8 @@ SAMPLED = (
 )
 NOT_RECORDED = "The result does not record the reconstruction error by slice, so it is left out."
 NO_LABELS = (
-    "Without a column of labels there are no cLISI, label ASW, graph connectivity, ARI and NMI, "
-    "and batch ASW is over all spots."
+    "Without a column of labels there are no cLISI, label ASW, graph connectivity, ARI, NMI and "
+    "F1, and batch ASW is over all spots."
 )
 KEPT_ASIDE = (
     "obs[{key!r}] holds the {what} of this result: the labels are those of the input, "
@@ -79,12 +79,14 @@ class EvaluationJob:
         Spatial graph for smoothing the domains, or ``None``.
     label_key, labels
         Column to compare with, and its codes, shape (spots,), -1 where there is none; or ``None``.
-    notes
-        Sentences on the labels.
     reconstruction
         Mean squared error of each slice, as recorded; empty where it is not.
     settings
         ``domains`` or ``resolution``, ``smooth`` and ``seed``.
+    notes
+        Sentences on the labels.
+    label_names
+        Of each code.
     """
 
     keys: tuple[str, ...]
@@ -100,6 +102,7 @@ class EvaluationJob:
     reconstruction: Mapping[str, float]
     settings: Settings
     notes: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
 
     def steps(self) -> Steps[Evaluation]:
         """Compute the figures; see :func:`evaluation_steps`."""
@@ -119,13 +122,17 @@ class Figures:
     slices
         Of the spots of one slice, by its name.
     domains
-        Shape (spots,): the domains that ARI, NMI, CHAOS and PAS are about.
+        Shape (spots,): the domains that ARI, NMI, F1, CHAOS and PAS are about.
+    labels
+        F1 of each label, by its name, over all spots; see
+        :func:`~napari_staligner.core.evaluation.metrics.matched_f1`.
     """
 
     overall: Mapping[str, float]
     pairs: Mapping[tuple[str, str], Mapping[str, float]]
     slices: Mapping[str, Mapping[str, float]]
     domains: NDArray[np.integer[Any]] = field(repr=False)
+    labels: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,9 @@ class Evaluation:
         By key in ``obsm``.
     computed
         Embeddings that the file lacked, by key: shape (spots, components), float32.
+    params
+        What goes to ``uns`` with them, see
+        :func:`~napari_staligner.core.evaluation.baselines.record_embeddings`.
     labels
         Column of ``obs`` that was compared with, or ``None``.
     notes
@@ -148,9 +158,14 @@ class Evaluation:
     computed: Mapping[str, NDArray[np.float32]] = field(repr=False)
     labels: str | None
     notes: tuple[str, ...]
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per figure: embedding, scope (overall, pair, slice), slices, metric, value."""
+        """One row per figure: embedding, scope, what it is about, metric and value.
+
+        The scope is ``"overall"``, ``"pair"`` (``first`` and ``second`` are slices), ``"slice"``
+        or ``"label"`` (``first`` is the slice or the label).
+        """
         rows = [
             (embedding, scope, first, second, metric, value)
             for embedding, figures in self.figures.items()
@@ -173,6 +188,7 @@ class Evaluation:
                         for pair, found in figures.pairs.items()
                     ],
                     "slices": {name: _plain(found) for name, found in figures.slices.items()},
+                    "labels": {name: {"f1": f1} for name, f1 in figures.labels.items()},
                 }
                 for key, figures in self.figures.items()
             },
@@ -184,6 +200,7 @@ def _scopes(figures: Figures) -> list[tuple[str, str, str, Mapping[str, float]]]
         ("overall", "", "", figures.overall),
         *(("pair", a, b, found) for (a, b), found in figures.pairs.items()),
         *(("slice", name, "", found) for name, found in figures.slices.items()),
+        *(("label", name, "", {"f1": f1}) for name, f1 in figures.labels.items()),
     ]
 
 
@@ -203,7 +220,8 @@ def evaluate(
     labels
         Column of ``obs`` to compare with.
     embeddings
-        Keys of ``obsm``; ``"X_pca"`` and ``"X_pca_harmony"`` are computed where they are absent.
+        Keys of ``obsm``; those of :data:`~napari_staligner.core.evaluation.baselines.COMPUTED`
+        are computed where they are absent.
 
     Returns
     -------
@@ -247,10 +265,11 @@ def evaluation_job(
     if K.EMBEDDING in there and K.DOMAIN in adata.obs:
         domains[K.EMBEDDING] = pd.factorize(adata.obs[K.DOMAIN])[0]
     codes: NDArray[np.integer[Any]] | None = None
+    label_names: list[str] = []
     notes: list[str] = []
     if labels is not None:
         labels, notes = _meant(adata, labels)
-        codes, words = _labels(adata, labels)
+        codes, label_names, words = _labels(adata, labels)
         if words:
             shown = " or ".join(map(repr, words))
             notes.append(WORDS.format(key=labels, words=shown))
@@ -272,6 +291,7 @@ def evaluation_job(
         },
         settings=settings,
         notes=tuple(notes),
+        label_names=tuple(label_names),
     )
 
 
@@ -311,8 +331,8 @@ def _embedding(adata: AnnData, key: str) -> NDArray[np.floating[Any]]:
     return z
 
 
-def _labels(adata: AnnData, key: str) -> tuple[NDArray[np.integer[Any]], list[str]]:
-    """Codes of the labels, and texts that were taken as none."""
+def _labels(adata: AnnData, key: str) -> tuple[NDArray[np.integer[Any]], list[str], list[str]]:
+    """Codes of the labels, their names, and texts that were taken as none."""
     if key not in adata.obs:
         columns = ", ".join(map(repr, adata.obs.columns))
         raise InputError(f"There is no obs[{key!r}] to compare with: choose one of {columns}.")
@@ -327,7 +347,7 @@ def _labels(adata: AnnData, key: str) -> tuple[NDArray[np.integer[Any]], list[st
             f"obs[{key!r}] holds {len(found):,} labels for {len(codes):,} spots: choose a column "
             "of regions or kinds, not of measurements."
         )
-    return codes, words
+    return codes, found, words
 
 
 def _settings(adata: AnnData) -> Settings:
@@ -348,12 +368,12 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
     """Compute all figures of all embeddings; see :func:`evaluate`."""
     n, parts = len(job.slice_of), len(job.keys) + 1
     total = parts * n
-    computed: dict[str, NDArray[np.float32]] = {}
+    made = Embeddings({})
     if job.missing is not None:
-        computed = yield from part_of(embedding_steps(job.missing), 0, n, total)
+        made = yield from part_of(job.missing.steps(), 0, n, total)
     figures = {}
     for number, key in enumerate(job.keys, 1):
-        z = computed[key] if key in computed else job.embeddings[key]
+        z = made.arrays[key] if key in made.arrays else job.embeddings[key]
         start = number * n
         domains = job.domains.get(key)
         if domains is None:
@@ -370,7 +390,7 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
     notes = tuple(_notes(job))
     for note in notes:
         yield Progress("figures", total, total, note=note)
-    return Evaluation(figures, computed, job.label_key, notes)
+    return Evaluation(figures, made.arrays, job.label_key, notes, made.params)
 
 
 def _notes(job: EvaluationJob) -> list[str]:
@@ -397,7 +417,7 @@ def _figures(
     everything = tuple(range(n_slices))
     scopes = sorted({everything, *combinations(range(n_slices), 2)})
     found: dict[tuple[int, ...], dict[str, float]] = {scope: {} for scope in scopes}
-    mixing = yield from _neighborhoods(job, z, scopes)
+    mixing = yield from neighborhood_steps(z, job.slice_of, job.labels, scopes)
     yield Progress("silhouettes", 1, 1)
     sums = _silhouette_sums(job, z)
     for scope in scopes:
@@ -405,11 +425,11 @@ def _figures(
         found[scope]["batch_asw"] = sums.batch_asw(scope) if n_slices > 1 else float("nan")
         if job.labels is not None:
             found[scope]["label_asw"] = sums.label_asw(scope)
-        found[scope] |= _agreement(job, domains, np.isin(job.slice_of, scope))
+        found[scope] |= _agreement(job, domains, np.isin(job.slice_of, scope))[0]
     by_slice = {}
     for s, name in enumerate(job.slices):
         rows = job.slice_of == s
-        by_slice[name] = _agreement(job, domains, rows) | {
+        by_slice[name] = _agreement(job, domains, rows)[0] | {
             "chaos": M.chaos(job.coordinates[rows], domains[rows]),
             "pas": M.pas(job.coordinates[rows], domains[rows]),
         }
@@ -426,7 +446,8 @@ def _figures(
         for a, b in combinations(range(n_slices), 2)
     }
     slices = {name: _ordered(figures) for name, figures in by_slice.items()}
-    return Figures(_ordered(overall), pairs, slices, domains)
+    by_label = _agreement(job, domains, np.ones(len(z), dtype=bool))[1]
+    return Figures(_ordered(overall), pairs, slices, domains, by_label)
 
 
 def _ordered(found: Mapping[str, float]) -> dict[str, float]:
@@ -435,18 +456,25 @@ def _ordered(found: Mapping[str, float]) -> dict[str, float]:
 
 def _agreement(
     job: EvaluationJob, domains: NDArray[np.integer[Any]], rows: NDArray[np.bool_]
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, float]]:
+    """ARI, NMI and mean F1 over some spots, and the F1 of each label."""
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     if job.labels is None:
-        return {}
+        return {}, {}
     rows = rows & (job.labels >= 0) & (domains >= 0)
     if not rows.any():
-        return {"ari": float("nan"), "nmi": float("nan")}
+        return dict.fromkeys(("ari", "nmi", "f1"), float("nan")), {}
     labels, domains = job.labels[rows], domains[rows]
-    return {
+    f1 = M.matched_f1(labels, domains)
+    names = job.label_names or tuple(map(str, range(len(f1))))
+    found = {
         "ari": float(adjusted_rand_score(labels, domains)),
         "nmi": float(normalized_mutual_info_score(labels, domains)),
+        "f1": float(np.nanmean(f1)),
+    }
+    return found, {
+        name: float(value) for name, value in zip(names, f1, strict=False) if not np.isnan(value)
     }
 
 
@@ -458,86 +486,3 @@ def _silhouette_sums(job: EvaluationJob, z: NDArray[np.floating[Any]]) -> M.Silh
         rng = np.random.default_rng(job.settings.seed)
         rows = np.sort(rng.choice(rows, SILHOUETTE_SPOTS, replace=False))
     return M.silhouette_sums(z[rows], labels[rows], job.slice_of[rows], len(job.slices))
-
-
-class _Scope:
-    """Gathers what the neighbourhoods say over the spots of some slices."""
-
-    def __init__(self, job: EvaluationJob, among: tuple[int, ...]) -> None:
-        self.job, self.among = job, among
-        self.rows = np.flatnonzero(np.isin(job.slice_of, among))
-        self.number = np.full(len(job.slice_of), -1)
-        self.number[self.rows] = np.arange(len(self.rows))
-        # Slices of this scope as 0, 1, …
-        self.slice_at = np.full(len(job.slices), -1)
-        self.slice_at[list(among)] = np.arange(len(among))
-        self.shares = np.bincount(job.slice_of, minlength=len(job.slices))[list(among)] / len(
-            self.rows
-        )
-        # Weighted, then unweighted.
-        self.ilisi, self.clisi = np.full((2, 2, len(self.rows)), np.nan)
-        self.accepted = np.zeros(len(self.rows), dtype=bool)
-        self.graph = np.zeros((len(self.rows), min(M.GRAPH_NEIGHBORS, len(self.rows))), np.int32)
-
-    def add(
-        self,
-        rows: NDArray[np.int64],
-        near: NDArray[np.int64],
-        distance: NDArray[np.float64],
-    ) -> None:
-        """Take the nearest of a block of spots."""
-        at = self.number[rows]
-        slices = self.slice_at[self.job.slice_of[near]]
-        usable = near != rows[:, None]
-        perplexity = max(near.shape[1] // 3, 1)
-        weights = M.neighbor_weights(distance, usable, perplexity)
-        for found, w in zip(self.ilisi, (weights, _even(usable)), strict=True):
-            found[at] = M.inverse_simpson(w, slices, len(self.among))
-        self.accepted[at] = M.kbet_accepts(slices[:, : M.KBET_NEIGHBORS], self.shares)
-        self.graph[at] = self.number[near[:, : M.GRAPH_NEIGHBORS]]
-        if self.job.labels is not None:
-            labels = self.job.labels[near]
-            if (labels < 0).any():
-                usable = usable & (labels >= 0)
-                weights = M.neighbor_weights(distance, usable, perplexity)
-            known = self.job.labels[rows] >= 0
-            n_labels = int(self.job.labels.max()) + 1
-            for found, w in zip(self.clisi, (weights, _even(usable)), strict=True):
-                found[at[known]] = M.inverse_simpson(w, labels, n_labels)[known]
-
-    def figures(self) -> dict[str, float]:
-        """What was gathered, scaled to 0..1."""
-        n, nan = len(self.among), float("nan")
-        found = {"kbet": float(self.accepted.mean()) if n > 1 else nan}
-        for key, lisi in zip(("ilisi", "ilisi_unweighted"), self.ilisi, strict=True):
-            found[key] = (float(np.nanmedian(lisi)) - 1) / (n - 1) if n > 1 else nan
-        if self.job.labels is not None:
-            labels = self.job.labels[self.rows]
-            k = len(np.unique(labels[labels >= 0]))
-            for key, lisi in zip(("clisi", "clisi_unweighted"), self.clisi, strict=True):
-                known = lisi[np.isfinite(lisi)]
-                pure = k > 1 and len(known)
-                found[key] = (k - float(np.median(known))) / (k - 1) if pure else nan
-            found["graph_connectivity"] = M.graph_connectivity(self.graph, labels)
-        return found
-
-
-def _even(usable: NDArray[np.bool_]) -> NDArray[np.float64]:
-    return np.asarray(usable / np.maximum(usable.sum(axis=1, keepdims=True), 1))
-
-
-def _neighborhoods(
-    job: EvaluationJob, z: NDArray[np.floating[Any]], among: Sequence[tuple[int, ...]]
-) -> Steps[dict[tuple[int, ...], dict[str, float]]]:
-    """Figures of the neighbourhoods over the spots of each set of slices, in one pass."""
-    scopes = [_Scope(job, slices) for slices in among]
-    slice_rows = [np.flatnonzero(job.slice_of == s) for s in range(len(job.slices))]
-    done = 0
-    yield Progress("neighbourhoods", 0, len(z))
-    for block in nearest_by_slice(z, slice_rows, M.LISI_NEIGHBORS):
-        for scope in scopes:
-            if block.slice in scope.among:
-                scope.add(block.rows, *block.among(scope.among, M.LISI_NEIGHBORS))
-        done += len(block.rows)
-        yield Progress("neighbourhoods", done, len(z))
-    return {scope.among: scope.figures() for scope in scopes}

@@ -1,7 +1,8 @@
 """Figures of merit of an embedding and of domains, as the field defines them.
 
-iLISI, cLISI, batch ASW, label ASW, graph connectivity and kBET follow scib-metrics; CHAOS and PAS
-follow SpatialPCA. Labels and slices are codes 0, 1, …; -1 is a spot without a label.
+iLISI and cLISI are harmonypy's ``compute_lisi``; scaled, they follow scib-metrics, as do batch ASW,
+label ASW, graph connectivity and kBET. CHAOS and PAS follow SpatialPCA. Labels and slices are codes
+0, 1, …; -1 is a spot without a label.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 LISI_NEIGHBORS, KBET_NEIGHBORS, GRAPH_NEIGHBORS = 90, 50, 15
-"""Nearest spots looked at, the spot itself among them, as scib-metrics counts."""
+"""Nearest spots looked at, the spot itself among them, as scib-metrics counts. harmonypy looks at
+as many besides the spot."""
 KBET_ALPHA = 0.05
 PAS_NEIGHBORS = 10
 BISECTIONS, ENTROPY_TOLERANCE = 50, 1e-5
@@ -40,12 +42,15 @@ class Metric:
         Whether more is better; CHAOS, PAS and the reconstruction error are errors.
     needs_labels
         Whether it is only there with labels to compare with.
+    counts
+        Whether it is a number of kinds, 1 or more, and not on a scale whose end is 1.
     """
 
     title: str
     meaning: str
     higher_is_better: bool = True
     needs_labels: bool = False
+    counts: bool = False
 
     def compare(self, value: float, other: float) -> int:
         """1 where a value is better than the other, -1 where it is worse, else 0.
@@ -60,7 +65,13 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "ilisi": Metric("iLISI", "Mixing of the slices among the 90 nearest spots; 1 is even."),
+        "ilisi_raw": Metric(
+            "iLISI",
+            "Effective number of slices among the 90 nearest spots, as harmonypy's compute_lisi "
+            "counts it, median over spots; the number of slices where they are evenly mixed.",
+            counts=True,
+        ),
+        "ilisi": Metric("iLISI, scaled", "The same, scaled to 0..1; 1 is even."),
         "ilisi_unweighted": Metric(
             "iLISI, unweighted", "The same with all 90 nearest spots counting alike."
         ),
@@ -75,9 +86,17 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "Share of a label's spots in its largest connected piece of the 15-neighbour graph.",
             needs_labels=True,
         ),
-        "clisi": Metric(
+        "clisi_raw": Metric(
             "cLISI",
-            "Purity of the labels among the 90 nearest spots; 1 is pure.",
+            "Effective number of labels among the 90 nearest spots, as harmonypy's compute_lisi "
+            "counts it, median over spots; 1 is pure.",
+            higher_is_better=False,
+            needs_labels=True,
+            counts=True,
+        ),
+        "clisi": Metric(
+            "cLISI, scaled",
+            "The same, scaled to 0..1; 1 is pure.",
             needs_labels=True,
         ),
         "clisi_unweighted": Metric(
@@ -92,6 +111,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "ARI", "Agreement of domains and labels, corrected for chance.", needs_labels=True
         ),
         "nmi": Metric("NMI", "Information that domains and labels share.", needs_labels=True),
+        "f1": Metric(
+            "F1",
+            "F1 of each label with the domain that is matched to it, one to one, mean of the "
+            "labels; a label that no domain is left for has 0.",
+            needs_labels=True,
+        ),
         "chaos": Metric(
             "CHAOS",
             "Mean distance on the tissue to the nearest spot of the same domain.",
@@ -110,6 +135,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     }
 )
 """Every figure, in the order of the tables."""
+SCOPES: Mapping[str, str] = MappingProxyType(
+    {
+        "overall": "Overall",
+        "pair": "By slice pair",
+        "slice": "By slice",
+        "label": "By label",
+    }
+)
+"""What a figure may be about, and the titles of the tables."""
 
 
 def neighbor_weights(
@@ -180,6 +214,32 @@ def inverse_simpson(weights: Floats, codes: Codes, n_codes: int) -> NDArray[np.f
     squares = np.square(shares).sum(axis=0)
     found = np.full(len(squares), np.nan)
     np.divide(1.0, squares, out=found, where=squares > 0)
+    return found
+
+
+def matched_f1(labels: Codes, domains: Codes) -> NDArray[np.float64]:
+    """F1 of each label with a domain of its own, matched so that their sum is largest.
+
+    Parameters
+    ----------
+    labels, domains
+        Shape (spots,): 0, 1, …; spots with -1 in either are to be left out before.
+
+    Returns
+    -------
+    Shape (labels,): 0..1; 0 where fewer domains than labels leave none, NaN where a label has no
+    spot.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics.cluster import contingency_matrix
+
+    there, codes = np.unique(labels, return_inverse=True)
+    both = contingency_matrix(codes, domains).astype(np.float64)
+    scores = 2 * both / (both.sum(axis=1, keepdims=True) + both.sum(axis=0))
+    found = np.full(int(labels.max(initial=-1)) + 1, np.nan)
+    found[there] = 0.0
+    own, matched = linear_sum_assignment(scores, maximize=True)
+    found[there[own]] = scores[own, matched]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Figures of embeddings before and after integration, overall, by slice pair and by slice."""
+"""Figures of embeddings before and after integration: overall, by slice pair, slice and label."""
 
 from __future__ import annotations
 
@@ -256,6 +256,11 @@ class FiguresTree(QTreeWidget):
             values = [figures.slices[name] for figures in found.values()]
             if any(metric in figures for figures in values):
                 top.addChild(_item(name, metric, values, titles))
+        for label in first.labels if metric == "f1" else ():
+            values = [
+                {metric: figures.labels.get(label, float("nan"))} for figures in found.values()
+            ]
+            top.addChild(_item(label, metric, values, titles))
         self.addTopLevelItem(top)
         top.setExpanded(expanded)
 

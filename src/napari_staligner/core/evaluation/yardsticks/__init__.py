@@ -1,0 +1,1 @@
+"""Other methods on the same slices, to measure an integration by."""
