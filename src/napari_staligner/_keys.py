@@ -116,6 +116,8 @@ slice (empty: all), ``domain`` (empty: all), ``level`` (``aligned``, ``partly``,
 ELEMENT: Final = "spots_element"
 """In ``obs``, categorical: the element that holds the spot."""
 INSTANCE: Final = "spots_instance"
+RESULT_TABLE: Final = "staligner_result"
+"""The table of all spots, in a SpatialData store that was exported."""
 """In ``obs``, int: number of the spot in it."""
 
 # -- metadata of napari layers ----------------------------------------------------------------

@@ -14,7 +14,8 @@ from scipy import sparse
 from tiny import QUICK, tiny_pair, tiny_slice
 
 from napari_staligner import InputError, integrate, read_slices
-from napari_staligner.core.integrate import concatenate, prepare_steps
+from napari_staligner.core.integrate import prepare_steps
+from napari_staligner.core.prepare.concatenate import concatenate
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.progress import finish
 from napari_staligner.io.h5ad import slices_of_result

@@ -23,12 +23,12 @@ from napari_staligner.core.attempt import (
     warn_lost,
 )
 from napari_staligner.core.missing_stages import settle_notes
+from napari_staligner.core.prepare.concatenate import concatenate, rehearse, without_expression
 from napari_staligner.core.prepare.coordinates import with_places
 from napari_staligner.core.prepare.counts import layers_wanted, with_counts_layer
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.gene_names import with_matched_genes
-from napari_staligner.core.prepare.joining import left_behind, slim_slices
-from napari_staligner.core.prepare.libraries import own_library, with_diameter
+from napari_staligner.core.prepare.joining import left_behind
 from napari_staligner.core.prepare.matrices import with_plain_matrices
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.on_disk import unbacked, with_slots
@@ -45,8 +45,8 @@ from napari_staligner.core.prepare.slices import (
     with_unique_names,
 )
 from napari_staligner.core.prepare.spots import mark_of, same_slices, used_spots
-from napari_staligner.core.prepare.storable import check_storable, storable_name, storable_slices
-from napari_staligner.core.progress import Progress, Steps, T, finish
+from napari_staligner.core.prepare.storable import storable_name, storable_slices
+from napari_staligner.core.progress import Progress, Steps, T, finish, part_of
 from napari_staligner.core.result.access import spots_xy, writable_record
 from napari_staligner.core.result.ownership import Inputs
 from napari_staligner.core.result.provenance import record_provenance, source_of
@@ -175,18 +175,20 @@ class _Ledger:
 
     def follow(self, steps: Steps[T], span: int) -> Steps[T]:
         """Run a part that takes ``span`` of the whole run's steps."""
-        start = self.done
+        result = yield from part_of(self._noted(steps), self.done, span, self.total)
+        self.done += span
+        return result
+
+    def _noted(self, steps: Steps[T]) -> Steps[T]:
         while True:
             try:
                 step = next(steps)
             except StopIteration as end:
-                self.done = start + span
                 return end.value  # type: ignore[no-any-return]
             for said in (step.note, step.lost):
                 if said and said not in self.notes:
                     self.notes.append(said)
-            self.done = start + span * step.done // max(step.total, 1)
-            yield replace(step, done=self.done, total=self.total)
+            yield step
 
 
 def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> Steps[AnnData]:
@@ -386,116 +388,6 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     return Ready(ready, shared, expression, depth, layers)
 
 
-def rehearse(
-    slices: Sequence[tuple[str, AnnData]],
-    used_genes: Sequence[str],
-    counts: Sequence[str | None],
-) -> None:
-    """Join the slices without what is large, and see that a file can hold the result.
-
-    Parameters
-    ----------
-    slices, used_genes, counts
-        As for :func:`concatenate`.
-
-    Raises
-    ------
-    InputError
-        They cannot be joined, or what they give cannot be written.
-    """
-    # Whole tables without values, and a few spots with all their values.
-    few = [(name, adata[:2]) for name, adata in slices]
-    for join in (
-        lambda: without_expression(slices, used_genes),
-        lambda: concatenate(few, used_genes, counts)[0],
-    ):
-        try:
-            joined = join()
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise InputError(
-                f"The slices cannot be joined ({error}): leave out the columns and layers that "
-                "are of other types than numbers and text."
-            ) from error
-        check_storable(joined)
-
-
-def without_expression(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> AnnData:
-    """Put slices into one AnnData as :func:`concatenate` does, without ``X`` and layers."""
-    from anndata import AnnData
-
-    tables = []
-    for name, adata in slices:
-        empty = sparse.csr_matrix(adata.shape, dtype=np.float32)
-        part = AnnData(
-            empty, obs=adata.obs, var=adata.var, uns=dict(adata.uns), obsm=dict(adata.obsm)
-        )
-        tables.append((name, part))
-    joined, _ = concatenate(tables, used_genes, [None] * len(tables))
-    joined.X = None
-    return joined
-
-
-def concatenate(
-    slices: Sequence[tuple[str, AnnData]],
-    used_genes: Sequence[str],
-    counts: Sequence[str | None],
-) -> tuple[AnnData, str | None]:
-    """Put slices into one AnnData with all spots and all genes.
-
-    Parameters
-    ----------
-    slices
-        Name and AnnData of each slice.
-    used_genes
-        Genes to mark in ``var["used_by_staligner"]``.
-    counts
-        Layer of each slice that holds its counts; ``None`` for ``X``.
-
-    Returns
-    -------
-    adata
-        ``X``, and the layers and embeddings that all slices have, hold what the slices hold, with
-        zeros for genes that a slice lacks (``varm["in_slice"]`` tells which); spots are named
-        ``<spot>_<slice>``.
-    counts
-        The layer that holds the counts of all; ``None`` for ``X``.
-    """
-    import anndata as ad
-
-    names = [name for name, _ in slices]
-    parts, layer = slim_slices([adata for _, adata in slices], counts)
-    joined = ad.concat(
-        parts,
-        join="outer",
-        label=K.SLICE,
-        keys=names,
-        index_unique="_",
-        fill_value=0,
-        uns_merge="same",
-    )
-    # The join sorts the genes; they stay in the order of the slices.
-    joined = joined[:, pd.unique(np.concatenate([a.var_names for _, a in slices]))].copy()
-    joined.obs[K.SLICE] = pd.Categorical(joined.obs[K.SLICE].astype(str), categories=names)
-    for _, adata in slices:
-        for column in adata.var:
-            if column not in joined.var:
-                merged = [a.var[column] for _, a in slices if column in a.var]
-                whole = pd.concat(merged)
-                joined.var[column] = whole[~whole.index.duplicated()].reindex(joined.var_names)
-    joined.var[K.USED_GENE] = joined.var_names.isin(list(used_genes))
-    joined.varm[K.IN_SLICE] = np.stack(
-        [joined.var_names.isin(adata.var_names) for _, adata in slices], axis=1
-    )
-    own = ((name, adata, own_library(adata, name)) for name, adata in slices)
-    # By the name of the slice, for squidpy.
-    joined.uns[K.SPATIAL] = {
-        name: with_diameter(library[1], np.asarray(adata.obsm[K.SPATIAL])[:, :2])
-        for name, adata, library in own
-        if library is not None
-    }
-    return joined, layer
-
-
 def _stack(graphs: Mapping[str, SpatialGraph], part: str) -> sparse.csr_matrix:
     blocks = [getattr(graph, part) for graph in graphs.values()]
     return sparse.csr_matrix(sparse.block_diag(blocks, format="csr"))
@@ -528,7 +420,7 @@ def _record(
     }
     if trained.reconstruction_by_slice is not None:
         by_slice = dict(zip(names, trained.reconstruction_by_slice.tolist(), strict=True))
-        adata.uns[K.STALIGNER][K.RECONSTRUCTION_BY_SLICE] = by_slice
+        writable_record(adata)[K.RECONSTRUCTION_BY_SLICE] = by_slice
 
 
 def _distances(adata: AnnData, graphs: Mapping[str, SpatialGraph]) -> Steps[None]:

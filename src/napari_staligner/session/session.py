@@ -14,7 +14,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.prepare.on_disk import with_slots
 from napari_staligner.core.progress import Progress, Steps
-from napari_staligner.core.result.access import rename_slices
+from napari_staligner.core.result.renaming import rename_slices
 from napari_staligner.core.settings import Settings
 from napari_staligner.io.h5ad import write_result
 from napari_staligner.io.session_file import SessionRecord, entries, session_anndata

@@ -14,7 +14,8 @@ from scipy import sparse
 from tiny import QUICK, tiny_pair, tiny_slice
 
 from napari_staligner import InputError
-from napari_staligner.core.integrate import Ready, concatenate, prepare_steps
+from napari_staligner.core.integrate import Ready, prepare_steps
+from napari_staligner.core.prepare.concatenate import concatenate
 from napari_staligner.core.prepare.counts import (
     ValueKind,
     counts_slot,

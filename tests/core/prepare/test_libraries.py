@@ -12,8 +12,8 @@ from tiny import QUICK, tiny_pair
 from napari_staligner import _keys as K
 from napari_staligner import integrate
 from napari_staligner.core.prepare.libraries import own_library, with_diameter
-from napari_staligner.core.result.access import rename_slices
 from napari_staligner.core.result.ownership import written
+from napari_staligner.core.result.renaming import rename_slices
 from napari_staligner.io.h5ad import slices_of_result
 
 

@@ -17,8 +17,8 @@ from napari_staligner import InputError, read_slices
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.record import annotations_of, write_annotations
 from napari_staligner.core.progress import finish
-from napari_staligner.core.result.access import rename_slices
 from napari_staligner.core.result.provenance import mark_source
+from napari_staligner.core.result.renaming import rename_slices
 from napari_staligner.io.export.targets import TARGETS, export_steps
 from napari_staligner.io.h5ad import read_any, slices_of_result
 from napari_staligner.io.session_file import open_file

@@ -267,8 +267,8 @@ class STAligner(nn.Module):
         """Embed the spots and decode them."""
         embedding, attention, projected = self.encode(x, graph)
         # A (z W2ᵀ) = (A z) W2ᵀ: the edges carry 30 numbers instead of 512.
-        heard = _Aggregate.apply(attention, embedding, graph)
-        hidden = F.elu(self._product(heard, self.w2.t()), inplace=True)
+        mixed = _Aggregate.apply(attention, embedding, graph)
+        hidden = F.elu(self._product(mixed, self.w2.t()), inplace=True)
         return Output(embedding, attention, hidden, projected)
 
     def encode(self, x: Tensor, graph: MessageGraph) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -276,10 +276,10 @@ class STAligner(nn.Module):
         vectors = torch.stack([self.a_src, self.a_dst], 1)
         projected = None if self.narrow else self._product(x, self.w1).float()
         scores = x @ (self.w1 @ vectors) if projected is None else projected @ vectors
-        said, asked = scores.unbind(1)
-        heard = _Gather.apply(said, graph, True)
-        hearing = _Gather.apply(asked, graph, False)
-        attention = _Softmax.apply(torch.sigmoid(heard + hearing), graph)
+        score_src, score_dst = scores.unbind(1)
+        sent = _Gather.apply(score_src, graph, True)
+        received = _Gather.apply(score_dst, graph, False)
+        attention = _Softmax.apply(torch.sigmoid(sent + received), graph)
         if projected is None:
             # A (X W1) = (A X) W1: again the edges carry the smaller of the two.
             mixed = self._product(_Aggregate.apply(attention, x, graph), self.w1)

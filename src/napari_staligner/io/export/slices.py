@@ -11,6 +11,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.attempt import reason
 from napari_staligner.core.progress import Progress
+from napari_staligner.core.result.access import record_of, writable_record
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.core.result.provenance import sources_of
 from napari_staligner.io.export.parts import (
@@ -112,8 +113,8 @@ def _add(own: AnnData, adata: AnnData, name: str, rows: NDArray[np.intp]) -> Non
         whole = np.full((own.n_obs, values.shape[1]), np.nan, dtype=values.dtype)
         whole[at] = values
         own.obsm[key] = whole
-    told = adata.uns.get(K.STALIGNER, {})
-    own.uns[K.STALIGNER] |= {key: told[key] for key in ("version", "params") if key in told}
+    told = record_of(adata)
+    writable_record(own).update({key: told[key] for key in ("version", "params") if key in told})
     matrix = told.get("transforms", {}).get(name)
     if matrix is not None:
-        own.uns[K.STALIGNER]["transforms"] = {name: np.asarray(matrix, dtype=np.float64)}
+        writable_record(own)["transforms"] = {name: np.asarray(matrix, dtype=np.float64)}

@@ -14,11 +14,11 @@ from napari_staligner.core.annotations.record import annotations_of
 from napari_staligner.core.prepare.libraries import libraries_in
 from napari_staligner.core.prepare.on_disk import in_memory, named_layers
 from napari_staligner.core.progress import Progress, finish
+from napari_staligner.core.result.access import drop_record
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.io.annotations.spatialdata import element_names, elements_of
 from napari_staligner.io.atomic import written_beside
 from napari_staligner.io.export.parts import rows_by_slice
-from napari_staligner.io.formats.store import RESULT
 from napari_staligner.io.h5ad import genes_of_slice
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _store_steps(adata: AnnData, annotations: Annotations) -> Steps[SpatialData]
         yield Progress(f"elements of {name}", done, len(slices) + 1)
         elements |= elements_of(adata, annotations, name, keys[name])
         elements[f"{keys[name]}_table"] = _table_of(adata, name, rows, keys[name])
-    elements[RESULT] = _table_of_all(adata, keys)
+    elements[K.RESULT_TABLE] = _table_of_all(adata, keys)
     return SpatialData.init_from_elements(elements)
 
 
@@ -130,7 +130,7 @@ def _table_of(adata: AnnData, name: str, rows: NDArray[np.intp], key: str) -> An
         uns=uns,
     )
     claim(table, "obs", K.ELEMENT, K.INSTANCE)
-    del table.uns[K.STALIGNER]
+    drop_record(table)
     table.obs[K.ELEMENT] = pd.Categorical([f"{key}_spots"] * len(rows))
     table.obs[K.INSTANCE] = np.arange(len(rows))
     _with_valid_keys(table)
@@ -193,7 +193,7 @@ def result_of_store(store: SpatialData) -> AnnData:
         A SpatialData object with the table ``"staligner_result"``. Columns that others added to
         the tables of slices are taken, too.
     """
-    table = store.tables[RESULT].copy()
+    table = store.tables[K.RESULT_TABLE].copy()
     names = table.uns.pop(NAMES)
     _rename_back(table, names)
     parts = {

@@ -14,7 +14,7 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner.core.prepare.on_disk import in_memory
 from napari_staligner.core.progress import Progress
-from napari_staligner.core.result.access import spots_xy
+from napari_staligner.core.result.access import record_of, spots_xy
 from napari_staligner.io.export.parts import columns_made, file_names, own_names, rows_by_slice
 from napari_staligner.io.h5ad import genes_of_slice
 
@@ -73,7 +73,7 @@ def _write_counts(
     adata: AnnData, name: str, rows: NDArray[np.intp], start: str, done: int, total: int
 ) -> Steps[None]:
     """Write the counts of a slice as a matrix of genes × spots, a piece at a time."""
-    layer = adata.uns.get(K.STALIGNER, {}).get(K.COUNTS_LAYER)
+    layer = record_of(adata).get(K.COUNTS_LAYER)
     matrix = adata.X if layer is None else adata.layers[str(layer)]
     genes = genes_of_slice(adata, name)
     counts = sparse.csc_matrix(in_memory(matrix[rows]))[:, genes]

@@ -14,7 +14,7 @@ from napari_staligner import _keys as K
 from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.core.prepare.on_disk import in_memory
 from napari_staligner.core.progress import Progress
-from napari_staligner.core.result.access import spot_size, spots_xy
+from napari_staligner.core.result.access import drop_record, spot_size, spots_xy
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.io.export.parts import columns_made, rows_by_slice
 from napari_staligner.io.images import tissue_image
@@ -125,6 +125,6 @@ def _table(adata: AnnData, names: list[str]) -> AnnData:
     made.obs[K.LIBRARY] = pd.Categorical(made.obs[K.SLICE].astype(str), names)
     ours = [K.SLICE, *columns_made(made)]
     others = [str(key) for key in made.obs if key not in (*ours, K.LIBRARY)]
-    del made.uns[K.STALIGNER]
+    drop_record(made)
     made.uns["tmap_obsgroups"] = json.dumps({"STAligner": ours, "Of the slices": others})
     return made

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 GLOBAL = "global"
 """The coordinate system that SpatialData makes where nothing else is said."""
-RESULT = "staligner_result"
 """Name of the table by which a store that was exported from here opens as a result again: what is
 of several slices. It annotates no element."""
 LONGEST = 4096
@@ -76,11 +75,11 @@ def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
             f"{str(found.path)!r} is a SpatialData store without tables: add the table of its "
             "spots or cells, and write it again."
         )
-    if RESULT in found.choices["table"] and not chosen:
+    if K.RESULT_TABLE in found.choices["table"] and not chosen:
         from napari_staligner.io.export.spatialdata import result_of_store
 
         return [(found.name, result_of_store(_open(found.path)))]
-    names = [name for name in wanted(found, "table", chosen) if name != RESULT]
+    names = [name for name in wanted(found, "table", chosen) if name != K.RESULT_TABLE]
     if len(names) > 1:
         raise InputError(
             f"{str(found.path)!r} holds several tables: choose one behind the path, such as "

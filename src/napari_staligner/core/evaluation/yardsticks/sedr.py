@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.prepare.counts import Kind, kind_of
+from napari_staligner.core.prepare.counts import ValueKind, kind_of
 from napari_staligner.core.progress import Progress, Steps
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def sedr_steps(job: SedrJob) -> Steps[Sedr]:
 
     total = job.epochs + 2
     yield Progress("SEDR: genes", 0, total)
-    if kind_of(job.counts) is not Kind.COUNTS:
+    if kind_of(job.counts) is not ValueKind.COUNTS:
         raise InputError(
             "SEDR needs counts, and the result holds none: put them in X or in a layer of the "
             "slices, or leave SEDR out."

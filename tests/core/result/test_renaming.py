@@ -12,7 +12,7 @@ from fakes import fake_result
 from napari_staligner import _keys as K
 from napari_staligner.core.domains.presence import record_presence, recorded_presence
 from napari_staligner.core.registration.anndata import Choice
-from napari_staligner.core.result.access import rename_slices
+from napari_staligner.core.result.renaming import rename_slices
 from napari_staligner.core.result.verdicts import Verdict, read_verdicts, write_verdicts
 
 
