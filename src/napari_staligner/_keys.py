@@ -116,9 +116,10 @@ slice (empty: all), ``domain`` (empty: all), ``level`` (``aligned``, ``partly``,
 ELEMENT: Final = "spots_element"
 """In ``obs``, categorical: the element that holds the spot."""
 INSTANCE: Final = "spots_instance"
-RESULT_TABLE: Final = "staligner_result"
-"""The table of all spots, in a SpatialData store that was exported."""
 """In ``obs``, int: number of the spot in it."""
+RESULT_TABLE: Final = "staligner_result"
+"""The table of what several slices have in common, by which a store that was exported from here
+opens as a result again. It annotates no element."""
 
 # -- metadata of napari layers ----------------------------------------------------------------
 LAYER_ROLE: Final = "staligner_role"

@@ -18,6 +18,7 @@ from napari_staligner.core.domains import domains, presence
 from napari_staligner.core.domains.presence import record_presence
 from napari_staligner.core.integrate import integrate_steps
 from napari_staligner.core.missing_stages import missing_stages
+from napari_staligner.core.prepare import concatenate
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.registration import register as pairwise_registration
 from napari_staligner.core.result import confidence
@@ -215,6 +216,7 @@ def test_where_not_even_the_tables_can_be_joined(whole, monkeypatch, tmp_path):
         return join(slices, genes, *counts)
 
     monkeypatch.setattr(core, "concatenate", fails)
+    monkeypatch.setattr(concatenate, "concatenate", fails)
     with pytest.warns(ComputeWarning, match="expression of the genes is missing"):
         result = integrate(tiny_pair(), settings=QUICK)
     assert result.obs_names.tolist() == whole.obs_names.tolist()

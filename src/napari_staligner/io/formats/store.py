@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 GLOBAL = "global"
 """The coordinate system that SpatialData makes where nothing else is said."""
-"""Name of the table by which a store that was exported from here opens as a result again: what is
-of several slices. It annotates no element."""
 LONGEST = 4096
 """Pixels of the longer side of an image that is loaded."""
 
@@ -76,7 +74,7 @@ def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
             "spots or cells, and write it again."
         )
     if K.RESULT_TABLE in found.choices["table"] and not chosen:
-        from napari_staligner.io.export.spatialdata import result_of_store
+        from napari_staligner.io.formats.own_store import result_of_store
 
         return [(found.name, result_of_store(_open(found.path)))]
     names = [name for name in wanted(found, "table", chosen) if name != K.RESULT_TABLE]
