@@ -37,7 +37,8 @@ def shown(qtbot):
     session, said = SimpleNamespace(view=SimpleNamespace(settings=More())), []
     panel = QWidget()
     qtbot.addWidget(panel)
-    form = SettingsForm(session, said.append, panel)
+    form = SettingsForm(session, panel)
+    form.said.connect(lambda text, problem: said.append(text))
     layout = QVBoxLayout(panel)
     boxes = {name: form.control(name) for name in form.fields}
     for box in boxes.values():

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from superqt import QCollapsible
@@ -46,15 +45,17 @@ class SettingsPanel(QWidget):
     ----------
     session
         Whose settings they are.
-    complain
-        Called with the sentence when a value is refused.
     """
 
-    def __init__(self, session: Session, complain: Callable[[str], object]) -> None:
+    said = Signal(str, bool)
+    """A sentence, and whether it tells of a problem."""
+
+    def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
         self._preset = ""  # which the user chose
-        self.form = SettingsForm(session, complain, self)
+        self.form = SettingsForm(session, self)
+        self.form.said.connect(self.said)
         self._make_controls()
         self._lay_out()
         self.named.activated.connect(self._on_named_activated)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import cache
@@ -12,7 +12,7 @@ from magicgui.application import use_app
 from magicgui.types import Undefined
 from magicgui.widgets import create_widget
 from magicgui.widgets.bases import CategoricalWidget, RangedWidget
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -56,18 +56,16 @@ class SettingsForm(QObject):
     ----------
     session
         Whose settings they are.
-    complain
-        Called with the sentence when a value is refused.
     parent
         Owner.
     """
 
-    def __init__(
-        self, session: Session, complain: Callable[[str], object], parent: QWidget
-    ) -> None:
+    said = Signal(str, bool)
+    """A sentence, and whether it tells of a problem: why a value is refused."""
+
+    def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
         self._session = session
-        self._complain = complain
         self._made: dict[str, ValueWidget[Any]] = {}
         self._titles: dict[str, Mapping[Any, str]] = {}
 
@@ -102,7 +100,7 @@ class SettingsForm(QObject):
             self._session.view.settings = replace(self._session.view.settings, **changes)
         except InputError as error:
             self.show_set()
-            self._complain(str(error))
+            self.said.emit(str(error), True)
 
     def show_set(self) -> None:
         """Show what the settings say."""
