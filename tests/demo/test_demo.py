@@ -49,12 +49,12 @@ try:
     demo.run_demo(files=files, settings=replace(QUICK, radius=1e-6))
 except ComputeError as error:
     print(error)
-take = demo.Camera.take
+take = demo.DemoCamera.take
 def closed_amid(self, name, viewer):
     if name == "running":
         QTimer.singleShot(0, viewer.close)
     take(self, name, viewer)
-demo.Camera.take = closed_amid
+demo.DemoCamera.take = closed_amid
 taken = demo.run_demo(Path(sys.argv[1]), files=files, settings=QUICK)
 print([path.name for path in taken])
 """

@@ -18,9 +18,9 @@ from napari_staligner.core.attempt import (
     EXPRESSION,
     PRESENCE,
     REGISTRATION,
-    missing_stages,
 )
 from napari_staligner.core.domains import domains, presence
+from napari_staligner.core.missing_stages import missing_stages
 from napari_staligner.core.result import confidence
 from napari_staligner.io import recovery
 from napari_staligner.session import ColorBy
