@@ -43,9 +43,10 @@ def test_what_is_of_the_moment_is_not_saved():
     assert not {"tool", "hand", "brush"} & json.loads(view.to_json()).keys()
 
 
-def test_isolated_takes_any_set_of_names():
+@pytest.mark.parametrize("names", [{"b", "a"}, ["a", "b"], ("a", "b"), {"a": 1, "b": 2}])
+def test_isolated_takes_any_collection_of_names(names):
     view = View()
-    view.isolated = {"b", "a"}
+    view.isolated = names
     assert view.isolated == frozenset({"a", "b"})
 
 

@@ -152,7 +152,7 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoC
     presence = session.domains.presence()
     alone = {} if presence is None else presence.specific()
     if alone:
-        session.view.isolated = alone
+        session.view.isolated = frozenset(alone)
         camera.take("domains-of-one-slice", viewer)
         session.view.isolated = ()
     raise_dock(attention)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from psygnal import SignalGroupDescriptor
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from napari_staligner import _keys as K
 from napari_staligner.core.settings import Settings
@@ -258,7 +258,7 @@ class View(BaseModel):
     """Whether the spatial graph is drawn."""
     attention: Overlay = Overlay()
     """Which edges of the attention are drawn."""
-    isolated: frozenset[str] = frozenset()
+    isolated: Annotated[frozenset[str], BeforeValidator(frozenset)] = frozenset()
     """Domains shown alone; empty shows all."""
     spot: Spot | None = None
     """The spot that is looked at."""
