@@ -77,6 +77,16 @@ def test_the_grid_has_no_links(linked):
     assert grid.actual_shape(linked.viewer.layers) == (1, 2)
 
 
+def test_without_a_link_to_draw_napari_offers_no_depth(linked):
+    linked.session.view.layout = "mosaic"
+    assert len(links(linked).data)
+    linked.session.view.links = LinkView(shown=True, of_spot=True)
+    assert not linked.layers("links")
+    assert linked.viewer.dims.ndim == 2
+    linked.session.view.spot = Spot("slice1", 3)
+    assert len(links(linked).data) == 1
+
+
 def test_links_are_one_layer_above_all_slices(linked):
     linked.session.add([("slice3", fake_slice(40))])
     linked.session.view.attention = Overlay(shown=True)

@@ -56,10 +56,14 @@ class LinksOverlay(TissueOverlay):
         )
 
     def wanted(self, session: Session) -> bool:
-        """Whether links are shown; the cells of the grid have a world of their own each."""
-        result = session.result.adata
-        linked = result is not None and K.MUTUAL in result.obsp
-        return session.view.links.shown and session.view.layout != "grid" and linked
+        """Whether there are links to show; the cells of the grid have a world of their own each.
+
+        Without a line napari would take the layer for 512 units deep, and offer a slider.
+        """
+        if not session.view.links.shown or session.view.layout == "grid":
+            return False
+        drawn = drawn_links(session)
+        return drawn is not None and len(drawn.links) > 0
 
     def make(self, name: str) -> Vectors:
         """Make the layer."""
