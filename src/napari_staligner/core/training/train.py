@@ -83,7 +83,7 @@ def _trained(
     z, receivers, senders, weights = map(array, embedded)
     n = len(z)
     attention = sparse.csr_matrix((weights, (receivers, senders)), shape=(n, n))
-    mutual = _mutual(matches, n)
+    mutual = mutual_matrix(matches, n)
     nan = float("nan")
     return Trained(
         z,
@@ -96,8 +96,11 @@ def _trained(
     )
 
 
-def _mutual(matches: Sequence[Matches], n: int) -> sparse.csr_matrix:
-    """Matches as a symmetric matrix; of many slices they are the largest part of a result."""
+def mutual_matrix(matches: Sequence[Matches], n: int) -> sparse.csr_matrix:
+    """Return matches as a symmetric matrix, shape (n, n): distances in z.
+
+    Of many slices they are the largest part of a result.
+    """
     if not matches:
         return sparse.csr_matrix((n, n), dtype=np.float32)
     first, second = (
