@@ -446,18 +446,15 @@ def info(
     with _sentences():
         from napari_staligner.io.h5ad import read_any, slices_in
 
-        kind, content = read_any(file)
-        console = _output()
-        if kind == "result":
-            console.print(result_table(file, content))
-            _show_domains(console, content)
-        else:
-            if kind == "finished":
-                adata, found = content
-                console.print(_escape(found.said), soft_wrap=True)
-                content = slices_in(file.stem, adata)
-            for name, adata in content:
-                console.print(slice_table(name, adata))
+        read, console = read_any(file), _output()
+        if read[0] == "result":
+            console.print(result_table(file, read[1]))
+            _show_domains(console, read[1])
+            return
+        if read[0] == "finished":
+            console.print(_escape(read[1][1].said), soft_wrap=True)
+        for name, adata in read[1] if read[0] == "slices" else slices_in(file.stem, read[1][0]):
+            console.print(slice_table(name, adata))
 
 
 @app.command("annotations")

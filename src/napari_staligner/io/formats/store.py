@@ -18,6 +18,7 @@ from napari_staligner.core.prepare.counts import RAW, raw_fits
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.provenance import mark_source, source_of
 from napari_staligner.core.result.source import COUNTS
+from napari_staligner.io.formats.exported import RESULT, result_of_store
 from napari_staligner.io.formats.guard import check_inside
 from napari_staligner.io.formats.parts import Library, note
 from napari_staligner.io.formats.tenx import wanted
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 GLOBAL = "global"
 """The coordinate system that SpatialData makes where nothing else is said."""
-RESULT = "staligner_result"
-"""Name of the table by which a store that was exported from here opens as a result again: what is
-of several slices. It annotates no element."""
 LONGEST = 4096
 """Pixels of the longer side of an image that is loaded."""
 
@@ -78,8 +76,6 @@ def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
             "spots or cells, and write it again."
         )
     if RESULT in found.choices["table"] and not chosen:
-        from napari_staligner.io.export.spatialdata import result_of_store
-
         return [(found.name, result_of_store(_open(found.path)))]
     names = [name for name in wanted(found, "table", chosen) if name != RESULT]
     if len(names) > 1:
