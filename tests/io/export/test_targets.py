@@ -208,6 +208,21 @@ def test_what_others_added_to_a_store_is_taken(result, tmp_path):
     assert (back.obs["seen"] == np.where(back.obs[K.SLICE] == "slice1", "tumour", "stroma")).all()
 
 
+def test_a_table_that_is_lost_is_not_taken_for_zeros(result, tmp_path):
+    import shutil
+
+    from spatialdata import read_zarr
+
+    export(result, "spatialdata", tmp_path / "out.zarr")
+    store = read_zarr(tmp_path / "out.zarr")
+    del store.tables["slice1_table"]
+    store.write(tmp_path / "less.zarr")
+    shutil.rmtree(tmp_path / "out.zarr")
+    with pytest.raises(InputError, match="has lost the table of slice 'slice1'"):
+        read_any(tmp_path / "less.zarr")
+    assert read_slices([f"{tmp_path / 'less.zarr'}[table=slice2_table]"])[0][1].n_obs == 50
+
+
 # --- slices
 
 
@@ -251,7 +266,7 @@ def test_a_slice_comes_back_with_all_its_file_holds_and_what_was_made(filed, tmp
     np.testing.assert_array_equal(after.obsm[K.EMBEDDING][2:], result.obsm[K.EMBEDDING][rows])
     assert np.isnan(after.obsm[K.SPATIAL_ALIGNED][:2]).all()
     assert list(after.uns["domain_colors"]) == list(COLORS[:4])
-    assert any("2 spots of slice 'slice1' were left out" in note for note in notes)
+    assert any("Slice 'slice1': 2 of 62 spots were left out" in note for note in notes)
     assert any("'slice2' is written as the result holds it" in note for note in notes)
     # It is a slice again, of the user's own columns.
     ((name, read),) = read_slices([tmp_path / "out" / "slice1.h5ad"])
