@@ -93,6 +93,9 @@ KEPT_SLICES: Final = "kept_slices"
 the result."""
 SOURCE: Final = "staligner_source"
 """``uns`` of a slice, dict: the file that it was read from, as in ``sources``."""
+ADOPTED: Final = "adopted"
+"""In ``uns["staligner"]``, dict, of a result of another program: ``embedding``, the key of ``obsm``
+that was taken for it, and ``slices``, the column of ``obs`` that names them."""
 COUNTS_LAYER: Final = "counts_layer"
 """In ``uns["staligner"]``, text: the layer that holds what was integrated; absent if that is
 ``X``."""

@@ -191,14 +191,32 @@ def _integrate(
     console.print(f"Written to {_escape(str(written))}", soft_wrap=True)
 
 
-def _result_in(file: Path) -> AnnData:
-    """Read integrated slices."""
+def _target(file: Path, output: Path | None) -> Path:
+    """Where a result goes that was read from a file."""
+    from napari_staligner.io.sources import parse_source
+
+    if output is None and parse_source(str(file)).choices:
+        raise InputError(f"{str(file)!r} chooses of a file: say with --output where it goes.")
+    return output or file
+
+
+def _result_in(file: Path, *, written_back: bool = False) -> AnnData:
+    """Read integrated slices; ``written_back`` where the file is to hold what is made of them."""
     from napari_staligner.core.result.provenance import source_of
     from napari_staligner.io.h5ad import read_any
 
     content = read_any(file)
     if content[0] == "result":
         return content[1]
+    if content[0] == "finished":
+        if written_back:
+            raise InputError(
+                f"{str(file)!r} is a result of another program, which stays as it is: say with "
+                "--output where what is made of it goes."
+            )
+        from napari_staligner.core.adopt import adopt_steps
+
+        return _with_bar(adopt_steps(*content[1]))
     message = f"{str(file)!r} holds no integrated slices"
     source = source_of(content[1][0][1])
     if len(content[1]) > 1 and source is not None and source.choices:
@@ -269,15 +287,15 @@ def complete_result(
 ) -> None:
     """Compute what a result lacks: confidence, domains, their presence, registration."""
     with _sentences():
-        _complete(result, output or result)
+        _complete(result, output)
 
 
-def _complete(source: Path, target: Path) -> None:
+def _complete(source: Path, output: Path | None) -> None:
     from napari_staligner.core.stages import record_completed, stage_steps, stages_job
     from napari_staligner.io.h5ad import check_result_target
 
-    check_result_target(target)
-    content = _result_in(source)
+    target = check_result_target(_target(source, output))
+    content = _result_in(source, written_back=output is None)
     job, lost = stages_job(content), list[str]()
     console = _output()
     if not job.wanted:
@@ -395,10 +413,10 @@ def register_result(
     """Bring integrated slices into one frame, and say how far apart they still are."""
     with _sentences():
         choice = Choice(model, tuple(landmark or ()), reference, nonrigid, seed)
-        _register(result, output or result, choice)
+        _register(result, output, choice)
 
 
-def _register(source: Path, target: Path, choice: Choice) -> None:
+def _register(source: Path, output: Path | None, choice: Choice) -> None:
     from napari_staligner.core.registration import (
         record_registration,
         register_steps,
@@ -406,8 +424,8 @@ def _register(source: Path, target: Path, choice: Choice) -> None:
     )
     from napari_staligner.io.h5ad import check_result_target
 
-    check_result_target(target)
-    content = _result_in(source)
+    target = check_result_target(_target(source, output))
+    content = _result_in(source, written_back=output is None)
     registered = _with_bar(register_steps(registration_job(content, choice)))
     record_registration(content, registered, choice)
     written = _write(content, target)
@@ -422,16 +440,17 @@ def info(
 ) -> None:
     """Say what is in a file or folder, as a table."""
     with _sentences():
-        from napari_staligner.io.h5ad import read_any
+        from napari_staligner.io.h5ad import read_any, slices_in
 
-        kind, content = read_any(file)
-        console = _output()
-        if kind == "result":
-            console.print(result_table(file, content))
-            _show_domains(console, content)
-        else:
-            for name, adata in content:
-                console.print(slice_table(name, adata))
+        read, console = read_any(file), _output()
+        if read[0] == "result":
+            console.print(result_table(file, read[1]))
+            _show_domains(console, read[1])
+            return
+        if read[0] == "finished":
+            console.print(_escape(read[1][1].said), soft_wrap=True)
+        for name, adata in read[1] if read[0] == "slices" else slices_in(file.stem, read[1][0]):
+            console.print(slice_table(name, adata))
 
 
 @app.command("annotations")
@@ -480,7 +499,7 @@ def _annotations(
     from napari_staligner.io.h5ad import write_result
     from napari_staligner.io.recovery import find
 
-    adata = _result_in(file)
+    adata = _result_in(file, written_back=read is not None)
     made = annotations_of(adata, by)
     console = _output()
     if read is not None:

@@ -217,6 +217,13 @@ def _place_rows(name: str, adata: AnnData, rows: list[list[str]]) -> AnnData:
     return adata
 
 
+def _no_command(result: AnnData) -> str:
+    adopted = record_of(result).get(K.ADOPTED)
+    if adopted is None:
+        return "no command: made in memory"
+    return f"no command: another program left it in obsm[{str(adopted['embedding'])!r}]"
+
+
 def result_table(file: Path, result: AnnData) -> RichTable:
     """How a result was made, and from what."""
     from napari_staligner.core.result.provenance import shell_command, sources_of
@@ -233,7 +240,7 @@ def result_table(file: Path, result: AnnData) -> RichTable:
         rows.append(["stability of the domains", f"{kept[K.STABILITY]:.2f}"])
     rows += [["note", str(note)] for note in kept.get("notes", ())]
     rows += [[f"slice {name}", source.spec()] for name, source in sources_of(result).items()]
-    rows.append(["made again by", shell_command(result) or "no command: made in memory"])
+    rows.append(["made again by", shell_command(result) or _no_command(result)])
     return _facts(f"Integrated slices in {file.name}", rows)
 
 

@@ -24,6 +24,7 @@ from napari_staligner.core.result.provenance import SAMPLE, mark_source, source_
 from napari_staligner.core.result.source import Source
 from napari_staligner.io.anndata import is_result
 from napari_staligner.io.atomic import check_target, written_beside
+from napari_staligner.io.finished import read_finished
 from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.images import image_problem
 from napari_staligner.io.sources import parse_source
@@ -32,6 +33,7 @@ from napari_staligner.samples import sample_slices
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from napari_staligner.core.result.finished import Finished
     from napari_staligner.io.formats.found import Named
 
 
@@ -126,15 +128,26 @@ def _chosen(name: str, parts: Named, wanted: str, where: str) -> tuple[str, AnnD
 
 def read_any(
     path: str | os.PathLike[str],
-) -> tuple[Literal["result"], AnnData] | tuple[Literal["slices"], Named]:
+) -> (
+    tuple[Literal["result"], AnnData]
+    | tuple[Literal["finished"], tuple[AnnData, Finished]]
+    | tuple[Literal["slices"], Named]
+):
     """Read a file of results, or of slices.
+
+    Returns
+    -------
+    A result; one that another program finished, which
+    :func:`~napari_staligner.core.adopt.adopt_steps` makes ours; or slices.
 
     Raises
     ------
     InputError
         The file cannot be read.
     """
-    read, left = read_path(parse_source(os.fspath(path)))
+    read, left, finished = read_finished(parse_source(os.fspath(path)))
+    if finished is not None:
+        return "finished", finished
     if len(read) == 1 and is_result(read[0][1]) and not left.slice and not left.choices:
         return "result", read[0][1]
     return "slices", numbered([each for item in read for each in _slices_of(*item, left, None)])

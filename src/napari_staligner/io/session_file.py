@@ -20,11 +20,12 @@ from napari_staligner.core.prepare.coordinates import with_places
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.prepare.storable import storable_slices
+from napari_staligner.core.progress import finish
 from napari_staligner.core.result.access import record_of, writable_record
 from napari_staligner.core.result.provenance import source_of
 from napari_staligner.core.result.source import Source
+from napari_staligner.io.finished import read_finished
 from napari_staligner.io.formats.found import Named
-from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.h5ad import (
     is_result,
     read_slices,
@@ -37,6 +38,13 @@ from napari_staligner.io.sources import check_unchanged, parse_source
 if TYPE_CHECKING:
     from anndata import AnnData
     from pydantic import TypeAdapter
+
+    from napari_staligner.core.result.finished import Finished
+
+NOT_COMPLETE = (
+    "Its domains, confidence and registration are not computed yet: press Complete in the "
+    "Integrate dock."
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,9 @@ def open_file(path: Path) -> Content:
     InputError
         The file cannot be read.
     """
-    read, left = read_path(parse_source(str(path)))
+    read, left, finished = read_finished(parse_source(str(path)))
+    if finished is not None:
+        return _finished_content(*finished)
     if left.slice or left.choices or len(read) > 1:
         return _content_of(read_slices([path]))
     ((name, adata),) = read
@@ -151,6 +161,15 @@ def open_file(path: Path) -> Content:
     # What is of another format is not saved to; nor is it the session's file.
     own = path if path.suffix == ".h5ad" else None
     return session_content(adata if is_result(adata) else None, record, adata, own)
+
+
+def _finished_content(adata: AnnData, found: Finished) -> Content:
+    """A finished result of another program; its file stays as it is."""
+    from napari_staligner.core.adopt import adopt_steps
+
+    result = finish(adopt_steps(adata, found))
+    notes = [*map(str, writable_record(result)["notes"])]
+    return Content(slices_of_result(result), result, notes=[*notes, NOT_COMPLETE])
 
 
 def _content_of(slices: Named) -> Content:

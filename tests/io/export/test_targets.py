@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import anndata as ad
 import h5py
@@ -19,6 +21,7 @@ from napari_staligner.core.annotations.record import annotations_of, write_annot
 from napari_staligner.core.progress import finish
 from napari_staligner.core.result.provenance import mark_source
 from napari_staligner.core.result.renaming import rename_slices
+from napari_staligner.io.export import vitessce_page
 from napari_staligner.io.export.targets import TARGETS, export_steps
 from napari_staligner.io.h5ad import read_any, slices_of_result
 from napari_staligner.io.session_file import open_file
@@ -41,6 +44,12 @@ def result():
     annotations.assign(np.arange(12), "GL", "lasso")
     write_annotations(made, annotations)
     return made
+
+
+@pytest.fixture(autouse=True)
+def _no_npm(monkeypatch):
+    """Fetch nothing."""
+    monkeypatch.setattr(vitessce_page.shutil, "which", lambda _: None)
 
 
 def export(result: ad.AnnData, to: str, path: Path, *, overwrite: bool = False) -> list[str]:
@@ -199,6 +208,21 @@ def test_what_others_added_to_a_store_is_taken(result, tmp_path):
     assert (back.obs["seen"] == np.where(back.obs[K.SLICE] == "slice1", "tumour", "stroma")).all()
 
 
+def test_a_table_that_is_lost_is_not_taken_for_zeros(result, tmp_path):
+    import shutil
+
+    from spatialdata import read_zarr
+
+    export(result, "spatialdata", tmp_path / "out.zarr")
+    store = read_zarr(tmp_path / "out.zarr")
+    del store.tables["slice1_table"]
+    store.write(tmp_path / "less.zarr")
+    shutil.rmtree(tmp_path / "out.zarr")
+    with pytest.raises(InputError, match="has lost the table of slice 'slice1'"):
+        read_any(tmp_path / "less.zarr")
+    assert read_slices([f"{tmp_path / 'less.zarr'}[table=slice2_table]"])[0][1].n_obs == 50
+
+
 # --- slices
 
 
@@ -242,7 +266,7 @@ def test_a_slice_comes_back_with_all_its_file_holds_and_what_was_made(filed, tmp
     np.testing.assert_array_equal(after.obsm[K.EMBEDDING][2:], result.obsm[K.EMBEDDING][rows])
     assert np.isnan(after.obsm[K.SPATIAL_ALIGNED][:2]).all()
     assert list(after.uns["domain_colors"]) == list(COLORS[:4])
-    assert any("2 spots of slice 'slice1' were left out" in note for note in notes)
+    assert any("Slice 'slice1': 2 of 62 spots were left out" in note for note in notes)
     assert any("'slice2' is written as the result holds it" in note for note in notes)
     # It is a slice again, of the user's own columns.
     ((name, read),) = read_slices([tmp_path / "out" / "slice1.h5ad"])
@@ -335,3 +359,124 @@ def test_one_slice_lies_on_its_own_image(result, tmp_path):
     factor = back.uns[K.SPATIAL]["slice1"]["scalefactors"]["tissue_hires_scalef"]
     assert factor == FACTOR
     assert "spatial_hires" not in back.obsm
+
+
+# --- Vitessce
+
+
+def config_of(folder: Path) -> tuple[dict, dict[str, dict]]:
+    """The configuration, and of each data set the files by the kind of their data."""
+    config = json.loads((folder / "vitessce.json").read_text())
+    files = {
+        each["name"]: {file["fileType"].split(".")[0]: file for file in each["files"]}
+        for each in config["datasets"]
+    }
+    return config, files
+
+
+def test_vitessce_gets_spots_image_and_domains_of_each_slice(result, tmp_path):
+    from tifffile import TiffFile
+
+    rename_slices(result, {"slice2": "sets #2"})
+    result.uns[K.SPATIAL].pop("sets #2")
+    (note,) = export(result, "vitessce", tmp_path / "out")
+    assert "there is no npm on this machine" in note
+    config, files = config_of(tmp_path / "out")
+    assert list(files) == ["all slices", "slice1", "sets #2"]
+    assert "image" not in files["sets #2"]
+    first = tmp_path / "out" / files["slice1"]["image"]["url"]
+    with TiffFile(first) as tif:
+        assert tif.is_ome
+        assert tif.series[0].axes == "CYX"
+        pixels = result.uns[K.SPATIAL]["slice1"]["images"]["lowres"]
+        np.testing.assert_array_equal(tif.asarray(), np.moveaxis(pixels, 2, 0))
+    for name, factor in (("slice1", FACTOR), ("sets #2", 1.0)):
+        rows = (result.obs[K.SLICE] == name).to_numpy()
+        places = pd.read_csv(tmp_path / "out" / files[name]["obsLocations"]["url"])
+        np.testing.assert_allclose(places[["x", "y"]], result.obsm[K.SPATIAL][rows] * factor)
+        sets = json.loads((tmp_path / "out" / files[name]["obsSets"]["url"]).read_text())
+        assert [group["name"] for group in sets["tree"]] == ["Domain", "Annotation", "Slice"]
+        of_spot = {s: each["name"] for each in sets["tree"][0]["children"] for s, _ in each["set"]}
+        given = dict(zip(places["spot"], result.obs[K.DOMAIN][rows], strict=True))
+        assert of_spot == given
+        assert sets["tree"][0]["children"][-1]["color"] == [0xD5, 0x5E, 0x00]
+    whole = pd.read_csv(tmp_path / "out" / files["all slices"]["obsEmbedding"]["url"])
+    assert len(whole) == result.n_obs
+    # Nothing overlaps, and all is on the page.
+    taken = np.zeros((12, 12), int)
+    for view in config["layout"]:
+        taken[view["y"] : view["y"] + view["h"], view["x"] : view["x"] + view["w"]] += 1
+    assert (taken == 1).all()
+    space = config["coordinationSpace"]
+    for view in config["layout"]:
+        for kind, scope in view["coordinationScopes"].items():
+            assert scope in space[kind]
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12, 40])
+def test_views_of_many_slices_do_not_overlap(n):
+    from napari_staligner.io.export.vitessce import _layout
+
+    taken = np.zeros((60, 12), int)
+    for view in _layout({f"s{i}": f"slice{i}" for i in range(n)}):
+        assert view["x"] + view["w"] <= 12
+        taken[view["y"] : view["y"] + view["h"], view["x"] : view["x"] + view["w"]] += 1
+    assert taken.max() == 1
+
+
+def packed(folder: Path) -> None:
+    """Packages as npm leaves them, with a line of JavaScript in each file."""
+    import io
+    import tarfile
+
+    contents = {
+        f"react-{vitessce_page.REACT}.tgz": {"umd/react.production.min.js": "React = {};"},
+        f"react-dom-{vitessce_page.REACT}.tgz": {
+            "umd/react-dom.production.min.js": "ReactDOM = {};"
+        },
+        f"vitessce-{vitessce_page.VITESSCE}.tgz": {
+            "dist/index.min.js": 'import { a } from "./index-1.js";\nimport "react";',
+            "dist/index-1.js": 'const b = () => import("./lazy-2.js"); f(".js", "./none.js");',
+            "dist/lazy-2.js": 'import("./index-1.js")',
+            "dist/higlass-3.js": "other",
+            "src/index.js": "other",
+        },
+    }
+    folder.mkdir(parents=True)
+    for name, files in contents.items():
+        with tarfile.open(folder / name, "w:gz") as archive:
+            for path, text in {**files, "LICENSE": "MIT"}.items():
+                member = tarfile.TarInfo(f"package/{path}")
+                member.size = len(text)
+                archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def test_the_page_holds_all_that_it_needs(result, tmp_path, monkeypatch):
+    import base64
+
+    from napari_staligner.io import user_folder
+
+    monkeypatch.setattr(user_folder, "cache_folder", lambda: tmp_path / "cache" / "slices")
+    packed(tmp_path / "cache" / f"vitessce-{vitessce_page.VITESSCE}")
+    assert export(result, "vitessce", tmp_path / "out") == []
+    page = (tmp_path / "out" / "index.html").read_text()
+    named = re.findall(r'<script src="([^"]+)">', page)
+    assert all((tmp_path / "out" / unquote(name)).is_file() for name in named)
+    assert "http:" not in page
+    assert "https:" not in page
+    kept = {}
+    for name in named:
+        text = (tmp_path / "out" / unquote(name)).read_text()
+        if text.startswith("keep("):
+            key, content = json.loads(f"[{text[5:].rstrip().removesuffix(');')}]")
+            kept[key] = base64.b64decode(content)
+    assert "vitessce/higlass-3.js" not in kept
+    main = kept["vitessce/index.min.js"].decode()
+    assert main == 'import { a } from "vitessce/index-1.js";\nimport "react";'
+    second = kept["vitessce/index-1.js"].decode()
+    assert second == 'const b = () => import("vitessce/lazy-2.js"); f(".js", "./none.js");'
+    _, files = config_of(tmp_path / "out")
+    for of_slice in files.values():
+        for file in of_slice.values():
+            assert kept[file["url"]] == (tmp_path / "out" / file["url"]).read_bytes()
+    assert (tmp_path / "out" / "javascript" / "vitessce.LICENSE.txt").is_file()

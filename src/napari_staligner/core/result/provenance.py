@@ -67,15 +67,29 @@ def record_provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> 
     """
     import torch
 
-    sources = {name: source_of(each) for name, each in slices}
-    writable_record(adata)[K.PROVENANCE] = {
-        "sources": {name: _kept(source) for name, source in sources.items() if source},
+    record_sources(adata, {name: source_of(each) for name, each in slices})
+    record = writable_record(adata)[K.PROVENANCE]
+    record |= {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
         "versions": dict(_versions()),
     }
+
+
+def record_sources(adata: AnnData, sources: Mapping[str, Source | None]) -> None:
+    """Write where the slices of a result came from, as far as it is known.
+
+    Parameters
+    ----------
+    adata
+        Integrated slices; sets ``uns["staligner"]["provenance"]["sources"]``.
+    sources
+        Of each slice.
+    """
+    kept = {name: _kept(source) for name, source in sources.items() if source}
+    writable_record(adata).setdefault(K.PROVENANCE, {})["sources"] = kept
 
 
 def sources_of(adata: AnnData) -> dict[str, Source]:
@@ -112,11 +126,11 @@ def shell_command(adata: AnnData, output: str = "integrated.h5ad") -> str:
     Returns
     -------
     One line for a POSIX shell; on the same machine it gives bitwise the same embedding. Empty if a
-    slice came from memory.
+    slice came from memory, or the embedding from another program.
     """
     names = [str(name) for name in adata.obs[K.SLICE].cat.categories]
     sources = sources_of(adata)
-    if set(names) - set(sources):
+    if set(names) - set(sources) or K.ADOPTED in record_of(adata):
         return ""
     words = ["napari-staligner", "integrate", *(sources[name].spec() for name in names)]
     return shlex.join([*words, "-o", output, *options_of(settings_of(adata), names)])

@@ -59,8 +59,8 @@ def slice_steps(adata: AnnData, draft: Path) -> Steps[str]:
         lacking = own.n_obs - len(rows)
         if lacking:
             note = (
-                f"{lacking:,} spots of slice {name!r} were left out of the integration and have no "
-                "values in what was added."
+                f"Slice {name!r}: {lacking:,} of {own.n_obs:,} spots were left out of the "
+                "integration and have no values in what was added."
             )
             yield Progress("reading", 2 * done, 2 * len(slices), note=note)
         yield Progress(f"writing {name}", 2 * done + 1, 2 * len(slices))

@@ -18,7 +18,7 @@ from napari_staligner.core.result.ownership import claim
 from napari_staligner.io.annotations.spatialdata import element_names, elements_of
 from napari_staligner.io.atomic import written_beside
 from napari_staligner.io.export.parts import rows_by_slice
-from napari_staligner.io.formats.own_store import NAMES, SLOTS
+from napari_staligner.io.formats.exported import NAMES, SLOTS
 from napari_staligner.io.h5ad import genes_of_slice
 
 if TYPE_CHECKING:
@@ -174,6 +174,3 @@ def _with_valid_keys(table: AnnData) -> dict[str, Any]:
 
 def _pairs(pairs: Any) -> NDArray[Any]:
     return np.array(list(pairs), dtype=object).reshape(-1, 2)
-
-
-# -- back ---------------------------------------------------------------------------------------

@@ -71,6 +71,13 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             "io.export.tissuumaps",
             "tissuumaps_steps",
         ),
+        "vitessce": Target(
+            "Vitessce",
+            "a folder whose index.html shows tissue, embedding and domains in any browser",
+            "",
+            "io.export.vitessce",
+            "vitessce_steps",
+        ),
         "slices": Target(
             "Slices",
             "a folder: each slice as its own .h5ad, with the columns added",

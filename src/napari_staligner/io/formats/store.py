@@ -74,7 +74,7 @@ def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
             "spots or cells, and write it again."
         )
     if K.RESULT_TABLE in found.choices["table"] and not chosen:
-        from napari_staligner.io.formats.own_store import result_of_store
+        from napari_staligner.io.formats.exported import result_of_store
 
         return [(found.name, result_of_store(_open(found.path)))]
     names = [name for name in wanted(found, "table", chosen) if name != K.RESULT_TABLE]

@@ -63,6 +63,7 @@ def file_steps(paths: list[Path]) -> Steps[Opened]:
             elif len(paths) == 1:
                 opened.session = content
                 opened.problems += content.problems
+                opened.notes += content.notes
             else:
                 raise InputError(f"{path.name} holds a session: open it alone.")
         except InputError as error:

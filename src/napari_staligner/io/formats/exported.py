@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.io.export.parts import rows_by_slice
 
@@ -17,39 +18,44 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from spatialdata import SpatialData
 
-
 NAMES = "staligner_names"
 """In its ``uns``: of each slot, the keys that SpatialData does not take (here, and their own); and
 ``elements``, what the elements of each slice are called. Arrays of text, shape (n, 2)."""
-
-
 SLOTS = ("obs", "var", "obsm", "varm", "obsp", "layers", "uns")
+"""Slots whose keys SpatialData checks."""
 
 
 def result_of_store(store: SpatialData) -> AnnData:
-    """Return the integrated slices that :func:`to_spatialdata` made a store of.
+    """Return the integrated slices that a store was made of by an export.
 
     Parameters
     ----------
     store
         A SpatialData object with the table ``"staligner_result"``. Columns that others added to
         the tables of slices are taken, too.
+
+    Raises
+    ------
+    InputError
+        The table of a slice is gone.
     """
     table = store.tables[K.RESULT_TABLE].copy()
     names = table.uns.pop(NAMES)
     _rename_back(table, names)
-    parts = {
-        str(name): (str(key), store.tables[f"{key}_table"])
-        for key, name in names["elements"]
-        if f"{key}_table" in store.tables
-    }
-    rows = rows_by_slice(table)
-    parts = {name: part for name, part in parts.items() if name in rows}
+    rows, keys = rows_by_slice(table), {str(name): str(key) for key, name in names["elements"]}
+    lost = [name for name in rows if f"{keys.get(name)}_table" not in store.tables]
+    if lost:
+        # What is absent is not zero.
+        raise InputError(
+            f"The store has lost the table of slice {lost[0]!r}: take the others one by one, with "
+            "[table=…] behind the path."
+        )
+    parts = {name: (keys[name], store.tables[f"{keys[name]}_table"]) for name in rows}
     matrices = {name: part.X for name, (_, part) in parts.items()}
-    if matrices and all(matrix is not None for matrix in matrices.values()):
+    if all(matrix is not None for matrix in matrices.values()):
         table.X = _joined(table, rows, parts, matrices)
     layers = [set(named_layers(part)) for _, part in parts.values()]
-    for layer in set.intersection(*layers) if layers else ():
+    for layer in set.intersection(*layers):
         own = dict(map(tuple, names.get("layers", ()))).get(layer, layer)
         values = {name: part.layers[layer] for name, (_, part) in parts.items()}
         table.layers[own] = _joined(table, rows, parts, values)
