@@ -59,7 +59,7 @@ class PicturesPanel(SpotsPanel):
         self._methods: tuple[Method, ...] = ()
         self.tissues: list[SpotsView] = []
         self.umaps: dict[str, SpotsView] = {}
-        self._mosaic: NDArray[np.float64] = np.empty((0, 2))
+        self._places: NDArray[np.float64] = np.empty((0, 2))
         self.empty = QLabel(_NONE)
         self.empty.setWordWrap(True)
         self.by = Choice(BY)
@@ -117,7 +117,7 @@ class PicturesPanel(SpotsPanel):
         if self._stale:
             return
         self._methods = self._session.figures.methods()
-        self._mosaic = _in_a_row(self._session)
+        self._places = _in_a_row(self._session)
         self._make_views()
         self.table.show_methods(self._methods)
         self.save.allow(bool(self._methods))
@@ -182,7 +182,7 @@ class PicturesPanel(SpotsPanel):
         by_slice = _by_slice(self._session)
         for method, tissue in zip(self._methods, self.tissues, strict=True):
             by_domain = np.vstack([to_rgba(method.colors), NO_VALUE])[method.codes]
-            tissue.show_spots(self._mosaic, _dimmed(by_domain, focus))
+            tissue.show_spots(self._places, _dimmed(by_domain, focus))
             if method.umap is not None:
                 rgba = by_slice if self._by == "slice" else by_domain
                 self.umaps[method.key].show_spots(method.umap, _dimmed(rgba, focus))
