@@ -1,39 +1,45 @@
-"""Agreement of domains with the truth, and mixing of slices, over several seeds.
+"""Ours and the yardsticks on all slices: agreement with the truth and mixing, over several seeds.
 
-iLISI and cLISI are medians over spots of the inverse Simpson index of slices and of labels among
-the 90 spots nearest in z, scaled to 0..1 (cLISI as 1 minus that). F1 is that of the domain that
-covers a structure best.
+Prints a table for each set of slices, mean ± sd over seeds, and says where ours is not first. Every
+method has domains of the same mixture, as many as there are labels. iLISI and cLISI are harmonypy's
+(the number of slices is best, and 1); unweighted they are scaled to 0..1, 1 is best. F1 is the mean
+of the labels, matched one to one; "F1 of" a structure is that of the domain that covers it best.
+The sets mob2k and breast have no labels.
 
-    python benchmarks/quality.py dlpfc                      our settings, five seeds
-    python benchmarks/quality.py dlpfc --precision float32
-    python benchmarks/quality.py dlpfc --settings published --precision float32
+    python benchmarks/quality.py                            all sets, five seeds, with yardsticks
+    python benchmarks/quality.py barista --seeds 2
+    python benchmarks/quality.py dlpfc --no-yardsticks --precision float32
+    python benchmarks/quality.py dlpfc --settings published --no-yardsticks --precision float32
     python benchmarks/quality.py dlpfc --without WM         the white matter in the first slice only
+    python benchmarks/quality.py --keep rows.jsonl          a run that ends goes on from there
 """
 
 from __future__ import annotations
 
+import json
 import time
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import typer
 from anndata import AnnData
-from sklearn.metrics import adjusted_rand_score
-from sklearn.neighbors import NearestNeighbors
-from slices import TRUTH, load, without_structure
+from slices import FILES, TRUTH, load, without_structure
 
 from napari_staligner import Settings, integrate
+from napari_staligner import _keys as K
+from napari_staligner.core.evaluation.baselines import TITLES, beside_yardsticks
+from napari_staligner.core.evaluation.evaluation import evaluate
+from napari_staligner.core.evaluation.metrics import METRICS
 
-PRESETS = {"sample": "slide-seq", "dlpfc": "visium", "mob": "visium"}
-DOMAINS = {"sample": 9, "dlpfc": 7, "mob": 5}
+PRESETS = {"sample": "slide-seq", "barista": "imaging"}
+DOMAINS = {"sample": 9, "dlpfc": 7, "barista": 6, "mob": 5, "her2": 6, "mob2k": 5, "breast": 6}
 RARE = {"sample": ["AOB", "AOBgr"]}
-NEIGHBORS = 90
-
-
-def lisi(near: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
-    found, codes = np.unique(labels, return_inverse=True)
-    shares = np.stack([(codes[near] == code).mean(axis=1) for code in range(len(found))], axis=1)
-    return 1 / np.square(shares).sum(axis=1), len(found)
+FIGURES = ("ari", "nmi", "f1", "ilisi_raw", "clisi_raw", "ilisi_unweighted", "clisi_unweighted")
+DECISIVE = FIGURES[:5]
+"""Those that ours is compared in."""
+OURS = TITLES[K.EMBEDDING]
 
 
 def best_f1(domain: np.ndarray, wanted: np.ndarray) -> float:
@@ -44,54 +50,117 @@ def best_f1(domain: np.ndarray, wanted: np.ndarray) -> float:
     return max(scores)
 
 
-def figures(adata: AnnData, truth: str, rare: list[str]) -> dict[str, float]:
-    labels = adata.obs[truth].astype(str).to_numpy()
-    known = adata.obs[truth].notna().to_numpy()
-    domain = adata.obs["domain"].astype(str).to_numpy()
-    z = adata.obsm["STAligner"]
-    finder = NearestNeighbors(n_neighbors=min(NEIGHBORS, len(z) - 1) + 1).fit(z)
-    near = finder.kneighbors(z, return_distance=False)[:, 1:]
-    mixed, n_slices = lisi(near, adata.obs["slice"].astype(str).to_numpy())
-    pure, n_labels = lisi(near, labels)
-    said = {
-        "ARI": adjusted_rand_score(labels[known], domain[known]),
-        "iLISI": (np.median(mixed) - 1) / (n_slices - 1),
-        "cLISI": 1 - (np.median(pure[known]) - 1) / (n_labels - 1),
-        "stability": adata.uns["staligner"]["domain_stability"],
-        "epochs": len(adata.uns["staligner"]["loss"]["reconstruction"]),
-    }
-    return said | {f"F1 {name}": best_f1(domain, labels == name) for name in rare}
+def rows_of(
+    adata: AnnData, truth: str | None, rare: list[str], *, yardsticks: bool
+) -> list[dict[str, Any]]:
+    """A row of figures for each method."""
+    keys = beside_yardsticks(adata) if yardsticks else (K.EMBEDDING,)
+    start = time.perf_counter()
+    found = evaluate(adata, truth, keys)
+    print(f"  figures and yardsticks: {time.perf_counter() - start:.0f} s", flush=True)
+    rows = []
+    for key, figures in found.figures.items():
+        row = {"method": TITLES[key]} | {f: figures.overall.get(f, np.nan) for f in FIGURES}
+        for name in rare:
+            row[f"F1 of {name}"] = best_f1(figures.domains, (adata.obs[truth] == name).to_numpy())
+        rows.append(row)
+    return rows
+
+
+def heading(column: str) -> str:
+    if column not in METRICS:
+        return column
+    return METRICS[column].title + (" ↑" if METRICS[column].higher_is_better else " ↓")
+
+
+def show(name: str, frame: pd.DataFrame) -> None:
+    """Print mean ± sd of each method, and where ours is not first."""
+    groups = frame.drop(columns=["set", "seed"]).groupby("method", sort=False)
+    means, deviations = groups.mean(), groups.std(ddof=0)
+    cells = means.copy().astype(object)
+    for method in means.index:
+        for column in means:
+            mean, deviation = means.loc[method, column], deviations.loc[method, column]
+            cells.loc[method, column] = "–" if np.isnan(mean) else f"{mean:.3f} ± {deviation:.3f}"
+    print(f"\n## {name}, {frame['seed'].nunique()} seeds\n")
+    print("| method | " + " | ".join(map(heading, cells.columns)) + " |")
+    print("|---" * (1 + len(cells.columns)) + "|")
+    for method, row in cells.iterrows():
+        print(f"| {method} | " + " | ".join(row) + " |")
+    print()
+    for line in not_first(means):
+        print(line)
+
+
+def not_first(means: pd.DataFrame) -> list[str]:
+    """A sentence for each figure in which another method is better than ours."""
+    if OURS not in means.index or len(means) < 2:
+        return []
+    said = []
+    for key in DECISIVE:
+        ours = means.loc[OURS, key]
+        if np.isnan(ours):
+            continue
+        better = [m for m in means.index if METRICS[key].compare(means.loc[m, key], ours) > 0]
+        better.sort(key=lambda m: means.loc[m, key], reverse=METRICS[key].higher_is_better)
+        if better:
+            others = ", ".join(f"{m} {means.loc[m, key]:.3f}" for m in better)
+            said.append(f"Not first in {METRICS[key].title}: ours {ours:.3f}, {others}.")
+    return said or ["Ours is first in all of them."]
+
+
+def kept_rows(keep: Path | None) -> list[dict[str, Any]]:
+    if keep is None or not keep.exists():
+        return []
+    return [json.loads(line) for line in keep.read_text().splitlines()]
 
 
 def main(
-    name: Annotated[str, typer.Argument(help="sample, dlpfc or mob")],
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"sample, {', '.join(FILES)} [default: all]")
+    ] = None,
     settings: Annotated[str, typer.Option(help="default or published")] = "default",
     without: Annotated[str, typer.Option(help="Leave a label in the first slice only.")] = "",
     seeds: int = 5,
     positives: str = "random",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16")] = "auto",
+    yardsticks: Annotated[bool, typer.Option(help="Other methods beside ours.")] = True,
+    keep: Annotated[
+        Path | None, typer.Option(help="Rows are kept there, and those that are there are taken.")
+    ] = None,
 ) -> None:
-    slices, rows = load(name), []
-    if without:
-        slices = without_structure(slices, TRUTH[name], without)
-    for seed in range(seeds):
-        start = time.perf_counter()
-        adata = integrate(
-            slices,
-            settings=Settings().as_named(settings),
-            preset=PRESETS[name],
-            domains=DOMAINS[name],
-            seed=seed,
-            positives=positives,
-            precision=precision,
-        )
-        taken = time.perf_counter() - start
-        rare = [without] if without else RARE.get(name, [])
-        rows.append(figures(adata, TRUTH[name], rare) | {"seconds": taken})
-        print(seed, {key: round(float(value), 3) for key, value in rows[-1].items()}, flush=True)
-    for key in rows[0]:
-        values = [row[key] for row in rows]
-        print(f"{key:10} {np.mean(values):.3f} ± {np.std(values):.3f}")
+    rows = kept_rows(keep)
+    for name in names or ["sample", *FILES]:
+        slices = load(name)
+        if not slices:
+            print(f"{name}: its files are not there, so it is left out.")
+            continue
+        title = " ".join([name, *(["without", without, "but in one"] if without else []), settings])
+        if without:
+            slices = without_structure(slices, TRUTH[name], without)
+        for seed in range(seeds):
+            if any(row["set"] == title and row["seed"] == seed for row in rows):
+                continue
+            start = time.perf_counter()
+            adata = integrate(
+                slices,
+                settings=Settings().as_named(settings),
+                preset=PRESETS.get(name, "visium"),
+                domains=DOMAINS[name],
+                seed=seed,
+                positives=positives,
+                precision=precision,
+            )
+            print(f"{title}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+            rare = [without] if without else RARE.get(name, [])
+            made = rows_of(adata, TRUTH.get(name), rare, yardsticks=yardsticks)
+            made = [{"set": title, "seed": seed} | row for row in made]
+            rows += made
+            if keep is not None:
+                with keep.open("a") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in made)
+        of_set = pd.DataFrame([row for row in rows if row["set"] == title])
+        show(title, of_set.dropna(axis="columns", how="all"))
 
 
 if __name__ == "__main__":

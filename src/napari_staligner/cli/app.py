@@ -316,10 +316,22 @@ def evaluate_result(
     embedding: Annotated[
         list[str] | None,
         typer.Option(
-            help="Key of obsm; may be given again. X_pca and X_pca_harmony are computed where "
-            "they are absent. \\[default: X_pca, STAligner]",
+            help="Key of obsm; may be given again. X_pca, X_pca_neighbors, X_pca_harmony, "
+            "X_pca_neighbors_harmony, SEDR and SEDR_harmony are computed where they are absent. "
+            "\\[default: X_pca, STAligner]",
             metavar="KEY",
         ),
+    ] = None,
+    yardsticks: Annotated[
+        bool, typer.Option("--yardsticks", help="Compare with all that can be computed.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the slices with what was computed there."),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw all methods on all slices there: .png, .pdf or .svg."),
     ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Write the figures there as well.", metavar="FILE")
@@ -327,30 +339,69 @@ def evaluate_result(
 ) -> None:
     """Compare embeddings: before and after integration, or any that are in the file."""
     with _sentences():
-        _evaluate(file, labels, embedding, json)
+        _evaluate(file, labels, embedding, json, output, picture, yardsticks=yardsticks)
 
 
 def _evaluate(
-    file: Path, labels: str | None, embeddings: list[str] | None, target: Path | None
+    file: Path,
+    labels: str | None,
+    embeddings: list[str] | None,
+    target: Path | None,
+    output: Path | None,
+    picture: Path | None,
+    *,
+    yardsticks: bool,
 ) -> None:
     import json
     from importlib.metadata import version
 
     from napari_staligner.core.evaluation import evaluation as E
-    from napari_staligner.io.atomic import check_target, write_text
+    from napari_staligner.core.evaluation.baselines import Embeddings, record_embeddings
+    from napari_staligner.io.atomic import check_target, write_text, written_beside
+    from napari_staligner.io.h5ad import check_result_target
+    from napari_staligner.report.picture import picture_form, picture_job
 
-    if target is not None:
-        check_target(target)
+    for path in filter(None, (target, picture)):
+        check_target(path)
+    form = "" if picture is None else picture_form(picture)
+    if output is not None:
+        check_result_target(output)
     content = _result_in(file)
-    job = E.evaluation_job(content, labels, embeddings or E.BEFORE_AND_AFTER)
+    job = E.evaluation_job(content, labels, _compared(content, embeddings, yardsticks))
     found = _with_bar(E.evaluation_steps(job))
     console = _output()
     for table in figure_tables(found):
         show(console, table)
+    if picture is not None:
+        drawn = _with_bar(picture_job(content, found, form).steps())
+        with written_beside(picture) as draft:
+            draft.write_bytes(drawn)
+        console.print(f"Written to {_escape(str(picture))}", soft_wrap=True)
+    if output is not None:
+        record_embeddings(content, Embeddings(found.computed, found.params))
+        written = _write(content, output)
+        console.print(f"Written to {_escape(str(written))}", soft_wrap=True)
     if target is not None:
         made_by = {"file": file.name, "version": version("napari-staligner")}
         write_text(json.dumps(made_by | found.to_dict(), indent=2) + "\n", target)
         console.print(f"Written to {_escape(str(target))}", soft_wrap=True)
+
+
+def _compared(content: AnnData, embeddings: list[str] | None, yardsticks: bool) -> tuple[str, ...]:
+    """Keys of the embeddings to compare."""
+    from napari_staligner.core.evaluation.baselines import (
+        BY_HARMONY,
+        NO_HARMONY,
+        beside_yardsticks,
+    )
+    from napari_staligner.core.evaluation.evaluation import BEFORE_AND_AFTER
+
+    if not yardsticks:
+        return tuple(embeddings or BEFORE_AND_AFTER)
+    found = beside_yardsticks(content, embeddings or ())
+    if set(BY_HARMONY) - set(found):
+        _warn(NO_HARMONY)
+    return found
 
 
 @app.command()
@@ -364,25 +415,34 @@ def report(
         list[str] | None,
         typer.Option(help="Key of obsm, as for evaluate; may be given again.", metavar="KEY"),
     ] = None,
+    yardsticks: Annotated[
+        bool, typer.Option("--yardsticks", help="Compare with all that can be computed.")
+    ] = False,
     umap: Annotated[
         bool, typer.Option(help="Compute the UMAPs of embeddings that the file lacks.")
     ] = True,
 ) -> None:
     """Write verdicts, pictures and figures as one HTML file that opens without napari."""
     with _sentences():
-        _report(file, output, labels, embedding, umap=umap)
+        _report(file, output, labels, embedding, yardsticks=yardsticks, umap=umap)
 
 
 def _report(
-    source: Path, target: Path, labels: str | None, embeddings: list[str] | None, *, umap: bool
+    source: Path,
+    target: Path,
+    labels: str | None,
+    embeddings: list[str] | None,
+    *,
+    yardsticks: bool,
+    umap: bool,
 ) -> None:
-    from napari_staligner.core.evaluation.evaluation import BEFORE_AND_AFTER, evaluation_job
+    from napari_staligner.core.evaluation.evaluation import evaluation_job
     from napari_staligner.io.atomic import check_target, write_text
     from napari_staligner.report.report import report_job, report_steps
 
     check_target(target)
     content = _result_in(source)
-    figures = evaluation_job(content, labels, embeddings or BEFORE_AND_AFTER)
+    figures = evaluation_job(content, labels, _compared(content, embeddings, yardsticks))
     job = report_job(content, source.name, figures, compute_umaps=umap)
     write_text(_with_bar(report_steps(job)), target)
     _output().print(f"Written to {_escape(str(target))}", soft_wrap=True)

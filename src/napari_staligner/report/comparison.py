@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_staligner.core.evaluation.comparison import methods
+from napari_staligner.core.evaluation.comparison import Method, methods
 from napari_staligner.core.evaluation.evaluation import EvaluationJob
 from napari_staligner.core.evaluation.missing import label_codes
 from napari_staligner.core.evaluation.umap import UmapJob, umap_key, umap_steps
@@ -117,6 +117,20 @@ def umaps_of(
     return {**job.umaps, **{key: found.arrays[umap_key(key)] for key in missing}}
 
 
+def compared_methods(
+    job: ComparisonJob,
+    evaluation: Evaluation,
+    umaps: Umaps,
+    parts: Sequence[SlicePart],
+    colors: Mapping[str, str],
+) -> tuple[Method, ...]:
+    """List the labels, if there are any, and each embedding; see :func:`comparison_rows`."""
+    reference = np.full(sum(len(part.rows) for part in parts), -1)
+    for part in parts:
+        reference[part.rows] = part.codes
+    return methods(evaluation, reference, list(colors.values()), job.labels, umaps)
+
+
 def comparison_rows(
     job: ComparisonJob,
     evaluation: Evaluation,
@@ -138,13 +152,12 @@ def comparison_rows(
     no_domain
         Hex colour of spots without one.
     """
-    n = sum(len(part.rows) for part in parts)
-    slice_of, reference = np.zeros(n, dtype=np.intp), np.full(n, -1)
+    slice_of = np.zeros(sum(len(part.rows) for part in parts), dtype=np.intp)
     for number, part in enumerate(parts):
-        slice_of[part.rows], reference[part.rows] = number, part.codes
+        slice_of[part.rows] = number
     by_slice = to_rgba(categorical_colors(len(parts)))[slice_of]
     rows = []
-    for method in methods(evaluation, reference, list(colors.values()), job.labels, umaps):
+    for method in compared_methods(job, evaluation, umaps, parts, colors):
         # Code -1, without a domain, is the last colour.
         rgba = to_rgba([*method.colors, no_domain])[method.codes]
         slices = {part.name: tissue_picture(part, rgba[part.rows], small=True) for part in parts}

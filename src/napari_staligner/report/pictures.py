@@ -192,4 +192,9 @@ def _address(figure: Figure) -> str:
 
     data = BytesIO()
     FigureCanvasAgg(figure).print_png(data)
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+    return png_address(data.getvalue())
+
+
+def png_address(png: bytes) -> str:
+    """Return a picture as a ``data:`` address."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -27,15 +27,18 @@ from napari_staligner.io.images import tissue_image
 from napari_staligner.report.comparison import (
     ComparisonJob,
     ComparisonRow,
+    compared_methods,
     comparison_job,
     comparison_rows,
     umaps_of,
 )
+from napari_staligner.report.methods_picture import methods_picture
 from napari_staligner.report.pictures import (
     SlicePart,
     confidence_colors,
     figures_picture,
     gradient,
+    png_address,
     tissue_picture,
 )
 
@@ -189,8 +192,10 @@ def report_steps(job: ReportJob) -> Steps[str]:
             confidence[part.name] = tissue_picture(part, confidence_colors(part.confidence))
     yield Progress("pictures side by side", _UMAPS + 5, total)
     beside = comparison_rows(job.compared, evaluation, umaps, job.parts, job.colors, NO_DOMAIN)
+    found = compared_methods(job.compared, evaluation, umaps, job.parts, job.colors)
+    together = png_address(methods_picture(found, job.parts, NO_DOMAIN))
     yield Progress("report", 99, total)
-    return _render(job, evaluation, domains, confidence, beside)
+    return _render(job, evaluation, domains, confidence, beside, together)
 
 
 def _render(
@@ -199,6 +204,7 @@ def _render(
     domains: Mapping[str, str],
     confidence: Mapping[str, str],
     beside: list[ComparisonRow],
+    together: str,
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 
@@ -214,6 +220,7 @@ def _render(
         domain_pictures=domains,
         confidence_pictures=confidence,
         beside=beside,
+        together=together,
         slice_colors=dict(
             zip(
                 [part.name for part in job.parts],

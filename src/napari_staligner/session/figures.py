@@ -72,6 +72,18 @@ class EmbeddingFigures:
 
         return evaluation_job(self._result.needed("judge"), labels, tuple(embeddings))
 
+    def beside_yardsticks(self, others: Iterable[str] = ()) -> tuple[str, ...]:
+        """List what is compared at once; see :mod:`core.evaluation.baselines`.
+
+        Raises
+        ------
+        InputError
+            There is no result yet.
+        """
+        from napari_staligner.core.evaluation.baselines import beside_yardsticks
+
+        return beside_yardsticks(self._result.needed("judge"), tuple(others))
+
     def set(self, evaluation: Evaluation) -> None:
         """Take figures, and write embeddings that were computed for them to ``obsm``."""
         from napari_staligner.core.evaluation.baselines import Embeddings, record_embeddings

@@ -16,9 +16,12 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_staligner import _keys as K
 from napari_staligner.core.domains.presence import PresenceTable
+from napari_staligner.core.evaluation import baselines
+from napari_staligner.core.evaluation.baselines import COMPUTED
 from napari_staligner.core.evaluation.evaluation import evaluate
 from napari_staligner.core.evaluation.metrics import METRICS
 from napari_staligner.core.evaluation.umap import Umap
+from napari_staligner.core.evaluation.yardsticks.sedr import SedrJob
 from napari_staligner.core.palette import to_rgba
 from napari_staligner.core.settings import Settings
 from napari_staligner.layers.colors import DIMMED
@@ -213,12 +216,12 @@ def test_any_other_embedding_can_be_compared_and_none_disables_the_button(empty_
     empty_dock.tabs.setCurrentWidget(empty_dock.figures)
     found = empty_dock.figures.embeddings
     names = [found.item(row).data(Qt.ItemDataRole.UserRole) for row in range(found.count())]
-    assert names == [K.PCA, K.EMBEDDING, K.HARMONY, "GraphST"]
-    for row in (0, 1, 3):
+    assert names == [K.PCA, K.EMBEDDING, *COMPUTED[1:], "GraphST"]
+    for row in (0, 1, 7):
         found.setCurrentRow(row)
         qtbot.keyClick(found, Qt.Key.Key_Space)
     assert empty_dock.figures.chosen() == ("GraphST",)
-    found.setCurrentRow(3)
+    found.setCurrentRow(7)
     qtbot.keyClick(found, Qt.Key.Key_Space)
     assert not empty_dock.figures.run.button.isEnabled()
 
@@ -258,6 +261,78 @@ def test_a_column_that_cannot_be_compared_with_is_one_sentence(dock, qtbot):
     assert not dock.figures.run.running
 
 
+# --- other methods
+
+
+def test_a_press_compares_all_methods_and_shows_them(dock, qtbot, monkeypatch):
+    monkeypatch.setattr(baselines, "SedrJob", lambda *parts: SedrJob(*parts, epochs=2))
+    dock.session.result.params["device"] = "cpu"
+    dock.tabs.setCurrentWidget(dock.figures)
+    choose(dock.figures.labels, "obs: region", qtbot)
+    with qtbot.waitSignal(dock.figures.methods.ended, timeout=60_000):
+        qtbot.mouseClick(dock.figures.methods.button, LEFT)
+        assert not dock.figures.run.button.isEnabled()
+    found, adata = dock.session.figures.evaluation, dock.session.result.adata
+    wanted = (*baselines.yardsticks(), K.EMBEDDING)
+    assert tuple(found.figures) == wanted
+    assert set(wanted) <= set(adata.obsm)
+    assert len(adata.uns["sedr"]["loss"]) == 2
+    assert dock.figures.run.button.isEnabled()
+    # A picture of the labels and of each, and a table.
+    panel = dock.pictures
+    assert dock.tabs.currentWidget() is panel
+    assert len(panel.tissues) == len(wanted) + 1
+    rows = rows_of(panel.table)
+    assert list(rows) == [baselines.TITLES[key] for key in wanted]
+    heads = [panel.table.headerItem().text(c) for c in range(panel.table.columnCount())]
+    assert heads == ["Method", "iLISI ↑", "cLISI ↓", "ARI ↑", "NMI ↑", "F1 ↑", "CHAOS ↓"]
+    values = {title: [float(item.text(c)) for c in range(1, 7)] for title, item in rows.items()}
+    ari = found.figures[K.EMBEDDING].overall["ari"]
+    assert values["STAligner"][2] == pytest.approx(ari, abs=5e-4)
+    for column, better in enumerate((max, min, max, max, max, min)):
+        top = better(each[column] for each in values.values())
+        for title, item in rows.items():
+            assert item.font(column + 1).bold() == (values[title][column] == top)
+
+
+def test_a_cancelled_comparison_leaves_everything_as_it_was(dock, qtbot):
+    dock.tabs.setCurrentWidget(dock.figures)
+    with qtbot.waitSignal(dock.figures.methods.ended, timeout=60_000):
+        qtbot.mouseClick(dock.figures.methods.button, LEFT)
+        qtbot.mouseClick(dock.figures.methods.cancel, LEFT)
+    assert dock.session.figures.evaluation is None
+    assert dock.session.saved
+    assert "sedr" not in dock.session.result.adata.uns
+    assert K.SEDR not in dock.session.result.adata.obsm
+    assert dock.tabs.currentWidget() is dock.figures
+    assert dock.figures.run.button.isEnabled()
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ""])
+def test_the_picture_is_saved(dock, figures, qtbot, tmp_path, monkeypatch, ending):
+    dock.tabs.setCurrentWidget(dock.pictures)
+    assert not dock.pictures.save.button.isEnabled()
+    dock.session.figures.set(figures)
+    target = tmp_path / f"methods{ending}"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
+    with qtbot.waitSignal(dock.pictures.save.ended):
+        qtbot.mouseClick(dock.pictures.save.button, LEFT)
+    target = target.with_suffix(ending or ".png")
+    data = target.read_bytes()
+    assert data.startswith(b"\x89PNG") or b"<svg" in data
+    assert dock.status.text() == f"Picture written to {target}."
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_a_picture_of_another_kind_is_one_sentence(dock, figures, qtbot, tmp_path, monkeypatch):
+    dock.tabs.setCurrentWidget(dock.pictures)
+    dock.session.figures.set(figures)
+    target = str(tmp_path / "methods.doc")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (target, ""))
+    qtbot.mouseClick(dock.pictures.save.button, LEFT)
+    assert "'methods.doc': end it with .png or .pdf or .svg." in dock.status.text()
+
+
 # --- side by side
 
 
@@ -278,7 +353,8 @@ def test_embeddings_stand_side_by_side_and_share_the_selection(dock, figures, qt
     codes = session.result.adata.obs[K.DOMAIN].cat.codes.to_numpy()
     np.testing.assert_array_equal(after._rgba, colors[codes])
     # A lasso around all of the first slice dims the second on all pictures.
-    edge = panel._mosaic[:60, 0].max() + 1
+    edge = panel._places[:60, 0].max() + 0.01
+    assert edge < panel._places[60:, 0].min()
     around = np.array([[-9e3, -9e3], [edge, -9e3], [edge, 9e3], [-9e3, 9e3]])
     after.take_lasso(around, "replace")
     assert session.result.selection.tolist() == list(range(60))
@@ -306,8 +382,9 @@ def test_umaps_come_and_are_coloured_by_slice_or_domain(dock, figures, qtbot):
     qtbot.mouseClick(view.viewport(), LEFT, pos=view.pixel(17))
     qtbot.waitUntil(lambda: session.view.spot is not None)
     # UMAPs are pictures and no embeddings to be compared.
-    titles = [dock.figures.embeddings.item(i).text() for i in range(3)]
-    assert dock.figures.embeddings.count() == len(titles)
+    offered = dock.figures.embeddings
+    keys = [offered.item(i).data(Qt.ItemDataRole.UserRole) for i in range(offered.count())]
+    assert set(keys) == {*COMPUTED, K.EMBEDDING}
     # Domains that change take the figures, and their pictures, with them.
     codes = session.result.adata.obs[K.DOMAIN].cat.codes.to_numpy()
     session.domains.relabel((codes > 1).astype(int), Settings())

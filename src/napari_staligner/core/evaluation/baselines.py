@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,17 @@ def yardsticks() -> tuple[str, ...]:
     if find_spec("harmonypy") is not None:
         return COMPUTED
     return tuple(key for key in COMPUTED if key not in BY_HARMONY)
+
+
+def beside_yardsticks(adata: AnnData, others: Sequence[str] = ()) -> tuple[str, ...]:
+    """List what is compared at once: the yardsticks, others that are named, and the embedding.
+
+    What is there already is taken as it is; what needs Harmony is left out where that is not
+    installed.
+    """
+    keys = [key for key in COMPUTED if key in adata.obsm or key in yardsticks()]
+    own = [K.EMBEDDING] if K.EMBEDDING in adata.obsm else []
+    return tuple(dict.fromkeys([*keys, *(key for key in others if key not in own), *own]))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.evaluation.evaluation import Evaluation
 
-_SAID = ("ilisi_unweighted", "ari", "chaos")
+KEY_FIGURES = ("ilisi_raw", "clisi_raw", "ari", "nmi", "f1", "chaos")
 """The figures that stand beside a picture: mixing, agreement with labels, smoothness."""
 
 
@@ -39,6 +39,8 @@ class Method:
         Shape (spots, 2); ``None`` where there is none.
     figures
         Some overall figures, as text.
+    overall
+        All overall figures, by key; empty for labels.
     """
 
     title: str
@@ -47,6 +49,7 @@ class Method:
     colors: tuple[str, ...]
     umap: NDArray[np.floating[Any]] | None = field(repr=False)
     figures: str = ""
+    overall: Mapping[str, float] = field(default_factory=dict, repr=False)
 
 
 def methods(
@@ -77,9 +80,26 @@ def methods(
         palette = tuple(colors_like(figures.domains, reference, colors))
         said = ", ".join(
             f"{METRICS[name].title} {figures.overall[name]:.2f}"
-            for name in _SAID
+            for name in KEY_FIGURES
             if figures.overall.get(name, float("nan")) == figures.overall.get(name)
         )
         title = TITLES.get(key, key)
-        found.append(Method(title, key, figures.domains, palette, umaps.get(key), said))
+        umap = umaps.get(key)
+        found.append(Method(title, key, figures.domains, palette, umap, said, figures.overall))
     return tuple(found)
+
+
+def key_figures(found: Sequence[Method]) -> tuple[str, ...]:
+    """Which of :data:`KEY_FIGURES` any of the methods has."""
+    return tuple(key for key in KEY_FIGURES if any(key in method.overall for method in found))
+
+
+def best(found: Sequence[Method], metric: str) -> tuple[int, ...]:
+    """Which of the methods have the best value of a figure, to three decimals."""
+    nan = float("nan")
+    values = [method.overall.get(metric, nan) for method in found]
+    known = [value for value in values if value == value]
+    if not known:
+        return ()
+    top = max(known) if METRICS[metric].higher_is_better else min(known)
+    return tuple(i for i, v in enumerate(values) if v == v and not METRICS[metric].compare(v, top))

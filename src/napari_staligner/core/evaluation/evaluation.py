@@ -366,13 +366,13 @@ def _settings(adata: AnnData) -> Settings:
 
 def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
     """Compute all figures of all embeddings; see :func:`evaluate`."""
-    n, parts = len(job.slice_of), len(job.keys) + 1
-    total = parts * n
+    n, before = len(job.slice_of), _missing_parts(job.missing)
+    total = (len(job.keys) + before) * n
     made = Embeddings({})
     if job.missing is not None:
-        made = yield from part_of(job.missing.steps(), 0, n, total)
+        made = yield from part_of(job.missing.steps(), 0, before * n, total)
     figures = {}
-    for number, key in enumerate(job.keys, 1):
+    for number, key in enumerate(job.keys, before):
         z = made.arrays[key] if key in made.arrays else job.embeddings[key]
         start = number * n
         domains = job.domains.get(key)
@@ -391,6 +391,11 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
     for note in notes:
         yield Progress("figures", total, total, note=note)
     return Evaluation(figures, made.arrays, job.label_key, notes, made.params)
+
+
+def _missing_parts(missing: EmbeddingJob | None) -> int:
+    """How long what is missing takes, as many times as the figures of an embedding."""
+    return 1 if missing is None or missing.sedr is None else 5
 
 
 def _notes(job: EvaluationJob) -> list[str]:

@@ -61,6 +61,7 @@ class JudgeWidget(Dock):
     def _connect_all(self) -> None:
         self.listen(self.figures, self.pictures, self.verdicts, self.report)
         self.figures.pair_chosen.connect(self.verdicts.show_pair)
+        self.figures.compared.connect(self._on_figures_compared)
         self.pictures.described.connect(self._on_spot_described)
         self.report.clicked.connect(self._on_report_clicked)
         self.report.returned.connect(self._on_report_returned)
@@ -114,8 +115,8 @@ class JudgeWidget(Dock):
     # -- the session ------------------------------------------------------------------------
 
     def _on_session_result_changed(self) -> None:
-        self.figures.run.stop()
-        self.pictures.run.stop()
+        self.figures.stop()
+        self.pictures.stop()
         self.report.stop()
         self._refresh()
 
@@ -136,6 +137,9 @@ class JudgeWidget(Dock):
     def _on_session_evaluation_changed(self) -> None:
         self.figures.refresh()
         self.pictures.refresh()
+
+    def _on_figures_compared(self) -> None:
+        self.tabs.setCurrentWidget(self.pictures)
 
     def _on_spot_described(self, text: str) -> None:
         viewer = self._viewer()

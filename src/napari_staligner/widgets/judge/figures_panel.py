@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,13 @@ from qtpy.QtWidgets import (
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.evaluation.baselines import TITLES
+from napari_staligner.core.evaluation.baselines import (
+    BY_HARMONY,
+    COMPUTED,
+    NO_HARMONY,
+    TITLES,
+    yardsticks,
+)
 from napari_staligner.core.evaluation.metrics import METRICS
 from napari_staligner.widgets.parts.form import narrow
 from napari_staligner.widgets.parts.run_row import RunRow
@@ -56,6 +61,8 @@ class FiguresPanel(QWidget):
     """A sentence for the status line, and whether it is a problem."""
     pair_chosen = Signal(tuple)
     """A slice pair was clicked."""
+    compared = Signal()
+    """All methods were compared, and there is a picture to look at."""
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
@@ -72,13 +79,24 @@ class FiguresPanel(QWidget):
             "nothing has changed",
             self,
         )
+        self.methods = RunRow(
+            "Compare with other methods",
+            "Neighbour means, Harmony and SEDR on the same slices, with domains of the same "
+            "mixture: computed in the background, kept in obsm, and then shown side by side",
+            "nothing has changed",
+            self,
+        )
         self.table = FiguresTree(self)
         self._lay_out()
         self.embeddings.itemChanged.connect(self._on_item_changed)
         self.table.itemClicked.connect(self._on_row_clicked)
         self.run.clicked.connect(self._on_compute_clicked)
+        self.methods.clicked.connect(self._on_methods_clicked)
+        self.methods.returned.connect(self._on_methods_returned)
         self.run.returned.connect(self._on_run_returned)
-        self.run.said.connect(self.said)
+        for row in (self.run, self.methods):
+            row.said.connect(self.said)
+            row.ended.connect(self._allow)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -89,6 +107,7 @@ class FiguresPanel(QWidget):
         form.addRow("against", self.labels)
         layout.addLayout(form)
         layout.addWidget(self.run)
+        layout.addWidget(self.methods)
         layout.addWidget(self.table, 1)
 
     # -- what is chosen ---------------------------------------------------------------------
@@ -149,7 +168,10 @@ class FiguresPanel(QWidget):
         self.labels.setCurrentIndex(max(0, self.labels.findData(before)))
 
     def _allow(self) -> None:
-        self.run.allow(self._session.result.adata is not None and bool(self.chosen()))
+        # One at a time, since both set the session's figures.
+        there = self._session.result.adata is not None
+        self.run.allow(there and bool(self.chosen()) and not self.methods.running)
+        self.methods.allow(there and not self.run.running)
 
     def _on_item_changed(self) -> None:
         self._allow()
@@ -164,13 +186,40 @@ class FiguresPanel(QWidget):
             return
 
         self.run.start(job.steps, "Computing figures")
+        self._allow()
 
-    def _on_run_returned(self, evaluation: Evaluation) -> None:
+    def _on_methods_clicked(self) -> None:
+        figures = self._session.figures
+        try:
+            job = figures.job(self.label(), figures.beside_yardsticks(self.chosen()))
+        except InputError as error:
+            self.said.emit(str(error), True)
+            return
+
+        self.methods.start(job.steps, "Comparing methods")
+        self._allow()
+
+    def _on_run_returned(self, evaluation: Evaluation) -> bool:
+        """Take figures, if they are still of these domains; return whether they are."""
         self._session.figures.set(evaluation)
-        if self._session.figures.evaluation is evaluation:
+        taken = self._session.figures.evaluation is evaluation
+        if taken:
             self.said.emit(" ".join(evaluation.notes), False)
         else:
             self.said.emit("The domains changed meanwhile: compute the figures again.", True)
+        return taken
+
+    def _on_methods_returned(self, evaluation: Evaluation) -> None:
+        if not self._on_run_returned(evaluation):
+            return
+        if set(BY_HARMONY) - set(evaluation.figures):
+            self.said.emit(" ".join([NO_HARMONY, *evaluation.notes]), False)
+        self.compared.emit()
+
+    def stop(self) -> None:
+        """End what runs without an answer."""
+        self.run.stop()
+        self.methods.stop()
 
     def _on_row_clicked(self, item: QTreeWidgetItem) -> None:
         pair = item.data(0, _KEY)
@@ -183,8 +232,9 @@ def _embeddings(result: AnnData | None) -> dict[str, tuple[str, bool]]:
     if result is None:
         return {}
     found = {}
-    for key in (K.PCA, K.EMBEDDING, K.HARMONY):
-        usable = key in result.obsm or key != K.HARMONY or find_spec("harmonypy") is not None
+    here = yardsticks()
+    for key in (K.PCA, K.EMBEDDING, *(key for key in COMPUTED if key != K.PCA)):
+        usable = key in result.obsm or key == K.EMBEDDING or key in here
         where = "" if key in result.obsm else " (computed here)" if usable else " (not installed)"
         found[key] = TITLES[key] + where, usable
     if K.EMBEDDING not in result.obsm:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
+    QFileDialog,
     QFormLayout,
     QGridLayout,
+    QHBoxLayout,
     QLabel,
     QScrollArea,
     QVBoxLayout,
@@ -21,7 +24,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.palette import categorical_colors, to_rgba
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.colors import DIMMED, NO_VALUE
-from napari_staligner.layers.layouts import Footprint, placements
+from napari_staligner.widgets.judge.methods_table import MethodsTable
 from napari_staligner.widgets.parts.choice import ChoiceRow
 from napari_staligner.widgets.parts.dock import seen
 from napari_staligner.widgets.parts.run_row import RunRow
@@ -40,8 +43,10 @@ BY = {
     "domain": ("Domain", "Colour the UMAPs by the domains of each embedding"),
 }
 _NONE = "Compute figures first: the domains of each embedding come with them."
-_HEIGHT = 140
+_HEIGHT = 110
 """Least height of a picture."""
+_GAP = 0.06
+"""Between two slices, in their heights."""
 
 
 class PicturesPanel(SpotsPanel):
@@ -54,7 +59,7 @@ class PicturesPanel(SpotsPanel):
         self._methods: tuple[Method, ...] = ()
         self.tissues: list[SpotsView] = []
         self.umaps: dict[str, SpotsView] = {}
-        self._mosaic: NDArray[np.float64] = np.empty((0, 2))
+        self._places: NDArray[np.float64] = np.empty((0, 2))
         self.empty = QLabel(_NONE)
         self.empty.setWordWrap(True)
         self.by = ChoiceRow(BY)
@@ -64,11 +69,22 @@ class PicturesPanel(SpotsPanel):
             "there are no new UMAPs",
             self,
         )
+        self.table = MethodsTable(self)
+        self.save = RunRow(
+            "Save picture…",
+            "All methods on all slices, with these figures, in one picture (PNG, PDF, SVG)",
+            "no picture was written",
+            self,
+        )
+        self._target = Path()
         self._lay_out()
         self.by.chosen.connect(self._on_by_chosen)
         self.run.clicked.connect(self._on_compute_clicked)
         self.run.returned.connect(self._on_run_returned)
-        self.run.said.connect(self.said)
+        self.save.clicked.connect(self._on_save_clicked)
+        self.save.returned.connect(self._on_save_returned)
+        for row in (self.run, self.save):
+            row.said.connect(self.said)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -76,8 +92,12 @@ class PicturesPanel(SpotsPanel):
         form = QFormLayout()
         form.addRow("UMAPs by", self.by)
         layout.addLayout(form)
-        layout.addWidget(self.run)
+        rows = QHBoxLayout()
+        rows.addWidget(self.run, 1)
+        rows.addWidget(self.save, 1)
+        layout.addLayout(rows)
         layout.addWidget(self.empty)
+        layout.addWidget(self.table)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -97,8 +117,10 @@ class PicturesPanel(SpotsPanel):
         if self._stale:
             return
         self._methods = self._session.figures.methods()
-        self._mosaic = _mosaic(self._session)
+        self._places = _in_a_row(self._session)
         self._make_views()
+        self.table.show_methods(self._methods)
+        self.save.allow(bool(self._methods))
         self.by.show_chosen(self._by)
         self.by.setEnabled(bool(self.umaps))
         self.empty.setVisible(not self._methods)
@@ -128,13 +150,15 @@ class PicturesPanel(SpotsPanel):
                 widget.setParent(None)  # not seen from now on; deleted in a moment
                 widget.deleteLater()
         self.tissues, self.umaps = [], {}
+        names = " · ".join(self._session.result.by_slice)
+        self._grid.setColumnStretch(0, max(1, len(self._session.result.by_slice) - 1))
+        self._grid.setColumnStretch(1, 1)
         for number, method in enumerate(self._methods):
-            said = f" · {method.figures}" if method.figures else ""
-            title = QLabel(f"{method.title}{said}")
+            title = QLabel(method.title)
             title.setTextFormat(Qt.TextFormat.PlainText)
             title.setWordWrap(True)
             self._grid.addWidget(title, 2 * number, 0, 1, 2)
-            tissue = self._view("tissue")
+            tissue = self._view(names)
             self.tissues.append(tissue)
             if method.umap is None:
                 self._grid.addWidget(tissue, 2 * number + 1, 0, 1, 2)
@@ -158,7 +182,7 @@ class PicturesPanel(SpotsPanel):
         by_slice = _by_slice(self._session)
         for method, tissue in zip(self._methods, self.tissues, strict=True):
             by_domain = np.vstack([to_rgba(method.colors), NO_VALUE])[method.codes]
-            tissue.show_spots(self._mosaic, _dimmed(by_domain, focus))
+            tissue.show_spots(self._places, _dimmed(by_domain, focus))
             if method.umap is not None:
                 rgba = by_slice if self._by == "slice" else by_domain
                 self.umaps[method.key].show_spots(method.umap, _dimmed(rgba, focus))
@@ -187,18 +211,60 @@ class PicturesPanel(SpotsPanel):
     def _on_run_returned(self, umap: Umap) -> None:
         self._session.figures.set_umap(umap)
 
+    def stop(self) -> None:
+        """End what runs without an answer."""
+        self.run.stop()
+        self.save.stop()
 
-def _mosaic(session: Session) -> NDArray[np.float64]:
-    """Places of the result's spots with the slices side by side, y upwards."""
+    # -- the picture as a file --------------------------------------------------------------
+
+    def _on_save_clicked(self) -> None:
+        from napari_staligner.io.atomic import check_target
+        from napari_staligner.report.picture import picture_form, picture_job
+
+        path, figures = self._session.path, self._session.figures.evaluation
+        result = self._session.result.adata
+        start = "methods.png" if path is None else str(path.with_suffix(".png"))
+        kinds = "PNG (*.png);;PDF (*.pdf);;SVG (*.svg)"
+        name, _ = QFileDialog.getSaveFileName(self, "Save picture", start, kinds)
+        if not name or result is None or figures is None:
+            return
+        target = Path(name)
+        try:
+            self._target = check_target(target if target.suffix else target.with_suffix(".png"))
+            job = picture_job(result, figures, picture_form(self._target))
+        except InputError as error:
+            self.said.emit(str(error), True)
+            return
+
+        self.save.start(job.steps, "Drawing picture")
+
+    def _on_save_returned(self, picture: bytes) -> None:
+        from napari_staligner.io.atomic import written_beside
+
+        try:
+            with written_beside(self._target) as draft:
+                draft.write_bytes(picture)
+        except InputError as error:
+            self.said.emit(str(error), True)
+        else:
+            self.said.emit(f"Picture written to {self._target}.", False)
+
+
+def _in_a_row(session: Session) -> NDArray[np.float64]:
+    """Places of the result's spots with the slices in a row, of equal heights, y upwards."""
     if session.result.adata is None:
         return np.empty((0, 2))
-    xy = {n: spots_xy(a) for n, a in session.slices.items() if session.result.rows(n) is not None}
-    boxes = {name: np.array([each.min(axis=0), each.max(axis=0)]) for name, each in xy.items()}
-    matrices = placements("mosaic", {name: Footprint(box, box) for name, box in boxes.items()})
-    places = np.empty((session.result.adata.n_obs, 2))
-    for name, matrix in matrices.items():
-        places[session.result.rows(name)] = xy[name] @ matrix[:2, :2].T + matrix[:2, 2]
-    return np.asarray(places * (1, -1))
+    places, left = np.empty((session.result.adata.n_obs, 2)), 0.0
+    for name, adata in session.slices.items():
+        rows = session.result.rows(name)
+        if rows is None:
+            continue
+        xy = spots_xy(adata)
+        corner, size = xy.min(axis=0), np.ptp(xy, axis=0)
+        places[rows] = (xy - corner) / max(size[1], size[0] / 3, 1e-12) + (left, 0)
+        left = places[rows, 0].max() + _GAP
+    return places * (1, -1)
 
 
 def _by_slice(session: Session) -> NDArray[np.float32]:

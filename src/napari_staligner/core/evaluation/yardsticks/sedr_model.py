@@ -27,6 +27,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import skip_init
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,8 +71,9 @@ class Draws:
 
     def drop(self, values: Tensor) -> Tensor:
         """Set a fifth of the values to 0, and scale the others up."""
-        chance = torch.rand(values.shape, generator=self.generator, device=self._device)
-        return values * (chance >= DROPPED) / (1 - DROPPED)
+        kept = torch.empty(values.shape, device=self._device)
+        kept.bernoulli_(1 - DROPPED, generator=self.generator)
+        return values * kept.div_(1 - DROPPED)
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,16 @@ class Pattern:
         entries = entries[self.order]
         return self._csr(self.by_column, self.rows_by_column, entries) @ values
 
+    def products(self, values: Tensor) -> Tensor:
+        """Return the scalar product of the two rows of values, shape (n, d), of each entry."""
+        if values.is_cuda or torch.backends.mkl.is_available():
+            zeros = torch.zeros(len(self.rows), device=values.device)
+            blank = self._csr(self.pointers, self.columns, zeros)
+            product: Tensor = torch.sparse.sampled_addmm(blank, values, values.t(), beta=0.0)
+            return product.values()
+        blocks = zip(self.rows.split(1 << 15), self.columns.split(1 << 15), strict=True)
+        return torch.cat([(values[i] * values[j]).sum(dim=1) for i, j in blocks])
+
     def _csr(self, pointers: Tensor, columns: Tensor, entries: Tensor) -> Tensor:
         n = len(pointers) - 1
         return torch.sparse_csr_tensor(pointers, columns, entries, (n, n), check_invariants=False)
@@ -141,8 +153,7 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, pairs: Pattern) -> Tensor:
         ctx.save_for_backward(z)
         ctx.pairs = pairs
-        blocks = zip(pairs.rows.split(1 << 15), pairs.columns.split(1 << 15), strict=True)
-        return torch.cat([(z[i] * z[j]).sum(dim=1) for i, j in blocks])
+        return pairs.products(z)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -232,7 +243,8 @@ class SedrModel(nn.Module):
     def __init__(self, n_inputs: int, generator: torch.Generator) -> None:
         super().__init__()
         wide, narrow = FEATURE_UNITS
-        layers = nn.Linear(n_inputs, wide), nn.Linear(wide, narrow)
+        # Without torch's own first weights, which all others draw from, too.
+        layers = [skip_init(nn.Linear, *of) for of in ((n_inputs, wide), (wide, narrow))]
         self.dense = nn.ModuleList(layers)
         self.norms = nn.ModuleList(
             nn.BatchNorm1d(units, momentum=0.01, eps=1e-3) for units in FEATURE_UNITS
