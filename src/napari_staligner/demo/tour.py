@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_staligner.widgets.parts.spots_view import SpotsView
 
 ANNOTATED = "AOBgr"
-"""Class of the olfactory bulb that is given on the tour."""
+"""Class of the olfactory bulb that is annotated on the tour."""
 
 
 def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
@@ -41,7 +41,7 @@ def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCame
     _annotate(viewer, docks["Annotate"], camera)
     raise_dock(docks["Slices"])
     camera.take("keeping", viewer)
-    # What came later stands at the end, so that the pictures before keep their numbers.
+    # Steps added later are at the end, so that earlier pictures keep their numbers.
     session = docks["Slices"].session
     session.view.color_by, session.view.layout = ColorBy("obs", K.DOMAIN), "grid"
     _attend(viewer, docks["Attention"], camera)
@@ -51,7 +51,7 @@ def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCame
 
 
 def _attend(viewer: napari.Viewer, attention: QWidget, camera: DemoCamera) -> None:
-    """What one spot hears, and who hears it."""
+    """Show which neighbours one spot receives from, and which ones it sends to."""
     session, before = attention.session, attention.session.view.attention
     raise_dock(attention)
     session.view.spot = _middle_of(session, _told_apart(session)[-1])
@@ -71,7 +71,7 @@ def _attend(viewer: napari.Viewer, attention: QWidget, camera: DemoCamera) -> No
 
 
 def _select(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None:
-    """A lasso on the UMAP, around what one slice alone has."""
+    """Draw a lasso on the UMAP, around what only one slice has."""
     session, view = explore.session, explore.umap.views[K.UMAP]
     raise_dock(explore)
     session.view.color_by, session.view.legend_shown = ColorBy("obs", K.SLICE), True
@@ -83,7 +83,7 @@ def _select(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None
 
 
 def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
-    """The region that was annotated: its markers, and its links."""
+    """Show the annotated region: its markers and its links."""
     explore, markers = docks["Explore"], docks["Explore"].markers
     session = explore.session
     session.view.color_by, session.view.layout = ColorBy("obs", K.ANNOTATION), "mosaic"
@@ -102,7 +102,7 @@ def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: De
 
 
 def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
-    """The domains of all embeddings on the tissue, and their UMAPs."""
+    """Show the domains of all embeddings on the tissue, and their UMAPs."""
     raise_dock(judge)
     judge.tabs.setCurrentWidget(judge.pictures)
     judge.pictures.run.button.click()
@@ -111,7 +111,7 @@ def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: DemoCamer
 
 
 def _align(viewer: napari.Viewer, alignment: QWidget, camera: DemoCamera) -> None:
-    """Register once more, and show the residuals."""
+    """Register again, and show the residuals."""
     session = alignment.session
     before = session.view.layout, session.view.color_by
     if len(session.slices) < 2:
@@ -128,7 +128,7 @@ def _align(viewer: napari.Viewer, alignment: QWidget, camera: DemoCamera) -> Non
 
 
 def _explore(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None:
-    """The UMAP before and after integration, and the gene that marks a domain best."""
+    """Show the UMAP before and after integration, and the best marker gene of a domain."""
     session, umap, markers = explore.session, explore.umap, explore.markers
     raise_dock(explore)
     session.view.legend_shown = True
@@ -144,7 +144,7 @@ def _explore(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> Non
 
 
 def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
-    """The stack in its modes, and the links between the slices; then all as before."""
+    """Show the modes of the stack and the links between the slices; then restore the view."""
     session = docks["Compare"].session
     before = session.view.layout, session.view.stack, session.view.links
     raise_dock(docks["Compare"])
@@ -160,7 +160,7 @@ def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamer
 
 
 def _judge(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
-    """Which slice has which domain, a verdict, figures, and all embeddings side by side."""
+    """Show which slice has which domain, a verdict, figures, and all embeddings side by side."""
     from qtpy.QtCore import Qt
 
     figures, verdicts, session = judge.figures, judge.verdicts, judge.session
@@ -183,7 +183,7 @@ def _judge(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
 
 
 def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: DemoCamera) -> None:
-    """Name a connected piece of a domain, by a click on the tissue, as one slice alone has it."""
+    """Annotate a connected piece of a domain, one that only one slice has, as by a click on it."""
     from napari_staligner.core.annotations.regions import largest_piece
 
     session = annotate.session
@@ -203,7 +203,7 @@ def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: DemoCamera) -> N
 
 
 def _told_apart(session: Session) -> list[str]:
-    """The domains that one slice alone has, else the last."""
+    """The domains that only one slice has, or else the last domain."""
     presence = session.domains.presence()
     alone = [] if presence is None else list(presence.specific())
     return alone or [session.domains.names[-1]]
@@ -222,7 +222,7 @@ def _middle_of(session: Session, domain: str) -> Spot:
 
 
 def _lasso(session: Session, view: SpotsView, domains: list[str]) -> None:
-    """Draw a lasso around where most spots of some domains are in a UMAP."""
+    """Draw a lasso around most spots of some domains in a UMAP."""
     import shapely
 
     result: Any = session.result.adata

@@ -33,7 +33,7 @@ class LayerKeeper:
     def __init__(self, overlay: TissueOverlay, stage: Stage) -> None:
         self._overlay, self._stage = overlay, stage
         # Slices that got the layer since it was switched on: a layer that the user deletes is not
-        # # made again before the next time. A layer for all slices has an empty name.
+        # made again before the next time. A layer for all slices has an empty name.
         self._made: dict[str, AnnData | None] = {}
         self._fresh: set[str] = set()
         for signal in (*overlay.follows(), overlay.due):

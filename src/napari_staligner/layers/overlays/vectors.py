@@ -84,7 +84,7 @@ def set_vectors(layer: Any, vectors: NDArray[np.float64], rgba: NDArray[np.float
     if not len(rgba):
         return
     # napari slices a hidden layer only when it is shown again. If it were drawn now, its colours
-    # # would be looked up for the old vectors, and there may be more of those.
+    # would be looked up for the old vectors, and there may be more of those.
     with nullcontext() if layer.visible else layer.events.edge_color.blocker():
         layer.edge_color = rgba
 
