@@ -229,7 +229,7 @@ def colors_unsent(layer: Points, *, alone: bool) -> Iterator[bool]:
             yield False
 
 
-# -- computing beside a window -------------------------------------------------------------------
+# -- computing next to a window ------------------------------------------------------------------
 
 
 def slow_spinners() -> None:

@@ -44,17 +44,17 @@ def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCame
     # Steps added later are at the end, so that earlier pictures keep their numbers.
     session = docks["Slices"].session
     session.view.color_by, session.view.layout = ColorBy("obs", K.DOMAIN), "grid"
-    _attend(viewer, docks["Attention"], camera)
+    _show_attention(viewer, docks["Attention"], camera)
     _select(viewer, docks["Explore"], camera)
     _look_at_region(viewer, docks, camera)
-    _stand_side_by_side(viewer, docks["Judge"], camera)
+    _show_side_by_side(viewer, docks["Judge"], camera)
 
 
-def _attend(viewer: napari.Viewer, attention: QWidget, camera: DemoCamera) -> None:
+def _show_attention(viewer: napari.Viewer, attention: QWidget, camera: DemoCamera) -> None:
     """Show which neighbours one spot receives from, and which ones it sends to."""
     session, before = attention.session, attention.session.view.attention
     raise_dock(attention)
-    session.view.spot = _middle_of(session, _told_apart(session)[-1])
+    session.view.spot = _middle_of(session, _specific_domains(session)[-1])
     session.view.attention = replace(before, shown=True, strongest=0, of_spot=True)
     (spots,) = (
         layer
@@ -75,7 +75,7 @@ def _select(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None
     session, view = explore.session, explore.umap.views[K.UMAP]
     raise_dock(explore)
     session.view.color_by, session.view.legend_shown = ColorBy("obs", K.SLICE), True
-    _lasso(session, view, _told_apart(session))
+    _lasso(session, view, _specific_domains(session))
     camera.take("explore-lasso", viewer)
     view.line.setData([], [])
     session.focus.show_all()
@@ -101,7 +101,7 @@ def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: De
     viewer.reset_view()
 
 
-def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
+def _show_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
     """Show the domains of all embeddings on the tissue, and their UMAPs."""
     raise_dock(judge)
     judge.tabs.setCurrentWidget(judge.pictures)
@@ -165,7 +165,7 @@ def _judge(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
 
     figures, verdicts, session = judge.figures, judge.verdicts, judge.session
     raise_dock(judge)
-    session.view.isolated = _told_apart(session)
+    session.view.isolated = _specific_domains(session)
     verdicts.who.setText("you")
     verdicts.note.setText("It lies where it should.")
     verdicts.buttons["aligned"].click()
@@ -187,7 +187,7 @@ def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: DemoCamera) -> N
     from napari_staligner.core.annotations.regions import largest_piece
 
     session = annotate.session
-    domain = _told_apart(session)[-1]
+    domain = _specific_domains(session)[-1]
     raise_dock(annotate)
     session.view.layout = "mosaic"
     viewer.reset_view()
@@ -202,11 +202,11 @@ def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: DemoCamera) -> N
     camera.take("annotate", viewer)
 
 
-def _told_apart(session: Session) -> list[str]:
+def _specific_domains(session: Session) -> list[str]:
     """The domains that only one slice has, or else the last domain."""
     presence = session.domains.presence()
-    alone = [] if presence is None else list(presence.specific())
-    return alone or [session.domains.names[-1]]
+    specific = [] if presence is None else list(presence.specific())
+    return specific or [session.domains.names[-1]]
 
 
 def _middle_of(session: Session, domain: str) -> Spot:

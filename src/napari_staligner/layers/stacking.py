@@ -229,7 +229,7 @@ def _opaque(dtype: np.dtype) -> float:
 
 
 def _with_alpha(pixels: NDArray) -> NDArray:
-    """Copy of an RGB or RGBA image with an alpha of its own."""
+    """Copy of an RGB or RGBA image with its own alpha."""
     out = np.empty((*pixels.shape[:2], 4), dtype=pixels.dtype)
     out[..., :3], out[..., 3] = pixels[..., :3], _opaque(pixels.dtype)
     return out

@@ -188,9 +188,11 @@ def report_steps(job: ReportJob) -> Steps[str]:
         if part.confidence is not None:
             confidence[part.name] = tissue_picture(part, confidence_colors(part.confidence))
     yield Progress("pictures side by side", _UMAPS + 5, total)
-    beside = comparison_rows(job.compared, evaluation, umaps, job.parts, job.colors, NO_DOMAIN)
+    side_by_side = comparison_rows(
+        job.compared, evaluation, umaps, job.parts, job.colors, NO_DOMAIN
+    )
     yield Progress("report", 99, total)
-    return _render(job, evaluation, domains, confidence, beside)
+    return _render(job, evaluation, domains, confidence, side_by_side)
 
 
 def _render(
@@ -198,7 +200,7 @@ def _render(
     evaluation: Evaluation,
     domains: Mapping[str, str],
     confidence: Mapping[str, str],
-    beside: list[ComparisonRow],
+    side_by_side: list[ComparisonRow],
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 
@@ -213,7 +215,7 @@ def _render(
         n_spots=sum(len(part.points) for part in job.parts),
         domain_pictures=domains,
         confidence_pictures=confidence,
-        beside=beside,
+        side_by_side=side_by_side,
         slice_colors=dict(
             zip(
                 [part.name for part in job.parts],

@@ -194,7 +194,7 @@ def _cut(name: str, adata: AnnData | None, result: AnnData, rows: NDArray[np.int
     if adata is None or not spots.isin(names).all():
         raise InputError(
             f"Slice {name!r} of the result is not the one that is loaded: "
-            "load the slices again and run once more."
+            "load and integrate the slices again."
         )
     return adata[names.isin(spots)].copy()
 

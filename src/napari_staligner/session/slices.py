@@ -134,7 +134,7 @@ class Slices(Mapping[str, "AnnData"]):
 
     @property
     def graphs(self) -> Mapping[str, SpatialGraph]:
-        """Spatial graphs by slice, as far as they are built for the present settings."""
+        """Spatial graphs by slice, if already built for the present settings."""
         return MappingProxyType(self._graphs)
 
     def graph_job(self) -> GraphJob:

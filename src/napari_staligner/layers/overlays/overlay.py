@@ -30,7 +30,7 @@ class TissueOverlay(ABC):
     role: ClassVar[K.Role]
     """Role of its layers."""
     order: ClassVar[int]
-    """Its layers lie over those of overlays with a smaller number."""
+    """Its layers lie above the layers of overlays with a lower number."""
     spans: ClassVar[bool] = False
     """Whether one layer, in world coordinates, shows all slices. The grid cannot show one."""
     due = Signal()

@@ -57,7 +57,7 @@ _TIPS = {
     "foreign": "Colour the spots by how much each takes from neighbours in other domains",
 }
 _NO_SPOT = "Click a spot on the tissue to see its neighbours."
-_FOREIGN = "Slice {!r} is not part of the result: integrate once more to get its attention."
+_FOREIGN = "Slice {!r} is not part of the result: integrate again to get its attention."
 # Dragging the slider sets the threshold at most this often: each redraws all edges.
 _THROTTLE_MS = 60
 

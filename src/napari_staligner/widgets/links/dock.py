@@ -39,7 +39,7 @@ _NONE = "There are no links yet: integrate the slices first."
 _UNKNOWN = "This result has no links: integrate the slices to get them."
 _GRID = "The grid cannot show lines between slices: choose Mosaic or Stack."
 _NO_SPOT = "Click a spot on the tissue to see its matches in the other slices."
-_FOREIGN = "Slice {!r} is not part of the result: integrate once more to get its matches."
+_FOREIGN = "Slice {!r} is not part of the result: integrate again to get its matches."
 
 
 class LinksWidget(Dock):
