@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_staligner.io.h5ad import write_result as write_result
     from napari_staligner.samples import simulated_olfactory_bulb as simulated_olfactory_bulb
 
-# Tracebacks are for who listens to the log: without this, Python would print them to the terminal.
+# Tracebacks are only for readers of the log: without this, Python would print them to the terminal.
 getLogger(__name__).addHandler(NullHandler())
 
 _WHERE = {

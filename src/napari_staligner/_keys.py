@@ -1,4 +1,4 @@
-"""Every key this package writes to AnnData or to layer metadata, once, with its meaning."""
+"""Every key that this package writes to AnnData or to layer metadata, with its meaning."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SEDR_HARMONY: Final = "SEDR_harmony"
 SEDR_RUN: Final = "sedr"
 """``uns``, dict: parameters of SEDR, its seed, and ``loss`` by epoch."""
 SPATIAL: Final = "spatial"
-"""``obsm``, (spots, 2): coordinates as they came, in the units of each slice; also the key of
-the tissue images in ``uns``."""
+"""``obsm``, (spots, 2): original coordinates, in the units of each slice; also the key of the
+tissue images in ``uns``."""
 SPATIAL_ALIGNED: Final = "spatial_aligned"
 """``obsm``, float64 (spots, 2): coordinates in the frame of the reference slice."""
 RESIDUAL: Final = "registration_residual"
-"""``obs``, float32, in spacings of the reference: how far a spot lies from its counterpart in the
+"""``obs``, float32, in spacings of the reference: distance of a spot from its counterpart in the
 slices it was registered with; NaN where these have no tissue."""
 SHIFT: Final = "registration_shift"
 """``obsm``, float64 (spots, 2), in the frame of the reference: from a spot to its counterpart."""
@@ -47,9 +47,9 @@ UMAP: Final = "X_umap"
 """``obsm``, float32 (spots, 2): UMAP of the embedding (scanpy's name)."""
 UMAP_BEFORE: Final = "X_umap_unintegrated"
 """``obsm``, float32 (spots, 2): UMAP of principal components of the genes, without integration.
-``uns`` has ``params`` of both under the same keys."""
+``uns`` has ``params`` of both UMAPs under the same keys."""
 UMAP_OF: Final = "X_umap_"
-"""Start of the ``obsm`` keys, float32 (spots, 2), of the UMAPs of other embeddings."""
+"""Prefix of the ``obsm`` keys, float32 (spots, 2), of the UMAPs of other embeddings."""
 CONNECTIVITIES: Final = "spatial_connectivities"
 """``obsp``, CSR: 1 where two spots of a slice are neighbours (squidpy's name)."""
 DISTANCES: Final = "spatial_distances"
@@ -59,11 +59,11 @@ ATTENTION: Final = "attention"
 MUTUAL: Final = "mutual_neighbors"
 """``obsp``, CSR float32: distance in z between mutual nearest neighbours of two slices."""
 ANNOTATION: Final = "annotation"
-"""``obs``, categorical: the annotated class of a spot, as the present annotator has it."""
+"""``obs``, categorical: the class of a spot according to the present annotator."""
 ANNOTATION_COLORS: Final = "annotation_colors"
 """``uns``, list of hex colours, one per category of ``obs["annotation"]``."""
 ANNOTATION_BY: Final = "annotation_by_"
-"""Start of the ``obs`` columns, categorical, of each annotator where there are several."""
+"""Prefix of the categorical ``obs`` columns of each annotator, if there are several."""
 DISAGREEMENT: Final = "annotation_disagreement"
 """``obs``, categorical: where two annotators agree."""
 USED_GENE: Final = "used_by_staligner"
@@ -73,21 +73,21 @@ IN_SLICE: Final = "in_slice"
 STALIGNER: Final = "staligner"
 """``uns``, dict: ``params``, ``version``, ``loss``, ``transforms``, ``registration``, ``slices``,
 ``pairs``, ``domains``, ``notes``, ``annotations`` (every edit: who, when, how, which spots, what
-was drawn), and those below."""
+was drawn), and the entries below."""
 PROVENANCE: Final = "provenance"
-"""In ``uns["staligner"]``, dict: ``sources`` (of each slice: file, SHA-256, and which part of the
-file it is, in brackets as the shell takes it), ``when``, ``python``, ``machine``,
-``threads``, ``versions``."""
+"""In ``uns["staligner"]``, dict: ``sources`` (for each slice: file, SHA-256, and which part of the
+file it is, in brackets as on the command line), ``when``, ``python``, ``machine``, ``threads``,
+``versions``."""
 SESSION: Final = "session"
-"""In ``uns["staligner"]``, JSON: the slices of the session with their sources, and what was looked
-at, so that opening the file brings the same picture back."""
+"""In ``uns["staligner"]``, JSON: the slices of the session with their sources, and the view, so
+that opening the file shows the same picture."""
 ANNOTATIONS: Final = "annotations"
 """In ``uns["staligner"]``, dict: every edit of the annotations."""
 WRITTEN: Final = "written"
-"""In ``uns["staligner"]``, dict: of each slot, the keys that this package wrote."""
+"""In ``uns["staligner"]``, dict: for each slot, the keys that this package wrote."""
 OF_INPUT: Final = "of_input"
-"""In ``uns["staligner"]``, dict: of each slot, the input's keys that had such a name, shape (n, 2):
-the key now (``domain_of_input``), and what it was (``domain``)."""
+"""In ``uns["staligner"]``, dict: for each slot, keys of the input that had such a name, shape
+(n, 2): the new key (``domain_of_input``) and the old one (``domain``)."""
 KEPT_SLICES: Final = "kept_slices"
 """In ``uns["staligner"]``, dict of AnnData: slices of the session that are neither in a file nor in
 the result."""
@@ -100,18 +100,18 @@ COUNTS_LAYER: Final = "counts_layer"
 """In ``uns["staligner"]``, text: the layer that holds what was integrated; absent if that is
 ``X``."""
 NOTES: Final = "staligner_notes"
-"""``uns`` of a slice, texts that follow after "Slice 'A': ": what its file was taken for, what was
-guessed and what was left out."""
+"""``uns`` of a slice, texts to follow "Slice 'A': ": what its file was read as, what was guessed
+and what was left out."""
 RECONSTRUCTION_BY_SLICE: Final = "reconstruction_by_slice"
-"""In ``uns["staligner"]``, dict: of each slice, the mean squared error of what the model sees after
-the last step: log-normalised expression, or its components, scaled to a mean square of 1."""
+"""In ``uns["staligner"]``, dict: for each slice, the mean squared error after the last step in what
+the model sees: log-normalised expression, or its components, scaled to a mean square of 1."""
 PRESENCE: Final = "presence"
 """In ``uns["staligner"]``, data frame: domain × slice with counts, test and verdict."""
 STABILITY: Final = "domain_stability"
-"""In ``uns["staligner"]``, float: mean adjusted Rand index of the mixture with others that are as
-likely; absent where the domains are not a mixture's."""
+"""In ``uns["staligner"]``, float: mean adjusted Rand index of the mixture with others equally
+likely; absent if the domains are not from a mixture."""
 VERDICTS: Final = "verdicts"
-"""In ``uns["staligner"]``, data frame, a row a verdict, the oldest first: ``first`` and ``second``
+"""In ``uns["staligner"]``, data frame, one row per verdict, oldest first: ``first`` and ``second``
 slice (empty: all), ``domain`` (empty: all), ``level`` (``aligned``, ``partly``, ``not``), ``note``,
 ``who``, ``when`` (UTC, ISO 8601) and ``spots`` (how many it was about)."""
 
@@ -131,7 +131,7 @@ LAYER_SLICE: Final = "staligner_slice"
 """Name of the slice that the layer belongs to."""
 LAYER_CONTENT: Final = "staligner_content"
 """What was read from a file, :class:`napari_staligner.io.session_file.Content`: on the spots of its
-last slice, until a session opens it. By then the layers of its other slices are there."""
+last slice, until a session opens it. By then the layers of its other slices exist."""
 LAYER_ADATA: Final = "staligner_adata"
 """The slice's own AnnData."""
 LAYER_TABLE: Final = "adata"
@@ -139,10 +139,10 @@ LAYER_TABLE: Final = "adata"
 
 
 class Role(StrEnum):
-    """What a layer shows. Layers of several slices at once belong to none."""
+    """What a layer shows. A layer that shows several slices belongs to none of them."""
 
     BLANK = "blank"
-    """Nothing; with a number behind it. It fills a place in a cell of the grid."""
+    """Nothing: fills a place in a cell of the grid; followed by a number."""
     IMAGE = "image"
     SPOTS = "spots"
     SOLID = "solid"
@@ -154,6 +154,6 @@ class Role(StrEnum):
     PROPOSAL = "proposal"
     """Spots that may belong to a class."""
     LINKS = "links"
-    """Of several slices."""
+    """Links between slices, in a layer of several slices."""
     TITLE = "title"
-    """Names, of several slices."""
+    """Names of slices, in a layer of several slices."""

@@ -1,7 +1,7 @@
-"""Workarounds for versions of napari, vispy, Qt and triton; there are none elsewhere.
+"""Workarounds for versions of napari, vispy, Qt and triton; all of them are in this module.
 
-Each says what happens without it and when it can go. No window library is loaded before a function
-that needs one is called. ``napari>=0.7.1`` is what has to work.
+Each says what happens without it and when it can be removed. Qt and napari are loaded only when a
+function that needs them is called. The plugin must work with ``napari>=0.7.1``.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SPINNER_SPEED = 10
-"""Of napari's sign of activity, in percent: about three pictures a second."""
+"""Speed of napari's activity spinner, in percent: about three frames a second."""
 
-# vispy's shader works out the shapes of all its symbols at every pixel to take one of them.
+# vispy's shader computes the shapes of all its symbols at every pixel, and then uses one of them.
 _DISC = """
 float disc(vec2 pointcoord, float size, int symbol) {
     return length((pointcoord - vec2(0.5, 0.5)) * size) - $v_size / 2.;
 }
 """
-# Corners around the middle of a spot, whose diameter is 1: a square, and the smallest triangle.
+# Corners around the middle of a spot of diameter 1: a square, and the smallest triangle.
 _SQUARE = np.array([[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]], dtype=np.float32)
 _TRIANGLE = np.array([[0, 1], [-(0.75**0.5), -0.5], [0.75**0.5, -0.5]], dtype=np.float32)
 _MISSING = (AttributeError, KeyError, TypeError)
@@ -44,11 +44,11 @@ _MISSING = (AttributeError, KeyError, TypeError)
 
 
 def unwrapped(viewer: napari.Viewer) -> napari.Viewer:
-    """Viewer itself, where napari hands out a proxy of it.
+    """Return the viewer itself if napari gives a proxy of it.
 
-    napari hands each dock a ``PublicOnlyProxy`` of its own. A proxy neither lives as long as the
-    viewer nor is the same for two docks: without this each dock would have a session of its own,
-    and a weak reference to the viewer would be dead at once. Can go when napari hands plugins the
+    napari gives each dock its own ``PublicOnlyProxy``. A proxy does not live as long as the
+    viewer, and differs between docks: without this each dock would have its own session, and a
+    weak reference to the viewer would be dead at once. Can go when napari gives plugins the
     viewer.
     """
     return getattr(viewer, "__wrapped__", viewer)
@@ -57,8 +57,8 @@ def unwrapped(viewer: napari.Viewer) -> napari.Viewer:
 def camera_of(viewer: napari.Viewer) -> Any:
     """Camera of a viewer.
 
-    napari 0.9 moved ``viewer.camera`` to ``viewer.scene.camera``. The old name warns there, and the
-    new one is unknown to earlier versions. Can go with the support of napari below 0.9.
+    napari 0.9 moved ``viewer.camera`` to ``viewer.scene.camera``. There the old name warns;
+    earlier versions do not have the new one. Can go when napari below 0.9 is no longer supported.
     """
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
@@ -66,8 +66,8 @@ def camera_of(viewer: napari.Viewer) -> Any:
 def grid_of(viewer: napari.Viewer) -> Any:
     """Grid of a viewer.
 
-    napari 0.9 moved ``viewer.grid`` to ``viewer.canvas.grid``. The old name warns there, and the
-    new one is unknown to earlier versions. Can go with the support of napari below 0.9.
+    napari 0.9 moved ``viewer.grid`` to ``viewer.canvas.grid``. There the old name warns; earlier
+    versions do not have the new one. Can go when napari below 0.9 is no longer supported.
     """
     return viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
 
@@ -75,10 +75,10 @@ def grid_of(viewer: napari.Viewer) -> Any:
 def node_of(viewer: napari.Viewer | None, layer: Layer) -> Any:
     """Node of vispy's scene that draws a layer; ``None`` without a window.
 
-    napari (0.9) has no public way to it, and takes no overlay of a kind of ours. What has the
-    node's transform and its parent lies where the layer lies, moves with it from cell to cell of
-    the grid, and is in no list. Where a version of napari keeps it elsewhere, nothing is drawn
-    there. Can go when napari takes overlays of plugins.
+    napari (0.9) has no public access to it, and does not accept custom overlays. A visual with the
+    node's transform and parent lies where the layer lies, moves with it from cell to cell of the
+    grid, and is not in the list of layers. If a version of napari stores the node elsewhere,
+    nothing is drawn. Can go when napari accepts overlays from plugins.
     """
     try:
         return viewer.window._qt_viewer.canvas.layer_to_visual[layer].node  # type: ignore[union-attr]
@@ -87,12 +87,12 @@ def node_of(viewer: napari.Viewer | None, layer: Layer) -> Any:
 
 
 def draw_after_removals(viewer: napari.Viewer) -> None:
-    """Let what is drawn after layers have left a viewer reach its canvas.
+    """Make sure that what is drawn after layers are removed reaches the canvas.
 
-    napari (0.9) ends the removal of layers with all that waits to be sent to the graphics card, in
-    whatever context of OpenGL is in use then, which may be none: new colours of points are lost,
-    and the next drawing of these ends the process. Here the canvas's own is taken into use first.
-    Can go when napari does that.
+    When layers are removed, napari (0.9) sends everything pending to the graphics card in the
+    current OpenGL context, which may be the wrong one or none. Then new colours of points are lost,
+    and drawing the points again crashes the process. This makes the canvas's own context current
+    first. Can go when napari does that.
     """
     held = weakref.ref(viewer)
 
@@ -106,11 +106,11 @@ def draw_after_removals(viewer: napari.Viewer) -> None:
 
 @contextmanager
 def layers_removed(viewer: napari.Viewer) -> Iterator[None]:
-    """Remove layers of a viewer, several as quickly as one.
+    """Remove several layers of a viewer as quickly as one.
 
-    napari (0.9) searches all objects of the process for garbage at each removal, which takes half a
-    second once torch and scanpy are there. It has to on Windows, whose drivers need to be told at
-    once; elsewhere the search is kept to what is new. Can go when napari does so on Windows only.
+    napari (0.9) runs a full garbage collection at each removal, which takes half a second once
+    torch and scanpy are loaded. It must do so on Windows, where drivers need to know at once;
+    elsewhere only new objects are collected here. Can go when napari does so on Windows only.
     """
     spare = sys.platform != "win32"
     if spare:
@@ -126,8 +126,8 @@ def layers_removed(viewer: napari.Viewer) -> Iterator[None]:
 def markers_visual() -> Any:
     """Make a visual of points as napari draws them.
 
-    vispy alone would draw them as the points of OpenGL, of which graphics cards cut off large ones;
-    napari (0.9) has a class of its own that does without. Can go when vispy does so by itself.
+    vispy alone would draw them as OpenGL points, and graphics cards limit the size of those;
+    napari (0.9) has its own class without this limit. Can go when vispy has no such limit.
     """
     try:
         from napari._vispy.visuals.markers import Markers
@@ -140,10 +140,10 @@ def markers_visual() -> Any:
 
 
 def markers_of(viewer: napari.Viewer | None, layer: Points) -> Any:
-    """What vispy draws the points of a layer with; ``None`` where napari keeps it elsewhere.
+    """The vispy visual that draws the points of a layer; ``None`` if napari stores it elsewhere.
 
-    napari (0.9) has no public way to it. Without it the functions below do nothing, and napari
-    draws and colours the points. Can go when napari draws points at less cost itself.
+    napari (0.9) has no public access to it. Without it the functions below do nothing, and napari
+    draws and colours the points. Can go when napari itself draws points faster.
     """
     try:
         canvas = viewer.window._qt_viewer.canvas  # type: ignore[union-attr]
@@ -154,11 +154,11 @@ def markers_of(viewer: napari.Viewer | None, layer: Points) -> Any:
 
 
 def draw_discs(markers: Any, *, simple: bool) -> None:
-    """Draw points as discs of one triangle each, or again as vispy does it.
+    """Draw points as discs of one triangle each, or again as vispy does.
 
-    vispy (0.14 to 0.17) draws each point as two triangles and works out the shapes of all its
+    vispy (0.14 to 0.17) draws each point as two triangles and computes the shapes of all its
     symbols at every pixel. Without a GPU, 200,000 spots take longer to draw than a person wants to
-    wait. Where a version of vispy keeps these things elsewhere, nothing changes. Can go when vispy
+    wait. If a version of vispy stores these things elsewhere, nothing changes. Can go when vispy
     compiles one shader for each symbol.
 
     Parameters
@@ -166,7 +166,7 @@ def draw_discs(markers: Any, *, simple: bool) -> None:
     markers
         From :func:`markers_of`.
     simple
-        Whether as discs of one triangle.
+        Whether to draw discs of one triangle.
     """
     from vispy.visuals.shaders import Function
 
@@ -176,7 +176,7 @@ def draw_discs(markers: Any, *, simple: bool) -> None:
         disc["v_size"] = markers._v_size_var
         corners = markers._quad_vbo
     except _MISSING as error:
-        _log.info("Points are drawn as napari does it: %s", error)
+        _log.info("Points are drawn by napari as usual: %s", error)
         return
     markers.shared_program.frag["marker"] = disc if simple else whole
     corners.set_data(_TRIANGLE if simple else _SQUARE)
@@ -184,10 +184,10 @@ def draw_discs(markers: Any, *, simple: bool) -> None:
 
 
 def send_colors(markers: Any, layer: Points, rgba: NDArray[np.float32]) -> bool:
-    """Send the colours of a layer's points to the GPU alone; whether that could be done.
+    """Send only the colours of a layer's points to the GPU; says whether that was possible.
 
-    napari (0.9) sends positions, sizes and symbols with them. Without this a new colour of 200,000
-    spots costs as much as a new layer. Can go when napari sends colours alone.
+    napari (0.9) sends positions, sizes and symbols too. Without this, recolouring 200,000 spots
+    costs as much as a new layer. Can go when napari sends only colours.
 
     Parameters
     ----------
@@ -214,11 +214,11 @@ def send_colors(markers: Any, layer: Points, rgba: NDArray[np.float32]) -> bool:
 
 @contextmanager
 def colors_unsent(layer: Points, *, alone: bool) -> Iterator[bool]:
-    """Keep a layer from sending all of its points to the GPU; yields whether that will be.
+    """Prevent a layer from sending all of its points to the GPU; yields whether it does.
 
-    napari (0.9) answers both the layer's signal and that of its colours, and sends positions, sizes
-    and symbols each time. Where the colours are not sent alone, once is enough. Can go with
-    :func:`send_colors`.
+    napari (0.9) reacts to both the layer's signal and the signal of its colours, and sends
+    positions, sizes and symbols each time. If the colours cannot be sent alone, once is enough.
+    Can go with :func:`send_colors`.
     """
     colors: Any = getattr(getattr(layer, "_face", None), "events", None)
     with layer.events.face_color.blocker():
@@ -229,15 +229,15 @@ def colors_unsent(layer: Points, *, alone: bool) -> Iterator[bool]:
             yield False
 
 
-# -- computing beside a window -------------------------------------------------------------------
+# -- computing next to a window ------------------------------------------------------------------
 
 
 def slow_spinners() -> None:
-    """Slow down the signs of activity that napari shows, one in the status bar of each window.
+    """Slow down napari's activity spinners, one in the status bar of each window.
 
-    The canvas makes Qt (6) compose the whole window anew for whatever changes in it, however small.
-    Where no graphics card draws, napari's 33 pictures a second take more of two cores than a
-    training leaves. Can go when napari's sign of activity draws more rarely.
+    The canvas makes Qt (6) compose the whole window again for every change, however small.
+    Without a graphics card, napari's 33 frames a second need more of two cores than a training
+    leaves free. Can go when napari's spinner draws less often.
     """
     from napari.resources import LOADING_GIF_PATH
     from qtpy.QtWidgets import QApplication, QLabel
@@ -250,17 +250,17 @@ def slow_spinners() -> None:
 
 
 def keep_triton_out(mapped: Path = Path("/proc/self/maps")) -> None:
-    """Keep triton from being loaded into a process in which LLVM draws the canvas.
+    """Prevent triton from being loaded into a process in which LLVM draws the canvas.
 
-    Where Mesa draws (software, AMD, Intel), its LLVM is there by now. torch with CUDA loads triton,
-    which brings another LLVM, and the two of them end the process with a segmentation fault.
-    Nothing here needs triton; torch goes without it where it cannot be imported. Can go when triton
-    hides the symbols of its LLVM.
+    If Mesa draws (software, AMD, Intel), its LLVM is already loaded by now. torch with CUDA loads
+    triton, which brings another LLVM, and the two crash the process with a segmentation fault.
+    Nothing here needs triton, and torch works without it if it cannot be imported. Can go when
+    triton hides the symbols of its LLVM.
 
     Parameters
     ----------
     mapped
-        List of the libraries in this process, on Linux.
+        File that lists the libraries of this process, on Linux.
     """
     if "triton" in sys.modules:
         return
@@ -269,5 +269,5 @@ def keep_triton_out(mapped: Path = Path("/proc/self/maps")) -> None:
     except OSError:
         return
     if drawn_by_llvm:
-        # An entry without a module is Python's way to say that a name cannot be imported.
+        # With None as the entry, Python refuses to import the name.
         sys.modules["triton"] = None  # type: ignore[assignment]

@@ -1,8 +1,8 @@
-"""A simulated mouse olfactory bulb, seen by two technologies.
+"""A simulated mouse olfactory bulb, measured with two technologies.
 
-Two sections of two animals share their layers but neither coordinates, outline nor capture
-chemistry, and the accessory olfactory bulb lies in one of them only. Whoever integrates them
-can check the answer against ``obs["region"]``.
+Sections of two animals share their layers, but not coordinates, outline or capture chemistry,
+and only one of them has the accessory olfactory bulb. An integration of them can be checked
+against ``obs["region"]``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _COLORS = (
     *("#4477aa", "#66ccee", "#228833", "#cc3311", "#ee8833"),
     *("#ddcc55", "#8c510a", "#ff66bb", "#882288"),
 )
-# Gene families that supply the names of the genes that mark no layer.
+# Gene families that supply names for the genes that mark no layer.
 _FAMILIES = (
     "Rpl{} Rps{} Zfp{} Tmem{} Ccdc{} Slc25a{} Rab{} Psma{} Ndufa{} Cox{}a Eif{}a Hspa{} Ube2d{} "
     "Usp{} Lrrc{} Trim{} Kif{} Klhl{} Fam{}a Map{}k Gm1{}7 Ankrd{} Wdr{} Mrpl{} Cdk{} Ppp{}c "
@@ -52,19 +52,20 @@ _FAMILIES = (
 )
 _MIN_GENES, _MIN_SPOTS = 300, 50
 
-# Log changes of expression: the range of a marker's rise in its region, and the spread over the
-# other genes that a region moves. Then, by gene, the spread of a platform's log efficiency and the
-# share of genes it all but loses. With these, clusters of the joined slices hold one platform each
-# unless integrated, and layers are found within a slice once spots are averaged with neighbours.
+# Log changes of expression: the range of a marker's increase in its region, and the spread over
+# the other genes that a region changes. Then, by gene, the spread of a platform's log efficiency,
+# and the share of genes that it almost loses. With these values, clusters of the joined slices
+# separate the platforms unless integrated, and averaging spots with their neighbours reveals the
+# layers within a slice.
 _MARKER_RISE, _PROGRAMME_SD = (1.5, 2.8), 0.7
 _EFFICIENCY_SD, _LOST_SHARE = 0.2, 0.02
 
-# Micrometres: outline, inward thickness of the five shells around the granule cells, the core.
+# In micrometres: outline, thickness of the five shells around the granule cells, core.
 _OUTLINE = (1080.0, 1330.0)
 _THICKNESS = (110.0, 120.0, 170.0, 56.0, 58.0)
 _CORE = (150.0, 430.0)
-# Accessory bulb: its angle (radians), and of either part the depth below the surface, the half
-# width along it and the half height. The second covers the top of the first.
+# Accessory bulb: its angle (radians), and for each of its two parts the depth below the surface,
+# the half width along it and the half height. The second covers the top of the first.
 _LENS_ANGLE = 1.02
 _LENSES = {_AOBGR: (340.0, 430.0, 225.0), _AOB: (178.0, 500.0, 165.0)}
 _MARGIN, _PX_PER_UM = 130.0, 0.22
@@ -74,7 +75,7 @@ _MARGIN, _PX_PER_UM = 130.0, 0.22
 class _Platform:
     """What one technology does to a section: where it samples, in which unit, how it counts."""
 
-    stream: int  # own random stream: the size of one slice leaves the other as it is
+    stream: int  # own random stream: the size of one slice does not change the other
     scattered: bool
     has_aob: bool
     degrees: float
@@ -117,7 +118,7 @@ class _Section:
         wobble = (amplitudes * np.cos(orders * theta + phases)).sum(axis=1)
         thickness = np.array(_THICKNESS)[:, None] * (1 + wobble[1:6])
         thickness[0] *= 1 + 0.4 * np.cos(theta + 2.2)  # nerve fibres enter below and medially
-        # Glomeruli push the inner border of their layer out in scallops.
+        # Glomeruli give the inner border of their layer a scalloped shape.
         thickness[1] += 14.0 * (np.abs(np.sin(32 * theta + 3 * wobble[0])) - 0.6)
         egg = 1.0 + 0.03 * np.sin(3 * theta + 0.5) + 0.2 * wobble[0]
         outline = _ellipse(_OUTLINE, theta) * egg
@@ -125,7 +126,7 @@ class _Section:
         return np.vstack([outline, outline - thickness.cumsum(axis=0), core])
 
     def polar(self, xy: Floats) -> tuple[Floats, Floats]:
-        """Angle (radians, 0 lateral, upwards positive) and radius (µm) of slide positions."""
+        """Angle (radians, 0 lateral, positive upwards) and radius (µm) of slide positions."""
         x, y = ((xy - self._centre) @ self._turn.T).T
         return np.arctan2(-y, x), np.hypot(x, y)
 
@@ -163,7 +164,7 @@ def _ellipse(axes: tuple[float, float], theta: Floats) -> Floats:
 
 
 def _draw_positions(section: _Section, scattered: bool, n: int, rng: np.random.Generator) -> Floats:
-    """Exactly ``n`` slide positions (µm) in the tissue, scattered apart or on a square grid."""
+    """Exactly ``n`` slide positions (µm) in the tissue, scattered or on a square grid."""
     probe = rng.random((20_000, 2)) * section.size
     spacing = np.sqrt(np.prod(section.size) * (section.regions(probe) >= 0).mean() / n)
     shrink = 0.69 if scattered else 0.993
@@ -183,10 +184,10 @@ def _draw_positions(section: _Section, scattered: bool, n: int, rng: np.random.G
 
 
 def _keep_apart(xy: Floats, distance: float) -> NDArray[np.bool_]:
-    """Mark the positions that stay if each, in turn, needs ``distance`` to those that stayed.
+    """Mark the positions that stay if, in turn, each must be ``distance`` from those that stayed.
 
-    The turn-by-turn result is reached in a few rounds over all pairs at once: a position stays
-    when none before it is still undecided, and then settles its neighbours.
+    The same result is reached in a few rounds over all pairs at once: a position stays when no
+    neighbour before it is undecided, and this decides its other neighbours.
     """
     from scipy.spatial import cKDTree
 
@@ -216,8 +217,7 @@ def _draw_programmes(n_genes: int, rng: np.random.Generator) -> tuple[NDArray[np
     for code in range(len(_REGIONS)):
         moderate = rng.choice(n_genes, n_genes // 15, replace=False)
         change[code, moderate] += rng.normal(0.0, _PROGRAMME_SD, len(moderate))
-    # The accessory bulb is built of the same classes of cells as the main one, with a stamp of
-    # its own.
+    # The accessory bulb has the same classes of cells as the main one, with some differences.
     change[[_AOB, _AOBGR]] *= 2.0
     change[_AOB] += 0.4 * change[_MCL] + 0.3 * change[_GL]
     change[_AOBGR] += 0.5 * change[_GCL]
@@ -231,7 +231,7 @@ def _draw_programmes(n_genes: int, rng: np.random.Generator) -> tuple[NDArray[np
 def _mix_regions(
     section: _Section, xy: Floats, platform: _Platform, rng: np.random.Generator
 ) -> Floats:
-    """Shares (n × 9) of the regions in what each spot captures, nearby and as ambient RNA."""
+    """Shares (n × 9) of the regions in what each spot captures, from nearby and as ambient RNA."""
     own = section.regions(xy)
     shares = np.zeros((len(xy), len(_REGIONS)))
     rows = np.arange(len(xy))
@@ -244,7 +244,7 @@ def _mix_regions(
 def _draw_counts(
     shares: Floats, rates: Floats, platform: _Platform, rng: np.random.Generator
 ) -> csr_matrix:
-    """Negative-binomial counts (n × genes, float32) through the chemistry of one platform."""
+    """Negative-binomial counts (n × genes, float32) with the chemistry of one platform."""
     from scipy.sparse import csr_matrix, vstack
 
     n_genes = rates.shape[1]
@@ -254,7 +254,7 @@ def _draw_counts(
     captured = (captured / (shares.mean(axis=0) @ captured).sum()).astype(np.float32)
     library = platform.library * np.exp(rng.normal(0.0, platform.library_sd, len(shares)))
     blocks = []
-    for start in range(0, len(shares), 2048):  # the dense counts of 100,000 spots need not fit
+    for start in range(0, len(shares), 2048):  # dense counts of 100,000 spots may not fit in memory
         block = slice(start, start + 2048)
         mean = (shares[block] * library[block, None]).astype(np.float32) @ captured
         # Negative binomial of dispersion 1: a geometric count, the floor of an exponential draw.
@@ -263,9 +263,9 @@ def _draw_counts(
     return csr_matrix(vstack(blocks))
 
 
-# Share of pixels on a nucleus, by region code; the last is the bare slide.
+# Share of pixels on a nucleus, by region code; the last is the empty slide.
 _NUCLEI = np.array([0.20, 0.26, 0.07, 0.50, 0.09, 0.42, 0.72, 0.17, 0.46, 0.0])
-# Optical density per nucleus and of the tissue between (red, green, blue): haematoxylin, eosin.
+# Optical density of a nucleus and of the tissue between (red, green, blue): haematoxylin, eosin.
 _HAEMATOXYLIN, _EOSIN = np.array([0.95, 1.05, 0.45]), np.array([0.06, 0.25, 0.12])
 
 
@@ -276,7 +276,7 @@ def _render_image(section: _Section, dark: bool, rng: np.random.Generator) -> ND
     width, height = np.ceil(section.size * _PX_PER_UM).astype(int)
 
     def noise(sigma: float) -> Floats:
-        step = max(1.0, sigma / 3)  # wide noise is drawn coarse, as the filter's cost grows with it
+        step = max(1.0, sigma / 3)  # wide noise is drawn coarsely: the filter's cost grows with it
         coarse = rng.standard_normal((int(height / step) + 2, int(width / step) + 2))
         smooth = gaussian_filter(coarse, sigma / step)
         smooth = zoom(smooth, step, order=1, grid_mode=False)[:height, :width]
@@ -303,7 +303,7 @@ def _render_image(section: _Section, dark: bool, rng: np.random.Generator) -> ND
 def _texture(
     section: _Section, xy: Floats, code: Codes, wave: Floats, rng: np.random.Generator
 ) -> Floats:
-    """Factor on the nuclei of each position: islets of granule cells, rims around glomeruli."""
+    """Factor on the density of nuclei: islets of granule cells, rims around glomeruli."""
     from scipy.spatial import cKDTree
 
     factor = np.ones(len(xy))
@@ -330,14 +330,14 @@ def _draw_barcodes(n: int, rng: np.random.Generator) -> NDArray[np.str_]:
 def _simulate(
     platform: _Platform, n: int, names: NDArray[np.str_], rates: Floats, seed: int
 ) -> AnnData:
-    """One slice of ``n`` spots; ``names`` and ``rates`` are those of `_draw_programmes`."""
+    """One slice of ``n`` spots; ``names`` and ``rates`` come from `_draw_programmes`."""
     import pandas as pd
     from anndata import AnnData
 
     rng = np.random.default_rng([seed, platform.stream])
     section = _Section(platform, rng)
     image = _render_image(section, not platform.scattered, rng)
-    # Either platform's gene list lacks others that mark nothing: every second one, from the front.
+    # Each platform's gene list lacks different genes that mark nothing: every second, in order.
     unmarked = np.flatnonzero(~np.isin(names, " ".join(_MARKERS.values()).split()))
     kept = np.delete(np.arange(len(names)), unmarked[platform.stream :: 2][: len(names) // 37])
     xy = _draw_positions(section, platform.scattered, n, rng)
@@ -360,7 +360,7 @@ def _simulate(
 
 
 def sample_slices(name: str | None = None) -> list[tuple[str, AnnData]]:
-    """Name and AnnData of the simulated slices, marked as such.
+    """Name and AnnData of the simulated slices, marked as simulated.
 
     Parameters
     ----------
@@ -370,7 +370,7 @@ def sample_slices(name: str | None = None) -> list[tuple[str, AnnData]]:
     Raises
     ------
     InputError
-        There is none of that name.
+        There is no slice of that name.
     """
     from napari_staligner.core.result.provenance import SAMPLE, mark_source
     from napari_staligner.core.result.source import Source
@@ -386,21 +386,21 @@ def sample_slices(name: str | None = None) -> list[tuple[str, AnnData]]:
 def simulated_olfactory_bulb(
     *, seed: int = 0, n_slide_seq: int = 6000, n_stereo_seq: int = 5000, n_genes: int = 1500
 ) -> list[AnnData]:
-    """Simulate sections of two mouse olfactory bulbs, one in the manner of each technology.
+    """Simulate sections of two mouse olfactory bulbs, one for each technology.
 
     The Slide-seqV2 section has scattered beads and shows the accessory olfactory bulb; the
     Stereo-seq section has a regular grid of bins, is turned by 26° and lacks it. Counts are
-    negative-binomial. A spot captures some of its neighbouring layers, and each platform has its
+    negative-binomial. A spot also captures RNA of neighbouring layers, and each platform has its
     own efficiency for each gene, so the two separate unless they are integrated.
 
     Parameters
     ----------
     seed
-        Decides everything: the same arguments give the same slices, bit for bit.
+        Random seed: the same arguments give the same slices, bit for bit.
     n_slide_seq, n_stereo_seq
-        Spots of each slice, 50 or more. The tissue keeps its size; spots lie closer.
+        Spots of each slice, 50 or more. The tissue has the same size; more spots lie closer.
     n_genes
-        Genes of the two slices together, 300 or more. Each lacks about 1 in 37, not the same ones.
+        Genes of both slices together, 300 or more. Each slice lacks about 1 in 37, different ones.
 
     Returns
     -------
@@ -409,9 +409,9 @@ def simulated_olfactory_bulb(
     `X` : csr_matrix, float32
         Counts (spots × genes), whole numbers.
     `obs["region"]` : ordered categorical
-        True region, of ONL, GL, EPL, MCL, IPL, GCL, RMS, AOB, AOBgr; all nine are categories.
+        True region: ONL, GL, EPL, MCL, IPL, GCL, RMS, AOB or AOBgr; all nine are categories.
     `obsm["spatial"]` : float64, spots × 2
-        x rightwards and y downwards: in micrometres (Slide-seqV2) or half micrometres
+        x to the right and y down, in micrometres (Slide-seqV2) or half micrometres
         (Stereo-seq).
     `uns["region_colors"]` : list of nine hexadecimal colours
     `uns["spatial"][<slice name>]`
@@ -421,7 +421,7 @@ def simulated_olfactory_bulb(
     Raises
     ------
     ValueError
-        If fewer than 50 spots or 300 genes are asked for.
+        If fewer than 50 spots or 300 genes are requested.
     """
     sizes = (n_slide_seq, n_stereo_seq)
     for name, n in zip(SLICE_NAMES, sizes, strict=True):
@@ -439,7 +439,7 @@ def write_sample(folder: Path, **kwargs: int) -> list[Path]:
     Parameters
     ----------
     folder
-        Where to; made if it is not there. Files of these names are replaced.
+        Target folder, created if missing. Files of these names are replaced.
     **kwargs
         As for `simulated_olfactory_bulb`.
 

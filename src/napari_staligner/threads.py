@@ -1,9 +1,9 @@
-"""How threads wait and how many there are, so that runs and the window get along on one machine.
+"""How threads wait and how many there are, so that runs and the window can share one machine.
 
-OpenMP's threads spin while they wait for each other, and so take the cores from what they wait
-for, from other runs and from the window. And libraries take a thread for each core, also where a
-container or a job may use fewer. The variables here are read when the libraries are loaded, so
-this module loads none of them.
+OpenMP's threads spin while they wait for each other, and so take cores from the threads they wait
+for, from other runs and from the window. Libraries also start a thread for each core, even if a
+container or a job may use fewer. They read these variables when they are loaded, so this module
+loads none of them.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import sys
 from pathlib import Path
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
-"""Variables that say how threads wait. GNU's, LLVM's and Intel's OpenMP know the first, the second
-is GNU's own, the others are LLVM's and Intel's."""
+"""Variables that say how threads wait. GNU's, LLVM's and Intel's OpenMP read the first, only GNU's
+the second, only LLVM's and Intel's the others."""
 
 SPINS = 1000
-"""Of GNU's OpenMP, before a thread sleeps: some 10 µs, where 3 ms are usual. Without any, a run
-alone takes a tenth longer."""
+"""Spins before a thread of GNU's OpenMP sleeps: about 10 µs; the default is 3 ms. With none, a
+single run takes a tenth longer."""
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 
-# Of each kind of library, the variables that say how many threads it takes.
+# For each kind of library, the variables that set its number of threads.
 _COUNTS = {
     "openmp": ("OMP_NUM_THREADS",),
     "torch": ("OMP_NUM_THREADS", "MKL_NUM_THREADS"),
@@ -36,12 +36,12 @@ _COUNTS = {
 
 
 def share_cores() -> None:
-    """Let threads that wait yield, and be no more than the process may use.
+    """Make waiting threads yield, and limit threads to the cores that the process may use.
 
-    Sets variables of the environment for the libraries that are still to be loaded, and lowers the
-    number of threads of those that are there. What the user set stays as it is; so do all numbers
-    of threads where the process may use the whole machine. Call it in each thread that computes:
-    OpenMP and numba count for each thread on its own.
+    Sets environment variables for libraries that are not loaded yet, and lowers the number of
+    threads of those that are. What the user set does not change, nor do numbers of threads if the
+    process may use the whole machine. Call this in each thread that computes: OpenMP and numba
+    have a separate number for each thread.
     """
     if not any(name in os.environ for name in WAITING):
         os.environ["OMP_WAIT_POLICY"] = "passive"
@@ -49,10 +49,10 @@ def share_cores() -> None:
     usable = usable_cpus()
     if usable == os.cpu_count():
         return
-    # Libraries know the affinity themselves; they know nothing of quotas and jobs.
+    # Libraries respect the affinity themselves, but not quotas or jobs.
     if usable < _affinity():
         os.environ.setdefault("OMP_NUM_THREADS", str(usable))
-        # numba refuses another number once its threads are there.
+        # numba refuses a new number once its threads are running.
         if "numba" not in sys.modules:
             os.environ.setdefault("NUMBA_NUM_THREADS", str(usable))
     _lower_loaded(usable)
@@ -61,7 +61,7 @@ def share_cores() -> None:
 def usable_cpus() -> int:
     """How many threads of this process can run at a time, 1 or more.
 
-    The least of its affinity, its cgroups' quota (versions 1 and 2; a part of a core counts as
+    The minimum of its affinity, its cgroups' quota (versions 1 and 2; part of a core counts as
     one) and Slurm's ``SLURM_CPUS_PER_TASK``.
     """
     limits = [_affinity(), math.ceil(min(_quota(), sys.maxsize))]
@@ -78,7 +78,7 @@ def _affinity() -> int:
 
 
 def _quota() -> float:
-    """Cores that the cgroups of this process, or those around them, leave it."""
+    """Cores that this process may use by its cgroups and their parents."""
     try:
         lines = MEMBERSHIP.read_text().splitlines()
     except OSError:
@@ -89,7 +89,7 @@ def _quota() -> float:
         controllers, _, path = named.partition(":")
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # In a container the path is often that of the machine around it, and not to be seen here.
+        # In a container the path is often the host's, and not visible here.
         for root in (CGROUPS / controllers, CGROUPS / ("cpu" if controllers else "unified")):
             folder = root / path.strip("/")
             while folder != root:
@@ -107,17 +107,17 @@ def _share(cgroup: Path) -> float:
         else:
             quota = int((cgroup / "cpu.cfs_quota_us").read_text())
             period = int((cgroup / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):  # there is none, or it is "max"
+    except (OSError, ValueError):  # no quota, or it is "max"
         return math.inf
     return quota / period if quota > 0 and period > 0 else math.inf
 
 
 def _lower_loaded(most: int) -> None:
-    """Lower the number of threads of the libraries that are loaded already."""
+    """Lower the number of threads of libraries that are already loaded."""
     from threadpoolctl import ThreadpoolController
 
     numba, torch = sys.modules.get("numba"), sys.modules.get("torch")
-    # First: numba gives its number to the OpenMP that it starts its threads with, also to torch's.
+    # numba first: it also sets the number of the OpenMP that starts its threads, even torch's.
     if numba and _free("numba", most) and most < numba.config.NUMBA_NUM_THREADS:
         numba.set_num_threads(most)
     if torch and _free("torch", most) and torch.get_num_threads() > most:
@@ -128,6 +128,6 @@ def _lower_loaded(most: int) -> None:
 
 
 def _free(kind: str, most: int) -> bool:
-    """Whether the user left the number of threads of a library open."""
+    """Whether the user has not set the number of threads of a library."""
     names = _COUNTS.get(kind, ("OMP_NUM_THREADS",))
     return all(os.environ.get(name, str(most)) == str(most) for name in names)

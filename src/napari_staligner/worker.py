@@ -1,7 +1,7 @@
-"""A computation of core in napari's background: progress, cancel, errors, late answers.
+"""Runs a computation of core in a background thread: progress, cancel, errors, late answers.
 
 The computation is a generator that yields :class:`~napari_staligner.core.progress.Progress` and
-touches nothing of the user's. Everything that it says reaches the GUI thread as a signal.
+touches no objects of the user's. Everything it reports reaches the GUI thread as a signal.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BAR_SECONDS = 0.5
-"""Least time between two drawings of the bar in the activity dock."""
+"""Minimum time between two updates of the bar in the activity dock."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class _Outcome:
 
 
 class Runner(QObject):
-    """One computation at a time in the background, with the bar in napari's activity dock.
+    """Runs one computation at a time in the background, with a bar in napari's activity dock.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Runner(QObject):
         super().__init__(parent)
         self._worker: Any = None
         self._title = ""
-        # Raised by each start and each cancel: an answer with an older number is late.
+        # Increased by each start and each cancel: an answer with an older number is late.
         self._generation = 0
         self._cancelled = Event()
         self._bar = _ActivityBar()
@@ -71,7 +71,7 @@ class Runner(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether a computation is under way, or on its way to stop."""
+        """Whether a computation is running or stopping."""
         return self._worker is not None
 
     def start(self, make_steps: Callable[[], Steps[Any]], title: str) -> None:
@@ -82,7 +82,7 @@ class Runner(QObject):
         make_steps
             Makes the generator; called in the thread, so heavy imports belong there.
         title
-            What is done, in a few words.
+            A few words on what is computed.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class Runner(QObject):
         worker.start()
 
     def cancel(self) -> None:
-        """Stop at the next step; what is still said until then is dropped."""
+        """Stop at the next step; reports until then are dropped."""
         if self.running:
             self._generation += 1
             self._cancelled.set()
@@ -132,14 +132,14 @@ class Runner(QObject):
             self.failed.emit(outcome.failure)
 
     def _on_worker_finished(self) -> None:
-        # Until the bar is closed, which processes events, another start is refused.
+        # Closing the bar processes events; until then another start is refused.
         self._bar.close()
         self._worker = None
         self.ended.emit()
 
 
 class _ActivityBar:
-    """The bar in napari's activity dock. Not a QObject: it is closed after Qt's part is gone."""
+    """The bar in napari's activity dock. Not a QObject: it is closed after Qt objects are gone."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -186,8 +186,8 @@ def _drive(
 ) -> Generator[tuple[int, Progress], None, _Outcome]:
     """Run the steps and turn every error into a sentence.
 
-    No exception may leave: superqt swallows a RuntimeError, after which neither ``errored`` nor
-    ``finished`` is sent, and napari shows any other with a traceback.
+    No exception may escape: superqt swallows a RuntimeError and then sends neither ``errored`` nor
+    ``finished``, and napari shows any other with a traceback.
     """
     try:
         share_cores()
@@ -211,7 +211,7 @@ def _sentence(error: Exception) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if out_of_memory(error):
         return (
-            "There is not enough memory: take fewer genes per slice, or fewer slices, "
+            "There is not enough memory: use fewer genes per slice, fewer slices, "
             "or another device."
         )
     name = type(error).__name__

@@ -186,7 +186,7 @@ def test_verdicts_are_listed_and_are_text_never_markup(adata, page_of):
     assert "<script" not in text
     assert "<b>bulb" not in text
     adata.obs[K.DOMAIN] = adata.obs[K.DOMAIN].cat.rename_categories({"2": "new"})
-    assert "of other domains than those shown here" in Page(page_of(adata)).text
+    assert "about other domains than those shown here" in Page(page_of(adata)).text
 
 
 def test_parameters_and_versions_are_named(adata, page_of):
@@ -204,8 +204,8 @@ def test_a_file_without_domains_confidence_and_images_is_reported_too(adata, pag
         adata.uns["domain_colors"],
     )
     page = Page(page_of(adata))
-    assert "The file holds no domains." in page.text
-    assert "The file holds no confidence of the spots." in page.text
+    assert "The file has no domains." in page.text
+    assert "The file has no confidence of its spots." in page.text
     assert "Domains of slice slice2" in page.pictures
     assert "No verdict has been given." in page.text
 

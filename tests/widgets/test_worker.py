@@ -167,7 +167,7 @@ def test_error_of_torch(qtbot, runner, told):
 )
 def test_lack_of_memory_is_said_with_a_remedy(qtbot, runner, told, error):
     run(qtbot, runner, failing(error))
-    assert told.text().startswith("There is not enough memory: take fewer genes")
+    assert told.text().startswith("There is not enough memory: use fewer genes")
 
 
 def test_error_before_the_first_step(qtbot, runner, told):

@@ -1,1 +1,1 @@
-"""The shell: ``app`` takes commands, ``tables`` prints."""
+"""The command line: ``app`` has the commands, ``tables`` prints."""

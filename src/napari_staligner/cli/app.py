@@ -53,7 +53,7 @@ Handed = StrEnum("Handed", {name: name for name in TARGETS})  # type: ignore[mis
 Coordinates = StrEnum("Coordinates", {name: name for name in ("spots", "image")})  # type: ignore[misc]
 
 DEFAULT = "default"
-"""Name of our settings."""
+"""Name of our default settings."""
 
 
 @app.callback()
@@ -63,7 +63,7 @@ def _begin() -> None:
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """Turn what goes wrong into one sentence on stderr: exit code 2 for the input, else 1."""
+    """Report errors as one sentence on stderr, with exit code 2 for bad input, else 1."""
     try:
         yield
     except (InputError, ComputeError) as error:
@@ -83,11 +83,11 @@ def _sentences() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-# Made at each use: stdout and stderr may have been replaced since the import.
+# Consoles are made at each use: stdout and stderr may have been replaced since the import.
 
 
 def _output() -> Console:
-    """Stdout: in a file or a pipe tables are as wide as they are."""
+    """Stdout; in a file or a pipe, tables keep their full width."""
     console = Console()
     return console if console.is_terminal else Console(width=WIDEST)
 
@@ -108,23 +108,23 @@ def integrate_files(
     slices: Annotated[
         list[str],
         typer.Argument(
-            help="Slices: .h5ad, .zarr, and files and folders as instruments write them (see "
+            help="Slices: .h5ad, .zarr, and files and folders written by instruments (see "
             "docs/formats.md), FILE\\[SLICE] or FILE\\[COLUMN=VALUE] for one of several in a file, "
-            "FILE\\[counts=LAYER] for the layer of its counts, or sample:Slide-seqV2 and "
+            "FILE\\[counts=LAYER] for the layer with its counts, or sample:Slide-seqV2 and "
             "sample:Stereo-seq, which are simulated.",
             metavar="SLICE...",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the result goes, .h5ad.")],
     slice_key: Annotated[
-        str | None, typer.Option(help="Column of obs that tells the slices of one file apart.")
+        str | None, typer.Option(help="Column of obs that names the slices of one file.")
     ] = None,
     counts_layer: Annotated[
         list[str] | None, typer.Option("--counts-layer", **help_of("counts_layer", Settings))
     ] = None,
     settings: Annotated[
         Named | None,
-        typer.Option(help="Our method and schedule, or those of the paper.", show_default=DEFAULT),
+        typer.Option(help="Our method and schedule, or the paper's.", show_default=DEFAULT),
     ] = None,
     preset: Annotated[Preset | None, typer.Option(help="Settings that suit a technology.")] = None,
     chain: Annotated[
@@ -135,7 +135,7 @@ def integrate_files(
         list[str] | None,
         typer.Option(
             "--set",
-            help=f"Any of the settings, also {others(Settings)}; may be given again.",
+            help=f"Any of the settings, also {others(Settings)}; can be repeated.",
             metavar="NAME=VALUE",
             rich_help_panel=PANEL,
         ),
@@ -228,7 +228,7 @@ def _result_in(file: Path, *, written_back: bool = False) -> AnnData:
 
 
 def _write(result: AnnData, target: Path) -> Path:
-    """Write a result; what was computed is not lost where the target fails."""
+    """Write a result; if writing to the target fails, it is not lost."""
     from napari_staligner.io.elsewhere import write_somewhere
 
     written, problem = write_somewhere(result, target)
@@ -334,10 +334,10 @@ def evaluate_result(
         typer.Option(help="Draw all methods on all slices there: .png, .pdf or .svg."),
     ] = None,
     json: Annotated[
-        Path | None, typer.Option(help="Write the figures there as well.", metavar="FILE")
+        Path | None, typer.Option(help="Also write the figures to this file.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Compare embeddings: before and after integration, or any that are in the file."""
+    """Compare embeddings: before and after integration, or any in the file."""
     with _sentences():
         _evaluate(file, labels, embedding, json, output, picture, yardsticks=yardsticks)
 
@@ -407,13 +407,13 @@ def _compared(content: AnnData, embeddings: list[str] | None, yardsticks: bool) 
 @app.command()
 def report(
     file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes, .html.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the report goes, .html.")],
     labels: Annotated[
         str | None, typer.Option(help="Column of obs to compare with.", metavar="COL")
     ] = None,
     embedding: Annotated[
         list[str] | None,
-        typer.Option(help="Key of obsm, as for evaluate; may be given again.", metavar="KEY"),
+        typer.Option(help="Key of obsm, as for evaluate; can be repeated.", metavar="KEY"),
     ] = None,
     yardsticks: Annotated[
         bool, typer.Option("--yardsticks", help="Compare with all that can be computed.")
@@ -453,13 +453,14 @@ def register_result(
     result: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
     landmark: Annotated[
         list[str] | None,
-        typer.Option(help="Domain whose spots are compared; may be given again. \\[default: all]"),
+        typer.Option(help="Domain to compare the spots of; can be repeated. \\[default: all]"),
     ] = None,
     model: Annotated[
-        Model, typer.Option(help="What the slices may do besides moving, turning and mirroring.")
+        Model, typer.Option(help="Changes allowed besides moving, turning and mirroring.")
     ] = Model.RIGID,
     reference: Annotated[
-        str | None, typer.Option(help="Slice that stays. \\[default: the first]", metavar="SLICE")
+        str | None,
+        typer.Option(help="Slice that stays in place. \\[default: the first]", metavar="SLICE"),
     ] = None,
     nonrigid: Annotated[
         bool, typer.Option("--nonrigid", help="Displace the spots smoothly as a last step.")
@@ -470,7 +471,7 @@ def register_result(
         typer.Option("--output", "-o", help="Where the result goes. \\[default: the same file]"),
     ] = None,
 ) -> None:
-    """Bring integrated slices into one frame, and say how far apart they still are."""
+    """Align integrated slices in one frame, and show how far apart they still are."""
     with _sentences():
         choice = Choice(model, tuple(landmark or ()), reference, nonrigid, seed)
         _register(result, output, choice)
@@ -496,9 +497,9 @@ def _register(source: Path, output: Path | None, choice: Choice) -> None:
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="A slice, a folder of an instrument, or a result.")],
+    file: Annotated[Path, typer.Argument(help="A slice, an instrument's folder, or a result.")],
 ) -> None:
-    """Say what is in a file or folder, as a table."""
+    """Show what is in a file or folder, as a table."""
     with _sentences():
         from napari_staligner.io.h5ad import read_any, slices_in
 
@@ -522,13 +523,13 @@ def bring_annotations(
     ] = None,
     read: Annotated[
         Path | None,
-        typer.Option("--import", help="Take regions from .geojson or .csv into the file."),
+        typer.Option("--import", help="Import regions from .geojson or .csv into the file."),
     ] = None,
     slice_name: Annotated[
         str | None, typer.Option("--slice", help="Only this slice. \\[default: all]")
     ] = None,
     coordinates: Annotated[
-        Coordinates | None, typer.Option(help="Of GeoJSON. \\[default: spots]")
+        Coordinates | None, typer.Option(help="Coordinates of GeoJSON. \\[default: spots]")
     ] = None,
     column: Annotated[
         str | None,
@@ -540,7 +541,7 @@ def bring_annotations(
     ] = None,
     by: Annotated[str | None, typer.Option(help="The annotator. \\[default: the last one]")] = None,
 ) -> None:
-    """Say what is annotated; bring annotations in or out."""
+    """Show what is annotated; import or export annotations."""
     with _sentences():
         _annotations(file, export, read, slice_name, coordinates and str(coordinates), column, by)
 
@@ -565,7 +566,7 @@ def _annotations(
     if read is not None:
         if find(file) is not None:
             raise InputError(
-                f"{str(file)!r} has edits that were not saved: open it in napari first, "
+                f"{str(file)!r} has unsaved edits: open it in napari first, "
                 "and restore or discard them."
             )
         brought = import_annotations(
@@ -641,7 +642,7 @@ def view(
 def demo(
     screenshots: Annotated[
         Path | None,
-        typer.Option(help="Leave pictures in this folder and quit, instead of staying open."),
+        typer.Option(help="Save pictures to this folder and quit, instead of staying open."),
     ] = None,
 ) -> None:
     """Run the main job on the simulated olfactory bulb, through the docks."""

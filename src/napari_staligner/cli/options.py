@@ -1,4 +1,4 @@
-"""Options of the shell that are made from the fields of the settings."""
+"""Options of the command line, made from the fields of the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_staligner.core.fields import Described, described
 F = TypeVar("F", bound=Callable[..., Any])
 
 PANEL = "Settings"
-"""Where the help of a command shows them."""
+"""Panel that shows them in the help of a command."""
 
 
 def with_settings(of: type) -> Callable[[F], F]:
@@ -28,12 +28,13 @@ def with_settings(of: type) -> Callable[[F], F]:
 
     Returns
     -------
-    What decorates the command. The command has a ``**parameter``, which receives all of the
-    options: ``None`` where one was not given. The help has them before the last of its own.
+    A decorator for the command. The command has a ``**parameter``, which receives all of the
+    options, ``None`` for one that was not given. The help shows them before the command's own last
+    option.
     """
 
     def decorate(command: F) -> F:
-        # Evaluated, because typer does not evaluate the annotations of a signature of ours.
+        # Evaluated here, because typer does not evaluate annotations of a replaced signature.
         own = list(signature(command, eval_str=True).parameters.values())
         kept = [each for each in own if each.kind is not Parameter.VAR_KEYWORD]
         made = [_option(each) for each in described(of).values() if each.plain and each.flag]
@@ -48,7 +49,7 @@ def with_settings(of: type) -> Callable[[F], F]:
 
 
 def help_of(name: str, of: type) -> dict[str, Any]:
-    """Return what typer's Option says of a field: help, metavar, default and panel."""
+    """Return the arguments of typer's Option for a field: help, metavar, default and panel."""
     return _said(described(of)[name])
 
 
@@ -58,7 +59,7 @@ def others(of: type) -> str:
 
 
 def given_in(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what was given, as plain Python values."""
+    """Return the options that were given, as plain Python values."""
     given = {name: value for name, value in options.items() if value is not None}
     return {n: str(v) if isinstance(v, StrEnum) else v for n, v in given.items()}
 

@@ -1,4 +1,4 @@
-"""Tables of the shell, and how they are printed where they are wider than the terminal."""
+"""Tables of the command line, and how they are printed if wider than the terminal."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from napari_staligner.core.evaluation.evaluation import Evaluation
 
 WIDEST = 100_000
-"""Width of what is no terminal: the command that makes a result again names all its files."""
+"""Width outside a terminal: the command that reproduces a result names all its files."""
 _EDGE = 3
-"""Characters between the texts of two columns."""
+"""Number of characters between two columns."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Table:
     Parameters
     ----------
     title
-        Over it.
+        Title above the table.
     names
-        Headings of the first columns, which say what a row is; they stand in every part.
+        Headings of the first columns, which name the rows; they are repeated in every part.
     columns
-        Headings of the others.
+        Headings of the other columns.
     rows
-        As many texts each as there are headings.
+        One text per heading.
     """
 
     title: str
@@ -54,14 +54,14 @@ class Table:
 
 
 def show(console: Console, table: Table) -> None:
-    """Print a table; in several parts below each other where it is too wide.
+    """Print a table; if it is too wide, in several parts below each other.
 
     Parameters
     ----------
     console
-        Where to.
+        Where to print.
     table
-        What.
+        What to print.
     """
     for part in _parts(table, console.width):
         console.print(part)
@@ -89,7 +89,7 @@ def _parts(table: Table, width: int) -> Iterator[RichTable]:
 
 
 def _fitting(widths: Sequence[int], free: int) -> Iterator[list[int]]:
-    """Numbers of the columns of each part: as many as fit, one at least."""
+    """Numbers of the columns of each part: as many as fit, at least one."""
     part: list[int] = []
     for k, width in enumerate(widths):
         if part and sum(widths[i] for i in part) + width > free:
@@ -100,25 +100,25 @@ def _fitting(widths: Sequence[int], free: int) -> Iterator[list[int]]:
 
 
 def domain_table(result: AnnData) -> Table:
-    """Spots by domain and slice, and which domain is in one slice only."""
+    """Spots by domain and slice, and which domains are in one slice only."""
     import pandas as pd
 
     from napari_staligner.core.domains.presence import presence_of
 
     counts = pd.crosstab(result.obs[K.DOMAIN], result.obs[K.SLICE])
     tested = presence_of(result)
-    lone = {} if tested is None else tested.specific()
+    specific = {} if tested is None else tested.specific()
     names, columns = ["domain"], list(map(str, counts.columns))
     rows = [[str(domain), *map(str, row)] for domain, row in counts.iterrows()]
-    if lone:
+    if specific:
         names.append("only in")
         for row in rows:
-            row.insert(1, str(lone[row[0]].slice) if row[0] in lone else "")
+            row.insert(1, str(specific[row[0]].slice) if row[0] in specific else "")
     return Table("Spots by domain and slice", names, columns, rows)
 
 
 def figure_tables(found: Evaluation) -> Iterator[Table]:
-    """Figures overall with an embedding a column; by pair and by slice with a figure a column."""
+    """Overall figures with a column per embedding; by pair and by slice, a column per figure."""
     from napari_staligner.core.evaluation.baselines import TITLES
     from napari_staligner.core.evaluation.metrics import METRICS, SCOPES
 
@@ -157,7 +157,7 @@ def _figure(value: float) -> str:
 
 
 def residual_table(result: AnnData) -> Table:
-    """How far slices are apart still, after registration."""
+    """How far apart slices still are after registration."""
     bending = record_of(result)["registration"]["bending"]
     rows = []
     for name, values in result.obs[K.RESIDUAL].groupby(result.obs[K.SLICE], observed=False):
@@ -170,7 +170,7 @@ def residual_table(result: AnnData) -> Table:
 
 
 def slice_table(name: str, adata: AnnData) -> RichTable:
-    """What a slice has of all that an integration can use."""
+    """What a slice has that an integration can use."""
     from napari_staligner.core.prepare.counts import kind_of
     from napari_staligner.core.prepare.matrices import with_plain_matrices
     from napari_staligner.core.prepare.notes import notes_of
@@ -192,7 +192,7 @@ def slice_table(name: str, adata: AnnData) -> RichTable:
 
 
 def _place_rows(name: str, adata: AnnData, rows: list[list[str]]) -> AnnData:
-    """Say where the spots lie, and on which of them nothing can be found; as a run reads them."""
+    """Add rows on the places of the spots, and on spots off the tissue, as a run reads them."""
     import numpy as np
 
     from napari_staligner.core.prepare.coordinates import with_places
@@ -225,20 +225,20 @@ def _no_command(result: AnnData) -> str:
 
 
 def result_table(file: Path, result: AnnData) -> RichTable:
-    """How a result was made, and from what."""
+    """How a result was made, and from which files."""
     from napari_staligner.core.result.provenance import shell_command, sources_of
 
-    kept = record_of(result)
+    record = record_of(result)
     rows = [["slices", ", ".join(map(str, result.obs[K.SLICE].cat.categories))]]
     rows.append(["spots × genes", f"{result.n_obs} × {result.n_vars}"])
     if K.USED_GENE in result.var:
         rows.append(["genes used", str(int(result.var[K.USED_GENE].sum()))])
     rows.append(["embedding", f"obsm {K.EMBEDDING}, {result.obsm[K.EMBEDDING].shape[1]} wide"])
-    rows.append(["made by", f"napari-staligner {kept.get('version', '?')}"])
-    rows += [[str(key), str(value)] for key, value in kept.get("params", {}).items()]
-    if K.STABILITY in kept:
-        rows.append(["stability of the domains", f"{kept[K.STABILITY]:.2f}"])
-    rows += [["note", str(note)] for note in kept.get("notes", ())]
+    rows.append(["made by", f"napari-staligner {record.get('version', '?')}"])
+    rows += [[str(key), str(value)] for key, value in record.get("params", {}).items()]
+    if K.STABILITY in record:
+        rows.append(["stability of the domains", f"{record[K.STABILITY]:.2f}"])
+    rows += [["note", str(note)] for note in record.get("notes", ())]
     rows += [[f"slice {name}", source.spec()] for name, source in sources_of(result).items()]
     rows.append(["made again by", shell_command(result) or _no_command(result)])
     return _facts(f"Integrated slices in {file.name}", rows)
@@ -252,7 +252,7 @@ def _facts(title: str, rows: Sequence[Sequence[str]]) -> RichTable:
 
 
 def class_table(adata: AnnData, made: Annotations) -> Table:
-    """Spots by class of an annotation, and slice."""
+    """Spots by class of an annotation and by slice."""
     import pandas as pd
 
     counts = pd.crosstab(made.column(), adata.obs[K.SLICE].to_numpy(), dropna=False)
@@ -264,12 +264,12 @@ def class_table(adata: AnnData, made: Annotations) -> Table:
 
 
 def agreement_lines(made: Annotations) -> Iterator[str]:
-    """How far each two annotators agree, a sentence each."""
+    """How well each pair of annotators agrees, one sentence per pair."""
     from napari_staligner.core.annotations.agreement import agreement
 
     for first, second in combinations(made.annotators, 2):
         found = agreement(made, first, second)
         yield (
             f"{first} and {second}: Cohen's kappa {found.kappa:.3f}, "
-            f"{found.n_same:,} of {found.n_both:,} common spots the same"
+            f"{found.n_same:,} of {found.n_both:,} common spots agree"
         )

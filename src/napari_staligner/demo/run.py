@@ -1,4 +1,4 @@
-"""The main job in a window, through the docks that a user clicks; with pictures if wanted."""
+"""The main job in a window, done by clicking in the docks, with pictures on request."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ DEMO = Settings(domains=9, seed=0)
 
 
 def view_files(files: Sequence[Path], stay: Callable[[], object] | None = None) -> None:
-    """Open slices or a session in napari with the docks, and stay until it is closed.
+    """Open slices or a session in napari with the docks, and wait until it is closed.
 
     Parameters
     ----------
     files
         ``.h5ad`` files.
     stay
-        What to do once they are open, instead of staying.
+        What to do once they are open, instead of staying open.
 
     Raises
     ------
@@ -60,13 +60,13 @@ def run_demo(
         Folder for pictures of each step; napari is closed at the end. Without it napari stays
         open.
     files
-        Slices to take instead of the simulated olfactory bulb, or one file of a result.
+        Slices to use instead of the simulated olfactory bulb, or one file with a result.
     settings
-        Of the run.
+        Settings of the run.
 
     Returns
     -------
-    The pictures; fewer if napari is closed on the way.
+    The pictures; fewer if napari is closed during the demo.
 
     Raises
     ------
@@ -114,9 +114,9 @@ def _load(viewer: napari.Viewer, files: Sequence[Path]) -> None:
 def _integrate(
     viewer: napari.Viewer, docks: dict[str, QWidget], settings: Settings, camera: DemoCamera
 ) -> None:
-    """Show the slices and their graph, run, and take a picture amid the run.
+    """Show the slices and their graph, run, and take a picture during the run.
 
-    A file of a result is integrated already.
+    A file with a result needs no run.
     """
     slices, integrate = docks["Slices"], docks["Integrate"]
     session = integrate.session
@@ -141,7 +141,7 @@ def _integrate(
 
 
 def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
-    """Domains in the three layouts, and attention; for pictures, the other docks too."""
+    """Show domains in the three layouts, and attention; for pictures, the other docks too."""
     domains, attention = docks["Domains"], docks["Attention"]
     session = domains.session
     raise_dock(domains)
@@ -173,7 +173,7 @@ def _add_layer(viewer: napari.Viewer, data: tuple) -> None:
 
 
 def _close(viewer: napari.Viewer) -> None:
-    """Close napari and wait for its threads, which ``napari.run`` would wait for at its end."""
+    """Close napari and wait for its threads, as ``napari.run`` would do at its end."""
     from napari.qt.threading import WorkerBase
 
     viewer.close()

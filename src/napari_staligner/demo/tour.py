@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_staligner.widgets.parts.spots_view import SpotsView
 
 ANNOTATED = "AOBgr"
-"""Class of the olfactory bulb that is given on the tour."""
+"""Class of the olfactory bulb that is annotated on the tour."""
 
 
 def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
@@ -41,20 +41,20 @@ def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCame
     _annotate(viewer, docks["Annotate"], camera)
     raise_dock(docks["Slices"])
     camera.take("keeping", viewer)
-    # What came later stands at the end, so that the pictures before keep their numbers.
+    # Steps added later are at the end, so that earlier pictures keep their numbers.
     session = docks["Slices"].session
     session.view.color_by, session.view.layout = ColorBy("obs", K.DOMAIN), "grid"
-    _attend(viewer, docks["Attention"], camera)
+    _show_attention(viewer, docks["Attention"], camera)
     _select(viewer, docks["Explore"], camera)
     _look_at_region(viewer, docks, camera)
-    _stand_side_by_side(viewer, docks["Judge"], camera)
+    _show_side_by_side(viewer, docks["Judge"], camera)
 
 
-def _attend(viewer: napari.Viewer, attention: QWidget, camera: DemoCamera) -> None:
-    """What one spot hears, and who hears it."""
+def _show_attention(viewer: napari.Viewer, attention: QWidget, camera: DemoCamera) -> None:
+    """Show which neighbours one spot receives from, and which ones it sends to."""
     session, before = attention.session, attention.session.view.attention
     raise_dock(attention)
-    session.view.spot = _middle_of(session, _told_apart(session)[-1])
+    session.view.spot = _middle_of(session, _specific_domains(session)[-1])
     session.view.attention = replace(before, shown=True, strongest=0, of_spot=True)
     (spots,) = (
         layer
@@ -71,11 +71,11 @@ def _attend(viewer: napari.Viewer, attention: QWidget, camera: DemoCamera) -> No
 
 
 def _select(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None:
-    """A lasso on the UMAP, around what one slice alone has."""
+    """Draw a lasso on the UMAP, around what only one slice has."""
     session, view = explore.session, explore.umap.views[K.UMAP]
     raise_dock(explore)
     session.view.color_by, session.view.legend_shown = ColorBy("obs", K.SLICE), True
-    _lasso(session, view, _told_apart(session))
+    _lasso(session, view, _specific_domains(session))
     camera.take("explore-lasso", viewer)
     view.line.setData([], [])
     session.focus.show_all()
@@ -83,7 +83,7 @@ def _select(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None
 
 
 def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
-    """The region that was annotated: its markers, and its links."""
+    """Show the annotated region: its markers and its links."""
     explore, markers = docks["Explore"], docks["Explore"].markers
     session = explore.session
     session.view.color_by, session.view.layout = ColorBy("obs", K.ANNOTATION), "mosaic"
@@ -101,8 +101,8 @@ def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: De
     viewer.reset_view()
 
 
-def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
-    """The domains of all embeddings on the tissue, and their UMAPs."""
+def _show_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
+    """Show the domains of all embeddings on the tissue, and their UMAPs."""
     raise_dock(judge)
     judge.tabs.setCurrentWidget(judge.pictures)
     judge.pictures.run.button.click()
@@ -111,7 +111,7 @@ def _stand_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: DemoCamer
 
 
 def _align(viewer: napari.Viewer, alignment: QWidget, camera: DemoCamera) -> None:
-    """Register once more, and show the residuals."""
+    """Register again, and show the residuals."""
     session = alignment.session
     before = session.view.layout, session.view.color_by
     if len(session.slices) < 2:
@@ -128,7 +128,7 @@ def _align(viewer: napari.Viewer, alignment: QWidget, camera: DemoCamera) -> Non
 
 
 def _explore(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None:
-    """The UMAP before and after integration, and the gene that marks a domain best."""
+    """Show the UMAP before and after integration, and the best marker gene of a domain."""
     session, umap, markers = explore.session, explore.umap, explore.markers
     raise_dock(explore)
     session.view.legend_shown = True
@@ -144,7 +144,7 @@ def _explore(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> Non
 
 
 def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamera) -> None:
-    """The stack in its modes, and the links between the slices; then all as before."""
+    """Show the modes of the stack and the links between the slices; then restore the view."""
     session = docks["Compare"].session
     before = session.view.layout, session.view.stack, session.view.links
     raise_dock(docks["Compare"])
@@ -160,12 +160,12 @@ def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamer
 
 
 def _judge(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
-    """Which slice has which domain, a verdict, figures, and all embeddings side by side."""
+    """Show which slice has which domain, a verdict, figures, and all embeddings side by side."""
     from qtpy.QtCore import Qt
 
     figures, verdicts, session = judge.figures, judge.verdicts, judge.session
     raise_dock(judge)
-    session.view.isolated = _told_apart(session)
+    session.view.isolated = _specific_domains(session)
     verdicts.who.setText("you")
     verdicts.note.setText("It lies where it should.")
     verdicts.buttons["aligned"].click()
@@ -183,11 +183,11 @@ def _judge(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
 
 
 def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: DemoCamera) -> None:
-    """Name a connected piece of a domain, by a click on the tissue, as one slice alone has it."""
+    """Annotate a connected piece of a domain, one that only one slice has, as by a click on it."""
     from napari_staligner.core.annotations.regions import largest_piece
 
     session = annotate.session
-    domain = _told_apart(session)[-1]
+    domain = _specific_domains(session)[-1]
     raise_dock(annotate)
     session.view.layout = "mosaic"
     viewer.reset_view()
@@ -202,11 +202,11 @@ def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: DemoCamera) -> N
     camera.take("annotate", viewer)
 
 
-def _told_apart(session: Session) -> list[str]:
-    """The domains that one slice alone has, else the last."""
+def _specific_domains(session: Session) -> list[str]:
+    """The domains that only one slice has, or else the last domain."""
     presence = session.domains.presence()
-    alone = [] if presence is None else list(presence.specific())
-    return alone or [session.domains.names[-1]]
+    specific = [] if presence is None else list(presence.specific())
+    return specific or [session.domains.names[-1]]
 
 
 def _middle_of(session: Session, domain: str) -> Spot:
@@ -222,7 +222,7 @@ def _middle_of(session: Session, domain: str) -> Spot:
 
 
 def _lasso(session: Session, view: SpotsView, domains: list[str]) -> None:
-    """Draw a lasso around where most spots of some domains are in a UMAP."""
+    """Draw a lasso around most spots of some domains in a UMAP."""
     import shapely
 
     result: Any = session.result.adata

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QAbstractButton, QWidget
 
 POLL_MS = 100
-"""How often it is looked whether something is done."""
+"""How often to check whether something is done."""
 DRAWN_MS = 800
-"""How long a window takes at most to be drawn."""
+"""Longest time to wait until a window is drawn."""
 OPEN_QT = "from qtpy.QtWidgets import QApplication; QApplication([])"
 
 
@@ -26,12 +26,12 @@ class ClosedError(Exception):
 
 
 def require_display() -> None:
-    """Try in another process whether Qt can open a window: where it cannot, it ends the process.
+    """Try in another process whether Qt can open a window, as Qt ends the process if it cannot.
 
     Raises
     ------
     InputError
-        It cannot: there is no display, no Qt, or a library of Qt's is missing.
+        It cannot: there is no display, no Qt, or a library that Qt needs is missing.
     """
     widgets = sys.modules.get("qtpy.QtWidgets")
     if widgets is not None and widgets.QApplication.instance() is not None:
@@ -49,12 +49,12 @@ def require_display() -> None:
 
 
 def no_window(said: str) -> str:
-    """Return the sentence for what Qt, or its import, has said on stderr when it failed."""
+    """Return a sentence for what Qt or its import wrote to stderr when it failed."""
     if "could not connect to display" in said:
         return (
             "There is no display to open napari on: run this on a desktop, over 'ssh -X', or on a "
             "virtual display with 'xvfb-run -a' before the command; "
-            "integrate, register, evaluate and report need none."
+            "integrate, register, evaluate and report need no display."
         )
     if "QtBindingsNotFoundError" in said:
         return (
@@ -62,7 +62,7 @@ def no_window(said: str) -> str:
             "'pip install \"napari[all]\"'."
         )
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it does not say why"]
-    # Qt begins with the cause, after the name of its part; a traceback ends with it.
+    # Qt's message begins with the cause, after a prefix; a traceback ends with it.
     cause = lines[-1 if "Traceback" in said else 0].removeprefix("qt.qpa.plugin: ").rstrip(".")
     return f"Qt cannot open a window ({cause}): install or set what it names, and try again."
 
@@ -73,7 +73,7 @@ class DemoCamera:
     Parameters
     ----------
     folder
-        Where they go; ``None`` takes none.
+        Folder for the pictures; ``None`` takes none.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -107,25 +107,25 @@ def raise_dock(widget: QWidget) -> None:
 
 
 def press(button: QAbstractButton) -> None:
-    """Press a button that starts a computation, and wait for its end."""
+    """Press a button that starts a computation, and wait until it ends."""
     if button.isEnabled():
         button.click()
         wait(button.isEnabled)
 
 
 def wait(until: Callable[[], bool]) -> None:
-    """Let the window live until something is true."""
+    """Process events of the window until a condition is true."""
     while not until():
         pause(POLL_MS)
 
 
 def pause(milliseconds: int) -> None:
-    """Let the window live for a while.
+    """Process events of the window for a while.
 
     Raises
     ------
     ClosedError
-        It is closed meanwhile.
+        The window is closed in the meantime.
     """
     import napari
     from qtpy.QtCore import QEventLoop, QTimer

@@ -1,4 +1,4 @@
-"""The layers of a viewer that show its session: what docks and the manifest use of them."""
+"""The layers of a viewer that show its session: the part that docks and the manifest use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
     "sample_olfactory_bulb",
 ]
 
-# Whatever napari opens of the plugin comes by here, before it loads what has threads.
+# napari imports this before any other part of the plugin, so before any library with threads.
 share_cores()
 
 

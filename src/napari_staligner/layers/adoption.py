@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Adoption:
-    """Takes slices that layers carry into the session, and knows their layers.
+    """Adds the slices that layers carry to the session, and knows their layers.
 
     Parameters
     ----------
@@ -29,28 +29,28 @@ class Adoption:
         self._session = session
 
     def take_all(self, layers: Iterable[Layer]) -> None:
-        """Open in the session what the layers of a viewer carry."""
+        """Open the slices and results that the layers of a viewer carry."""
         spots = [layer for layer in layers if _is_spots(layer)]
         for layer in spots:
             self._open(layer, spots)
-        # The layer that carried the content of their file was deleted.
+        # For these, the layer that carried the content of their file was deleted.
         loose = [layer for layer in spots if not self._knows(layer)]
         self._session.add((x.metadata[K.LAYER_SLICE], x.metadata[K.LAYER_ADATA]) for x in loose)
 
     def take(self, layer: Layer, layers: Iterable[Layer]) -> None:
-        """Open what a layer carries that has come to the others.
+        """Open what a newly added layer carries.
 
         Parameters
         ----------
         layer
-            The layer; one of several slices of a file waits for the last, which carries them all.
+            The new layer. If a file has several slices, the last layer carries them all.
         layers
             All layers of the viewer.
         """
         if not _is_spots(layer):
             return
         if self._knows(layer):
-            # A duplicate of a layer we know: an ordinary layer, and the user's.
+            # A duplicate of a layer we know is an ordinary layer of the user's.
             layer.metadata.pop(K.LAYER_ROLE)
             return
         self._open(layer, layers)
@@ -60,7 +60,7 @@ class Adoption:
         if content is None or self._knows(layer):
             return
         if content.result is None:
-            # Without those whose layers were deleted meanwhile.
+            # Leave out slices whose layers were deleted in the meantime.
             there = {id(x.metadata[K.LAYER_ADATA]) for x in layers if _is_spots(x)}
             slices = [(name, adata) for name, adata in content.slices if id(adata) in there]
             content = replace(content, slices=slices)
@@ -72,7 +72,7 @@ class Adoption:
         return any(adata is known for known in self._session.slices.values())
 
     def layers_of(self, name: str, layers: Iterable[Layer]) -> dict[str, Layer]:
-        """Find the layers that show a slice already, by role, and call them by its name.
+        """Find the layers that already show a slice, by role, and give them its name.
 
         Parameters
         ----------
@@ -101,6 +101,6 @@ def _shows(layer: Layer, role: str, name: str) -> bool:
 
 
 def _is_spots(layer: Layer) -> bool:
-    """Whether a layer shows spots of a slice, which it has with it."""
+    """Whether a layer shows spots and carries their slice."""
     is_spots = layer.metadata.get(K.LAYER_ROLE) == K.Role.SPOTS
     return is_spots and K.LAYER_ADATA in layer.metadata

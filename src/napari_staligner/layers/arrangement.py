@@ -1,4 +1,4 @@
-"""Brings the layers of the slices to their places, cells and order."""
+"""Puts the layers of the slices in their places, cells and order."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _CELL_SPACING = 6
 class Arrangement:
     """Places the layers of a viewer by the layout of the session.
 
-    Only the place (``affine``, and ``scale`` of points) and the order of the layers change, and in
-    the stack what :class:`Stacking` names, which is as before once another layout is chosen.
+    Only the place (``affine``, and ``scale`` of points) and the order of the layers change. In the
+    stack, what :class:`Stacking` names changes too, until another layout is chosen.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Arrangement:
         self._height: dict[str, float] = {}
 
     def hides(self, name: str) -> bool:
-        """Whether the edges and markers of a slice have no place in the present picture."""
+        """Whether the edges and markers of a slice are hidden at present."""
         return name in self.stacking.hidden
 
     def flatten(self) -> None:
@@ -64,20 +64,20 @@ class Arrangement:
         Parameters
         ----------
         session
-            Says how.
+            Gives the layout.
         layers
             Layers of each slice by role, the lowest first.
         spanning
-            Layers of several slices at once, in the world, to lie above the others.
+            Layers that show several slices at once, in world coordinates; they go above the others.
         look
-            ``"fit"`` shows all, ``"follow"`` what was seen before, wherever it is now, and
-            ``"keep"`` leaves the camera alone.
+            ``"fit"`` shows everything, ``"follow"`` shows what was seen before, wherever it is now,
+            and ``"keep"`` leaves the camera alone.
         """
         viewer = self._viewer()
         if viewer is None:
             return
         grid = grid_of(viewer)
-        # Out of the grid first: while it is on, every change of the list moves layers about.
+        # Leave the grid first: while it is on, every change of the list moves layers around.
         grid.enabled = False
         _sort(viewer, [*(x for roles in layers.values() for x in roles.values()), *spanning])
         if not is_solid(session):
@@ -100,7 +100,7 @@ class Arrangement:
             self._camera.lift()
 
     def restack(self, session: Session, layers: SliceLayers) -> None:
-        """Show the stack in another way; the slices stay at their places but for their height."""
+        """Show the stack in another way; only the height of the slices changes."""
         solid = is_solid(session)
         if not solid:
             self._camera.flatten()
@@ -114,12 +114,12 @@ class Arrangement:
             self._camera.lift()
 
     def world(self, name: str, xy: np.ndarray) -> np.ndarray:
-        """Places (z, y, x) in the world of coordinates of a slice, shape (n, 3).
+        """Convert coordinates of a slice to world coordinates (z, y, x), shape (n, 3).
 
         Parameters
         ----------
         name
-            The slice; its layers were arranged.
+            The slice; its layers must have been arranged.
         xy
             Coordinates, shape (n, 2).
         """
@@ -139,7 +139,7 @@ class Arrangement:
         return footprints
 
     def _heights(self, session: Session, layers: SliceLayers) -> dict[str, float]:
-        """Height of each slice over the first; 0 but in 3-D, so that the world stays flat."""
+        """Height of each slice above the first; 0 except in 3-D, so that the world stays flat."""
         step = 0.0
         if is_solid(session) and self._placements:
             first = next(iter(layers))
@@ -155,7 +155,7 @@ def is_solid(session: Session) -> bool:
 
 
 def _put(layer: Layer, placement: np.ndarray, height: float = 0.0) -> None:
-    """Map a layer by a placement of (y, x), and lift it if it has a height."""
+    """Place a layer by a matrix of (y, x, 1), and lift it if it has a height."""
     if isinstance(layer, Points):
         # napari draws points at their size times the layer's scale, whatever the affine says.
         scale = _scale(placement)
@@ -175,7 +175,7 @@ def _scale(placement: np.ndarray) -> float:
 
 
 def _show_names(layers: SliceLayers, *, shown: bool) -> None:
-    """Write each slice's name into its cell of the grid; elsewhere all would share a corner."""
+    """Show each slice's name in its cell of the grid; elsewhere all names would overlap."""
     for roles in layers.values():
         if K.Role.SPOTS in roles:
             name = roles[K.Role.SPOTS].name_overlay
@@ -183,10 +183,10 @@ def _show_names(layers: SliceLayers, *, shown: bool) -> None:
 
 
 def blanks_needed(layers: SliceLayers) -> dict[str, int]:
-    """How many blanks each slice needs so that the grid's cells hold as many layers each.
+    """How many blank layers each slice needs so that all cells of the grid hold equally many.
 
-    The grid fills its cells with so many layers, one after the other: without them, an image that
-    came with one slice only would shift all that follow.
+    The grid fills its cells in turn, each with the same number of layers. Without blanks, an image
+    of one slice only would shift all slices after it.
     """
     filled = {
         name: sum(not role.startswith(K.Role.BLANK) for role in roles)
@@ -204,7 +204,7 @@ def _sort(viewer: napari.Viewer, ours: list[Layer]) -> None:
 
 
 def footprint(xy: np.ndarray, roles: Mapping[str, Layer]) -> Footprint:
-    """What a slice covers.
+    """Find the area that a slice covers.
 
     Parameters
     ----------

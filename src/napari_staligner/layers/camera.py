@@ -23,7 +23,7 @@ TILT = (0.0, -18.0, 55.0)
 
 
 RESIZED = 1.4
-"""So much the zoom that shows all changes when docks come or go beside the canvas."""
+"""How much the zoom that shows everything can change when docks next to the canvas come or go."""
 
 
 class Camera:
@@ -43,7 +43,7 @@ class Camera:
         self._angles = TILT
 
     def fit(self) -> None:
-        """Show all."""
+        """Show everything."""
         viewer = self._viewer()
         if viewer is None:
             return
@@ -57,9 +57,9 @@ class Camera:
     def follow(
         self, old: Mapping[str, Matrix], new: Mapping[str, Matrix], boxes: Mapping[str, Matrix]
     ) -> None:
-        """Show, after the slices moved, the tissue that was shown before.
+        """Show the same tissue as before the slices moved.
 
-        A view that was fitted and not touched since is fitted again, and so is one that shows no
+        A view that was fitted and not changed since is fitted again. So is one that shows no
         tissue.
 
         Parameters
@@ -93,7 +93,7 @@ class Camera:
         viewer.reset_view(reset_camera_angle=False)
 
     def flatten(self) -> None:
-        """Look again as before :meth:`lift`, which remembers its angles."""
+        """Restore the view from before :meth:`lift`; the angles are remembered for the next one."""
         viewer = self._viewer()
         if viewer is None or self._flat is None:
             return
@@ -110,7 +110,7 @@ class Camera:
             self.fit()
 
     def _is_fitted(self, viewer: napari.Viewer) -> bool:
-        """Whether all is shown; the zoom that does that changes with the size of the canvas."""
+        """Whether everything is shown; the zoom for that depends on the size of the canvas."""
         if self._fitted is None:
             return False
         (center, zoom), (fitted_center, fitted_zoom) = self._view(viewer), self._fitted
@@ -124,7 +124,7 @@ class Camera:
 
 @contextmanager
 def held(viewer: napari.Viewer) -> Iterator[None]:
-    """Keep the view while layers are added: napari fits it when the first with a height comes."""
+    """Keep the view while layers are added: napari fits it when the first 3-D layer comes."""
     camera = camera_of(viewer)
     center, zoom = camera.center, camera.zoom
     yield
@@ -135,7 +135,7 @@ def held(viewer: napari.Viewer) -> Iterator[None]:
 def _under(
     at: NDArray[np.float64], placements: Mapping[str, Matrix], boxes: Mapping[str, Matrix]
 ) -> str | None:
-    """Slice that covers a place (x, y, 1) in the world: the one whose middle is nearest."""
+    """Slice that covers a place (x, y, 1) in the world; if several do, the most central one."""
     found = []
     for name in placements.keys() & boxes.keys():
         own = (np.linalg.inv(placements[name]) @ at)[:2]

@@ -1,4 +1,4 @@
-"""How the canvas looks, told to the session and taken from it."""
+"""How the canvas looks: reported to the session, and restored from it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Canvas:
     session
         Its session.
     layers
-        Layers of each slice by role; the one that is kept up to date.
+        Layers of each slice by role; this mapping is kept up to date.
     stacking
-        Knows the looks that the stack has changed.
+        Knows how layers looked before the stack changed them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What colour each spot has, and the legend that says why."""
+"""The colour of each spot, and the legend that explains it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIMMED = (0.5, 0.5, 0.5, 0.25)
 NO_VALUE = (0.6, 0.6, 0.6, 0.6)
 """RGBA of a spot without a value."""
 HIDDEN = (0.0, 0.0, 0.0, 0.0)
-"""RGBA of spots that are not to be seen."""
+"""RGBA of hidden spots."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Legend:
     limits
         Values at the two ends of the colour map.
     unit
-        Of the numbers, if it is known; empty for categories.
+        Unit of the numbers, if it is known; empty for categories.
     log
         Whether the logarithm is shown.
     """
@@ -76,7 +76,7 @@ class Painting:
     values: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def renamed(self, names: Mapping[str, str]) -> Painting:
-        """The same colours, of categories with other names, ``{old: new}``."""
+        """Return the same colours with categories renamed, ``{old: new}``."""
         entries = tuple((names.get(name, name), rgba) for name, rgba in self.legend.entries)
         values = {}
         for slice_, held in self.values.items():
@@ -129,7 +129,7 @@ def isolated_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
 
 
 def doubtful_spots(session: Session, name: str) -> NDArray[np.bool_] | None:
-    """Spots of a slice with less confidence than is asked for; ``None`` if none is asked for."""
+    """Spots of a slice with less confidence than required; ``None`` if none is required."""
     result, rows, least = session.result.adata, session.result.rows(name), session.view.trust.least
     if not least or rows is None or result is None or K.CONFIDENCE not in result.obs:
         return None
@@ -149,7 +149,7 @@ def _paint_numbers(session: Session, found: Mapping[str, Numbers]) -> Painting:
     log = (counts if scale.log is None else scale.log) and bool((every >= 0).all())
     low, high = _limits(np.log1p(every) if log else every, scale.percentiles)
     values = {n: np.log1p(x.values) if log else x.values for n, x in found.items()}
-    # A table of 256 colours, as screens have no more: mapping each value takes ten times as long.
+    # 256 colours are all that a screen can show; mapping each value takes ten times as long.
     table = ensure_colormap(scale.colormap).map(np.linspace(0, 1, 256))
     table = np.vstack([table, NO_VALUE]).astype(np.float32)
     rgba = _without_value(session)
@@ -163,7 +163,7 @@ def _paint_numbers(session: Session, found: Mapping[str, Numbers]) -> Painting:
 
 
 def _limits(values: NDArray[np.float64], percentiles: tuple[float, float]) -> tuple[float, float]:
-    """Two percentiles; the extremes where those are the same (rare genes)."""
+    """Two percentiles; the extremes if these are equal (rare genes)."""
     if len(values) == 0:
         return 0.0, 1.0
     low, high = np.percentile(values, percentiles)
@@ -173,7 +173,7 @@ def _limits(values: NDArray[np.float64], percentiles: tuple[float, float]) -> tu
 
 
 def _paint_categories(session: Session, found: Mapping[str, Any]) -> Painting:
-    # A column of numbers in one slice and of names in another is one of names.
+    # A column with numbers in one slice and names in another is treated as names.
     named: dict[str, pd.Categorical] = {
         name: as_names(column) if isinstance(column, Numbers) else column
         for name, column in found.items()
@@ -199,7 +199,7 @@ def _as_tuple(rgba: NDArray[np.float32]) -> Rgba:
 def category_colors(
     session: Session, key: str, categories: list[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """RGBA of each category: as recorded with the result or a slice, else from the palette.
+    """RGBA of each category, as recorded in the result or a slice, or else from the palette.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def category_colors(
     else:
         sources = [session.result.adata] if session.result.adata is not None else []
         for adata in [*sources, *session.slices.values()]:
-            # What two slices call by two names is not to look the same; the first keeps its colour.
+            # Categories with different names must differ in colour; the first keeps its own.
             taken = {color[:7] for color in recorded.values()}
             recorded |= {
                 category: color
@@ -230,7 +230,7 @@ def category_colors(
 
 
 def _recorded_colors(adata: AnnData, key: str) -> dict[str, str]:
-    """Colours in ``uns`` of a categorical column, hex; none where there are too few."""
+    """Colours in ``uns`` of a categorical column, hex; empty if there are too few."""
     colors = adata.uns.get(f"{key}_colors")
     if colors is None or key not in adata.obs or adata.obs[key].dtype != "category":
         return {}
@@ -240,7 +240,7 @@ def _recorded_colors(adata: AnnData, key: str) -> dict[str, str]:
     elif len(colors := [colors] if isinstance(colors, str) else list(colors)) < len(categories):
         return {}
     else:
-        # Where there are more, the first are meant, as scanpy takes them.
+        # If there are more colours than categories, use the first ones, as scanpy does.
         found = {c: hex_color(color) for c, color in zip(categories, colors, strict=False)}
     return {category: color for category, color in found.items() if color}
 

@@ -1,6 +1,6 @@
-"""Spots drawn at less cost: as discs only, of one triangle each, and new colours sent alone.
+"""Spots drawn faster: as plain discs of one triangle each, with new colours sent on their own.
 
-Where a version of napari or vispy has it otherwise, spots are drawn and coloured as napari does it.
+If a version of napari or vispy works differently, spots are drawn and coloured by napari as usual.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FastSpots:
-    """Draws and colours layers of many spots at less cost.
+    """Draws and colours layers of many spots faster.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class FastSpots:
         self._viewer = weakref.ref(viewer)
 
     def set_fast(self, layer: Points, fast: bool) -> None:
-        """Draw the spots of a layer without smoothed edges, as discs of one triangle, or not so.
+        """Switch fast drawing of a layer on or off: discs of one triangle, without smoothed edges.
 
-        Another symbol than the disc is drawn as napari does it.
+        Symbols other than the disc are drawn by napari as usual.
         """
         layer.antialiasing = 0 if fast else 1
         markers = markers_of(self._viewer(), layer)
@@ -45,7 +45,7 @@ class FastSpots:
         draw_discs(markers, simple=fast and _are_discs(layer))
 
     def recolor(self, layer: Points, rgba: NDArray[np.float32]) -> None:
-        """Give the spots of a layer other colours, shape (spots, 4)."""
+        """Give the spots of a layer new colours, shape (spots, 4)."""
         markers = markers_of(self._viewer(), layer)
         with colors_unsent(layer, alone=markers is not None) as alone:
             layer.face_color = rgba

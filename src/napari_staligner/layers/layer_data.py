@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     LayerData = tuple[Any, dict[str, Any], str]
 
 IMAGE_NAME = "{} image"
-"""Name of the image layer of a slice; its spots bear the slice's name."""
+"""Name of the image layer of a slice; its spots layer has the slice's name."""
 
 
 def image_layer(name: str, adata: AnnData) -> LayerData | None:
     """Layer data of the tissue image of a slice, or ``None`` if it has none.
 
-    The image is scaled so that the world's unit is that of the spots: coordinate (x, y) lies at
+    The image is scaled to the units of the spots: coordinate (x, y) lies at
     (row, column) = (y, x).
     """
     found = tissue_image(adata)
@@ -75,7 +75,7 @@ def spots_layer(name: str, adata: AnnData, colors: NDArray[np.float32]) -> Layer
 
 
 def slice_layers(slices: Sequence[tuple[str, AnnData]]) -> list[LayerData]:
-    """Layer data of several slices, each in a colour of its own, image below spots."""
+    """Layer data of several slices, each in its own colour, image below spots."""
     return content_layers(Content(list(slices)))
 
 
@@ -85,7 +85,7 @@ def content_layers(content: Content) -> list[LayerData]:
     Parameters
     ----------
     content
-        Slices, and with them a result and a view. It is on the last layer, for a session to open.
+        Slices, and a result and a view if there are any. The last layer carries it to the session.
     """
     session = Session()
     session.open(content)
@@ -101,10 +101,10 @@ def content_layers(content: Content) -> list[LayerData]:
 
 
 def _spatialdata_keys(name: str, adata: AnnData) -> dict[str, Any]:
-    """Metadata by which the widgets of napari-spatialdata list a table and colour by it.
+    """Metadata that lets the widgets of napari-spatialdata list a table and colour by it.
 
-    The keys of a table that annotates an element of a SpatialData object are ``None``: with a name
-    in ``table_names`` they would look for the object, and there is none.
+    The keys for a table that annotates an element of a SpatialData object are ``None``: with a name
+    in ``table_names`` the widgets would look for the object, and there is none.
     """
     return {
         K.LAYER_TABLE: _table(name, adata),
@@ -119,9 +119,9 @@ def _spatialdata_keys(name: str, adata: AnnData) -> dict[str, Any]:
 
 
 def _table(name: str, adata: AnnData) -> AnnData:
-    """A slice as a table of SpatialData: each spot is an instance in the region of its slice.
+    """A slice as a SpatialData table: each spot is an instance in the region of its slice.
 
-    What that needs in ``obs`` and ``uns`` stays out of the slice itself.
+    The columns and ``uns`` entries for this are not added to the slice itself.
     """
     from anndata import AnnData
     from pandas import Categorical
@@ -129,7 +129,7 @@ def _table(name: str, adata: AnnData) -> AnnData:
     obs = adata.obs.copy(deep=False)
     obs[K.ELEMENT] = Categorical([name] * adata.n_obs)
     obs[K.INSTANCE] = np.arange(adata.n_obs)
-    # As they come from a file; scanpy keeps lists.
+    # Arrays, as if read from a file; scanpy stores lists.
     uns = {k: np.asarray(v) if k.endswith("_colors") else v for k, v in adata.uns.items()}
     attributes = {"region": name, "region_key": K.ELEMENT, "instance_key": K.INSTANCE}
     return AnnData(

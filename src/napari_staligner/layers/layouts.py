@@ -59,12 +59,12 @@ def placements(
     """Place each slice.
 
     ``grid`` puts the middle of every slice at the origin, for cells with synced cameras;
-    ``mosaic`` puts slices side by side in rows, about as many rows as columns; ``stack`` lays
-    them into the frame of ``transforms``, or on each other's middle where there are none.
+    ``mosaic`` puts slices side by side in rows, with about as many rows as columns; ``stack`` puts
+    them in the frame of ``transforms``, or centred on each other where there are none.
 
-    Slices keep their own units. Where the largest extent is more than 1.5 times the smallest,
-    the units are taken to differ, and every slice is scaled to the extent of the first, to be
-    compared side by side. Coordinates stay as they are. In the stack, transforms bring their own
+    Slices keep their own units. If the largest extent is more than 1.5 times the smallest, the
+    units are assumed to differ, and every slice is scaled to the extent of the first, so that they
+    can be compared side by side. Coordinates do not change. In the stack, the transforms set the
     scale.
 
     Parameters
@@ -123,7 +123,7 @@ def _aligned(
     footprints: Mapping[str, Footprint],
     transforms: Mapping[str, Matrix],
 ) -> dict[str, Matrix]:
-    """Slices in the frame of their transforms; those without one over the middle of the rest."""
+    """Slices in the frame of their transforms; those without one are centred on the rest."""
     aligned = {n: np.asarray(transforms[n], float) for n in footprints if n in transforms}
     if not aligned:
         return centred
@@ -133,7 +133,7 @@ def _aligned(
 
 
 def _mapped(matrix: Matrix, box: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Box around a mapped box: smallest and largest (x, y)."""
+    """Bounding box of a transformed box: smallest and largest (x, y)."""
     (x0, y0), (x1, y1) = box
     corners = np.array([[x0, y0, 1], [x1, y0, 1], [x0, y1, 1], [x1, y1, 1]]) @ matrix.T
     return np.array([corners[:, :2].min(axis=0), corners[:, :2].max(axis=0)])

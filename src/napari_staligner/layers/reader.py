@@ -1,4 +1,4 @@
-"""npe2's reader: slices or a result from files and folders of the field's formats."""
+"""Reader for npe2: slices or a result from files and folders of the field's formats."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Paths = str | Path | Sequence[str | Path]
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
-    """Return the function that reads these, or ``None`` if one is of no format that is known.
+    """Return the function that reads these, or ``None`` if the format of one is unknown.
 
-    What is known but cannot be read is taken, so that it is said why.
+    A known format that cannot be read is accepted, so that the user is told why.
     """
     return read_layers if all(map(is_known, _listed(path))) else None
 

@@ -32,7 +32,7 @@ class SketchedLine:
 
 
 class Sketch:
-    """The line that a tool draws now."""
+    """The line that a tool is drawing."""
 
     changed = Signal()
     """``line`` was set."""

@@ -1,4 +1,4 @@
-"""Where the spots of the slices are: to find the one at a place, and those inside a line."""
+"""Where the spots of the slices are: finds the spot at a place, and those inside a line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SpotIndex:
-    """Spots of slices, to be searched; each slice is indexed when it is asked for first.
+    """Search index of the spots of slices; each slice is indexed on its first search.
 
     Parameters
     ----------
@@ -28,11 +28,11 @@ class SpotIndex:
         self._known: dict[str, tuple[AnnData, KDTree, float]] = {}
 
     def tree(self, name: str) -> KDTree:
-        """Return the spots of a slice, (x, y) in its own units, to be searched."""
+        """Return the search tree of the spots of a slice, (x, y) in its own units."""
         return self._entry(name)[1]
 
     def size(self, name: str) -> float:
-        """Diameter of a spot of a slice with which they nearly touch, in its own units."""
+        """Diameter at which the spots of a slice nearly touch, in its own units."""
         return self._entry(name)[2]
 
     def _entry(self, name: str) -> tuple[AnnData, KDTree, float]:

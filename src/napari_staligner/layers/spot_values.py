@@ -1,4 +1,4 @@
-"""What each spot has of the thing that the session colours by: a number or a name."""
+"""The value of each spot that the session colours by: a number or a name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Numbers:
     values
         float64, shape (spots,); NaN where there is none.
     counts
-        Whether they are counts of a gene, per 10,000 of the spot.
+        Whether they are counts of a gene, per 10,000 counts of the spot.
     """
 
     values: NDArray[np.float64]
@@ -42,7 +42,7 @@ class Numbers:
 
 
 def values_of(session: Session, name: str) -> pd.Categorical | Numbers | None:
-    """Numbers or categories of the spots of a slice; ``None`` if it has none of that name."""
+    """Numbers or categories of the spots of a slice; ``None`` if the slice lacks them."""
     by, adata, rows = session.view.color_by, session.slices[name], session.result.rows(name)
     if by.kind == "gene":
         return _gene(adata, by.key)
@@ -52,21 +52,21 @@ def values_of(session: Session, name: str) -> pd.Categorical | Numbers | None:
         return _component(session, adata, rows, by)
     if by.key == K.SLICE:
         return _constant(name, adata.n_obs)
-    # What was computed or renamed in the result is newer than what the file came with.
+    # Values computed or renamed in the result are newer than those from the file.
     if rows is not None and session.result.adata is not None and by.key in session.result.adata.obs:
         return as_values(session.result.adata.obs[by.key].iloc[rows])
     return as_values(adata.obs[by.key]) if by.key in adata.obs else None
 
 
 def title_of(by: ColorBy) -> str:
-    """Name what is coloured by, as legends and menus say it."""
+    """Name what the spots are coloured by, as legends and menus show it."""
     if by.kind == "attention":
         return _ATTENTION_TITLES[by.key]
     return f"{by.key} {by.component + 1}" if by.kind == "obsm" else by.key
 
 
 def as_values(column: pd.Series) -> pd.Categorical | Numbers:
-    """Numbers of a column of ``obs``, or its names; truth values are names."""
+    """Numbers or names of a column of ``obs``; booleans count as names."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -94,7 +94,7 @@ def _constant(value: str, n: int) -> pd.Categorical:
 
 
 def _gene(adata: AnnData, gene: str) -> Numbers | None:
-    """Expression of a gene: counts per 10,000, or as it is where ``X`` holds no counts."""
+    """Expression of a gene: counts per 10,000, or unchanged if ``X`` holds no counts."""
     from napari_staligner.core.prepare.counts import is_counts
 
     at = np.flatnonzero(adata.var_names == gene)
@@ -108,7 +108,7 @@ def _gene(adata: AnnData, gene: str) -> Numbers | None:
 
 
 def _column(matrix: Any, number: int) -> NDArray[np.float64]:
-    """One column of ``X``; of a CSR matrix in half the time that scipy takes."""
+    """One column of ``X``; from a CSR matrix in half the time that scipy takes."""
     from scipy.sparse import issparse
 
     if not issparse(matrix) or matrix.format != "csr":
@@ -122,7 +122,7 @@ def _column(matrix: Any, number: int) -> NDArray[np.float64]:
 def _component(
     session: Session, adata: AnnData, rows: NDArray[np.intp] | None, by: ColorBy
 ) -> Numbers | None:
-    """One column of an array of ``obsm``, of the result where it has the array."""
+    """One column of an array of ``obsm``, from the result if it has the array."""
     source, chosen = adata, np.arange(adata.n_obs)
     if (
         rows is not None
@@ -144,12 +144,12 @@ def _attention(session: Session, figure: str, rows: NDArray[np.intp]) -> Numbers
         return None
     if figure == "foreign" and not session.domains.names:
         return None
-    of = {
+    figures = {
         "self": attention.self_attention,
         "entropy": attention.attention_entropy,
         "foreign": attention.foreign_attention,
     }
-    return Numbers(of[figure](session.result.adata)[rows].astype(np.float64))
+    return Numbers(figures[figure](session.result.adata)[rows].astype(np.float64))
 
 
 def _dense(column: Any) -> NDArray[np.float64]:

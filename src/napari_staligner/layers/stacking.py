@@ -1,4 +1,4 @@
-"""What is shown of each slice of a stack: all through each other, one in turn, or parts of two."""
+"""What a stack shows of each slice: all blended, one at a time, or parts of two."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Stacking:
-    """Shows the slices of a stack as ``session.view.stack`` says, and puts all back afterwards.
+    """Shows the slices of a stack as ``session.view.stack`` says, and restores them afterwards.
 
     Only ``visible``, ``opacity``, the ``shown`` of points and the alpha of images change. An image
-    that is shown in parts gets a copy of its pixels with alpha; its own come back untouched.
+    that is shown in parts gets a copy of its pixels with alpha; the original comes back unchanged.
     """
 
     def __init__(self) -> None:
@@ -32,10 +32,10 @@ class Stacking:
         self._pixels: dict[Layer, tuple[NDArray, NDArray]] = {}
         self._masked: set[Layer] = set()
         self.hidden: frozenset[str] = frozenset()
-        """Slices whose edges and markers have no place in the present picture."""
+        """Slices whose edges and markers are hidden at present."""
 
     def show(self, session: Session, layers: SliceLayers) -> None:
-        """Show the layers, which are at their places already, as the session says."""
+        """Show the layers, which are already in place, as the session says."""
         self._forget({layer for roles in layers.values() for layer in roles.values()})
         if session.view.layout != "stack":
             self._leave()
@@ -48,11 +48,11 @@ class Stacking:
         self._show_parts(view, pair, layers)
 
     def look(self, layer: Layer) -> tuple[bool, float]:
-        """Whether a layer is visible and how opaque, where no stack shows it otherwise."""
+        """Whether a layer is visible, and its opacity, when not changed by the stack."""
         return self._before.get(layer, (layer.visible, layer.opacity))
 
     def set_look(self, layer: Layer, visible: bool, opacity: float) -> None:
-        """Give a layer a look; in the stack it has it once another layout is chosen."""
+        """Give a layer a look; in the stack, it is applied once another layout is chosen."""
         if layer in self._before:
             self._before[layer] = visible, opacity
         else:
@@ -71,7 +71,7 @@ class Stacking:
     ) -> None:
         has_image = K.Role.IMAGE in roles and not roles[K.Role.IMAGE].multiscale
         opacity = view.opacity(name)
-        # Whether it is shown, whether even if it was hidden before, and how strongly.
+        # Whether it is shown, whether that holds even if it was hidden before, and its opacity.
         image = (
             seen and _wants_image(view, lowest=lowest),
             view.part == "image",
@@ -98,7 +98,7 @@ class Stacking:
         self.hidden = frozenset()
 
     def _forget(self, present: set[Layer]) -> None:
-        """Let go of layers that were removed."""
+        """Forget layers that were removed."""
         self._before = {x: look for x, look in self._before.items() if x in present}
         self._pixels = {x: pixels for x, pixels in self._pixels.items() if x in present}
         self._masked &= present
@@ -181,7 +181,7 @@ def _seen(view: StackView, pair: tuple[str, str] | None, layers: SliceLayers) ->
 
 
 def _wants_image(view: StackView, *, lowest: bool) -> bool:
-    """An image over the spots of another slice would hide them, unless images are asked for."""
+    """Show no image that would cover the spots of another slice, unless images are chosen."""
     if view.part == "spots":
         return False
     if view.mode in PAIRWISE:
@@ -229,7 +229,7 @@ def _opaque(dtype: np.dtype) -> float:
 
 
 def _with_alpha(pixels: NDArray) -> NDArray:
-    """Copy of an RGB or RGBA image with an alpha of its own."""
+    """Copy of an RGB or RGBA image with its own alpha."""
     out = np.empty((*pixels.shape[:2], 4), dtype=pixels.dtype)
     out[..., :3], out[..., 3] = pixels[..., :3], _opaque(pixels.dtype)
     return out

@@ -1,4 +1,4 @@
-"""What of a session is in the viewer: layers of its slices, and where they lie."""
+"""The layers of a session in the viewer, and where they lie."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Stage:
     session
         Its session.
     order
-        Roles of the layers of a slice, and then of several, from the lowest to the topmost.
+        Roles of overlay layers, from the lowest to the topmost.
     """
 
     painted = Signal()
     """The spots have other colours."""
     arranged = Signal()
-    """Layers came or went, lie elsewhere, or others are shown."""
+    """Layers were added, removed, moved, shown or hidden."""
 
     def __init__(self, viewer: napari.Viewer, session: Session, order: Sequence[K.Role]) -> None:
         self._viewer = weakref.ref(viewer)
@@ -60,27 +60,27 @@ class Stage:
         self.arrangement = Arrangement(viewer)
         self.fast_points = FastSpots(viewer)
         self.layers: dict[str, dict[str, Layer]] = {}
-        """Of each slice, by role."""
+        """Layers of each slice, by role."""
         self.spanning: dict[str, Layer] = {}
-        """Of several slices at once, in the world, by role."""
+        """Layers that show several slices at once, in world coordinates, by role."""
         self.shown: dict[str, AnnData] = {}
         """The slices that have layers."""
         self.adding = False
-        """Whether the layer that comes is ours."""
+        """Whether the layer being added is ours."""
         self.paused = False
-        """Whether napari's list is not to be touched now."""
+        """Whether napari's list of layers must not be changed now."""
 
     @property
     def viewer(self) -> napari.Viewer | None:
-        """The viewer, as long as there is one."""
+        """The viewer, while it exists."""
         return self._viewer()
 
     # -- layers ---------------------------------------------------------------------------
 
     def live(self) -> dict[str, dict[str, Layer]]:
-        """Layers of the slices that are in the session still.
+        """Layers of the slices that are still in the session.
 
-        A slice that leaves takes the result with it, which the session tells first.
+        Removing a slice also removes the result, and the session announces that first.
         """
         slices = self.session.slices
         return {n: x for n, x in self.layers.items() if slices.get(n) is self.shown[n]}
@@ -91,7 +91,7 @@ class Stage:
         return own + list(self.spanning.values())
 
     def add(self, layer: Layer, role: str, name: str = "") -> None:
-        """Add a layer of a slice, or of several at once, to the viewer; the view stays."""
+        """Add a layer of one slice, or of several, to the viewer; the view does not change."""
         viewer = self.viewer
         if viewer is None:
             return
@@ -111,11 +111,11 @@ class Stage:
             viewer.layers.selection = selected
 
     def remove(self, layers: Iterable[Layer]) -> None:
-        """Take layers out of the viewer, and forget them; the view and the selection stay."""
+        """Remove layers from the viewer and forget them; view and selection do not change."""
         viewer, gone = self.viewer, set(layers)
-        for kept in (*self.layers.values(), self.spanning):
-            for role in [role for role, layer in kept.items() if layer in gone]:
-                del kept[role]
+        for roles in (*self.layers.values(), self.spanning):
+            for role in [role for role, layer in roles.items() if layer in gone]:
+                del roles[role]
         if viewer is None or not gone:
             return
         selected = set(viewer.layers.selection) - gone
@@ -128,22 +128,22 @@ class Stage:
 
     def forget(self, layer: Layer) -> tuple[str, str] | None:
         """Forget a layer that the user deleted; returns its slice and role if it is ours."""
-        for name, kept in (*self.layers.items(), ("", self.spanning)):
-            for role, known in kept.items():
+        for name, roles in (*self.layers.items(), ("", self.spanning)):
+            for role, known in roles.items():
                 if known is layer:
-                    del kept[role]
+                    del roles[role]
                     return name, role
         return None
 
     @staticmethod
     def _leave_grid(viewer: napari.Viewer) -> None:
-        """Leave the grid until all is arranged: napari makes cells for each number of layers."""
+        """Leave the grid until all is arranged: napari would rebuild its cells with each layer."""
         grid_of(viewer).enabled = False
 
     # -- places and colours ---------------------------------------------------------------
 
     def arrange(self, *, look: Look) -> None:
-        """Bring the layers to their places and cells, as the layout says."""
+        """Put the layers in their places and cells, as the layout says."""
         if self.viewer is None:
             return
         self._fill_cells()
@@ -158,7 +158,7 @@ class Stage:
         self.arranged.emit()
 
     def _fill_cells(self) -> None:
-        """Add the blanks that the grid needs, and remove the others."""
+        """Add the blank layers that the grid needs, and remove the others."""
         live = self.live()
         needed = blanks_needed(live) if self.session.view.layout == "grid" else {}
         surplus, missing = [], []
@@ -182,7 +182,7 @@ class Stage:
         return float(np.median(self.layers[name][K.Role.SPOTS].size))
 
     def paint(self) -> None:
-        """Give the spots the colours that the session says."""
+        """Colour the spots as the session says."""
         self.painting = paint(self.session)
         for name, roles in self.layers.items():
             if K.Role.SPOTS in roles:
@@ -190,14 +190,14 @@ class Stage:
         self.painted.emit()
 
     def recolor(self, layer: Points, name: str) -> None:
-        """Give a layer of the spots of a slice their present colours."""
+        """Give a spots layer of a slice its present colours."""
         rgba = self.painting.rgba.get(name)
         if rgba is not None and len(layer.data) == len(rgba):
             self.fast_points.recolor(layer, rgba)
 
 
 def _blank_layer(name: str, xy: NDArray[np.float64]) -> Image:
-    """Make an image of nothing, at a point (x, y), to fill a place in a cell of the grid."""
+    """Make an empty image at a point (x, y), to fill a place in a cell of the grid."""
     layer = Image(
         np.zeros((1, 1, 4), dtype=np.uint8), rgb=True, translate=xy[::-1], name=f"{name} (blank)"
     )

@@ -1,4 +1,4 @@
-"""The keeper of a viewer's layers: what the session holds is what the viewer shows."""
+"""Keeps a viewer's layers in step with the session."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from napari_staligner.session import Session
 
 MANY_SPOTS = 50_000
-"""From so many on, the edges of spots are not smoothed, and each is drawn as one triangle: without
-a GPU that is most of the time that drawing takes, and spots of so many are some pixels wide."""
+"""With this many spots or more, each is drawn as one triangle without smoothed edges. Without a
+GPU, smoothing takes most of the drawing time, and such spots are only a few pixels wide."""
 
 
 class Tissue:
     """Layers of a viewer that show its session; holds the viewer weakly.
 
     Every slice has an image (if it came with one) and spots; overlays have layers while they are
-    switched on. Layers are changed in place and only when the session says so; all of this happens
-    on the GUI thread.
+    switched on. Layers are changed in place, only when the session changes, and always on the GUI
+    thread.
     """
 
     def __init__(self, viewer: napari.Viewer, session: Session) -> None:
@@ -117,7 +117,7 @@ class Tissue:
             finally:
                 self.stage.paused = False
         if not self._due:
-            # Not now: napari may be amid deleting several layers, others of the slice among them.
+            # Not now: napari may still be deleting several layers, some of them of this slice.
             self._due = True
             QTimer.singleShot(0, self._settle)
 
@@ -138,7 +138,7 @@ class Tissue:
             stage.layers[name] = self._adoption.layers_of(name, free)
             self._complete(name)
         if not slices:
-            # At once, as the viewer may be closing: out of the grid while there is a canvas.
+            # At once, as the viewer may be closing: leave the grid while there is still a canvas.
             stage.arrange(look="keep")
         if (gone or new) and not stage.paused:
             self._settle(look="fit")
@@ -162,7 +162,7 @@ class Tissue:
         stage.arrange(look="fit" if orphans else look)
 
     def _complete(self, name: str) -> None:
-        """Add image and spots of a slice unless they were adopted."""
+        """Add image and spots of a slice unless its layers were adopted."""
         layers, adata = self.stage.layers[name], self.session.slices[name]
         if K.Role.SPOTS not in layers:
             image = image_layer(name, adata)
@@ -170,11 +170,11 @@ class Tissue:
                 self.stage.add(Layer.create(*image), K.Role.IMAGE, name)
             spots = spots_layer(name, adata, np.ones(4, np.float32))
             self.stage.add(Layer.create(*spots), K.Role.SPOTS, name)
-        # Deleting or adding points would part the layer from the rows of the table.
+        # If points were added or deleted, the layer would no longer match the rows of the table.
         layers[K.Role.SPOTS].editable = False
 
     def _resize(self) -> None:
-        """Give the spots of all slices the size that the session says."""
+        """Set the size of the spots of all slices as the session says."""
         for name, layers in self.stage.live().items():
             if K.Role.SPOTS in layers:
                 size = self.spots.size(name) * self.session.view.spot_scale
@@ -187,7 +187,7 @@ class Tissue:
             self.stage.paint()
 
     def _on_domains_renamed(self, names: dict[str, str]) -> None:
-        # Every spot has the colour that it had.
+        # The colours of the spots do not change.
         if self.session.view.color_by == ColorBy("obs", K.DOMAIN):
             self.stage.painting = self.painting.renamed(names)
 
@@ -201,7 +201,7 @@ class Tissue:
 
     def _on_result_changed(self) -> None:
         self.stage.paint()
-        # Amid a deletion napari's list is not to be touched; all is settled afterwards.
+        # During a deletion napari's list must not be changed; all is settled afterwards.
         if not self.stage.paused and self.session.view.layout == "stack":
             self.stage.arrange(look="fit")
 
@@ -224,7 +224,7 @@ class Tissue:
             self.stage.arrange(look="keep")
 
     def _sync_overlays(self) -> bool:
-        """Make and remove layers of overlays; whether there are others now, to be arranged."""
+        """Make and remove overlay layers; says whether any changed and all must be arranged."""
         if not is_solid(self.session):
             # First: without the layers in 3-D, napari has no third dimension to look along.
             self.stage.arrangement.flatten()

@@ -1,4 +1,4 @@
-"""The session of a viewer, and what shows it there: made once, and gone with the viewer."""
+"""The session of a viewer and what shows it: made once, and gone with the viewer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Window:
-    """A session, the layers that show it, and the tools that act on these.
+    """A session, the layers that show it, and the tools that act on them.
 
     Parameters
     ----------
@@ -40,10 +40,10 @@ _open: WeakKeyDictionary[napari.Viewer, Window] = WeakKeyDictionary()
 def open_session(viewer: napari.Viewer) -> Session:
     """Return the session of a viewer, made on the first call.
 
-    With it comes the keeper of the viewer's layers: slices that are in the viewer already, or
-    are opened later, belong to the session. Both end with the viewer.
+    From then on, slices that are in the viewer or are opened later belong to the session. It ends
+    with the viewer.
     """
-    # napari hands docks a proxy of the viewer, a new one to each.
+    # napari gives each dock its own proxy of the viewer.
     viewer = unwrapped(viewer)
     if viewer not in _open:
         _open[viewer] = Window(viewer)
@@ -51,9 +51,9 @@ def open_session(viewer: napari.Viewer) -> Session:
 
 
 def painting(session: Session) -> Painting:
-    """Return the present colours of all spots, which are not to be written to.
+    """Return the present colours of all spots; do not write to them.
 
-    Its viewer's layers have them already, where the session has a viewer.
+    If the session has a viewer, its layers have them already.
     """
     shown = (each.tissue.painting for each in _open.values() if each.session is session)
     return next(shown, None) or paint(session)

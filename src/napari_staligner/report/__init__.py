@@ -1,1 +1,1 @@
-"""The page that tells of a result to people without napari."""
+"""A page that shows a result to people without napari."""

@@ -33,14 +33,14 @@ class ComparisonJob:
     Parameters
     ----------
     labels
-        Codes of the column that is compared with, shape (spots,); ``None`` without one.
+        Codes of the column to compare with, shape (spots,); ``None`` without one.
     umaps
-        UMAPs that are there, by the embedding's key, shape (spots, 2).
+        Existing UMAPs by the key of the embedding, shape (spots, 2).
     embeddings
-        Those whose UMAPs are to be computed, by key; those that the figures compute come besides.
-        ``None`` computes none.
+        Embeddings that need a UMAP, by key, in addition to those that the figures compute;
+        ``None`` computes no UMAP.
     seed
-        Of these UMAPs.
+        Seed of these UMAPs.
     """
 
     labels: NDArray[np.integer[Any]] | None
@@ -56,11 +56,11 @@ class ComparisonRow:
     Parameters
     ----------
     title, figures
-        What it is, and some of its figures.
+        Name of the row, and some of its figures.
     slices
-        The tissue in its domains, by slice.
+        The tissue coloured by its domains, by slice.
     umaps
-        By what they are coloured by; empty without a UMAP.
+        UMAPs by what they are coloured by; empty without a UMAP.
     """
 
     title: str
@@ -81,7 +81,7 @@ def comparison_job(
     evaluation
         Figures of the embeddings, or the job to compute them.
     compute_umaps
-        Whether UMAPs that ``obsm`` lacks are computed; else they are left out.
+        Whether to compute UMAPs that ``obsm`` lacks; otherwise they are left out.
     """
     if isinstance(evaluation, EvaluationJob):
         keys, column = evaluation.keys, evaluation.label_key
@@ -104,7 +104,7 @@ def comparison_job(
 def umaps_of(
     job: ComparisonJob, evaluation: Evaluation, parts: Sequence[SlicePart]
 ) -> Steps[Umaps]:
-    """Return the UMAPs by embedding; computes those that are missing, if that is wanted."""
+    """Return the UMAPs by embedding; computes missing ones if the job says so."""
     if job.embeddings is None:
         return job.umaps
     there = {**job.embeddings, **evaluation.computed}

@@ -1,4 +1,4 @@
-"""Pictures of a report, drawn by matplotlib without pyplot: any thread may draw them."""
+"""Pictures of a report, drawn with matplotlib but without pyplot, so any thread may draw them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.evaluation.evaluation import Evaluation
 
 INCHES, SMALL, DPI = 4.2, 2.3, 130
-"""Longer sides of pictures, and of those that stand beside many others."""
+"""Longer side of single pictures, and of pictures shown next to many others."""
 SPOT = 0.95
 """Diameter of a spot, in spacings."""
 COLORMAP = "viridis"
@@ -29,24 +29,24 @@ _GRAY = "#666666"
 
 @dataclass(frozen=True)
 class SlicePart:
-    """What a slice's pictures are drawn from.
+    """What the pictures of a slice are drawn from.
 
     Parameters
     ----------
     name
-        Of the slice.
+        Name of the slice.
     rows
-        Shape (spots,): where its spots are in the result.
+        Shape (spots,): rows of its spots in the result.
     points
         Shape (spots, 2): x and y, in the units of the slice.
     spacing
-        Distance of a spot to its nearest neighbour, in these units.
+        Distance from a spot to its nearest neighbour, in these units.
     codes
         Shape (spots,): number of the domain, -1 without one.
     confidence
-        Shape (spots,), 0..1; ``None`` where it is not known.
+        Shape (spots,), 0..1; ``None`` if it is not known.
     image
-        Tissue, shape (height, width, 3 or 4), thinned out; ``None`` without one.
+        Tissue, shape (height, width, 3 or 4), reduced in size; ``None`` without one.
     unit
         Length of a pixel of the image, in the units of the slice.
     """
@@ -71,7 +71,7 @@ def tissue_picture(part: SlicePart, rgba: NDArray[np.floating[Any]], *, small: b
     rgba
         Shape (spots, 4).
     small
-        Without the tissue image, to stand beside many others.
+        Smaller, without the tissue image, to show next to many others.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def tissue_picture(part: SlicePart, rgba: NDArray[np.floating[Any]], *, small: b
 
 
 def umap_picture(places: NDArray[np.floating[Any]], rgba: NDArray[np.floating[Any]]) -> str:
-    """Draw a UMAP, the spots in random order, so that no slice hides another.
+    """Draw a UMAP with the spots in random order, so that no slice hides another.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def figures_picture(evaluation: Evaluation, titles: Mapping[str, str]) -> str:
     evaluation
         Figures of the embeddings.
     titles
-        Names of the embeddings for people.
+        Readable names of the embeddings.
     """
     from matplotlib.figure import Figure
 
@@ -163,7 +163,7 @@ def figures_picture(evaluation: Evaluation, titles: Mapping[str, str]) -> str:
 
 
 def _ends(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Least and largest of the columns, NaN where one has no value."""
+    """Smallest and largest value of each column, NaN if it has none."""
     low = np.where(np.isnan(values), np.inf, values).min(axis=0)
     high = np.where(np.isnan(values), -np.inf, values).max(axis=0)
     nothing = np.isinf(low)
@@ -171,7 +171,7 @@ def _ends(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def gradient(steps: int = 11) -> str:
-    """The colour map of the confidence as colours of a CSS gradient."""
+    """The colour map of the confidence as a list of colours for a CSS gradient."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

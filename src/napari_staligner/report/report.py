@@ -1,4 +1,4 @@
-"""The report: one HTML file with pictures, tests, figures and verdicts, complete in itself."""
+"""The report: one self-contained HTML file with pictures, tests, figures and verdicts."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 IMAGE_PIXELS = 800
-"""Longer side of the tissue images at most; pictures of a report are no larger."""
+"""Largest longer side of the tissue images; pictures of a report are no larger."""
 NO_DOMAIN = "#999999"
 _FIGURES, _UMAPS = 70, 92
-"""Share of the work, in percent, that is done after the figures and after the UMAPs."""
+"""Share of the work, in percent, that is done once the figures and the UMAPs are ready."""
 LIBRARIES = ("anndata", "numpy", "pandas", "scanpy", "scikit-learn", "scipy", "squidpy", "torch")
 
 
 @dataclass(frozen=True)
 class ReportJob:
-    """All that a report needs, copied.
+    """Everything that a report needs, copied.
 
     Parameters
     ----------
     title
-        What was judged, the name of its file for one.
+        What was judged, for example the name of its file.
     parts
         The slices.
     colors
@@ -74,11 +74,11 @@ class ReportJob:
     evaluation
         Figures of embeddings, or what to compute them from.
     verdicts
-        Each with whether the domains are still those that it was about.
+        Each verdict, and whether its domains are still the present ones.
     facts
         How the slices were integrated.
     notes
-        Sentences that the integration left.
+        Notes of the integration.
     compared
         What the pictures of all embeddings side by side need.
     """
@@ -114,11 +114,11 @@ def report_job(
         ``obs["alignment_confidence"]``, ``obsm["spatial"]``, ``uns["spatial"]`` and
         ``uns["staligner"]``.
     title
-        Heading, the name of the file for one.
+        Heading, for example the name of the file.
     evaluation
         Figures of embeddings, or the job to compute them.
     compute_umaps
-        Whether UMAPs that ``obsm`` lacks are computed; else they are left out.
+        Whether to compute UMAPs that ``obsm`` lacks; otherwise they are left out.
     """
     kept = record_of(adata)
     colors = _domain_colors(adata)
@@ -208,7 +208,7 @@ def _render(
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 
-    # Names and notes are people's: they are text in the page, never markup.
+    # Names and notes are user input: they appear as text in the page, never as markup.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -247,7 +247,7 @@ def _render(
 
 
 def _presence_rows(table: PresenceTable | None) -> dict[str, list[Any]]:
-    """Rows of the test by domain."""
+    """Rows of the test, by domain."""
     found: dict[str, list[Any]] = {}
     for row in () if table is None else table.rows:
         found.setdefault(row.label, []).append(row)
@@ -255,11 +255,11 @@ def _presence_rows(table: PresenceTable | None) -> dict[str, list[Any]]:
 
 
 Cell = tuple[str, int]
-"""A figure as text, and how it compares with that of the first embedding: 1, 0, -1."""
+"""A figure as text, and whether it is better (1) or worse (-1) than the first embedding's, or 0."""
 
 
 def _overall_rows(evaluation: Evaluation) -> dict[str, list[Cell]]:
-    """Of each metric, the figures of all embeddings."""
+    """Figures of all embeddings, by metric."""
     found = [figures.overall for figures in evaluation.figures.values()]
     keys = [key for key in METRICS if any(key in figures for figures in found)]
     nan = float("nan")
@@ -295,7 +295,7 @@ def _cell(key: str, value: float, first: float) -> Cell:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of this package and of what it rests on, as installed now."""
+    """Installed versions of this package and of its main dependencies."""
     found = {}
     for name in ("napari-staligner", *LIBRARIES):
         try:

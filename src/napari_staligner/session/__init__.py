@@ -1,8 +1,8 @@
-"""What one viewer holds and shows, as parts that each tell of their own changes.
+"""What one viewer holds and shows, in parts that each signal their own changes.
 
 The session is the one state that all docks show and set. It knows neither Qt nor napari. ``view``
-is what is looked at, ``slices`` what is loaded, ``result`` what a run gave; domains, alignment,
-annotations, verdicts and figures belong to the result and follow it.
+is what is shown and how, ``slices`` what is loaded, ``result`` the output of a run. Domains,
+alignment, annotations, verdicts and figures belong to the result and follow it.
 """
 
 from napari_staligner.session.domains import DomainJob, DomainState

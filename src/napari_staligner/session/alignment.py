@@ -1,4 +1,4 @@
-"""How the slices of a result lie in one frame, as it changes: by registration or by hand."""
+"""The alignment of a result's slices in one frame, changed by registration or by hand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Step(StrEnum):
-    """How slices came to lie as they do."""
+    """What kind of step changed the alignment."""
 
     OPENED = "opened"
     REGISTERED = "registered"
@@ -48,13 +48,13 @@ class AlignmentState:
     Parameters
     ----------
     title
-        What was done, for people.
+        What was done, as shown to the user.
     step
-        What kind of step that was; nudges of the same title that follow each other are one.
+        What kind of step that was; nudges in a row with the same title count as one.
     registered
         Transforms, places and residuals; residuals are NaN until they are measured.
     choice
-        What the registration was asked for that came last.
+        The options of the last registration.
     """
 
     title: str
@@ -63,17 +63,17 @@ class AlignmentState:
     step: Step = Step.OPENED
 
     def same_places(self, other: AlignmentState) -> bool:
-        """Whether all spots lie at the same places; residuals may differ."""
+        """Whether all spots are in the same places; residuals may differ."""
         return np.array_equal(self.registered.aligned, other.registered.aligned)
 
 
 class Alignment:
-    """The alignment of a result; what is set is written into the result at once.
+    """The alignment of a result; every change is written to the result at once.
 
     Parameters
     ----------
     result
-        Whose slices are aligned.
+        The result of the aligned slices.
     """
 
     changed = Signal()
@@ -81,7 +81,7 @@ class Alignment:
     previewed = Signal()
     """A slice is being moved; nothing is written yet."""
     proposed_changed = Signal()
-    """``proposed`` is another."""
+    """``proposed`` changed."""
 
     def __init__(self, result: Result) -> None:
         self._result = result
@@ -105,7 +105,7 @@ class Alignment:
 
     @property
     def transforms(self) -> Mapping[str, Matrix]:
-        """Of each slice to the frame, with what is being moved where it is now."""
+        """Transform of each slice to the frame, including a slice that is being moved."""
         return {} if self._state is None else self._state.registered.transforms | self._preview
 
     def job(self, choice: Choice) -> RegistrationJob:
@@ -121,7 +121,7 @@ class Alignment:
         return registration_job(self._result.adata, choice)
 
     def residual_job(self) -> ResidualJob | None:
-        """Copy what measuring residuals needs; ``None`` where they are known or cannot be."""
+        """Copy what measuring residuals needs; ``None`` if they are known or cannot be measured."""
         state = self._state
         if state is None or not state.registered.pairs:
             return None
@@ -134,13 +134,13 @@ class Alignment:
         return ResidualJob(slices, state.registered, self.displacements())
 
     def set(self, state: AlignmentState) -> None:
-        """Take another alignment, and write it into the result."""
+        """Set the alignment, and write it to the result."""
         if self._result.adata is None:
             return
         before, self._state, self._preview = self._state, state, {}
         moved = before is None or not before.same_places(state)
         if moved and state.step is not Step.REGISTERED:
-            # What is corrected by hand is accepted.
+            # A correction by hand accepts the proposal.
             self._propose(False)
         record_registration(self._result.adata, state.registered, state.choice)
         self._result.values_changed.emit(K.RESIDUAL)
@@ -155,21 +155,21 @@ class Alignment:
         return self._proposed
 
     def propose(self, title: str, registered: Registered, choice: Choice) -> bool:
-        """Show a registration, to be accepted or rejected; says whether anything moves by it."""
+        """Show a registration, to be accepted or rejected; says whether it moves anything."""
         state = AlignmentState(title, registered, choice, Step.REGISTERED)
         before = self._state
         moves = before is None or not before.same_places(state)
-        # Without an alignment of before there is nothing to go back to.
+        # Without an earlier alignment there is nothing to go back to.
         self._propose(moves and before is not None)
         self.set(state)
         return moves
 
     def accept(self) -> None:
-        """Keep what was proposed."""
+        """Accept what was proposed."""
         self._propose(False)
 
     def reject(self) -> None:
-        """Put the slices back where they were; what was proposed can still be had by redo."""
+        """Put the slices back where they were; redo brings the proposal back."""
         if self._proposed:
             self._propose(False)
             self.track.undo()
@@ -182,12 +182,12 @@ class Alignment:
     # -- by hand ------------------------------------------------------------------------------
 
     def preview(self, name: str, transform: Matrix) -> None:
-        """Show a slice elsewhere, without writing."""
+        """Show a slice in another place, without writing it to the result."""
         self._preview = {name: transform}
         self.previewed.emit()
 
     def move(self, name: str, transform: Matrix, title: str, step: Step = Step.MOVED) -> None:
-        """Put a slice elsewhere; a smooth displacement of it is lost, residuals wait."""
+        """Move a slice; its smooth displacement is lost, and residuals must be measured again."""
         if self._state is None:
             return
         old, rows = self._state.registered, self._rows(name)
@@ -204,7 +204,7 @@ class Alignment:
         self.set(AlignmentState(title, moved, self._state.choice, step))
 
     def turn(self, name: str, degrees: float = 0.0, *, mirrored: bool = False) -> None:
-        """Mirror a slice, if asked, and turn it about its middle."""
+        """Turn a slice about its middle, and mirror it first if ``mirrored``."""
         middle = self.middle(name)
         title = f"Mirror {name}" if mirrored else f"Turn {name}"
         step = about(middle, turned(degrees, mirrored=mirrored))
@@ -212,18 +212,18 @@ class Alignment:
         self.move(name, step @ self.transforms[name], title, kind)
 
     def nudge(self, name: str, spacings: tuple[float, float]) -> None:
-        """Move a slice by so many of its spacings in (x, y)."""
+        """Move a slice by a multiple of its spot spacing in (x, y)."""
         transform = self.transforms[name]
         unit = spacing(apply(transform, self._points(name)))
         step = shifted(unit * np.array(spacings))
         self.move(name, step @ transform, f"Nudge {name}", Step.NUDGED)
 
     def middle(self, name: str) -> NDArray[np.float64]:
-        """Middle (x, y) of a slice in the frame, as it lies now."""
+        """Present middle (x, y) of a slice in the frame."""
         return np.asarray(apply(self.transforms[name], self._points(name)).mean(axis=0))
 
     def set_residuals(self, measured: Registered) -> None:
-        """Take residuals that were measured; dropped if the slices have moved since."""
+        """Store measured residuals, unless the slices have moved since."""
         if self._state is None:
             return
         old = self._state.registered
@@ -233,7 +233,7 @@ class Alignment:
             self.set(replace(self._state, registered=known))
 
     def displacements(self) -> dict[str, NDArray[np.float64]]:
-        """What the smooth last step added to the transforms, by slice that it moved."""
+        """What the smooth last step added to the transforms, for each slice that it moved."""
         if self._state is None:
             return {}
         known = self._state.registered
@@ -273,10 +273,10 @@ def _recorded(result: AnnData) -> AlignmentState | None:
 
 
 def _difference(before: AlignmentState, after: AlignmentState) -> str:
-    """Name what was done; residuals that were measured afterwards are no step."""
+    """Name what was done; measuring residuals afterwards is not a step."""
     return "" if before.same_places(after) else after.title
 
 
 def _goes_on(before: AlignmentState, after: AlignmentState) -> bool:
-    """Whether a nudge or a turn goes on with the one before."""
+    """Whether a nudge or a turn continues the one before."""
     return before.step is after.step is Step.NUDGED and before.title == after.title

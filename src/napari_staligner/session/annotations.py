@@ -1,4 +1,4 @@
-"""Regions that people name on the tissue, as the result of the session holds them."""
+"""Regions that people annotate on the tissue, as stored in the result of the session."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ if TYPE_CHECKING:
 
 
 class ResultAnnotations(Annotations):
-    """Annotations of the spots of a result, which is written with each change.
+    """Annotations of the spots of a result; each change is written to it.
 
     Parameters
     ----------
     result
-        Whose spots are annotated.
+        The result with the annotated spots.
     view
-        Its region follows what is annotated.
+        Its region follows the annotations.
     """
 
     proposal_changed = Signal()
     """``proposal`` was set."""
     input_moved = Signal(str)
-    """A column of the input was moved aside; a sentence says so."""
+    """A column of the input was renamed to make room; carries a sentence for the user."""
     track_changed = Signal()
-    """There is another edit, or another number of them is done."""
+    """An edit was added, undone or redone."""
 
     def __init__(self, result: Result, view: View) -> None:
         super().__init__()
         self._result, self._view = result, view
         self._proposal: Proposal | None = None
-        # The selection that a tool made, the tool, and what was drawn.
+        # The selection made by a tool, the tool, and what was drawn.
         self._taken: tuple[NDArray[np.intp], str, tuple[Shape, ...]] = no_rows(), "", ()
         self._moved: list[str] = []
         self.changed.connect(self._on_changed)
-        # After whoever shows the annotations, and what there is to say of them.
+        # After those who show the annotations, whose messages would overwrite this one.
         self.changed.connect(self._tell_moved, priority=-1)
         result.changed.connect(self._on_result_changed)
 
@@ -78,11 +78,11 @@ class ResultAnnotations(Annotations):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What each edit did, the oldest first; those after :attr:`position` are undone."""
+        """What each edit did, oldest first; those after :attr:`position` are undone."""
         return tuple(edit.what for edit in self.edits)
 
     def _follow_region(self) -> None:
-        """Spots of an annotated region that is shown alone may be others now, or it is gone."""
+        """Update an annotated region shown alone: its spots may differ, or it may be gone."""
         region = self._view.region
         if region is None or not is_annotation(region.column):
             return
@@ -105,7 +105,7 @@ class ResultAnnotations(Annotations):
     # -- from the tissue ------------------------------------------------------------------------
 
     def take(self, rows: NDArray[np.intp], how: str, shapes: Iterable[Shape] = ()) -> None:
-        """Select what a tool took, and give it the chosen class, if one is chosen.
+        """Select the spots that a tool picked, and give them the chosen class, if any.
 
         Parameters
         ----------
@@ -127,11 +127,11 @@ class ResultAnnotations(Annotations):
             self.annotate(self.chosen)
 
     def annotate(self, name: str) -> int:
-        """Give the selected spots a class and end the selection; an empty name takes theirs away.
+        """Give the selected spots a class and clear the selection; an empty name removes theirs.
 
         Returns
         -------
-        How many changed.
+        How many spots changed.
 
         Raises
         ------
@@ -146,7 +146,7 @@ class ResultAnnotations(Annotations):
         if rows is not selection:
             how, shapes = "selection", ()
         n = self.assign(selection, name, how, shapes)
-        # It is done: what is selected still would hide what was given to the other spots.
+        # A remaining selection would dim all other spots and their classes.
         self._result.selection = no_rows()
         return n
 
@@ -163,7 +163,7 @@ class ResultAnnotations(Annotations):
         return self._result.adata
 
     def accept_proposal(self) -> int:
-        """Give the proposed spots their class; returns how many changed."""
+        """Give the proposed spots their class; returns how many spots changed."""
         proposal = self._proposal
         if proposal is None:
             return 0
@@ -189,7 +189,7 @@ class ResultAnnotations(Annotations):
         }
 
     def map_disagreement(self, first: str, second: str) -> bool:
-        """Write where two annotators agree to ``obs``; says whether there is a result."""
+        """Write to ``obs`` where two annotators agree; says whether there is a result."""
         from napari_staligner.core.annotations.agreement import write_disagreement
 
         if self._result.adata is None:
@@ -216,7 +216,7 @@ class ResultAnnotations(Annotations):
         return card_job(adata, region, name, self.codes() >= 0)
 
     def transfer_job(self, name: str, source: str) -> TransferJob:
-        """Copy what carrying a class from one slice to the others needs.
+        """Copy what transferring a class from one slice to the others needs.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Edits on the disk as they are made, and what a crash has left."""
+"""Saves edits to disk as they are made, and recovers them after a crash."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Saveable(Protocol):
-    """What of a session is kept, and how it is opened again."""
+    """A session as autosave sees it: what is saved, and how it is opened again."""
 
     path: Path | None
 
@@ -37,19 +37,19 @@ class Saveable(Protocol):
         """Whether a file holds all of it."""
 
     def record(self) -> SessionRecord:
-        """Return what a file keeps of it, but for the result."""
+        """Return what a file stores of it, except for the result."""
 
     def open(self, content: Content, *, saved: bool, kept: Path | None) -> None:
-        """Take what was read from a file."""
+        """Open what was read from a file."""
 
 
 class Autosave:
-    """Keeps what is not saved where a crash leaves it, and offers what a crash has left.
+    """Saves unsaved edits where they survive a crash, and offers to restore them.
 
     Parameters
     ----------
     session
-        Whose edits are kept.
+        The session to save.
     """
 
     offer_changed = Signal()
@@ -59,10 +59,10 @@ class Autosave:
         self._session = session
         self.recovery = Recovery()
         self.edits = 0
-        """How many edits there were; who saves in the background sees by it what came later."""
+        """Number of edits so far; a save in the background uses it to detect later ones."""
         self._offer: Kept | None = None
         self._on = False
-        self._amid = 0
+        self._holding = 0
 
     @property
     def offer(self) -> Kept | None:
@@ -76,7 +76,7 @@ class Autosave:
             self.offer_changed.emit()
 
     def start(self) -> None:
-        """Keep edits on the disk from now on; a session that was not saved is offered."""
+        """Save edits to disk from now on; offer an unsaved session, if there is one."""
         if self._on:
             return
         self._on = True
@@ -85,9 +85,9 @@ class Autosave:
         self.keep()
 
     def keep(self) -> None:
-        """Write what is not saved where a crash leaves it; a no-op amid several changes."""
+        """Write unsaved edits where they survive a crash; does nothing inside :meth:`at_once`."""
         self.edits += 1
-        if not self._on or self._amid:
+        if not self._on or self._holding:
             return
         session = self._session
         if not session.slices or (session.result.adata is not None and session.saved):
@@ -96,48 +96,48 @@ class Autosave:
         self.recovery.keep(session.result.adata, session.record(), session.path)
 
     def leave(self) -> None:
-        """Remove what is kept from a crash: the session ends, and nothing is to be kept."""
+        """Remove the copy on disk: the session ends, and nothing needs to be recovered."""
         self._on = False
         self.recovery.forget()
 
     def new_result(self) -> Path | None:
-        """Return where a run may write its result at once; ``None`` while nothing is kept."""
+        """Return where a run may write its result at once; ``None`` if autosave is off."""
         return self.recovery.new_result() if self._on else None
 
     def take_path(self, path: Path | None) -> None:
-        """Offer edits of a file that was opened, if there are any that were not saved."""
+        """Offer unsaved edits of a file that was opened, if there are any."""
         if self._on and path is not None:
             remember_file(path)
             self.offer = recovery.find(path) or self.offer
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Keep several changes as one."""
-        self._amid += 1
+        """Save several changes as one."""
+        self._holding += 1
         try:
             yield
         finally:
-            self._amid -= 1
+            self._holding -= 1
             self.keep()
 
     # -- the offer ----------------------------------------------------------------------------
 
     def take_offer(self, content: Content) -> None:
-        """Come back to the session that was offered, whose files were read.
+        """Restore the session that was offered, once its files have been read.
 
         Parameters
         ----------
         content
             What :func:`napari_staligner.io.recovery.read_kept` gave.
         """
-        kept = self.offer
-        self._session.open(content, saved=False, kept=None if kept is None else kept.result)
-        if kept is not None:
-            kept.path.unlink(missing_ok=True)
+        offer = self.offer
+        self._session.open(content, saved=False, kept=None if offer is None else offer.result)
+        if offer is not None:
+            offer.path.unlink(missing_ok=True)
         self.offer = None
 
     def discard_offer(self) -> None:
-        """Remove the session that was offered from the disk."""
+        """Delete the session that was offered from disk."""
         if self.offer is not None:
             recovery.discard(self.offer)
         self.offer = None

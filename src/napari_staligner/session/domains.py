@@ -1,4 +1,4 @@
-"""The domains of the result, and what people do to them."""
+"""The domains of the result, and edits of them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DomainState:
-    """All of the domains, as an undo restores them.
+    """Everything about the domains that an undo restores.
 
     Parameters
     ----------
     codes
         Shape (spots of the result,): number of the domain, -1 for none.
     names, colors
-        Of each domain; hex.
+        Name and hex colour of each domain.
     params
-        What they were found with.
+        Parameters that they were found with.
     stability
         See :class:`napari_staligner.core.domains.domains.Found`.
     presence
-        In which slices they are, as far as that is recorded.
+        In which slices they are present, if that is recorded.
     """
 
     codes: NDArray[np.integer[Any]]
@@ -52,13 +52,13 @@ class DomainState:
     presence: PresenceTable | None = None
 
     def same_labels(self, other: DomainState) -> bool:
-        """Whether both put the same spots together; names and colours may differ."""
+        """Whether both group the spots in the same way; names and colours may differ."""
         return len(self.names) == len(other.names) and np.array_equal(self.codes, other.codes)
 
 
 @dataclass(frozen=True)
 class DomainJob:
-    """All that finding domains needs, copied.
+    """Everything that finding domains needs, copied.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class DomainJob:
     settings
         How they are found.
     tissue
-        What structures of one slice are looked for in; ``None`` looks for none.
+        Where structures of a single slice are searched; ``None`` for no search.
     """
 
     embedding: NDArray[np.float32]
@@ -90,17 +90,17 @@ class Domains:
     Parameters
     ----------
     result
-        Whose domains these are.
+        The result with these domains.
     view
-        Which are isolated, and the settings that follow a new choice.
+        Holds the isolated domains, and the settings that follow a new choice.
     """
 
     relabelled = Signal()
-    """Other spots belong together."""
+    """Spots were assigned to other domains."""
     renamed = Signal(dict)
-    """Domains have other names, ``{old: new}``; their spots and colours are the same."""
+    """Domains were renamed, ``{old: new}``; their spots and colours are the same."""
     recolored = Signal()
-    """Domains have other colours, and nothing else."""
+    """Only the colours of domains changed."""
 
     def __init__(self, result: Result, view: View) -> None:
         self._result, self._view = result, view
@@ -142,9 +142,9 @@ class Domains:
         }
 
     def presence(self) -> PresenceTable | None:
-        """In which slices the domains are; tested anew where the record is of other domains.
+        """In which slices the domains are; tested again if the record is for other domains.
 
-        Writes ``uns["staligner"]["presence"]``; ``None`` without domains, and where the test fails.
+        Writes ``uns["staligner"]["presence"]``; ``None`` without domains, or if the test fails.
         """
         from napari_staligner.core.domains.presence import (
             presence_of,
@@ -163,17 +163,17 @@ class Domains:
 
     @property
     def stability(self) -> float | None:
-        """Mean adjusted Rand index of the mixture with others that are as likely, if it is known.
+        """Mean adjusted Rand index of the mixture with others equally likely, if known.
 
         See :class:`napari_staligner.core.domains.domains.Found`.
         """
         adata = self._result.adata
-        kept = {} if adata is None else record_of(adata)
-        return float(kept[K.STABILITY]) if K.STABILITY in kept else None
+        record = {} if adata is None else record_of(adata)
+        return float(record[K.STABILITY]) if K.STABILITY in record else None
 
     @property
     def settings(self) -> Settings:
-        """Settings with the choice that the present domains were found with."""
+        """Settings with the options that the present domains were found with."""
         params = self._result.params
         if "resolution" not in params:
             return self._view.settings
@@ -214,7 +214,7 @@ class Domains:
         stability: float = float("nan"),
         tested: PresenceTable | None = None,
     ) -> None:
-        """Take new labels (0, 1, … per row of the result); matching domains keep name and colour.
+        """Set new labels (0, 1, … per row of the result); matching domains keep name and colour.
 
         Writes what :func:`napari_staligner.core.domains.domains.record_domains` writes.
         """
@@ -244,13 +244,13 @@ class Domains:
         self._rename({old: new})
 
     def recolor(self, domain: str, color: str) -> None:
-        """Give a domain another colour (hex)."""
+        """Change the colour of a domain (hex)."""
         if self._result.adata is None or domain not in self.names:
             return
         self._recolor(list((self.colors | {domain: color}).values()))
 
     def state(self) -> DomainState | None:
-        """Copy all of the domains; ``None`` if there are none."""
+        """Copy everything about the domains; ``None`` if there are none."""
         from napari_staligner.core.domains.presence import recorded_presence
 
         adata = self._result.adata
@@ -266,7 +266,7 @@ class Domains:
         )
 
     def restore(self, state: DomainState) -> None:
-        """Put back what :meth:`state` copied from this result."""
+        """Restore what :meth:`state` copied from this result."""
         present = self.state()
         if self._result.adata is None:
             return
@@ -295,15 +295,15 @@ class Domains:
 
     def _restore_choice(self, state: DomainState) -> None:
         adata = self._result.needed("divide")
-        kept = writable_record(adata)
-        kept["params"] = dict(state.params)
-        kept.pop(K.STABILITY, None)
+        record = writable_record(adata)
+        record["params"] = dict(state.params)
+        record.pop(K.STABILITY, None)
         if state.stability is not None:
-            kept[K.STABILITY] = state.stability
+            record[K.STABILITY] = state.stability
         self._follow_choice(self.settings)
 
     def _follow_choice(self, settings: Settings) -> None:
-        """Let the next run find domains as these were found."""
+        """Use the options of these domains for the next run."""
         self._view.settings = replace(
             self._view.settings,
             domains=settings.domains,
@@ -312,7 +312,7 @@ class Domains:
         )
 
     def _rename(self, names: Mapping[str, str]) -> None:
-        """Give domains other names, ``{old: new}``, wherever the result knows them by name."""
+        """Rename domains, ``{old: new}``, wherever the result stores their names."""
         from napari_staligner.core.domains.presence import record_presence, recorded_presence
 
         adata = self._result.needed("divide")
@@ -325,7 +325,7 @@ class Domains:
         self.renamed.emit(dict(names))
 
     def _isolate(self, names: frozenset[str]) -> None:
-        """Follow with what is isolated; whoever shows it is told of the domains next."""
+        """Update the isolated domains silently; a signal about the domains follows."""
         with self._view.events.isolated.blocked():
             self._view.isolated = names
 

@@ -1,4 +1,4 @@
-"""Figures and pictures of embeddings: how good they are, and what they look like in a plane."""
+"""Figures and UMAPs of embeddings: how good they are, and how they look in two dimensions."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 class EmbeddingFigures:
-    """What is measured of the embeddings of a result.
+    """Figures and UMAPs of the embeddings of a result.
 
     Parameters
     ----------
     result
-        Whose embeddings these are.
+        The result with the embeddings.
     domains
-        What is measured holds for these only.
+        The figures are valid for these domains only.
     """
 
     changed = Signal()
-    """There are new figures, or none any more."""
+    """There are new figures, or they are gone."""
     umap_changed = Signal()
     """The result got a UMAP."""
     written = Signal()
-    """Something that was computed came into the result."""
+    """Something computed was added to the result."""
 
     def __init__(self, result: Result, domains: Domains) -> None:
         self._result, self._domains = result, domains
@@ -45,7 +45,7 @@ class EmbeddingFigures:
         domains.relabelled.connect(self._on_domains_relabelled)
 
     def _on_result_changed(self) -> None:
-        # Who shows figures shows them anew for another result.
+        # No signal: docks that show figures refresh for a new result anyway.
         self._evaluation = None
 
     def _on_domains_relabelled(self) -> None:
@@ -98,7 +98,7 @@ class EmbeddingFigures:
         self.changed.emit()
 
     def methods(self) -> tuple[Method, ...]:
-        """List what there are figures of, to be seen beside each other.
+        """List the methods with figures, for a view side by side.
 
         See :mod:`napari_staligner.core.evaluation.comparison`.
         """
@@ -130,7 +130,7 @@ class EmbeddingFigures:
     # -- UMAPs --------------------------------------------------------------------------------
 
     def umap_job(self) -> UmapJob:
-        """Copy what computing a UMAP of the embedding, and of the genes before, needs.
+        """Copy what UMAPs of the embedding, and of the genes before integration, need.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class EmbeddingFigures:
         Parameters
         ----------
         keys
-            Of ``obsm``; those that are not there are left out.
+            Keys of ``obsm``; missing ones are left out.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class EmbeddingFigures:
         return UmapJob(arrays, None, self._rows(), self._seed())
 
     def set_umap(self, umap: Umap) -> None:
-        """Take UMAPs: ``obsm["X_umap"]``, ``obsm["X_umap_unintegrated"]``, and their parameters."""
+        """Store UMAPs: ``obsm["X_umap"]``, ``obsm["X_umap_unintegrated"]``, with parameters."""
         adata = self._result.adata
         if adata is None:
             return

@@ -1,4 +1,4 @@
-"""Which spots are shown: of isolated domains, of one region, of a selection."""
+"""Which spots are shown: those of isolated domains, of one region, or of a selection."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Focus:
-    """Spots that are shown among all.
+    """Finds which of all spots are shown.
 
     Parameters
     ----------
     view
-        Isolated domains, the region, and what the spots are coloured by.
+        Holds the isolated domains, the region, and what the spots are coloured by.
     result
-        Whose rows these are; its selection counts, too.
+        The result of these spots; its selection counts too.
     """
 
     def __init__(self, view: View, result: Result) -> None:
@@ -36,7 +36,7 @@ class Focus:
 
         Returns
         -------
-        Shape (spots of the result,); ``None`` where all are shown.
+        Shape (spots of the result,); ``None`` if all are shown.
         """
         adata, view = self._result.adata, self._view
         parts: list[NDArray[np.bool_]] = []
@@ -57,7 +57,7 @@ class Focus:
 
     @property
     def alone(self) -> frozenset[str]:
-        """Categories of what is coloured by that are shown alone; empty shows all."""
+        """Categories, of those that the spots are coloured by, shown alone; empty shows all."""
         by, region = self._view.color_by, self._view.region
         if by == ColorBy("obs", K.DOMAIN):
             return self._view.isolated
@@ -66,7 +66,7 @@ class Focus:
         return frozenset()
 
     def toggle_alone(self, name: str) -> None:
-        """Show a category of what is coloured by alone, or all again; slices stay as they are."""
+        """Show one category of the colours alone, or all again; has no effect on slices."""
         view, column = self._view, self._view.color_by.key
         if column == K.DOMAIN:
             view.isolated = frozenset() if view.isolated == {name} else frozenset({name})
@@ -75,6 +75,6 @@ class Focus:
             view.region = None if view.region == region else region
 
     def show_all(self) -> None:
-        """Show all spots: no domain and no region alone, and nothing selected."""
+        """Show all spots: isolate no domain or region, and select nothing."""
         self._view.isolated, self._view.region = frozenset(), None
         self._result.selection = no_rows()

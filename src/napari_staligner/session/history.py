@@ -1,8 +1,8 @@
-"""Undo and redo of what is done to a result: one history for all of it, owned by the session.
+"""Undo and redo of changes to a result: one history for all of them, owned by the session.
 
-What can be undone is of a kind: domains, alignment, annotations or verdicts. The kinds do not touch
-each other's state, so each has a track of its own, along which one can go back while the others
-stay; the history knows in which order steps were done over all tracks.
+A change is of one kind: domains, alignment, annotations or verdicts. The kinds do not share state,
+so each has its own track, which can go back while the others stay. The history knows the order of
+the steps of all tracks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ S = TypeVar("S")
 
 
 class Kind(StrEnum):
-    """What a step was done to."""
+    """What a step changed."""
 
     DOMAINS = "domains"
     ALIGNMENT = "alignment"
@@ -29,11 +29,11 @@ class Kind(StrEnum):
 
 
 class Track(Protocol):
-    """Steps of one kind, of which the first so many are done."""
+    """Steps of one kind; the first ``position`` of them are done, the others undone."""
 
     @property
     def track_changed(self) -> SignalInstance:
-        """Signal: there is another step, or another number of them is done."""
+        """Signal: a step was added, undone or redone."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -41,34 +41,34 @@ class Track(Protocol):
 
     @property
     def position(self) -> int:
-        """How many are done."""
+        """How many steps are done."""
 
     def undo(self) -> None:
-        """Take the last step back, if there is one."""
+        """Undo the last step, if there is one."""
 
     def redo(self) -> None:
-        """Do the last step again that was undone, if there is one."""
+        """Redo the last undone step, if there is one."""
 
 
 class StateTrack(Generic[S]):
-    """Steps between states of which copies are kept.
+    """Steps between states, stored as copies.
 
     Parameters
     ----------
     state
         Copies the present state; ``None`` where there is none.
     restore
-        Puts a state back.
+        Restores a state.
     describe
-        Says what was done between two states; an empty text is no step.
+        Says what was done between two states; an empty text means no step.
     merges
-        Whether a step from one state to the next goes on with the step before.
+        Whether a step from one state to the next continues the step before.
     """
 
     track_changed = Signal()
     """There is another step, or another number of them is done."""
     restoring = Signal()
-    """A state is about to be put back: what is under way has lost its ground."""
+    """A state is about to be restored: computations in progress are no longer valid."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class StateTrack(Generic[S]):
     ) -> None:
         self._state, self._restore = state, restore
         self._describe, self._merges = describe, merges
-        # States before and after each step: the text leads from one to the next.
+        # States before and after each step; each text describes the step between two.
         self._states: list[S] = []
         self._texts: list[str] = []
         self._at = 0
@@ -113,7 +113,7 @@ class StateTrack(Generic[S]):
         self.track_changed.emit()
 
     def record(self) -> bool:
-        """Keep what has changed since the last call; says whether that is a step."""
+        """Store what changed since the last call; says whether that is a step."""
         present = self._state()
         if self._busy or present is None:
             return False
@@ -136,19 +136,19 @@ class StateTrack(Generic[S]):
         return True
 
     def change(self, change: Callable[[S], S]) -> None:
-        """Change all states that are kept, as where a name in them was replaced."""
+        """Change all stored states, for example when a name in them was replaced."""
         self._states = [change(state) for state in self._states]
 
     def undo(self) -> None:
-        """Take the last step back, if there is one."""
+        """Undo the last step, if there is one."""
         self.go_to(self._at - 1)
 
     def redo(self) -> None:
-        """Do the last step again that was undone, if there is one."""
+        """Redo the last undone step, if there is one."""
         self.go_to(self._at + 1)
 
     def go_to(self, position: int) -> None:
-        """Go back or forward until so many steps are done."""
+        """Go back or forward until ``position`` steps are done."""
         if not 0 <= position <= len(self._texts) or position == self._at:
             return
         self.restoring.emit()
@@ -166,7 +166,7 @@ class History:
     Parameters
     ----------
     tracks
-        By kind.
+        Tracks by kind.
     """
 
     changed = Signal()
@@ -206,12 +206,12 @@ class History:
         return track.texts[track.position]
 
     def undo(self) -> None:
-        """Take the last step back, of whatever kind."""
+        """Undo the last step of any kind."""
         if self._done:
             self._tracks[self._done[-1]].undo()
 
     def redo(self) -> None:
-        """Do the last step again that was undone, of whatever kind."""
+        """Redo the last undone step of any kind."""
         if self._undone:
             self._tracks[self._undone[-1]].redo()
 
@@ -224,7 +224,7 @@ class History:
         for _ in range(track.position - before):
             _take_last(self._undone, kind)
             self._done.append(kind)
-        # A new step forgets those that were undone.
+        # A new step discards those that were undone.
         ahead = len(track.texts) - track.position
         while self._undone.count(kind) > ahead:
             self._undone.remove(kind)
@@ -236,7 +236,7 @@ def _follower(history: History, kind: Kind) -> Callable[[], None]:
 
 
 def _take_last(kinds: list[Kind], kind: Kind) -> None:
-    """Remove the last of a kind, if there is one."""
+    """Remove the last entry of a kind, if there is one."""
     for at in range(len(kinds) - 1, -1, -1):
         if kinds[at] is kind:
             del kinds[at]

@@ -1,4 +1,4 @@
-"""The result of a session: integrated slices, their rows, and what of them is selected."""
+"""The result of a session: integrated slices, their rows, and the selected rows."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from napari_staligner.session.view import Region, Spot
 
 MOST_NAMES = 60
-"""A column of more names is none of regions."""
+"""A column with more names than this is not one of regions."""
 
 
 class Result:
     """The concatenated AnnData of the last run or of the opened file, if there is one.
 
-    What is computed from it or said of it belongs to the other parts of the session, which follow
-    it by :attr:`changed`.
+    What is computed from it or added by people belongs to the other parts of the session, which
+    follow :attr:`changed`.
     """
 
     changed = Signal()
-    """There is a new result, or none any more; the other parts have followed already."""
+    """There is a new result, or it is gone; the other parts have already followed."""
     values_changed = Signal(str)
-    """A column of ``obs`` has other values; its name."""
+    """The values of a column of ``obs`` changed; carries its name."""
     selection_changed = Signal()
     """``selection`` was set."""
 
@@ -67,7 +67,7 @@ class Result:
         return self._adata
 
     def cut_slices(self, adata: AnnData, slices: Mapping[str, AnnData]) -> dict[str, AnnData]:
-        """Return the slices that have more spots than a result, with those that it has.
+        """Return the slices with more spots than the result, cut to the spots of the result.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Result:
         return {name: part for name, part in cut.items() if part is not slices[name]}
 
     def set(self, adata: AnnData | None) -> None:
-        """Take a result, or let it go; whoever belongs to it follows."""
+        """Set the result, or remove it; the parts that belong to it follow."""
         self._adata = adata
         self._rows = {} if adata is None else _rows_by_slice(adata)
         self.selection = no_rows()
@@ -97,7 +97,7 @@ class Result:
         return self._rows.get(name)
 
     def spot_of_row(self, row: int) -> Spot:
-        """Spot that stands in a row of the result."""
+        """Return the spot in a row of the result."""
         from napari_staligner.session.view import Spot
 
         for name, rows in self._rows.items():
@@ -108,7 +108,7 @@ class Result:
 
     @property
     def selection(self) -> NDArray[np.intp]:
-        """Rows that are selected, sorted, read-only; empty where none is."""
+        """Selected rows, sorted, read-only; empty if there are none."""
         return self._selection
 
     @selection.setter
@@ -124,7 +124,7 @@ class Result:
 
     @property
     def named_columns(self) -> dict[str, tuple[str, ...]]:
-        """Columns that name regions, with their names; not slices and domains."""
+        """Columns that name regions, with the names in them; not slices or domains."""
         found: dict[str, tuple[str, ...]] = {}
         if self._adata is None:
             return found
@@ -136,7 +136,7 @@ class Result:
         return found
 
     def has_region(self, region: Region) -> bool:
-        """Whether there is such a column, with such a name."""
+        """Whether the column exists and contains the name."""
         return region.name in self.named_columns.get(region.column, ())
 
     def rows_of_region(self, region: Region) -> NDArray[np.intp]:
@@ -151,14 +151,14 @@ class Result:
 
     @property
     def params(self) -> dict[str, Any]:
-        """Parameters of the run, as the result records them."""
+        """Parameters of the run, as recorded in the result."""
         if self._adata is None:
             return {}
         return dict(record_of(self._adata).get("params", {}))
 
     @property
     def expression(self) -> Any:
-        """Matrix that the result was integrated from; ``None`` if it lacks that."""
+        """Matrix that the result was integrated from; ``None`` if it is missing."""
         if self._adata is None:
             return None
         layer = counts_slot(self._adata)
@@ -167,7 +167,7 @@ class Result:
     def marker_job(
         self, inside: NDArray[np.integer[Any]], against: NDArray[np.integer[Any]]
     ) -> MarkerJob:
-        """Copy what finding genes that mark rows of the result, against others, needs.
+        """Copy what is needed to find genes that mark some rows of the result against others.
 
         Raises
         ------
@@ -186,7 +186,7 @@ def no_rows() -> NDArray[np.intp]:
 
 
 def _cut(name: str, adata: AnnData | None, result: AnnData, rows: NDArray[np.intp]) -> AnnData:
-    """A loaded slice with the spots that a result has of it; the same if it has all."""
+    """A loaded slice cut to its spots in the result; unchanged if the result has all."""
     if adata is not None and adata.n_obs == len(rows):
         return adata
     spots = result.obs_names[rows].str.removesuffix(f"_{name}")
@@ -194,7 +194,7 @@ def _cut(name: str, adata: AnnData | None, result: AnnData, rows: NDArray[np.int
     if adata is None or not spots.isin(names).all():
         raise InputError(
             f"Slice {name!r} of the result is not the one that is loaded: "
-            "load the slices again and run once more."
+            "load and integrate the slices again."
         )
     return adata[names.isin(spots)].copy()
 

@@ -1,4 +1,4 @@
-"""All that one viewer holds and shows, put together from its parts."""
+"""Everything that one viewer holds and shows, composed of its parts."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IntegrationJob:
-    """All that a run needs: tables of its own, whose arrays are still the user's.
+    """Everything that a run needs: its own tables, which still share arrays with the user's.
 
-    Copying the counts of 200,000 spots takes a second, for which the window would be frozen: the
-    worker does that first, by :meth:`own_slices`, and reads the arrays only for that.
+    Copying the counts of 200,000 spots takes a second, which would freeze the window. So the worker
+    first copies the arrays with :meth:`own_slices`, and otherwise does not read the user's.
 
     Parameters
     ----------
     slices
         Name and table of each slice.
     settings
-        Of the run.
+        Settings of the run.
     kept
         Where the result is written at once, so that a crash does not lose it.
     """
@@ -77,22 +77,23 @@ class IntegrationJob:
 class Session:
     """What one viewer holds and shows. Each part has its own signals.
 
-    Parameters that belong together are parts: :attr:`view` is what is looked at, :attr:`slices`
-    what is loaded, :attr:`result` what a run gave; the others belong to the result and follow it.
+    State that belongs together is one part: :attr:`view` is what is shown and how, :attr:`slices`
+    what is loaded, :attr:`result` the output of a run. The others belong to the result and follow
+    it.
     """
 
     saved_changed = Signal()
     """``saved`` or ``path`` was set."""
     canvas_asked = Signal()
-    """Whoever draws is to call :meth:`see_canvas` with how the canvas looks now."""
+    """The canvas should report its present look through :meth:`see_canvas`."""
     canvas_wanted = Signal()
-    """The canvas is to look like ``view.canvas``."""
+    """The canvas should take the look of ``view.canvas``."""
 
     def __init__(self) -> None:
         self.view = View()
         self.slices = Slices(self.view)
         self.result = Result()
-        # Before the parts follow it, and before whoever shows it.
+        # Connected first: before the other parts follow the result and docks show it.
         self.result.changed.connect(self._on_result_changed)
         self.focus = Focus(self.view, self.result)
         self.domains = Domains(self.result, self.view)
@@ -109,7 +110,7 @@ class Session:
             }
         )
         self.result.changed.connect(self.history.start_over)
-        # The parts have followed; whoever shows slices does before it shows the result.
+        # The parts have followed by now; docks must show the slices before the result.
         self.result.changed.connect(self.slices.tell_cut)
         self.autosave = Autosave(self)
         self._path: Path | None = None
@@ -161,7 +162,7 @@ class Session:
         return IntegrationJob(tables, self.view.settings, self.autosave.new_result())
 
     def completion_job(self) -> StagesJob:
-        """Copy what the stages need that the result lacks.
+        """Copy what is needed for the stages that the result lacks.
 
         Raises
         ------
@@ -175,14 +176,15 @@ class Session:
         return stages_job(self.result.adata)
 
     def set_completed(self, staged: Staged, settings: Settings, lost: list[str]) -> None:
-        """Take what the stages gave; see :func:`core.stages.record_completed`.
+        """Store the output of the stages; see :func:`core.stages.record_completed`.
 
         Parameters
         ----------
         staged, settings
-            What they gave, and what it was computed with.
+            The output, and the settings it was computed with.
         lost
-            Sentences on stages that failed once more; those that cannot be written are appended.
+            Sentences about stages that failed again; those for output that cannot be written are
+            appended.
         """
         from napari_staligner.core.stages import record_completed
 
@@ -204,12 +206,13 @@ class Session:
         path: Path | None = None,
         kept: Path | None = None,
     ) -> None:
-        """Take a result; its slices must be loaded.
+        """Set the result; its slices must be loaded.
 
-        Spots that a run left out leave their slice, too: what is shown is what was integrated.
+        Spots that a run left out are removed from their slice too: the viewer shows what was
+        integrated.
 
-        Annotations that it brings replace those of before; without any, those of the same spots
-        are kept. Edits of its file that were not saved are offered.
+        Annotations in the result replace the present ones; if it has none, annotations of the same
+        spots are kept. Unsaved edits of its file are offered.
 
         Parameters
         ----------
@@ -220,7 +223,7 @@ class Session:
         path
             That file.
         kept
-            Where the result was written that has no file of the user's yet.
+            Where the result was written, if it has no file of the user's yet.
 
         Raises
         ------
@@ -240,7 +243,7 @@ class Session:
         self.autosave.take_path(path)
 
     def _on_result_changed(self) -> None:
-        """Look at what the result has; whoever shows colours shows them anew by that signal."""
+        """Reset the view for the new result, silently: docks refresh on the same signal anyway."""
         adata, view = self.result.adata, self.view
         with view.events.blocked():
             view.isolated, view.region = frozenset(), None
@@ -254,7 +257,7 @@ class Session:
             self.path, self.saved = None, True
 
     def _on_slices_changed(self) -> None:
-        """Let go of the result of a slice that is gone, and of a spot of it."""
+        """Drop the result and the chosen spot if a slice of theirs is gone."""
         spot = self.view.spot
         if any(name not in self.slices for name in self.result.by_slice):
             self.result.set(None)
@@ -280,7 +283,7 @@ class Session:
 
     @property
     def saved(self) -> bool:
-        """Whether that file has all of it."""
+        """Whether that file has all of the session."""
         return self._saved
 
     @saved.setter
@@ -290,22 +293,22 @@ class Session:
             self.saved_changed.emit()
 
     def record(self) -> SessionRecord:
-        """Return the slices of the session, and what is looked at now."""
+        """Return the slices of the session and the present view."""
         self.canvas_asked.emit()
         return SessionRecord(entries(self.slices), self.view.to_json())
 
     def to_write(self) -> AnnData:
-        """Return what a file of this session holds; it shares arrays, and is not to be changed."""
+        """Return the content of a file of this session; it shares arrays, so do not change it."""
         return session_anndata(self.record(), self.result.adata, self.slices)
 
     def saved_to(self, path: Path) -> None:
-        """Follow the file that now holds all of the session."""
+        """Note that this file now holds all of the session."""
         self.path, self.saved = path, True
         remember_file(path)
         self.autosave.keep()
 
     def save(self, path: Path) -> None:
-        """Write the session to an ``.h5ad`` file, beside it first and then moved into place.
+        """Write the session to an ``.h5ad`` file: to a temporary file first, then moved into place.
 
         Raises
         ------
@@ -323,19 +326,19 @@ class Session:
         saved: bool = True,
         kept: Path | None = None,
     ) -> None:
-        """Take what was read from a file.
+        """Open what was read from a file.
 
         Parameters
         ----------
         content
             Slices, result and view.
         beside
-            Keep the slices that are there; a name that is taken gets a number, in the result, too.
-            Else it takes the place of all that is there.
+            Keep the loaded slices; a name that is taken gets a number, also in the result.
+            Otherwise the content replaces everything in the session.
         saved
             Whether the file holds all of it.
         kept
-            Where the result lies if it has no file of the user's yet.
+            Where the result was written, if it has no file of the user's yet.
 
         Raises
         ------
@@ -351,24 +354,24 @@ class Session:
                 self.set_result(content.result, saved=saved, path=content.path, kept=kept)
             elif not beside:
                 self.path = content.path
-            # A view tells of slices by their names.
+            # A view refers to slices by their names.
             if content.view and names == [name for name, _ in content.slices]:
                 self.restore_view(content.view)
 
     # -- the view -----------------------------------------------------------------------------
 
     def see_canvas(self, seen: CanvasView) -> None:
-        """Take how the canvas looks now."""
+        """Store how the canvas looks now."""
         with self.view.events.canvas.blocked():
             self.view.canvas = seen
 
     def restore_view(self, text: str) -> None:
-        """Look again at what was looked at; what is not there any more is left out.
+        """Restore a saved view; what no longer exists is left out.
 
         Parameters
         ----------
         text
-            JSON, as a file of a session holds it.
+            JSON, as stored in a session file.
         """
         wanted = View.from_json(text)
         if wanted is None:
@@ -389,21 +392,21 @@ class Session:
                 self.canvas_wanted.emit()
 
     def _knows(self, color_by: ColorBy) -> bool:
-        """Whether spots can be coloured by that now."""
+        """Whether spots can be coloured by this at present."""
         adata = self.result.adata
-        held = [*self.slices.values(), *([] if adata is None else [adata])]
+        tables = [*self.slices.values(), *([] if adata is None else [adata])]
         if color_by.kind == "obs":
             own = color_by.key == K.SLICE
-            return own or any(color_by.key in each.obs for each in held)
+            return own or any(color_by.key in each.obs for each in tables)
         if color_by.kind == "gene":
-            return any(color_by.key in each.var_names for each in held)
+            return any(color_by.key in each.var_names for each in tables)
         if adata is None:
             return False
         return color_by.kind == "attention" or color_by.key in adata.obsm
 
 
 def _computed(color_by: ColorBy) -> bool:
-    """Whether only a result has that."""
+    """Whether only a result has these values."""
     return (
         color_by.kind in ("attention", "obsm")
         or color_by.key == K.DOMAIN

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GraphJob:
-    """All that building spatial graphs needs, copied.
+    """Everything that building spatial graphs needs, copied.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ class Slices(Mapping[str, "AnnData"]):
     Parameters
     ----------
     view
-        Whose settings the graphs are built by.
+        Holds the settings that the graphs are built with.
     """
 
     changed = Signal()
-    """A slice came or went, or has fewer spots."""
+    """A slice was added, removed, or cut to fewer spots."""
     graphs_changed = Signal()
     """``graphs`` changed."""
 
@@ -75,12 +75,12 @@ class Slices(Mapping[str, "AnnData"]):
     def __len__(self) -> int:
         return len(self._held)
 
-    # A mapping compares by content, and tables of spots do not compare.
+    # Mappings compare by content, but AnnData objects cannot be compared.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
     def add(self, slices: Iterable[tuple[str, AnnData]]) -> list[str]:
-        """Add slices; a name that is taken gets a number. Returns the names as they became."""
+        """Add slices; a name that is taken gets a number. Returns the names in the session."""
         names = []
         for name, adata in slices:
             free = free_name(name, self._held)
@@ -91,12 +91,12 @@ class Slices(Mapping[str, "AnnData"]):
         return names
 
     def cut(self, slices: Mapping[str, AnnData]) -> None:
-        """Put slices of fewer spots in the place of theirs; :meth:`tell_cut` tells of it.
+        """Replace slices by ones with fewer spots; :meth:`tell_cut` signals it later.
 
         Parameters
         ----------
         slices
-            By the names of those that are loaded.
+            New slices by the names of the loaded ones.
         """
         self._held |= slices
         for name in slices:
@@ -104,20 +104,20 @@ class Slices(Mapping[str, "AnnData"]):
         self._cut = self._cut or bool(slices)
 
     def tell_cut(self) -> None:
-        """Tell that slices were cut, once what belongs to their spots has followed."""
+        """Signal that slices were cut, once everything about their spots has followed."""
         if self._cut:
             self._cut = False
             self.changed.emit()
 
     def remove(self, name: str) -> None:
-        """Remove a slice; a result that holds it goes with it."""
+        """Remove a slice, and the result if it contains the slice."""
         if self._held.pop(name, None) is None:
             return
         self._graphs.pop(name, None)
         self.changed.emit()
 
     def clear(self) -> None:
-        """Remove all slices, and with them the result."""
+        """Remove all slices and the result."""
         self._held.clear()
         self._graphs.clear()
         self.changed.emit()
@@ -134,7 +134,7 @@ class Slices(Mapping[str, "AnnData"]):
 
     @property
     def graphs(self) -> Mapping[str, SpatialGraph]:
-        """Spatial graph of each slice, as far as they are built for the present settings."""
+        """Spatial graphs by slice, if already built for the present settings."""
         return MappingProxyType(self._graphs)
 
     def graph_job(self) -> GraphJob:
@@ -144,7 +144,7 @@ class Slices(Mapping[str, "AnnData"]):
         return GraphJob(places, self._view.settings)
 
     def set_graphs(self, graphs: Mapping[str, SpatialGraph], settings: Settings) -> None:
-        """Take graphs that were built with ``settings``; dropped if those are no longer set."""
+        """Store graphs built with ``settings``; dropped if the settings have changed since."""
         if _neighbors(settings) != _neighbors(self._view.settings):
             return
         self._graphs.update({n: g for n, g in graphs.items() if n in self._held})

@@ -1,4 +1,4 @@
-"""What people said of the alignment."""
+"""People's verdicts on the alignment."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Verdicts:
     Parameters
     ----------
     result
-        Which holds them.
+        The result that holds them.
     domains
-        Whose new names they follow.
+        When domains are renamed, the verdicts follow.
     """
 
     changed = Signal()
-    """A verdict was given, taken back, or renamed with its domain."""
+    """A verdict was given, taken back, or changed with the name of its domain."""
 
     def __init__(self, result: Result, domains: Domains) -> None:
         self._result = result
@@ -44,7 +44,7 @@ class Verdicts:
 
     @property
     def given(self) -> tuple[Verdict, ...]:
-        """All verdicts, the oldest first."""
+        """All verdicts, oldest first."""
         adata = self._result.adata
         return () if adata is None else read_verdicts(adata)
 
@@ -76,12 +76,12 @@ class Verdicts:
         if self.track.position:
             self.track.undo()
         else:
-            # It came with the result, and is no step of this session.
+            # It came with the result, so it is not a step of this session.
             self.restore(given[:-1])
         return given[-1]
 
     def restore(self, given: tuple[Verdict, ...]) -> None:
-        """Put back the verdicts of before."""
+        """Restore earlier verdicts."""
         if self._result.adata is not None:
             write_verdicts(self._result.adata, given)
             self.changed.emit()

@@ -1,4 +1,4 @@
-"""What is looked at: one model, with an event for each field. Its JSON is what a session keeps."""
+"""What is shown, and how: one model with an event per field. A session saves it as JSON."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Scale:
     percentiles
         Percentiles of the values, 0..100, that are the two ends of the colour map.
     log
-        Whether log(1 + value) is shown; ``None`` takes it for counts of genes only.
+        Whether log(1 + value) is shown; ``None`` shows it for gene counts only.
     colormap
         Name of a colour map that napari knows.
     """
@@ -72,9 +72,9 @@ class Overlay:
     threshold
         Attention weights below this are left out, 0..1.
     strongest
-        Only the strongest so many neighbours of each spot; 0 draws all.
+        Draw only this many of the strongest neighbours of each spot; 0 draws all.
     of_spot
-        Only what the chosen spot takes and gives.
+        Draw only what the chosen spot receives and sends.
     """
 
     shown: bool = False
@@ -93,12 +93,12 @@ class Spot:
 
 @dataclass(frozen=True)
 class Region:
-    """A region that people or a file name: the spots with one value in a column of ``obs``.
+    """A region named by people or a file: the spots with one value in a column of ``obs``.
 
     Parameters
     ----------
     column
-        Of ``obs`` of the result: ``"annotation"``, or any other that holds names.
+        Column of ``obs`` of the result: ``"annotation"``, or any other with names.
     name
         The value.
     """
@@ -109,25 +109,24 @@ class Region:
 
 @dataclass(frozen=True)
 class StackView:
-    """How slices that lie on top of each other are told apart.
+    """How slices in the stack are told apart.
 
     Parameters
     ----------
     mode
-        ``"blend"`` lets all shine through each other, ``"flicker"`` shows two in turn,
-        ``"checkerboard"`` and ``"swipe"`` show two in parts, ``"3d"`` lifts each above the one
-        before.
+        ``"blend"`` blends all slices, ``"flicker"`` shows two in turn, ``"checkerboard"`` and
+        ``"swipe"`` show parts of two, ``"3d"`` lifts each above the one before.
     pair
         Names of the two slices; ``None`` takes the first two.
     part
-        What is shown of a slice; one without an image shows its spots in any case.
+        What is shown of a slice; a slice without an image always shows its spots.
     opacities
-        Opacity of the spots of each slice, 0..1 (of its image, where images alone are blended);
-        slices not named have :data:`OPACITY`, and in 3-D 1.
+        Opacity of the spots of each slice, 0..1 (of its image, if only images are blended);
+        slices not named have :data:`OPACITY`, or 1 in 3-D.
     front
         Which of the pair the flicker shows now, 0 or 1.
     rate
-        Turns of the flicker per second; 0 stands still.
+        Changes of the flicker per second; 0 stops it.
     cells
         Cells of the checkerboard along its longer side.
     swipe
@@ -157,12 +156,12 @@ OPACITY = 0.6
 
 @dataclass(frozen=True)
 class Trust:
-    """Which spots are shown by their ``obs["alignment_confidence"]``.
+    """Which spots are shown, by their ``obs["alignment_confidence"]``.
 
     Parameters
     ----------
     least
-        Spots with a smaller confidence are greyed, 0..1.
+        Spots with a lower confidence are greyed out, 0..1.
     hide
         Hide them instead.
     """
@@ -182,9 +181,9 @@ class LinkView:
     of_spot
         Only those of the chosen spot.
     color
-        By what they are coloured: ``"domain"`` that both ends share, or ``"distance"`` in z.
+        What they are coloured by: the ``"domain"`` that both ends share, or ``"distance"`` in z.
     most
-        So many at most, evenly over the tissue; those of the chosen spot are drawn besides.
+        Largest number drawn, evenly over the tissue, in addition to those of the chosen spot.
     """
 
     shown: bool = False
@@ -200,9 +199,9 @@ class Look:
     Parameters
     ----------
     visible
-        Whether it is.
+        Whether it is visible.
     opacity
-        0..1.
+        Opacity, 0..1.
     """
 
     visible: bool = True
@@ -211,7 +210,7 @@ class Look:
 
 @dataclass(frozen=True)
 class CanvasView:
-    """Where the camera looks, and the layers that the user shows and hides.
+    """Where the camera looks, and which layers the user shows or hides.
 
     Parameters
     ----------
@@ -229,10 +228,10 @@ class CanvasView:
 
 
 class View(BaseModel):
-    """What of the slices is looked at, and how.
+    """What is shown of the slices, and how.
 
-    ``view.events.layout`` and so on tell when a field was set to another value. A field is written
-    here and nowhere else; those with ``exclude`` do not come back with a session.
+    ``view.events.layout`` and so on signal that the value of a field changed. Each field is stored
+    here and nowhere else; those with ``exclude`` are not saved with a session.
     """
 
     model_config = ConfigDict(validate_assignment=True, extra="ignore")
@@ -251,7 +250,7 @@ class View(BaseModel):
     stack: StackView = StackView()
     """How slices on top of each other are told apart."""
     trust: Trust = Trust()
-    """Which spots are shown by their confidence."""
+    """Which spots are shown, by their confidence."""
     links: LinkView = LinkView()
     """Which links between slices are drawn."""
     graph_shown: bool = False
@@ -261,15 +260,15 @@ class View(BaseModel):
     isolated: Annotated[frozenset[str], BeforeValidator(frozenset)] = frozenset()
     """Domains shown alone; empty shows all."""
     spot: Spot | None = None
-    """The spot that is looked at."""
+    """The chosen spot."""
     arrows: bool = False
     """Whether residuals are drawn as arrows."""
     canvas: CanvasView | None = None
-    """How the canvas looked when it was asked last, or is to look; ``None`` before."""
+    """How the canvas last reported to look, or should look; ``None`` before that."""
     region: Region | None = None
     """The region that is shown alone; ``None`` shows all."""
     spot_scale: float = 1.0
-    """Diameter of the spots of all slices, as a share of that with which they nearly touch."""
+    """Diameter of the spots of all slices, as a share of the one at which they nearly touch."""
     tool: Tool = Field(default="", exclude=True)
     """What the mouse does on the tissue; empty moves the view."""
     brush: float = Field(default=2.0, exclude=True)
@@ -279,11 +278,11 @@ class View(BaseModel):
 
     @property
     def saved_fields(self) -> tuple[str, ...]:
-        """Names of the fields that come back with a session."""
+        """Names of the fields that are saved with a session."""
         return tuple(n for n, f in type(self).model_fields.items() if not f.exclude)
 
     def to_json(self) -> str:
-        """Return as JSON what comes back with a session."""
+        """Return as JSON what is saved with a session."""
         return self.model_dump_json()
 
     @classmethod
@@ -291,5 +290,5 @@ class View(BaseModel):
         """Read what :meth:`to_json` gave; ``None`` if it is of another version."""
         try:
             return cls.model_validate_json(text)
-        except (ValidationError, ValueError):  # the latter of settings that are none any more
+        except (ValidationError, ValueError):  # ValueError: settings that no longer exist
             return None

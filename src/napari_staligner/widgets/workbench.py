@@ -19,7 +19,7 @@ DOCKS = (
 
 
 def open_workbench(viewer: napari.Viewer) -> dict[str, QWidget]:
-    """Open the docks as tabs at the right, in the order of the work; those that are open stay.
+    """Open the docks as tabs on the right, in the order of the work; open docks stay open.
 
     Returns
     -------
@@ -29,12 +29,12 @@ def open_workbench(viewer: napari.Viewer) -> dict[str, QWidget]:
         name: viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True) for name in DOCKS
     }
     for name, (dock, _) in opened.items():
-        # Tabs are narrow: without the plugin's name, which napari adds, the dock's can be read.
+        # Tabs are narrow: the dock's name is readable only without the plugin's, which napari adds.
         dock.setWindowTitle(name)
-        # A dock that was hidden is there already, and comes back.
+        # A hidden dock already exists: show it again.
         dock.show()
     first = opened[DOCKS[0]][0]
-    # Ten names do not fit side by side under a dock; at its edge, from top to bottom, they do.
+    # Ten names do not fit side by side below a dock, but they fit along its edge.
     first.parent().setTabPosition(
         Qt.DockWidgetArea.RightDockWidgetArea, QTabWidget.TabPosition.East
     )

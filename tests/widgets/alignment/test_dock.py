@@ -99,7 +99,7 @@ def test_a_run_that_finds_the_same_has_nothing_to_accept(dock, qtbot):
     run(qtbot, dock)
     press(qtbot, dock.accept)
     run(qtbot, dock)
-    assert dock.status.text() == "The slices lie there already."
+    assert dock.status.text() == "The slices are already in place."
     assert not dock.accept.isVisible()
     assert len(dock.session.alignment.track.texts) == 1
 

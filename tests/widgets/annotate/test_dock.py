@@ -67,7 +67,7 @@ def test_without_classes_the_dock_names_the_way(empty_dock):
     slices, result = fake_result()
     empty_dock.session.add(slices)
     empty_dock.session.set_result(result)
-    assert empty_dock.status.text() == "There are no classes yet: take a template or add one."
+    assert empty_dock.status.text() == "There are no classes yet: choose a template or add a class."
     assert empty_dock.template.isEnabled()
 
 

@@ -59,7 +59,7 @@ def test_a_result_without_attention_is_named(dock):
     result = dock.session.result.adata
     del result.obsp[K.ATTENTION]
     dock.session.set_result(result)
-    assert dock.status.text() == "This result holds no attention: integrate the slices to get it."
+    assert dock.status.text() == "This result has no attention: integrate the slices to get it."
     assert not dock.shown.isEnabled()
 
 

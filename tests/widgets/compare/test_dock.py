@@ -71,7 +71,7 @@ def test_slices_that_are_not_integrated_can_be_stacked(empty_dock, qtbot):
     empty_dock.session.add([("a", fake_slice(30)), ("b", fake_slice(30))])
     assert empty_dock.status.text() == ""
     click(qtbot, empty_dock.layouts.buttons["stack"])
-    assert empty_dock.status.text().startswith("The slices lie on each other’s middles")
+    assert empty_dock.status.text().startswith("The slices are only centred on each other")
 
 
 # --- layout and mode

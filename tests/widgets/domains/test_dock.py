@@ -419,7 +419,7 @@ def test_cancel_leaves_the_domains(clustering, dock, qtbot):
         qtbot.mouseClick(dock.cancel, LEFT)
     assert dock.session.result.adata.obs[K.DOMAIN].equals(before)
     assert dock.k.value() == 4
-    assert dock.status.text() == "Cancelled: the domains are as they were."
+    assert dock.status.text() == "Cancelled: the domains have not changed."
     assert not dock.cancel.isVisible()
 
 

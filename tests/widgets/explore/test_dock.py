@@ -88,7 +88,7 @@ def test_without_slices_and_without_a_result_the_dock_says_so(empty_dock):
     assert not empty_dock.umap.lasso.isEnabled()
     assert not empty_dock.markers.run.button.isEnabled()
     empty_dock.session.add(fake_result()[0])
-    assert empty_dock.status.text().startswith("UMAP and markers come with integration")
+    assert empty_dock.status.text().startswith("UMAP and markers need an integrated result")
     assert empty_dock.colors.box.findText("gene: gene7") >= 0
 
 
@@ -282,7 +282,7 @@ def test_the_umap_is_computed_and_may_be_cancelled(dock, qtbot):
     with qtbot.waitSignal(runner.ended):
         qtbot.mouseClick(dock.umap.run.cancel, LEFT)
     assert K.UMAP not in session.result.adata.obsm
-    assert dock.status.text() == "Cancelled: the UMAP is as it was."
+    assert dock.status.text() == "Cancelled: the UMAP has not changed."
     qtbot.mouseClick(dock.umap.run.button, LEFT)
     with qtbot.waitSignal(runner.ended):
         pass

@@ -311,7 +311,7 @@ def test_cancel_leaves_all_as_it_was_and_run_works_again(loaded, engine, qtbot):
     ended(qtbot, dock)
     assert dock.session.result.adata is earlier
     assert dock.session.saved
-    assert dock.status.text() == "Cancelled: everything is as it was."
+    assert dock.status.text() == "Cancelled: nothing has changed."
     np.testing.assert_array_equal(dock.plot.curves["reconstruction"].getData()[1], shown)
     qtbot.mouseClick(dock.run, LEFT)
     ended(qtbot, dock)

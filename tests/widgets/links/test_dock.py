@@ -60,7 +60,7 @@ def test_a_result_without_links_is_named(dock):
     result = dock.session.result.adata
     del result.obsp[K.MUTUAL]
     dock.session.set_result(result)
-    assert dock.status.text() == "This result holds no links: integrate the slices to get them."
+    assert dock.status.text() == "This result has no links: integrate the slices to get them."
     assert not dock.shown.isEnabled()
 
 
@@ -79,7 +79,7 @@ def test_the_box_draws_links_and_the_dock_counts_them(dock, qtbot):
 def test_in_the_grid_the_dock_says_where_lines_are_seen(dock, qtbot):
     press(qtbot, dock.shown)
     dock.session.view.layout = "grid"
-    assert dock.status.text().startswith("The grid’s cells are apart")
+    assert dock.status.text().startswith("The grid cannot show lines")
     assert not layers(dock)
     dock.session.view.layout = "mosaic"
     assert dock.status.text() == ""

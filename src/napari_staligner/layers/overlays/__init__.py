@@ -1,4 +1,4 @@
-"""What is drawn on the slices beside images and spots: one class a file, and all of them here."""
+"""What is drawn on the slices besides images and spots: one class per file, all listed here."""
 
 from napari_staligner.layers.overlays.arrows import ArrowsOverlay
 from napari_staligner.layers.overlays.attention import AttentionOverlay

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ARROW_RGBA = (1.0, 1.0, 1.0, 0.9)
 _WIDTH = 0.18
-"""Of an arrow, as a share of the size of a spot."""
+"""Width of an arrow, as a share of the size of a spot."""
 
 
 class ArrowsOverlay(TissueOverlay):

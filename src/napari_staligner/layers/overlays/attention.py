@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ATTENTION_COLORMAP = "plasma"
 _WIDTH, _WIDTH_OF_SPOT = 0.12, 0.3
-"""Width of edges, as a share of the size of a spot: of all, and of the chosen spot alone."""
+"""Width of edges, as a share of the size of a spot: if all are drawn, or only the chosen spot's."""
 
 
 class AttentionOverlay(TissueOverlay):
@@ -44,7 +44,7 @@ class AttentionOverlay(TissueOverlay):
         self.session.view.events.spot.connect(self._on_spot_changed)
 
     def follows(self) -> Iterable[Any]:
-        """What is shown, the attention, and what the isolated domains are."""
+        """What is shown, the attention, and the isolated domains."""
         session = self.session
         return (
             session.view.events.attention,
@@ -80,9 +80,10 @@ def drawn_attention(session: Session, name: str) -> Edges:
     """Edges of the attention of a slice, as the session's overlay says.
 
     Each is drawn from the centre of the receiving spot half-way to the sender, so that the
-    weights of both directions are seen; the colour is the weight on a scale that all slices
-    share. With isolated domains, only what their spots receive; of the chosen spot alone, both
-    halves of its edges: the near one is what it takes, the far one what it gives.
+    weights of both directions are visible. The colour is the weight, on a scale that all slices
+    share. With isolated domains, only edges received by their spots are drawn. If only the chosen
+    spot is shown, both halves of its edges are drawn: the near half is what it receives, the far
+    half what it sends.
     """
     from napari_staligner.core.result import attention
 

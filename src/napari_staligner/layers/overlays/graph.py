@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 GRAPH_RGBA = (1.0, 1.0, 1.0, 0.8)
 _WIDTH = 0.05
-"""Of an edge, as a share of the size of a spot."""
+"""Width of an edge, as a share of the size of a spot."""
 
 
 class GraphOverlay(TissueOverlay):
@@ -38,7 +38,7 @@ class GraphOverlay(TissueOverlay):
     order = 10
 
     def follows(self) -> Iterable[Any]:
-        """What is shown, the graphs, and what the isolated domains are."""
+        """What is shown, the graphs, and the isolated domains."""
         session = self.session
         return (
             session.view.events.graph_shown,
@@ -65,8 +65,8 @@ class GraphOverlay(TissueOverlay):
 def graph_edges(session: Session, name: str) -> Edges:
     """Edges of the spatial graph of a slice, each drawn once, from centre to centre.
 
-    The graph is the session's for the present settings, or else the one of the result. With
-    isolated domains, only edges inside those.
+    The graph is the session's for the present settings, or else the result's. With isolated
+    domains, only edges inside them.
     """
     graph = _graph(session, name)
     if graph is None:

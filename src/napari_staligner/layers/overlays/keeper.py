@@ -1,4 +1,4 @@
-"""Keeps the overlays of a viewer: made when they are switched on, gone when they are off."""
+"""Manages the overlays of a viewer: made when switched on, removed when switched off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from napari_staligner import _keys as K
 from napari_staligner.compat import node_of
 
 _ABOVE = 100_000
-"""Order of what is drawn over the layers, whose own are 0, 1, …; napari's overlays come later."""
+"""Drawing order of marks: above the layers (0, 1, …), below napari's own overlays."""
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 class LayerKeeper:
-    """Keeps the layers of one overlay.
+    """Makes, updates and removes the layers of one overlay.
 
     Parameters
     ----------
     overlay
-        What they show.
+        What the layers show.
     stage
-        Has them.
+        Holds the layers.
     """
 
     def __init__(self, overlay: TissueOverlay, stage: Stage) -> None:
         self._overlay, self._stage = overlay, stage
-        # Slices that have had the layer since it was switched on: one that the user deletes stays
-        # away until then. For all slices the name is empty.
+        # Slices that got the layer since it was switched on: a layer that the user deletes is not
+        # made again before the next time. A layer for all slices has an empty name.
         self._made: dict[str, AnnData | None] = {}
         self._fresh: set[str] = set()
         for signal in (*overlay.follows(), overlay.due):
@@ -43,7 +43,7 @@ class LayerKeeper:
     def refresh(self) -> None:
         """Make, draw or remove the layers."""
         if self._stage.paused:
-            # All is arranged afterwards.
+            # Everything is arranged afterwards.
             self._fresh.update(self._layers())
         elif self.sync():
             self._stage.arrange(look="keep")
@@ -55,7 +55,7 @@ class LayerKeeper:
 
         Returns
         -------
-        Whether there are others now, which are to be arranged; they are drawn then.
+        Whether layers were added or removed. Then all must be arranged, which draws new ones.
         """
         overlay, stage = self._overlay, self._stage
         if not overlay.wanted(stage.session):
@@ -98,19 +98,19 @@ class LayerKeeper:
 
 
 class MarkKeeper:
-    """Keeps what vispy draws over the spots.
+    """Manages what vispy draws over the spots.
 
     Parameters
     ----------
     mark
         What is drawn.
     stage
-        Has the layers of the spots.
+        Holds the layers of the spots.
     """
 
     def __init__(self, mark: SpotMark, stage: Stage) -> None:
         self._mark, self._stage = mark, stage
-        # Weakly: what draws the layers holds them, and so the viewer.
+        # Weakly: the visuals' parents hold the layers, and through them the viewer.
         self._visuals: WeakValueDictionary[str, Any] = WeakValueDictionary()
         for signal in (*mark.follows(), stage.arranged):
             signal.connect(self.refresh)
@@ -137,7 +137,7 @@ class MarkKeeper:
             visual = self._visuals[name] = self._mark.make(name)
             visual.set_gl_state("translucent", depth_test=False, cull_face=False)
             visual.order = _ABOVE
-            # With the spots wherever they are moved, but above all layers.
+            # Moves with the spots, but is drawn above all layers.
             visual.transform = node.transform
             node.events.parent_change.connect(self._on_moved)
             spots.events.visible.connect(self.refresh)

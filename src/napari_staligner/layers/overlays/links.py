@@ -1,4 +1,4 @@
-"""Links between slices as lines, and how many there are of them."""
+"""Links between slices as lines, and how many there are."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from napari_staligner.session import Session
 
 COLORMAP = "autumn_r"
-"""Of distances: near ones yellow, far ones red."""
+"""Colour map of distances: near ones yellow, far ones red."""
 PARTED = (1.0, 0.0, 0.4, 1.0)
 """RGBA of links whose ends lie in different domains."""
 _FAINT = 0.25
 """Opacity of the other links while those of a spot are drawn."""
 _WIDTH = 0.003
-"""Of a link, as a share of the extent of the first slice."""
+"""Width of a link, as a share of the extent of the first slice."""
 
 
 class LinksOverlay(TissueOverlay):
@@ -42,7 +42,7 @@ class LinksOverlay(TissueOverlay):
     spans = True
 
     def follows(self) -> Iterable[Any]:
-        """Which links are shown, and their colours; the places of the slices are told."""
+        """Which links are shown, and their colours; moved slices arrange all layers anyway."""
         session = self.session
         return (
             session.view.events.links,
@@ -79,18 +79,18 @@ class LinksOverlay(TissueOverlay):
 
 @dataclass(frozen=True)
 class Drawn:
-    """The links that the session wants to be seen.
+    """The links that the session shows.
 
     Parameters
     ----------
     links
-        Those that are drawn: the thinned ones, and all of the chosen spot.
+        Links that are drawn: the thinned ones, and all of the chosen spot.
     of_spot
         Which of them are the chosen spot's, bool, shape (links,).
     exist
-        How many there are with an end among the spots that are shown.
+        How many links have an end among the spots that are shown.
     parted
-        Share of those whose ends lie in different domains; nan without links or domains.
+        Share of these with ends in different domains; nan without links or domains.
     limits
         Distances at the two ends of the colour map.
     """
@@ -118,15 +118,15 @@ class Lines:
     rgba: NDArray[np.float32]
 
 
-# The last answer for each session, and all links of its result: several ask for the same.
+# The last answer for each session, and all links of its result: several callers need the same.
 _answers: WeakKeyDictionary[Session, tuple[tuple[object, ...], Drawn]] = WeakKeyDictionary()
 _all: WeakKeyDictionary[Session, tuple[AnnData, Links]] = WeakKeyDictionary()
 
 
 def drawn_links(session: Session) -> Drawn | None:
-    """Find the links that the session wants to be seen; ``None`` if its result has none.
+    """Find the links that the session shows; ``None`` if its result has none.
 
-    In the modes of the stack that compare two slices, only the links between these.
+    In the modes of the stack that compare two slices, these are only the links between the two.
     """
     result = session.result.adata
     if result is None or K.MUTUAL not in result.obsp:
@@ -148,14 +148,14 @@ def drawn_links(session: Session) -> Drawn | None:
 def link_lines(
     session: Session, world: Callable[[str, NDArray[np.float64]], NDArray[np.float64]]
 ) -> Lines:
-    """Lines of the links that the session wants to be seen.
+    """Lines of the links that the session shows.
 
     Parameters
     ----------
     session
         The session.
     world
-        Gives the places (z, y, x) in the world of coordinates (x, y) of a slice.
+        Converts coordinates (x, y) of a slice to world coordinates (z, y, x).
     """
     drawn = drawn_links(session)
     if drawn is None or len(drawn.links) == 0 or session.result.adata is None:
@@ -166,7 +166,7 @@ def link_lines(
         if rows is not None:
             place[rows] = world(name, spots_xy(adata))
     start, end = place[drawn.links.first], place[drawn.links.second]
-    # Long links first and those of the spot last: what tells most lies on top.
+    # Long links first and those of the spot last: the most informative lie on top.
     order = np.lexsort((-drawn.links.distance, drawn.of_spot))
     vectors = np.stack([start, end - start], axis=1)
     return Lines(vectors[order], _rgba(session, drawn)[order])

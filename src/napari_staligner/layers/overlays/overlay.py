@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TissueOverlay(ABC):
-    """Layers that are in the viewer while something is switched on: one a slice, or one for all.
+    """Layers that are in the viewer while switched on: one per slice, or one for all.
 
     Parameters
     ----------
@@ -28,42 +28,42 @@ class TissueOverlay(ABC):
     """
 
     role: ClassVar[K.Role]
-    """Of its layers."""
+    """Role of its layers."""
     order: ClassVar[int]
-    """Its layers lie over those of overlays with a smaller number."""
+    """Its layers lie above the layers of overlays with a lower number."""
     spans: ClassVar[bool] = False
-    """Whether one layer, in the world, shows all slices. The grid has no place for such a one."""
+    """Whether one layer, in world coordinates, shows all slices. The grid cannot show one."""
     due = Signal()
-    """It is to be drawn again, for another reason than :meth:`follows` names."""
+    """It must be drawn again, for a reason that :meth:`follows` does not cover."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage, self.session = stage, stage.session
 
     @abstractmethod
     def follows(self) -> Iterable[Any]:
-        """Signals after which it is made, drawn again or removed; layers that move are told."""
+        """Signals after which it is made, redrawn or removed; moved layers are redrawn anyway."""
 
     @abstractmethod
     def wanted(self, session: Session) -> bool:
-        """Whether it is switched on, and has a place in the layout."""
+        """Whether it is switched on, and the layout can show it."""
 
     @abstractmethod
     def make(self, name: str) -> Layer:
-        """Make the layer for a slice, which may be empty; without a name, that for all."""
+        """Make the layer for a slice, possibly empty; without a name, the one for all slices."""
 
     @abstractmethod
     def update(self, layer: Any, name: str) -> None:
         """Draw the layer as the session says."""
 
     def seen(self, name: str) -> bool:
-        """Whether the layer has a place in the present picture of a stack."""
+        """Whether the stack shows the layer at present."""
         return not self.stage.arrangement.hides(name)
 
 
 class SpotMark(ABC):
-    """What vispy draws at the spots of a slice above all layers, and which is in no list.
+    """What vispy draws at the spots of a slice, above all layers and outside napari's list.
 
-    It moves with the spots, into their cell of the grid, too.
+    It moves with the spots, also into their cell of the grid.
 
     Parameters
     ----------
@@ -88,10 +88,10 @@ class SpotMark(ABC):
 
     @abstractmethod
     def update(self, visual: Any, name: str) -> None:
-        """Draw it as the session says; places are (x, y) of the slice."""
+        """Draw it as the session says, in coordinates (x, y) of the slice."""
 
     def seen(self, name: str) -> bool:
-        """Whether it is seen: with its spots; in the stack also where images stand for them."""
+        """Whether it is visible: with its spots; in the stack also if images replace them."""
         if self.session.view.layout == "stack":
             return not self.stage.arrangement.hides(name)
         return bool(self.stage.layers[name][K.Role.SPOTS].visible)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ProposalOverlay(TissueOverlay):
-    """Proposed spots in the colour of the class: the less sure, the paler."""
+    """Proposed spots in the colour of the class, paler where less certain."""
 
     role = K.Role.PROPOSAL
     order = 40

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SIZE = 1.7
 """Diameter of a ring, as a share of the size of a spot."""
 _LEAST_PX = 16
-"""It is never smaller on the screen."""
+"""Smallest diameter of a ring on the screen."""
 _BLACK, _WHITE = (0, 0, 0, 1), (1, 1, 1, 1)
 
 
@@ -34,9 +34,9 @@ class Marked:
     Parameters
     ----------
     chosen
-        Row of the chosen spot in its slice, shape (1,), or shape (0,) where it is in another.
+        Row of the chosen spot in its slice, shape (1,), or shape (0,) if it is in another slice.
     matches
-        Rows of spots that match the chosen one of another slice, shape (n,).
+        Rows of spots that match the chosen spot of another slice, shape (n,).
     """
 
     chosen: NDArray[np.intp]
@@ -44,7 +44,7 @@ class Marked:
 
 
 def marked_spots(session: Session) -> dict[str, Marked]:
-    """Find the chosen spot and, where links are shown, its matches: by slice that has any."""
+    """Find the chosen spot and, if links are shown, its matches, for each slice with any."""
     spot, none = session.view.spot, np.empty(0, dtype=np.intp)
     if spot is None or spot.slice not in session.slices:
         return {}
@@ -88,13 +88,13 @@ class SpotRings(SpotMark):
     def update(self, visual: Any, name: str) -> None:
         """Draw the rings of a slice."""
         marked = marked_spots(self.session)[name]
-        # A black ring and a thinner white one on it are seen on any colour.
+        # A black ring with a thinner white one on it is visible on any colour.
         rows = np.concatenate([marked.matches, marked.chosen, marked.chosen])
         n_matches, n_chosen = len(marked.matches), len(marked.chosen)
         spots = self.stage.layers[name][K.Role.SPOTS]
         visual.set_data(
             spots_xy(self.session.slices[name])[rows].astype(np.float32),
-            # As napari draws points: at their size times the scale of their layer.
+            # As napari draws points: their size times the scale of their layer.
             size=_SIZE * self.stage.spot_size(name) * abs(spots.scale[-1]),
             edge_width=None,
             edge_width_rel=np.array([0.05] * n_matches + [0.16] * n_chosen + [0.08] * n_chosen),

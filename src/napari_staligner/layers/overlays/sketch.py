@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from napari_staligner.session import Session
 
 _WIDTH = 0.25
-"""Of a line, as a share of the size of a spot."""
+"""Width of a line, as a share of the size of a spot."""
 
 
 class SketchMark(SpotMark):
-    """The line that a tool draws now, on its slice."""
+    """The line that a tool is drawing, on its slice."""
 
     def follows(self) -> Iterable[Any]:
         """The sketch."""
@@ -39,7 +39,7 @@ class SketchMark(SpotMark):
         return Mesh()
 
     def update(self, visual: Any, name: str) -> None:
-        """Draw the line; as a mesh, since graphics cards need not draw wide lines."""
+        """Draw the line, as a mesh: graphics cards may not support wide lines."""
         line = self.stage.sketch.line
         if line is not None:
             vertices, faces = ribbon(line.xy, _WIDTH * self.stage.spot_size(name))
@@ -47,14 +47,14 @@ class SketchMark(SpotMark):
 
 
 def ribbon(xy: NDArray[np.float64], width: float) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
-    """Return a line as triangles, two for each piece of it.
+    """Return a line as triangles, two for each segment.
 
     Parameters
     ----------
     xy
         Corners of the line, shape (n, 2), n > 1.
     width
-        Of the line, in the same units.
+        Width of the line, in the same units.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def ribbon(xy: NDArray[np.float64], width: float) -> tuple[NDArray[np.float32], 
     length = np.linalg.norm(step, axis=1, keepdims=True)
     along = width / 2 * step / np.where(length > 0, length, 1)
     side = along[:, ::-1] * (-1, 1)
-    # A bit longer at both ends, so that there are no gaps at the corners.
+    # Segments are a bit longer at both ends, so that there are no gaps at the corners.
     start, end = xy[:-1] - along, xy[1:] + along
     corners = np.stack([start + side, start - side, end + side, end - side], axis=1)
     vertices = np.zeros((4 * len(step), 3), dtype=np.float32)

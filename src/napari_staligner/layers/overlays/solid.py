@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class SolidOverlay(TissueOverlay):
-    """The spots of each slice once more, with a height: napari cannot lift a flat layer."""
+    """A copy of the spots of each slice, with a height: napari cannot lift a flat layer."""
 
     role = K.Role.SOLID
     order = 0
 
     def follows(self) -> Iterable[Any]:
-        """Colours, sizes and opacities of the spots; the layout is told."""
+        """Colours, sizes and opacities of the spots; a new layout arranges all layers anyway."""
         view = self.session.view
         return self.stage.painted, view.events.spot_scale, view.events.stack
 
@@ -50,7 +50,7 @@ class SolidOverlay(TissueOverlay):
         size = self.stage.spot_size(name)
         if not np.all(layer.size == size):
             layer.size = size
-        # Apart from each other, slices need not be seen through unless that is asked for.
+        # In 3-D the slices lie apart, so they are opaque unless the user sets an opacity.
         opacity = self.session.view.stack.opacities.get(name, 1.0)
         if layer.opacity != opacity:
             layer.opacity = opacity
@@ -59,5 +59,5 @@ class SolidOverlay(TissueOverlay):
             self.stage.recolor(layer, name)
 
     def seen(self, name: str) -> bool:
-        """In 3-D all slices are seen."""
+        """In 3-D all slices are visible."""
         return True

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from napari_staligner.session import Session
 
 _NAME = "slice"
-"""The feature of the points that is written."""
+"""The feature of the points that holds the text."""
 
 
 class TitlesOverlay(TissueOverlay):
     """The name of each slice at its upper left corner.
 
-    A cell of the grid says its name itself; in the stack all names would lie on each other.
+    A cell of the grid shows its own name; in the stack all names would overlap.
     """
 
     role = K.Role.TITLE
@@ -33,7 +33,7 @@ class TitlesOverlay(TissueOverlay):
     spans = True
 
     def follows(self) -> Iterable[Any]:
-        """The theme; the layout and the slices are told."""
+        """The theme; a new layout or new slices arrange all layers anyway."""
         viewer = self.stage.viewer
         return () if viewer is None else (viewer.events.theme,)
 

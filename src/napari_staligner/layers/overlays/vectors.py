@@ -62,7 +62,7 @@ def vectors_layer(title: str, width: float, *, style: str = "line", ndim: int = 
     title
         Its name in the list.
     width
-        Of a line, in the units of the slice, or of the world where it spans slices.
+        Width of a line, in the units of the slice, or of the world if it spans slices.
     style
         napari's ``vector_style``.
     ndim
@@ -76,20 +76,20 @@ def vectors_layer(title: str, width: float, *, style: str = "line", ndim: int = 
 
 
 def set_vectors(layer: Any, vectors: NDArray[np.float64], rgba: NDArray[np.float32]) -> None:
-    """Draw other lines, or the same in other colours; what is as it was is not drawn again."""
+    """Draw new lines, or the same ones in new colours; unchanged lines are not drawn again."""
     if not np.array_equal(layer.data, vectors):
         layer.data = vectors
     elif np.array_equal(layer.edge_color, rgba):
         return
     if not len(rgba):
         return
-    # napari slices a layer that is hidden once it is seen again: drawn now, its colours would be
-    # looked up for the vectors of before, which may be more.
+    # napari slices a hidden layer only when it is shown again. If it were drawn now, its colours
+    # would be looked up for the old vectors, and there may be more of those.
     with nullcontext() if layer.visible else layer.events.edge_color.blocker():
         layer.edge_color = rgba
 
 
 def set_width(layer: Any, width: float) -> None:
-    """Draw lines in another width."""
+    """Change the width of the lines."""
     if layer.edge_width != width:
         layer.edge_width = width

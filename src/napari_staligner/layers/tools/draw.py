@@ -1,8 +1,8 @@
-"""Tools that take spots with the mouse: lasso, polygon, brush, and clicks.
+"""Tools that select spots with the mouse: lasso, polygon, brush, and clicks.
 
-What is drawn is turned at once into the coordinates of the slices under it, so that it stays in
-place whatever the layout. In every layout a tool takes what is seen: the spots of the slices in
-the cell under the mouse, or of all slices that are shown where they share one world.
+What is drawn is converted at once to coordinates of the slices under it, so that it stays in
+place in any layout. In every layout a tool selects what is visible: the spots of the slices in
+the cell under the mouse, or of all visible slices if they share one world.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     Cell = tuple[int, int] | None
 
 _CLOSE_PX = 10
-"""A click so near to the first corner closes a polygon."""
+"""A click this close to the first corner closes a polygon, in pixels."""
 _CIRCLE = np.linspace(0, 2 * np.pi, 49)
 
 
 class DrawTool:
-    """Listens to the mouse of a viewer while the session has a tool.
+    """Handles the mouse of a viewer while a tool is chosen in the session.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class DrawTool:
     tissue
         Keeper of the layers.
     picking
-        Knows which spots are where.
+        Finds the spots at a place.
     """
 
     def __init__(self, viewer: napari.Viewer, tissue: Tissue, picking: PickTool) -> None:
@@ -79,7 +79,7 @@ class DrawTool:
         if session.view.tool in ("lasso", "brush"):
             yield from self._drag(event)
             return
-        # A drag still moves the view; only a click is the tool's.
+        # A drag still moves the view; the tool uses only clicks.
         if (yield from clicked(event)):
             self._click(viewer, event)
 
@@ -130,7 +130,7 @@ class DrawTool:
         self._sketch()
 
     def close(self) -> None:
-        """Take what the polygon encloses, if it has three corners."""
+        """Select what the polygon encloses, if it has at least three corners."""
         path = np.array(self._path)
         if len(path) > 2:
             self._take(self._enclosed(path), "polygon")
@@ -138,7 +138,7 @@ class DrawTool:
 
     def _on_mouse_double_clicked(self, viewer: napari.Viewer, event: Any) -> None:
         if self._tissue.session.view.tool == "polygon":
-            # The clicks before it have set the last corner already.
+            # The clicks before it have already set the last corner.
             event.handled = True
             self.close()
 
@@ -157,7 +157,7 @@ class DrawTool:
     # -- what is taken --------------------------------------------------------------------
 
     def _enclosed(self, path: NDArray[np.float64]) -> dict[str, tuple[NDArray[np.intp], Shape]]:
-        """Spots inside a path of the world, and the path on their slice, by slice."""
+        """For each slice, the spots inside a path in the world, and the path on the slice."""
         taken = {}
         for name, layer in self._layers():
             xy = _to_slice(layer, path)
@@ -166,7 +166,7 @@ class DrawTool:
         return taken
 
     def _brushed(self, path: NDArray[np.float64]) -> dict[str, tuple[NDArray[np.intp], Shape]]:
-        """Spots that the brush has gone over, and its trace, by slice."""
+        """For each slice, the spots that the brush touched, and its trace."""
         import shapely
 
         taken = {}
@@ -211,7 +211,7 @@ class DrawTool:
         self._tissue.sketch.line = None
 
     def _sketch(self, pointer: NDArray[np.float64] | None = None) -> None:
-        """Draw the path so far, to the pointer, on the slice that is under it."""
+        """Draw the path so far, up to the pointer, on the slice under it."""
         layers = self._layers()
         if not layers:
             return
@@ -229,7 +229,7 @@ class DrawTool:
 
 
 def _to_slice(layer: Layer, world: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Coordinates (x, y) on a slice of positions (y, x) in the world, shape (n, 2)."""
+    """Convert positions (y, x) in the world to coordinates (x, y) of a slice, shape (n, 2)."""
     at, down, right = (
         np.array(layer.world_to_data((*[0.0] * (layer.ndim - 2), *p))[-2:])
         for p in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))

@@ -1,4 +1,4 @@
-"""Keys of a dock that act while the canvas has the focus, too."""
+"""Keys of a dock that also work while the canvas has the focus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CanvasKeys:
-    """Binds keys of a viewer and of the slices' layers, and gives them back.
+    """Binds keys of a viewer and of the slices' layers, and restores them afterwards.
 
     napari asks the active layer before the viewer, and a digit would change that layer's mode.
 
@@ -43,7 +43,7 @@ class CanvasKeys:
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     def release(self) -> None:
-        """Give the keys back to whom they belonged; safe to call twice."""
+        """Restore the keys as they were before; safe to call twice."""
         viewer = self._viewer()
         if viewer is not None and self._before:
             viewer.layers.events.inserted.disconnect(self._on_inserted)

@@ -28,7 +28,7 @@ _MIRROR = "m"
 
 
 class MoveTool:
-    """Listens to mouse and keys of a viewer while the session has a slice in hand.
+    """Handles mouse and keys of a viewer while the session has a slice in hand.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class MoveTool:
     # -- keys -----------------------------------------------------------------------------
 
     def _bind(self) -> None:
-        """Take the keys while a slice is in hand, and give them back afterwards."""
+        """Bind the keys while a slice is in hand, and release them afterwards."""
         viewer = self._viewer()
         if viewer is None:
             return

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from napari_staligner.session import Session
 
 CLICK = 4
-"""A mouse that moved fewer pixels between press and release has clicked, not dragged."""
+"""A mouse that moves fewer pixels than this between press and release is a click, not a drag."""
 
 
 def clicked(event: Any) -> Generator[None, None, bool]:
-    """Wait until a pressed button is released, and say if that was a click."""
+    """Wait until a pressed button is released, and say whether it was a click."""
     start, farthest = np.array(event.pos), 0.0
     yield
     while event.type == "mouse_move":
@@ -36,7 +36,7 @@ def clicked(event: Any) -> Generator[None, None, bool]:
 
 
 class PickTool:
-    """Listens to the mouse of a viewer.
+    """Handles the mouse of a viewer.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ class PickTool:
     def spot_at(
         self, viewer: napari.Viewer, position: Sequence[float], cell: tuple[int, int] | None
     ) -> Spot | None:
-        """Find the spot at a position in the world, not farther than one spot.
+        """Find the spot at a position in the world, at most one spot away.
 
-        Where slices lie over each other, that of the active layer goes first, then the topmost.
+        Where slices overlap, the active layer goes first, then the topmost.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class PickTool:
         position
             Position in the world, last two axes (y, x).
         cell
-            Cell of the grid, while it is on: all cells share one world.
+            Cell of the grid, if it is on: all cells share one world.
         """
         active = viewer.layers.selection.active
         shown = [(active is layer, at, name) for at, name, layer in self.shown(viewer, cell)]
@@ -82,7 +82,7 @@ class PickTool:
     def shown(
         self, viewer: napari.Viewer, cell: tuple[int, int] | None
     ) -> list[tuple[int, str, Layer]]:
-        """Visible spots layers in a cell of the grid: place in the list, slice, layer."""
+        """Visible spots layers in a cell of the grid: index in the list, slice, layer."""
         spots = {x[K.Role.SPOTS]: n for n, x in self._tissue.layers.items() if K.Role.SPOTS in x}
         found = [
             (at, spots[layer], layer)
@@ -116,7 +116,7 @@ class PickTool:
             viewer.status = self._text
 
     def _on_status_changed(self, event: Any) -> None:
-        """Keep the spot's description: napari writes that of the active layer a moment later."""
+        """Show the spot's description again: napari overwrites it a moment later."""
         viewer = self._viewer()
         if viewer is not None and self._text and viewer.mouse_over_canvas:
             viewer.status = self._text
@@ -128,7 +128,7 @@ def describe(session: Session, painting: Painting, spot: Spot) -> str:
     Parameters
     ----------
     session
-        Whose spot it is.
+        The session of the spot.
     painting
         Present colours and values of the spots.
     spot
@@ -150,5 +150,5 @@ def describe(session: Session, painting: Painting, spot: Spot) -> str:
 
 
 def _is_seen(layer: Layer, row: int) -> bool:
-    """Whether a spot is neither in the other slice's part of a stack, nor hidden by its colour."""
+    """Whether a spot is hidden neither by the other slice of a stack nor by its colour."""
     return bool(layer.shown[row] and layer.face_color[row, 3] > 0)

@@ -1,4 +1,4 @@
-"""The Alignment dock: register slices, judge the residuals, correct by hand, go back."""
+"""The Alignment dock: register slices, judge the residuals, correct by hand, undo."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ if TYPE_CHECKING:
     from napari_staligner.core.registration import Registered
 
 _MODELS = {
-    Model.RIGID: ("Rigid", "Move, turn and mirror; slices in another unit are scaled as well"),
+    Model.RIGID: ("Rigid", "Move, turn and mirror; slices in other units are scaled too"),
     Model.SIMILARITY: ("Similarity", "Also scale"),
-    Model.AFFINE: ("Affine", "Also scale and shear, each direction on its own"),
+    Model.AFFINE: ("Affine", "Also scale and shear, each direction independently"),
 }
 _BY_HAND = (
-    "Drag moves the slice, Ctrl+drag turns it; over the picture, arrow keys move it by half a "
-    "spacing, [ and ] turn it by 1°, M mirrors it."
+    "Drag moves the slice, Ctrl+drag turns it. With the mouse on the canvas, arrow keys move it by "
+    "half a spacing, [ and ] turn it by 1°, M mirrors it."
 )
 _NO_RESULT = "There is nothing to align yet: integrate the slices first."
-_ONE_SLICE = "One slice only: there is nothing to align it with."
+_ONE_SLICE = "There is only one slice: nothing to align it with."
 _UNREGISTERED = "The slices of this result are not registered: press Register."
 
 
 class AlignmentWidget(Dock):
-    """Where the slices lie in their common frame: found, judged, corrected."""
+    """Alignment of the slices in their common frame: find it, judge it, correct it."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
@@ -63,7 +63,7 @@ class AlignmentWidget(Dock):
         self._measurer = Runner(self)
         self._choice = Choice()
         self._notes: list[str] = []
-        # Places that the residuals were last measured for, and whether slices moved meanwhile.
+        # Places that the residuals were last measured for, and whether slices moved since.
         self._measured: NDArray[np.float64] | None = None
         self._moved = False
         self._make_choice()
@@ -83,13 +83,13 @@ class AlignmentWidget(Dock):
         self.landmarks.setWrapping(True)
         self.landmarks.setResizeMode(QListView.ResizeMode.Adjust)
         self.landmarks.setMaximumHeight(60)
-        self.landmarks.setToolTip("Click domains to compare their spots only; none compares all")
+        self.landmarks.setToolTip("Click domains to compare only their spots; none compares all")
         self.model = narrow(QComboBox())
         for model, (title, tip) in _MODELS.items():
             self.model.addItem(title, model)
             self.model.setItemData(self.model.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.reference = narrow(QComboBox())
-        self.reference.setToolTip("The slice that stays; the others are brought to it")
+        self.reference.setToolTip("The slice that stays in place; the others are aligned to it")
         self.nonrigid = QCheckBox("Smooth displacement as a last step")
         self.nonrigid.setToolTip(
             "A thin-plate spline on top; it moves the spots in obsm['spatial_aligned'], while the "
@@ -101,7 +101,7 @@ class AlignmentWidget(Dock):
         self.register.setToolTip("Find the transforms by the embedding; napari stays usable")
         self.cancel = QPushButton("Cancel")
         self.accept = QPushButton("Accept")
-        self.accept.setToolTip("Keep what was found")
+        self.accept.setToolTip("Accept the new alignment")
         self.reject = QPushButton("Reject")
         self.reject.setToolTip("Put the slices back where they were")
         self.bar = QProgressBar()
@@ -113,13 +113,13 @@ class AlignmentWidget(Dock):
             "Distance from spots to their counterparts in the other slices, in spot spacings"
         )
         self.arrows = QCheckBox("Arrows")
-        self.arrows.setToolTip("From each spot to where its counterpart lies")
+        self.arrows.setToolTip("From each spot to its counterpart")
         self.map = QPushButton("Colour by residual")
         self.map.setToolTip("Colour the spots by the length of the residual")
 
     def _make_hand(self) -> None:
         self.hand = narrow(QComboBox())
-        self.hand.setToolTip("Slice that the mouse and the keys move, in the stack")
+        self.hand.setToolTip("Slice that mouse and keys move in the stack")
         self.hand_help = QLabel(_BY_HAND)
         self.hand_help.setWordWrap(True)
         self.mirror = QPushButton("Mirror")
@@ -231,7 +231,7 @@ class AlignmentWidget(Dock):
         return "" if self.session.alignment.state is not None else _UNREGISTERED
 
     def _show_landmarks(self) -> None:
-        """List the domains; those that were chosen stay chosen."""
+        """List the domains; chosen ones stay chosen."""
         chosen = set(self._landmarks())
         self.landmarks.clear()
         for domain, color in self.session.domains.colors.items():
@@ -323,7 +323,7 @@ class AlignmentWidget(Dock):
 
     def _on_cancel_clicked(self) -> None:
         self._runner.cancel()
-        self.say("Cancelled: the slices lie as they did.")
+        self.say("Cancelled: the slices have not moved.")
 
     def _on_runner_progressed(self, step: Progress) -> None:
         self.bar.setRange(0, step.total)
@@ -340,7 +340,7 @@ class AlignmentWidget(Dock):
         first = self.session.alignment.state is None
         moves = self.session.alignment.propose(title, registered, choice)
         self.session.view.layout = "stack"
-        said = "Accept this, or reject it." if moves else "The slices lie there already."
+        said = "Accept this, or reject it." if moves else "The slices are already in place."
         if first:
             said = "The slices are registered."
         self.say("\n".join([said, *self._notes]))
@@ -354,7 +354,7 @@ class AlignmentWidget(Dock):
 
     def _on_reject_clicked(self) -> None:
         self.session.alignment.reject()
-        self.say("Rejected: the slices lie as they did.")
+        self.say("Rejected: the slices are back where they were.")
 
     # -- residuals --------------------------------------------------------------------------
 
@@ -370,7 +370,7 @@ class AlignmentWidget(Dock):
         self._measure()
 
     def _measure(self) -> None:
-        """Measure residuals that wait for it."""
+        """Measure residuals that are not known yet."""
         state = self.session.alignment.state
         job = self.session.alignment.residual_job()
         if state is None or job is None or self._measured is state.registered.aligned:
@@ -383,7 +383,7 @@ class AlignmentWidget(Dock):
 
     def _on_measurer_returned(self, measured: Registered) -> None:
         state = self.session.alignment.state
-        # None may have a counterpart: that is an answer, too.
+        # Perhaps no spot has a counterpart: that counts as measured too.
         self._measured = None if state is None else state.registered.aligned
         self.session.alignment.set_residuals(measured)
 

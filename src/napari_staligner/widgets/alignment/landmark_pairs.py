@@ -1,4 +1,4 @@
-"""Pairs of spots, clicked on two slices, that are to lie on each other."""
+"""Pairs of spots, clicked on two slices, that should coincide."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class LandmarkPairs(QWidget):
     Parameters
     ----------
     session
-        Says which spot was clicked.
+        Holds the spot that was clicked.
     """
 
     wanted = Signal()
-    """The slice in hand is to be put where the pairs say."""
+    """The slice in hand should be moved to fit the pairs."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -40,11 +40,11 @@ class LandmarkPairs(QWidget):
         self.collect = QPushButton("Click pairs")
         self.collect.setCheckable(True)
         self.collect.setToolTip(
-            "Click a spot of the slice, then the spot of another slice that it belongs on; "
-            "three pairs or more. The mosaic shows both side by side."
+            "Click a spot of the slice, then the matching spot of another slice; three pairs or "
+            "more. The mosaic shows both side by side."
         )
         self.fit = QPushButton("Fit")
-        self.fit.setToolTip("Put the slice where the pairs come closest to each other")
+        self.fit.setToolTip("Move the slice so that the pairs are as close as possible")
         self.list = QListWidget()
         self.list.setToolTip("Delete removes the chosen pair")
         self.list.setMaximumHeight(76)
@@ -81,12 +81,12 @@ class LandmarkPairs(QWidget):
         self.show_pairs()
 
     def matrix(self, model: Model) -> Matrix:
-        """Transform of the slice in hand to the frame that the pairs ask for.
+        """Transform of the slice in hand to the frame that best fits the pairs.
 
         Parameters
         ----------
         model
-            What it may do.
+            Kind of transform.
         """
         session = self._session
         own = np.array([spots_xy(session.slices[a.slice])[a.row] for a, _ in self.pairs])
@@ -102,7 +102,7 @@ class LandmarkPairs(QWidget):
         return fit_points(own, there, model)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Delete takes the chosen pair away."""
+        """Delete removes the chosen pair."""
         if event.matches(QKeySequence.StandardKey.Delete) and self.list.currentRow() >= 0:
             del self.pairs[self.list.currentRow()]
             self.show_pairs()
@@ -110,7 +110,7 @@ class LandmarkPairs(QWidget):
             super().keyPressEvent(event)
 
     def show_pairs(self) -> None:
-        """Show what there is, and what is to be clicked next."""
+        """Show the pairs, and what to click next."""
         names = {name: adata.obs_names for name, adata in self._session.slices.items()}
         self.list.clear()
         for pair in self.pairs:

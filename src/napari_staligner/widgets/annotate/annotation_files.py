@@ -1,4 +1,4 @@
-"""Buttons that bring annotations in and out as files."""
+"""Buttons to import and export annotations as files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FileButtons(QWidget):
     Parameters
     ----------
     session
-        Whose annotations these are.
+        The session with the annotations.
     """
 
     said = Signal(str, bool)
@@ -68,7 +68,7 @@ class FileButtons(QWidget):
         path
             The file.
         slice_name
-            The slice; ``None`` takes all.
+            The slice; ``None`` for all.
         """
         session = self._session
         if session.result.adata is None:
@@ -92,9 +92,9 @@ class FileButtons(QWidget):
         path
             The file.
         slice_name
-            Slice of what names none.
+            Slice for content that names none.
         column
-            Of a table by barcode: the one with the classes, if it is known.
+            In a table by barcode: the column with the classes, if known.
         """
         from napari_staligner.io.annotations.formats import import_annotations
 
@@ -131,14 +131,14 @@ class FileButtons(QWidget):
                 self.bring(Path(name), slice_name, column)
 
     def _ask_column(self, path: Path) -> str | None:
-        """Ask which column holds the classes; ``None`` where it is plain, and empty for none."""
+        """Ask which column holds the classes; ``None`` if it is obvious, empty if cancelled."""
         from napari_staligner.io.annotations.formats import columns_to_choose
 
         result = self._session.result.adata
         try:
             columns = [] if result is None else columns_to_choose(result, path)
         except InputError:
-            # Reading says it.
+            # The import itself reports the problem.
             return None
         if not columns:
             return None
@@ -146,7 +146,7 @@ class FileButtons(QWidget):
         return chosen if sure else ""
 
     def _ask_slice(self, title: str) -> str | None:
-        """Ask which slice is meant; ``None`` is all of them, and empty none."""
+        """Ask for a slice; ``None`` if only one or for all, empty if cancelled."""
         names = list(self._session.slices)
         if len(names) < 2:
             return None

@@ -13,7 +13,7 @@ _TOOLS: dict[Tool, tuple[str, str]] = {
     "polygon": ("Polygon", "Click corner by corner; a double-click or the first corner closes it"),
     "brush": ("Brush", "Drag over spots"),
     "spot": ("Spot", "Click a spot"),
-    "piece": ("Piece", "Click a spot: all of its domain that hangs together with it"),
+    "piece": ("Piece", "Click a spot: the connected piece of its domain"),
     "domain": ("Domain", "Click a spot: all of its domain, on every slice"),
 }
 
@@ -24,7 +24,7 @@ class ToolBar(QWidget):
     Parameters
     ----------
     session
-        Whose they are.
+        The session with the tool.
     """
 
     def __init__(self, session: Session) -> None:

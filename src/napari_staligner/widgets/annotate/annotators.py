@@ -1,4 +1,4 @@
-"""Who annotates, and how far two annotators agree."""
+"""Who annotates, and how well two annotators agree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Annotators(QWidget):
     Parameters
     ----------
     session
-        Whose annotations these are.
+        The session with the annotations.
     """
 
     said = Signal(str, bool)
@@ -36,7 +36,7 @@ class Annotators(QWidget):
         self.who = QComboBox()
         self.who.setEditable(True)
         self.who.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.who.setToolTip("Who annotates; a new name starts another annotation beside")
+        self.who.setToolTip("Who annotates; a new name starts a second, separate annotation")
         self.pair = QComboBox()
         self.pair.setToolTip("Two annotators to compare")
         self.kappa = QLabel()
@@ -62,7 +62,7 @@ class Annotators(QWidget):
         self.map.clicked.connect(self._on_map_clicked)
 
     def refresh(self) -> None:
-        """Show who is there."""
+        """Show the annotators."""
         annotations = self._session.annotations
         with signals_blocked(self.who):
             self.who.clear()
@@ -83,7 +83,7 @@ class Annotators(QWidget):
             return
         found = agreement(self._session.annotations, *pair)
         kappa = f"κ = {found.kappa:.2f}" if found.kappa == found.kappa else "κ not defined"
-        self.kappa.setText(f"{kappa}, {found.n_same:,} of {found.n_both:,} common spots the same")
+        self.kappa.setText(f"{kappa}, {found.n_same:,} of {found.n_both:,} common spots agree")
 
     def _on_named(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The Annotate dock: name regions, by hand and by what the integration knows."""
+"""The Annotate dock: name regions, by hand and with help from the integration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class AnnotateWidget(Dock):
-    """Classes of regions, the tools that give them to spots, and what is known of each."""
+    """Classes of regions, the tools that assign them, and what is known about each."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
@@ -75,7 +75,7 @@ class AnnotateWidget(Dock):
         self.alone.setCheckable(True)
         self.alone.setToolTip("Show the chosen class alone, here and in all docks (Esc shows all)")
         self.clear = QPushButton("Clear")
-        self.clear.setToolTip("Take the class of the selected spots away (0)")
+        self.clear.setToolTip("Remove the class of the selected spots (0)")
         self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
         self.files = FileButtons(session)
         self.proposal = ProposalBar(session, self)
@@ -136,11 +136,11 @@ class AnnotateWidget(Dock):
         }
 
     def _come_to_sight(self) -> None:
-        """Take the keys of the canvas."""
+        """Bind the keys of the canvas."""
         self._keys.bind()
 
     def _go_out_of_sight(self) -> None:
-        """Give the keys back; a tool would go on, and annotate, unseen."""
+        """Release the keys and the tool, which would otherwise go on annotating out of sight."""
         self._keys.release()
         self.session.view.tool = ""
         self.session.annotations.choose("")
@@ -207,7 +207,7 @@ class AnnotateWidget(Dock):
         elif session.autosave.recovery.problem:
             self.say(session.autosave.recovery.problem, problem=True)
         elif not annotations.classes:
-            self.say("There are no classes yet: take a template or add one.")
+            self.say("There are no classes yet: choose a template or add a class.")
         elif session.view.tool and chosen:
             self.say(f"What you draw becomes {chosen}; click its row again to select only.")
         elif n:
@@ -220,7 +220,7 @@ class AnnotateWidget(Dock):
     # -- classes ----------------------------------------------------------------------------
 
     def _try(self, action: Callable[[], object]) -> bool:
-        """Do something that may be refused; say why if it is."""
+        """Do something that may be refused; if it is, say why."""
         try:
             self.session.annotations.check()
             action()
@@ -299,7 +299,7 @@ class AnnotateWidget(Dock):
             self._color_tissue()
 
     def _color_tissue(self) -> None:
-        """Show the annotation where the colours are the general ones; leave genes alone."""
+        """Colour by the annotation if the colours are slices or domains; keep other choices."""
         if self.session.view.color_by in (ColorBy("obs", K.SLICE), ColorBy("obs", K.DOMAIN)):
             self.session.view.color_by = ColorBy("obs", K.ANNOTATION)
 
@@ -322,7 +322,7 @@ class AnnotateWidget(Dock):
         self._show_status()
 
     def _color_tissue_for_tool(self) -> None:
-        # Pieces and domains are chosen by what they look like; other tools show what they give.
+        # To pick pieces and domains one must see the domains; other tools show the annotation.
         if self.session.view.tool not in ("piece", "domain") and K.ANNOTATION in self._columns:
             self._color_tissue()
 

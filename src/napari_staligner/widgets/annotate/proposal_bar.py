@@ -1,4 +1,4 @@
-"""A region carried to other slices: asked for, computed in the background, trimmed, accepted."""
+"""A region carried to other slices: proposed in the background, trimmed, and accepted."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 class ProposalBar(QStackedWidget):
-    """Asks for a proposal, or shows the one that the session has.
+    """Offers to compute a proposal, or shows the one in the session.
 
     Parameters
     ----------
     session
-        Whose proposal it is.
+        The session with the proposal.
     parent
         Owner of the computation.
     """
@@ -54,11 +54,11 @@ class ProposalBar(QStackedWidget):
         self.source.setToolTip("Slice to take the region from")
         self.summary = QLabel()
         self.summary.setWordWrap(True)
-        # A stack does not ask for the height that wrapped text needs.
+        # A stacked widget does not allow for the height of wrapped text.
         self.summary.setMinimumHeight(2 * self.summary.fontMetrics().lineSpacing() + 4)
         self.threshold = QSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(0, 100)
-        self.threshold.setToolTip("Trim: propose spots of at least this confidence")
+        self.threshold.setToolTip("Trim: propose only spots with at least this confidence")
         self.accept, self.reject = QPushButton("Accept"), QPushButton("Reject")
         self._lay_out()
         self.carry.clicked.connect(self._on_carry_clicked)
@@ -104,7 +104,7 @@ class ProposalBar(QStackedWidget):
         self.carry.setText(f"Carry {chosen} to other slices" if chosen else "Carry to other slices")
 
     def stop(self) -> None:
-        """Drop a computation that is under way."""
+        """Drop a running computation."""
         self._runner.cancel()
 
     def _show(self, proposal: Proposal) -> None:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class CardPanel(QWidget):
-    """A button that asks for the card of the chosen class, and the card.
+    """The card of the chosen class, and the button that computes it.
 
     Parameters
     ----------
     session
-        Whose annotations these are.
+        The session with the annotations.
     parent
         Owner of the computation.
     """
@@ -55,7 +55,7 @@ class CardPanel(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Offer the card of the chosen class; a card of other spots is taken away."""
+        """Offer the card of the chosen class; remove a card of other spots."""
         chosen = self._session.annotations.chosen
         if self._card is not None and not self._fits(self._card):
             self._card = None
@@ -107,7 +107,7 @@ def card_html(card: RegionCard) -> str:
     return "<br>".join(lines).replace("</table><br>", "</table>")
 
 
-_ONE_SLICE = "nothing to compare, as one slice only is annotated"
+_ONE_SLICE = "nothing to compare, as only one slice is annotated"
 _HEADS = ("spots", "share", "pieces", "area", "conf.")
 
 
@@ -133,7 +133,7 @@ def _verdict(row: Presence) -> str:
 
 
 def _units(card: RegionCard) -> str:
-    """Name the unit of the areas, by slice where they differ."""
+    """Name the unit of the areas, per slice if they differ."""
     units = {name: extent.unit for name, extent in card.extents.items()}
     if len(set(units.values())) == 1:
         return next(iter(units.values()))

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 _HEIGHT = 112
 _WIDTH = 0.36
-# Room over the bars for the caption, as a share of the tallest.
+# Room above the bars for the caption, as a share of the tallest.
 _ABOVE = 1.35
 _CAPTION = "Weights at borders: full within, hollow across"
 
 
 class BorderPlot(pg.GraphicsLayoutWidget):
-    """Two bars a domain: weights within, filled, and across, hollow; it is only looked at.
+    """Two bars per domain: weights within (filled) and across (hollow); not interactive.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class BorderPlot(pg.GraphicsLayoutWidget):
         super().__init__(parent)
         self.setFixedHeight(_HEIGHT)
         self.setBackground(None)
-        # Its parts and not a PlotItem, whose menus would outlive the dock.
+        # Built from parts: the menus of a PlotItem would outlive the dock.
         self.view = pg.ViewBox(enableMenu=False, enableMouse=False)
         self._axes = {side: pg.AxisItem(side) for side in ("left", "bottom")}
         for axis in self._axes.values():
@@ -85,7 +85,7 @@ class BorderPlot(pg.GraphicsLayoutWidget):
         self.setToolTip("\n".join(lines))
 
     def changeEvent(self, event: QEvent) -> None:
-        """Take the colours of napari's theme when it changes."""
+        """Adopt the colours of napari's theme when it changes."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
             self._take_theme()
@@ -101,6 +101,6 @@ class BorderPlot(pg.GraphicsLayoutWidget):
 
 
 def _short(name: str, n_domains: int) -> str:
-    """Return what of a name fits under its bars."""
+    """Shorten a name to fit under its bars."""
     room = max(2, 40 // max(1, n_domains))
     return name if len(name) <= room else name[: room - 1] + "…"

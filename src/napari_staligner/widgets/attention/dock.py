@@ -1,4 +1,4 @@
-"""The Attention dock: which edges are drawn, what the spots show, and one spot's neighbours."""
+"""The Attention dock: the edges that are drawn, colours of the spots, one spot's neighbours."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ _COLORINGS = {
 _TIPS = {
     "domain": "Colour the spots by their domain",
     "self": "Colour the spots by the weight that each gives to itself",
-    "entropy": "Colour the spots by how evenly each listens: 1 if all its weights are the same",
-    "foreign": "Colour the spots by how much each takes from neighbours of another domain",
+    "entropy": "Colour the spots by how evenly their weights are spread: 1 if all are equal",
+    "foreign": "Colour the spots by how much each takes from neighbours in other domains",
 }
 _NO_SPOT = "Click a spot on the tissue to see its neighbours."
-_FOREIGN = "Slice {!r} is not part of the result: integrate once more to get its attention."
+_FOREIGN = "Slice {!r} is not part of the result: integrate again to get its attention."
 # Dragging the slider sets the threshold at most this often: each redraws all edges.
 _THROTTLE_MS = 60
 
@@ -95,17 +95,17 @@ class AttentionWidget(Dock):
         self.about = QLabel(_ABOUT)
         self.about.setWordWrap(True)
         self.shown = QCheckBox("Draw attention on the tissue")
-        self.shown.setToolTip("An edge from each spot half-way to each neighbour that it hears")
+        self.shown.setToolTip("An edge from each spot half-way to each neighbour it takes from")
         self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.threshold.setDecimals(3)
-        self.threshold.setToolTip("Edges with a smaller weight are not drawn")
+        self.threshold.setToolTip("Edges with a lower weight are not drawn")
         self.strongest = QSpinBox()
         self.strongest.setRange(0, 99)
         self.strongest.setSpecialValueText("all")
-        self.strongest.setToolTip("Draw only so many of each spot’s strongest neighbours")
+        self.strongest.setToolTip("Draw only this many of each spot’s strongest neighbours")
         self.of_spot = QCheckBox("Only the chosen spot’s")
         self.of_spot.setToolTip(
-            "Of each edge of the chosen spot, the near half is what it takes and the far half "
+            "On each edge of the chosen spot, the near half is what it takes and the far half "
             "what it gives"
         )
         self.drawn = QLabel()
@@ -179,7 +179,7 @@ class AttentionWidget(Dock):
         return result if result is not None and K.ATTENTION in result.obsp else None
 
     def _refresh(self) -> None:
-        """Show all, or note that it has to be shown once the dock is seen."""
+        """Show everything now, or once the dock is visible."""
         self._stale, self._weights = not self.seen, None
         result = self._result
         if self._stale and result is not None:
@@ -192,7 +192,7 @@ class AttentionWidget(Dock):
         self.weights_plot.setVisible(self._weights is not None)
         if self._weights is not None:
             with signals_blocked(self.threshold):
-                # As far as the colours go: the few weights above would take most of the slider.
+                # Only as far as the colours: the few weights above would take most of the slider.
                 self.threshold.setRange(0, self._weights.top)
                 # superqt's type says int; its double slider takes a float.
                 self.threshold.setSingleStep(self._weights.top / 50)  # type: ignore[arg-type]
@@ -209,11 +209,11 @@ class AttentionWidget(Dock):
         if self.session.result.adata is None:
             return "There is no attention yet: integrate the slices first."
         if self._result is None:
-            return "This result holds no attention: integrate the slices to get it."
+            return "This result has no attention: integrate the slices to get it."
         return ""
 
     def _show_overlay(self) -> None:
-        """Show which edges are drawn, and how many these are."""
+        """Show which edges are drawn, and how many."""
         overlay = self.session.view.attention
         with signals_blocked(self.shown):
             self.shown.setChecked(overlay.shown)
@@ -232,7 +232,7 @@ class AttentionWidget(Dock):
             self.drawn.setToolTip(f"Of {len(self._weights.all):,} in all slices")
 
     def _count(self) -> int:
-        """Edges that are drawn."""
+        """Count the edges that are drawn."""
         overlay, spot, result = self.session.view.attention, self.session.view.spot, self._result
         if self._weights is None or result is None:
             return 0
@@ -248,7 +248,7 @@ class AttentionWidget(Dock):
         return len(weights)
 
     def _show_coloring(self) -> None:
-        """Show what the spots are coloured by, which may be none of these."""
+        """Show what the spots are coloured by, if it is one of these choices."""
         color_by = self.session.view.color_by
         self._group.setExclusive(False)
         for key, button in self.coloring.items():
@@ -263,13 +263,13 @@ class AttentionWidget(Dock):
         is_figure = color_by.kind == "attention" and self._result is not None
         self.figure_plot.setVisible(is_figure)
         if is_figure and scale.colormap and scale.limits:
-            # The scale of the spots, so that bars and spots of one value have one colour.
+            # The scale of the spots, so that equal values have equal colours on both.
             self.figure_plot.set_title(_COLORINGS[color_by.key][0] + " of the spots")
             values = np.concatenate(list(shown.values.values()))
             self.figure_plot.show_values(values, scale.colormap, scale.limits)
 
     def _show_borders(self) -> None:
-        """Show the attention across the borders of domains against within."""
+        """Compare the attention across and within the borders of domains."""
         if not self.seen:
             self._stale = True
             return
@@ -282,7 +282,7 @@ class AttentionWidget(Dock):
             self.borders.setText(_compared(table))
 
     def _show_spot(self) -> None:
-        """List the neighbours of the spot that is looked at."""
+        """List the neighbours of the chosen spot."""
         if not self.seen:
             self._stale = True
             return
@@ -297,7 +297,7 @@ class AttentionWidget(Dock):
             return
         row = int(rows[spot.row])
         neighbors = neighbor_table(result, row)
-        # As the slice calls them: the result adds the slice to every name.
+        # Names as in the slice: the result adds the slice to every name.
         names = self.session.slices[spot.slice].obs_names
         neighbors["name"] = names[np.searchsorted(rows, neighbors.index)]
         self.table.show_neighbors(neighbors, self.session.domains.colors)
@@ -354,7 +354,7 @@ class _Weights:
         return np.sort(attention_edges(self._result, rows, strongest=strongest)[2])
 
     def count(self, threshold: float, strongest: int) -> int:
-        """Edges that are drawn with these settings of the overlay."""
+        """Count the edges that are drawn with these settings of the overlay."""
         if self._strongest is None or self._strongest[0] != strongest:
             self._strongest = strongest, self._sorted(strongest)
         weights = self._strongest[1]
@@ -370,9 +370,9 @@ def _compared(table: DataFrame) -> str:
     """Say what the plot shows in one number."""
     spots = int(table["spots"].sum())
     if not spots:
-        return "No spot hears two domains."
+        return "No spot has neighbours in two domains."
     within, across = ((table[x] * table["spots"]).sum() / spots for x in ("within", "across"))
     return (
-        f"At borders ({spots:,} spots) a neighbour of another domain weighs {across / within:.2f} "
-        f"× one of the own ({across:.3f} : {within:.3f})."
+        f"At borders ({spots:,} spots) a neighbour in another domain has {across / within:.2f} × "
+        f"the weight of one in the same domain ({across:.3f} : {within:.3f})."
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DOMAIN, DISTANCE, TAKES, GIVES = range(1, 5)
 _HEADS = {
-    "Neighbour": "The spot itself first, then by falling weight; click a row to go there",
+    "Neighbour": "The spot itself first, then by decreasing weight; click a row to go there",
     "Domain": "Domain of the neighbour",
     "Distance": "In the units of the slice’s coordinates",
     "Takes": "Weight that the spot takes from this neighbour (incoming)",
@@ -24,7 +24,7 @@ _HEADS = {
 
 
 class NeighborTable(SpotTable):
-    """One row a neighbour; a click says its row in the result."""
+    """One row per neighbour; a click emits its row in the result."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(_HEADS, (NAME, DOMAIN), parent)

@@ -1,4 +1,4 @@
-"""The Compare dock: how the slices lie, what tells two of them apart, which spots are trusted."""
+"""The Compare dock: layout of the slices, ways to compare two, and which spots are trusted."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
     from napari_staligner.session import Layout, Part, StackMode
 
 MODES = {
-    "blend": ("Blend", "All slices through each other"),
-    "flicker": ("Flicker", "Two slices in turn: what is misplaced jumps"),
-    "checkerboard": ("Checker", "Two slices in alternating cells: lines break where they part"),
+    "blend": ("Blend", "All slices, transparent over each other"),
+    "flicker": ("Flicker", "Two slices in turn: misplaced parts jump"),
+    "checkerboard": ("Checker", "Two slices in alternating cells: lines break where they differ"),
     "swipe": ("Swipe", "Two slices left and right of an edge"),
     "3d": ("3-D", "Each slice above the one before"),
 }
 PARTS = {
     "both": ("Both", "Tissue images and spots"),
-    "image": ("Image", "Tissue images; the spots of a slice without one"),
-    "spots": ("Spots", "Spots alone"),
+    "image": ("Image", "Tissue images; spots for a slice without one"),
+    "spots": ("Spots", "Spots only"),
 }
 _FEW = "Load two slices to compare them."
-_UNALIGNED = "The slices lie on each other’s middles: integrate them to see the stack aligned."
+_UNALIGNED = "The slices are only centred on each other: integrate them to see the stack aligned."
 _UNREGISTERED = (
-    "The slices lie on each other’s middles: register them in the Alignment dock to see the stack "
-    "aligned."
+    "The slices are only centred on each other: register them in the Alignment dock to see the "
+    "stack aligned."
 )
 _NO_CONFIDENCE = "This result has none: press Complete in the Integrate dock."
 # Dragging a slider sets the session at most this often: masks of large images take a moment.
@@ -55,7 +55,7 @@ _THROTTLE_MS = 40
 
 
 class CompareWidget(Dock):
-    """Layout of the slices, the ways to see two of them in one place, and confidence."""
+    """Layout of the slices, ways to see two of them in one place, and confidence."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
@@ -80,14 +80,14 @@ class CompareWidget(Dock):
         for box, which in zip(self.pair, ("First", "Second"), strict=True):
             box.setToolTip(f"{which} of the two slices that are compared")
         self.swap = QPushButton("⇄")
-        self.swap.setToolTip("Change places: left and right, or which of the two is seen")
+        self.swap.setToolTip("Swap the two: left and right, or which one is shown")
         self.swap.setFixedWidth(34)
 
     def _make_pages(self) -> None:
         """One page of controls for each mode."""
-        self.rate = Slider("rate", (0, 8), 1, "0 stands still, and ⇄ turns by hand")
+        self.rate = Slider("rate", (0, 8), 1, "At 0 it stops, and ⇄ switches by hand")
         self.cells = Slider("cells", (2, 40), 0, "Cells along the longer side")
-        self.swipe = Slider("swipe", (0, 1), 2, "Where the edge lies, as a share of the width")
+        self.swipe = Slider("swipe", (0, 1), 2, "Position of the edge, as a share of the width")
         self.spacing = Slider("spacing", (0, 2), 2, "As a share of the extent of the first slice")
         self._sliders = (self.rate, self.cells, self.swipe, self.spacing)
         self.opacities: dict[str, Slider] = {}
@@ -95,7 +95,7 @@ class CompareWidget(Dock):
         form(self._opacity_form)
         self.pages: dict[str, QWidget] = {
             "blend": FittingScroll(self._opacity_form),
-            "flicker": _page("Turns per second", self.rate),
+            "flicker": _page("Switches per second", self.rate),
             "checkerboard": _page("Cells", self.cells),
             "swipe": _page("Edge", self.swipe),
             "3d": _page("Spacing", self.spacing),
@@ -103,9 +103,9 @@ class CompareWidget(Dock):
         self._opacity_form.installEventFilter(self.pages["blend"])
 
     def _make_trust(self) -> None:
-        self.least = Slider("least", (0, 1), 2, "Spots with a smaller confidence are greyed")
+        self.least = Slider("least", (0, 1), 2, "Spots with a lower confidence are greyed out")
         self.hide_doubtful = QCheckBox("Hide them")
-        self.hide_doubtful.setToolTip("Hide spots below the threshold instead of greying them")
+        self.hide_doubtful.setToolTip("Hide spots below the threshold instead of greying them out")
         self.color_trust = QPushButton("Colour by confidence")
         self.color_trust.setToolTip("Colour the spots by how well the other slices share them")
         self.trusted = QLabel()
@@ -195,7 +195,7 @@ class CompareWidget(Dock):
             rows.addRow(name, slider)
 
     def _show_stack(self) -> None:
-        """Show how the slices lie, and run the flicker if that is what is seen."""
+        """Show the layout of the slices, and run the flicker if it is shown."""
         session, stack = self.session, self.session.view.stack
         self.layouts.show_chosen(session.view.layout)
         self.modes.show_chosen(stack.mode if session.view.layout == "stack" else None)
@@ -273,7 +273,7 @@ class CompareWidget(Dock):
         self.session.view.layout = layout
 
     def _on_mode_chosen(self, mode: StackMode) -> None:
-        # The mode first, so that the stack is arranged once.
+        # Set the mode first, so that the stack is arranged only once.
         self._set_stack(mode=mode, front=0)
         self.session.view.layout = "stack"
 
@@ -284,7 +284,7 @@ class CompareWidget(Dock):
         first, second = (box.currentText() for box in self.pair)
         old = self.session.slices.pair
         if first == second and old is not None:
-            # The slice that was chosen on one side leaves the other.
+            # A slice chosen on one side is removed from the other.
             first, second = (first, old[0]) if first != old[0] else (old[1], second)
         self._set_stack(pair=(first, second))
 
@@ -311,7 +311,7 @@ class CompareWidget(Dock):
             self._throttle.start()
 
     def _set_slid(self) -> None:
-        """Set what was dragged since the last time."""
+        """Set what was dragged since the last call."""
         slid, self._slid = self._slid, {}
         opacities, self._opacities_slid = self._opacities_slid, {}
         if "least" in slid:

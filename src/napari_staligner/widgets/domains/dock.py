@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from napari_staligner.core.progress import Progress
     from napari_staligner.core.settings import Settings
 
-# A held spin button repeats every 50 ms or so; a person who types pauses less than this.
+# Longer than the repeats of a held spin button (about 50 ms) and the pauses of someone typing.
 DEBOUNCE_MS = 500
 STABILITY = (
-    "Agreement (adjusted Rand index) of these domains with others that fit the embedding as well: "
-    "1 where there are no others. Where it is low, another number of domains may serve better."
+    "Agreement (adjusted Rand index) of these domains with others that fit the embedding equally "
+    "well; 1 if there are no others. If it is low, another number of domains may be better."
 )
 
 
@@ -56,7 +56,7 @@ class DomainsWidget(Dock):
         self._before_click: frozenset[str] = frozenset()
         self._finding: Settings | None = None
         self._lost = ""
-        # Chosen while another computation was on its way to stop.
+        # Whether settings were chosen while another computation was stopping.
         self._waiting = False
         self._runner = Runner(self)
         self._debounce = QTimer(self)
@@ -88,7 +88,7 @@ class DomainsWidget(Dock):
         self.smooth = QCheckBox("Smooth over neighbours")
         self.smooth.setToolTip("Each spot takes the domain that most of its neighbours have")
         for box in (self.k, self.resolution):
-            # The boxes would take Ctrl+Z for their own text.
+            # Otherwise the boxes would use Ctrl+Z for their own text.
             box.installEventFilter(self)
 
     def _make_summary(self) -> None:
@@ -116,7 +116,7 @@ class DomainsWidget(Dock):
         found.addWidget(self.smooth, 2, 0, 1, 2)
         found.setColumnStretch(2, 1)
         self.body.addLayout(found)
-        # Summary and progress share a place, so that the table stays where it is during a run.
+        # Summary and progress share a place, so that the table does not move during a run.
         self._place = QStackedWidget()
         self._place.addWidget(row(self.summary, None, self.show_all, self.undo, self.redo))
         self._place.addWidget(row(self.bar, self.cancel))
@@ -179,7 +179,7 @@ class DomainsWidget(Dock):
         self._show_status()
 
     def _show_choice(self) -> None:
-        """Put the controls to what the present domains were found with."""
+        """Set the controls to the options that the present domains were found with."""
         controls = (self.mixture, self.leiden, self.k, self.resolution, self.smooth)
         chosen = self.session.domains.settings
         with ExitStack() as stack:
@@ -209,14 +209,14 @@ class DomainsWidget(Dock):
     def _show_legend(self) -> None:
         counts, colors = self.session.domains.counts(), self.session.domains.colors
         isolated, presence = self.session.view.isolated, self.session.domains.presence()
-        lone = {} if presence is None else presence.specific()
+        specific = {} if presence is None else presence.specific()
         slices = list(next(iter(counts.values()), {}))
         rows = [
             LegendRow(
                 name=domain,
                 color=colors[domain],
                 counts=tuple(by_slice.values()),
-                specific=lone.get(domain),
+                specific=specific.get(domain),
                 dimmed=bool(isolated) and domain not in isolated,
             )
             for domain, by_slice in counts.items()
@@ -229,7 +229,7 @@ class DomainsWidget(Dock):
         self.summary.setToolTip(STABILITY if stability is not None else "")
 
     def _show_status(self) -> None:
-        """Say what is missing, or what of the domains is shown."""
+        """Say what is missing, or which domains are shown."""
         domains, isolated = self.session.domains.names, self.session.view.isolated
         if self.session.result.adata is None:
             self.say("There are no domains yet: integrate the slices first.")
@@ -294,7 +294,7 @@ class DomainsWidget(Dock):
         self._stop()
         self._place.setCurrentIndex(0)
         self._show_choice()
-        self.say("Cancelled: the domains are as they were.")
+        self.say("Cancelled: the domains have not changed.")
 
     def _on_runner_progressed(self, step: Progress) -> None:
         self.bar.setRange(0, step.total)
@@ -338,7 +338,7 @@ class DomainsWidget(Dock):
         self._color_tissue()
 
     def _on_rename_started(self) -> None:
-        # The first of the two clicks was taken for one that isolates.
+        # The first click of the double-click has isolated the domain: undo that.
         self.session.view.isolated = self._before_click
 
     def _on_show_all_clicked(self) -> None:

@@ -1,4 +1,4 @@
-"""Colour by anything: what, on which scale, and the legend."""
+"""Colour by anything: by what, on which scale, and with which legend."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from napari_staligner.session import Session
 
 COLORMAPS = ("viridis", "cividis", "magma", "inferno", "plasma", "gray")
-"""Colour maps of even steps in lightness, which the colour-blind read as well."""
+"""Colour maps with even steps in lightness, also readable for colour-blind users."""
 
 
 class ColorPanel(QWidget):
-    """Shows and sets what spots are coloured by, on which scale, how large, and the legend."""
+    """Shows and sets what spots are coloured by, the scale, the spot size and the legend."""
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
@@ -44,12 +44,12 @@ class ColorPanel(QWidget):
         self.low.setToolTip("Percentile of the values at the low end of the colours")
         self.high.setToolTip("Percentile of the values at the high end of the colours")
         self.log = QCheckBox("log")
-        self.log.setToolTip("Show log(1 + value); counts of genes are per 10,000 of the spot")
+        self.log.setToolTip("Show log(1 + value); gene counts are per 10,000 counts of the spot")
         self.colormap = narrow(QComboBox())
         self.colormap.addItems(COLORMAPS)
         self.colormap.setToolTip("Colour map of numbers")
         self.size = Slider(
-            "size", (0.2, 3), 1, "Diameter of all spots, of all slices; 1 lets them nearly touch"
+            "size", (0.2, 3), 1, "Diameter of the spots of all slices; at 1 they nearly touch"
         )
         self.on_canvas = QCheckBox("Legend on the canvas")
         self.histogram = ColoredHistogram("", self)
@@ -109,7 +109,7 @@ class ColorPanel(QWidget):
         if legend.colormap and legend.limits:
             unit = f" ({legend.unit})" if legend.unit else ""
             self.histogram.set_title(legend.title + unit)
-            # Values beyond the limits have the colours of the limits, and their bars as well.
+            # Values beyond the limits, and their bars, have the colours of the limits.
             values = np.concatenate([v[np.isfinite(v)] for v in shown.values.values()])
             self.histogram.show_values(
                 np.clip(values, *legend.limits), legend.colormap, legend.limits
@@ -124,7 +124,7 @@ class ColorPanel(QWidget):
 
     def _on_log_clicked(self, checked: bool) -> None:
         self._session.view.scale = replace(self._session.view.scale, log=checked)
-        # Values below 0 have no logarithm, and the box says what is shown.
+        # Values below 0 have no logarithm, so the box may have to change back.
         self.show_set()
 
     def _on_size_slid(self, _: str, size: float) -> None:

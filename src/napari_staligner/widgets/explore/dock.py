@@ -1,4 +1,4 @@
-"""The Explore dock: colour by anything, the UMAP beside the tissue, and markers."""
+"""The Explore dock: colour by anything, the UMAP next to the tissue, and markers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ExploreWidget(Dock):
-    """What the spots show, where they lie in the embedding, and which genes mark them."""
+    """Colours of the spots, their places in the embedding, and the genes that mark them."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
@@ -77,7 +77,7 @@ class ExploreWidget(Dock):
         self._show_colors()
 
     def teardown(self) -> None:
-        """End all connections, and take the legend from the canvas."""
+        """End all connections, and remove the legend from the canvas."""
         super().teardown()
         canvas, self._canvas = self._canvas, None
         key, self.canvas_key = self.canvas_key, None
@@ -104,12 +104,12 @@ class ExploreWidget(Dock):
         if not self.session.slices:
             self.say("There is nothing to explore yet: open slices first.")
         elif self.session.result.adata is None:
-            self.say("UMAP and markers come with integration: integrate the slices first.")
+            self.say("UMAP and markers need an integrated result: integrate the slices first.")
         else:
             self.say("")
 
     def _show_canvas_key(self) -> None:
-        """Lay the legend over the canvas, or take it away."""
+        """Show the legend on the canvas, or remove it."""
         shown = self.session.view.legend_shown and bool(self.session.slices)
         if shown and self.canvas_key is None:
             self._canvas = _canvas_beside(self)
@@ -122,7 +122,7 @@ class ExploreWidget(Dock):
             self.canvas_key.setVisible(shown)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep the legend in its corner when the canvas changes its size."""
+        """Keep the legend in its corner when the size of the canvas changes."""
         if event.type() == QEvent.Type.Resize and self.canvas_key is not None:
             self.canvas_key.place()
         return bool(super().eventFilter(watched, event))

@@ -37,13 +37,13 @@ _HEADS = {
     "Score": ("score", "z score of the Wilcoxon test"),
     "log2FC": ("log2_fold_change", "log2 of the fold change of mean expression"),
     "p adj.": ("p", "p value of the test, adjusted for all genes (Benjamini and Hochberg)"),
-    "In": ("inside", "Share of these spots that express the gene"),
-    "Out": ("against", "Share of the others that express the gene"),
+    "In": ("inside", "Share of the compared spots that express the gene"),
+    "Out": ("against", "Share of the other spots that express the gene"),
 }
 _WIDTHS = {SCORE: 44, FOLD: 52, P: 56}
 _SELECTION, _ALL, _REST = "\0selection", "\0all", "\0rest"
 _PART = "\0"
-"""Between the column and the name of a region."""
+"""Separates the column and the name of a region."""
 
 
 class MarkersPanel(QWidget):
@@ -58,15 +58,15 @@ class MarkersPanel(QWidget):
         self._title = ""
         self.region, self.where, self.against = (narrow(QComboBox()) for _ in range(3))
         self.region.setToolTip(
-            "The spots whose markers are wanted: a domain, a region that a column of obs names "
-            "(the annotation, for one), or the selection"
+            "Spots to find markers for: a domain, a region named in a column of obs (such as the "
+            "annotation), or the selection"
         )
-        self.where.setToolTip("Only their spots in one slice, or those of all")
+        self.where.setToolTip("Use their spots in one slice, or in all slices")
         self.against.setToolTip("All other spots there, or the same region in another slice")
         self.run = RunRow(
             "Find markers",
             "Genes that these spots express more than the others (Wilcoxon, scanpy)",
-            "the markers are as they were",
+            "the markers have not changed",
             self,
         )
         self.title = QLabel()
@@ -95,7 +95,7 @@ class MarkersPanel(QWidget):
     # -- what is shown ----------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Offer the domains, the named regions, the selection and the slices there are."""
+        """Offer the present domains, named regions, selection and slices."""
         session = self._session
         regions = [(f"Domain {name}", name) for name in session.domains.names]
         regions += [
@@ -114,7 +114,7 @@ class MarkersPanel(QWidget):
         self.run.allow(bool(regions))
 
     def follow(self) -> None:
-        """Choose what the session shows alone: the selection, a region or a domain."""
+        """Choose what is shown alone in the session: the selection, a region or a domain."""
         session, isolated = self._session, self._session.view.isolated
         if len(session.result.selection):
             key = _SELECTION
@@ -127,7 +127,7 @@ class MarkersPanel(QWidget):
         self.region.setCurrentIndex(max(0, self.region.findData(key)))
 
     def start_over(self) -> None:
-        """Forget the markers: the result is another."""
+        """Forget the markers: there is another result."""
         self.run.stop()
         self.title.setText("")
         self.table.genes.show(None)
@@ -138,7 +138,7 @@ class MarkersPanel(QWidget):
         return [n for n in self._session.slices if self._session.result.rows(n) is not None]
 
     def _fill_against(self) -> None:
-        """Another slice is offered once the spots are of one."""
+        """Offer other slices to compare with only if the spots are from one slice."""
         where = self.where.currentData()
         choices = [("all other spots", _REST)]
         if where not in (None, _ALL):
@@ -149,7 +149,7 @@ class MarkersPanel(QWidget):
     # -- finding ----------------------------------------------------------------------------
 
     def rows(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows of the result to be marked, and those they are compared with."""
+        """Rows of the result to find markers for, and the rows they are compared with."""
         region, where, against = (
             box.currentData() for box in (self.region, self.where, self.against)
         )
@@ -213,7 +213,7 @@ class MarkerModel(QAbstractTableModel):
         return str(self._columns[GENE][row])
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
-        """One row a gene."""
+        """One row per gene."""
         return 0 if parent is not None and parent.isValid() else len(self._columns[GENE])
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:
@@ -233,7 +233,7 @@ class MarkerModel(QAbstractTableModel):
         return None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Text, figure to sort by, and length of the bar of a cell."""
+        """Text, sort value, and length of the bar of a cell."""
         column = index.column()
         value = self._columns[column][index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
@@ -260,7 +260,7 @@ def _text(column: int, value: Any) -> str:
 
 
 class MarkerTable(SortedTable):
-    """The genes; a click, Space or Enter says which."""
+    """The genes; a click, Space or Enter chooses one."""
 
     chosen = Signal(str)
     """A gene was chosen."""
@@ -275,12 +275,12 @@ class MarkerTable(SortedTable):
         header.setSectionResizeMode(GENE, QHeaderView.ResizeMode.Stretch)
         for column in range(1, len(_HEADS)):
             header.resizeSection(column, _WIDTHS.get(column, 47))
-        # Also with the arrow keys: going down the list is how markers are looked through.
+        # Also with the arrow keys: people look through markers by going down the list.
         self.selectionModel().currentRowChanged.connect(self._on_current_changed)
         self.clicked.connect(self._on_current_changed)
 
     def gene(self, row: int) -> str:
-        """Gene in a row, as the table is sorted now."""
+        """Gene in a row, in the present order of the table."""
         return self.genes.gene(self._sorted.mapToSource(self._sorted.index(row, 0)).row())
 
     def _on_current_changed(self, index: QModelIndex) -> None:
@@ -293,7 +293,7 @@ def _key(region: Region) -> str:
 
 
 def _offer(box: QComboBox, choices: list[tuple[str, str]]) -> None:
-    """Fill a box, and keep what was chosen if it is still there."""
+    """Fill a box, and keep the choice if it is still offered."""
     chosen = box.currentData()
     with signals_blocked(box):
         box.clear()

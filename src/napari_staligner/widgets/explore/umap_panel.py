@@ -1,4 +1,4 @@
-"""The UMAP beside the tissue, before and after integration, and what is selected on either."""
+"""The UMAP next to the tissue, before and after integration, and the selection on both."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TITLES = {K.UMAP_BEFORE: "before integration", K.UMAP: "after integration"}
 
 
 class UmapPanel(SpotsPanel):
-    """Two UMAPs of the result, coloured as the tissue is; a lasso on either selects spots."""
+    """Two UMAPs of the result, coloured like the tissue; a lasso on either selects spots."""
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(session, parent)
@@ -40,14 +40,14 @@ class UmapPanel(SpotsPanel):
         self.run = RunRow(
             "Compute UMAP",
             "UMAP of the embedding and, for comparison, of the genes without integration (scanpy)",
-            "the UMAP is as it was",
+            "the UMAP has not changed",
             self,
         )
         self.lasso = QPushButton("Lasso on tissue")
         self.lasso.setCheckable(True)
         self.lasso.setToolTip(
-            "A drag over the tissue selects spots instead of moving the view. "
-            "On the UMAP a drag always does; there Shift adds to the selection, Ctrl removes."
+            "Dragging over the tissue selects spots instead of moving the view. On the UMAP "
+            "dragging always selects; Shift adds to the selection, Ctrl removes from it."
         )
         self.clear = QPushButton("Clear")
         self.clear.setToolTip("Select nothing and show all spots (Esc)")
@@ -84,17 +84,17 @@ class UmapPanel(SpotsPanel):
     # -- what is shown ----------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Show the UMAPs there are, in the present colours."""
+        """Show the available UMAPs in the present colours."""
         self.show_colors()
         self.show_selection()
         self._show_controls()
 
     def stop(self) -> None:
-        """The result is another: what is computed for the old one is no use."""
+        """Stop computing: there is another result."""
         self.run.stop()
 
     def show_colors(self) -> None:
-        """Colour as the tissue is; later, while the panel is not seen."""
+        """Colour like the tissue; postponed while the panel is hidden."""
         if not seen(self):
             return
         result = self._session.result.adata
@@ -103,21 +103,21 @@ class UmapPanel(SpotsPanel):
         )
         rgba = _rgba_of_rows(self._session) if found else np.empty((0, 4), np.float32)
         for key, view in self.views.items():
-            # Without any, two empty planes say where they will be.
+            # Without any, two empty plots show where they will be.
             view.setVisible(key in found or not found)
             places = found.get(key)
             view.show_spots(_NOWHERE if places is None else places, rgba)
         self.show_spot()
 
     def show_spot(self) -> None:
-        """Mark the spot that is looked at."""
+        """Mark the chosen spot."""
         result = self._session.result.adata
         self._mark_in(
             view for key, view in self.views.items() if result is not None and key in result.obsm
         )
 
     def show_selection(self) -> None:
-        """Say how many spots are shown, where not all are."""
+        """Say how many spots are shown, unless all are."""
         focus = self._session.focus.mask()
         self.clear.setEnabled(focus is not None)
         self.count.setText("" if focus is None else f"{focus.sum():,} of {len(focus):,} spots")
@@ -157,7 +157,7 @@ def _rgba_of_rows(session: Session) -> NDArray[np.float32]:
     rgba = np.tile(np.array(NO_VALUE, dtype=np.float32), (session.result.adata.n_obs, 1))
     for name, colors in painting(session).rgba.items():
         rows = session.result.rows(name)
-        # A result that has just come is coloured in a moment.
+        # A new result is not coloured yet; its colours follow in a moment.
         if rows is not None and len(rows) == len(colors):
             rgba[rows] = colors
     return rgba

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from time import monotonic
 
-# The pace of the last so many steps tells what is left: epochs of one stage take the same time.
+# The time left is estimated from this many last steps: epochs of one stage take equally long.
 _WINDOW = 60
 _LEAST = 5
 
@@ -36,7 +36,7 @@ class Clock:
 
     @property
     def left(self) -> float | None:
-        """Seconds to the end by the present pace; ``None`` while that is unknown."""
+        """Seconds to the end at the present pace; ``None`` while unknown."""
         if len(self._steps) < _LEAST:
             return None
         (first, start), (last, done) = self._steps[0], self._steps[-1]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from napari_staligner.session import IntegrationJob
 
 NO_SLICE = "Open at least one slice in the Slices dock."
-ONE_SLICE = "One slice only: it is run as a plain autoencoder."
+ONE_SLICE = "Only one slice: it is run as a plain autoencoder."
 NO_PAIR = "Check at least one pair of slices under Advanced, Pairs."
 REDRAW_MS = 500
 
@@ -72,11 +72,11 @@ class IntegrateWidget(Dock):
 
     def _make_run(self) -> None:
         self.run = QPushButton("Run")
-        self.run.setToolTip("Integrate the slices; napari stays usable meanwhile")
+        self.run.setToolTip("Integrate the slices; napari stays usable during the run")
         self.cancel = QPushButton("Cancel")
-        self.cancel.setToolTip("Stop at the next step; everything stays as it was")
+        self.cancel.setToolTip("Stop at the next step; nothing changes")
         self.complete = QPushButton("Complete")
-        self.complete.setToolTip("Compute what the result lacks, because it failed before")
+        self.complete.setToolTip("Compute the parts of the result that failed before")
         self.save = QPushButton("Save…")
         self.save.setToolTip("Write the session, with its result, to one .h5ad file")
         self.bar = QProgressBar()
@@ -136,7 +136,7 @@ class IntegrateWidget(Dock):
         self.plot.setVisible(running or not self.plot.empty)
 
     def _missing(self) -> list[LaterStage]:
-        """What the result lacks; the test of the domains only where it fails."""
+        """What the result lacks; the test of the domains counts only if it fails."""
         if self.session.result.adata is None:
             return []
         return [
@@ -146,7 +146,7 @@ class IntegrateWidget(Dock):
         ]
 
     def _show_readiness(self) -> None:
-        """Say what a run still needs; nothing while one is under way."""
+        """Say what is missing for a run; nothing during a run."""
         self._show_enabled()
         if self._runner.running:
             return
@@ -159,7 +159,7 @@ class IntegrateWidget(Dock):
             self.say(ONE_SLICE if n == 1 else f"Ready: {n} slices.")
 
     def _show_run(self) -> None:
-        """Show stage, time and losses; called twice a second, however fast the steps."""
+        """Show stage, time and losses; called twice a second, however fast the steps are."""
         if self._step is None:
             return
         step, elapsed = self._step, spoken(self._clock.elapsed)
@@ -175,7 +175,7 @@ class IntegrateWidget(Dock):
             self._losses = []
 
     def _show_result(self) -> None:
-        """Show the losses of the result that is there."""
+        """Show the losses of the present result."""
         result = self.session.result.adata
         losses = {} if result is None else record_of(result).get("loss", {})
         if not self._runner.running or losses:
@@ -222,7 +222,7 @@ class IntegrateWidget(Dock):
         self._timer.stop()
         self.cancel.setEnabled(False)
         self.stage.setText("Stopping at the next step …")
-        self.say("Cancelled: everything is as it was.")
+        self.say("Cancelled: nothing has changed.")
 
     def _on_runner_progressed(self, step: Progress) -> None:
         self._step = step
@@ -246,7 +246,7 @@ class IntegrateWidget(Dock):
 
     def _on_completed(self, staged: Staged, result: AnnData, settings: Settings) -> None:
         if self.session.result.adata is not result:
-            self.say("There is another result by now: complete that one.", problem=True)
+            self.say("There is another result now: complete that one.", problem=True)
             return
         self.session.set_completed(staged, settings, self._lost)
         said = [note for note in self._notes if note not in self._lost]
@@ -261,7 +261,7 @@ class IntegrateWidget(Dock):
         if not same:
             self._drop_kept()
             self.say(
-                "The slices changed during the run, so its result fits no more: run again.",
+                "The slices changed during the run, so its result no longer fits: run again.",
                 problem=True,
             )
             return
@@ -277,7 +277,7 @@ class IntegrateWidget(Dock):
         self.say("\n".join([done, *self._notes]), problem=bool(self._lost))
 
     def _drop_kept(self) -> None:
-        """Remove the copy of a result that fits no more."""
+        """Remove the saved copy of a result that no longer fits."""
         if self._kept is not None:
             self._kept.unlink(missing_ok=True)
 
@@ -290,7 +290,7 @@ class IntegrateWidget(Dock):
     def _on_runner_ended(self) -> None:
         self._timer.stop()
         self._running_on, self._completing = {}, None
-        # After a cancel or an error the curves of the result that is still there come back.
+        # After a cancel or an error, show the curves of the present result again.
         self._show_result()
 
     # -- the session and the viewer ---------------------------------------------------------

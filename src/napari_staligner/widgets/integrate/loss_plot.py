@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.progress import Loss
 
-# Okabe and Ito's blue and orange: told apart by all, on dark and on light.
+# Okabe and Ito's blue and orange: everyone can tell them apart, on dark and light.
 _COLORS = {"reconstruction": "#56b4e9", "triplet": "#e69f00"}
 
 
@@ -27,7 +27,7 @@ class LossPlot(pg.GraphicsLayoutWidget):
     Parameters
     ----------
     viewer
-        Whose theme is followed.
+        The plot follows its theme.
     """
 
     def __init__(self, viewer: napari.Viewer, parent: QWidget | None = None) -> None:
@@ -51,16 +51,16 @@ class LossPlot(pg.GraphicsLayoutWidget):
         self.setMaximumHeight(360)
         self.setToolTip(
             "Reconstruction: how far the genes are from those rebuilt from the embedding. "
-            "Triplet: how far matching spots of two slices are from each other, against spots "
-            "drawn at random. Both should fall and flatten."
+            "Triplet: how far matching spots of two slices are from each other, compared with "
+            "random spots. Both should fall and flatten."
         )
         self.follow_theme()
 
     def _add_view(self, row: int, name: str) -> pg.ViewBox:
         """Add the view of one loss.
 
-        Of its parts and not as a PlotItem, whose menus stay behind when the dock is closed. A
-        curve is looked at here, not explored: no menu, no zoom that hides half of it.
+        Built from parts: the menus of a PlotItem would stay behind when the dock is closed. The
+        curve needs no menu, and no zoom that could hide half of it.
         """
         view = pg.ViewBox(enableMenu=False, enableMouse=False)
         axis = pg.AxisItem("left", maxTickLength=-4)
@@ -79,7 +79,7 @@ class LossPlot(pg.GraphicsLayoutWidget):
         return view
 
     def sizeHint(self) -> QSize:
-        """Ask for less than a window of its own would."""
+        """Prefer a smaller size than a separate plot window."""
         return QSize(320, 260)
 
     @property
@@ -100,13 +100,13 @@ class LossPlot(pg.GraphicsLayoutWidget):
         self._draw()
 
     def show_all(self, losses: dict[str, NDArray[np.floating]]) -> None:
-        """Show a whole run, by the name of the loss."""
+        """Show a whole run; values by name of the loss."""
         self._values = {name: list(map(float, losses.get(name, ()))) for name in _COLORS}
         self._epochs = list(range(1, 1 + max(map(len, self._values.values()))))
         self._draw()
 
     def follow_theme(self) -> None:
-        """Take the colours of the viewer's theme."""
+        """Adopt the colours of the viewer's theme."""
         theme = get_theme(self._viewer.theme)
         text, grid = theme.text.as_hex(), theme.secondary.as_hex()
         self.setBackground(theme.background.as_hex())

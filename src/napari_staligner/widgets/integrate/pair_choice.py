@@ -26,9 +26,9 @@ class PairChoice(QWidget):
     Parameters
     ----------
     session
-        Whose slices and settings they are.
+        The session with the slices and settings.
     set_pairs
-        Called with the pairs that were chosen; ``None`` stands for all.
+        Called with the chosen pairs; ``None`` for all.
     """
 
     def __init__(self, session: Session, set_pairs: Callable[[Pairs | None], object]) -> None:
@@ -36,7 +36,7 @@ class PairChoice(QWidget):
         self._session = session
         self._set_pairs = set_pairs
         self._chain = self._chain_now()
-        # A custom choice may happen to equal the chain; only the user's click tells.
+        # A custom choice may equal the chain by chance, so remember what the user clicked.
         self._custom = False
         self.how = narrow(QComboBox())
         self.how.addItems(["All pairs", "Chain, in the order of the list", "Custom"])

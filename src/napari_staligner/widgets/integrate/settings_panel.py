@@ -19,20 +19,20 @@ from napari_staligner.widgets.parts.form import SettingsForm, form, narrow
 if TYPE_CHECKING:
     from napari_staligner.session import Session
 
-# These have a place of their own, at the top of the form; all others are under Advanced.
+# These are at the top of the form; all others are under Advanced.
 _AT_THE_TOP = ("domains", "resolution", "seed")
 _DEFAULTS: dict[str, Any] = {each.name: each.default for each in fields(Settings)}
-# What any preset sets: choosing another takes these back to their defaults first.
+# Settings changed by any preset; choosing another resets these to their defaults first.
 _OF_PRESETS = sorted({key for preset in PRESETS.values() for key in preset.values})
 _TYPICAL_DOMAINS = 7
 _TIP = Qt.ItemDataRole.ToolTipRole
-_NO_PRESET = "No technology was chosen: the settings as they are for any"
+_NO_PRESET = "No technology chosen: the general settings"
 _CUSTOM = "The settings below match no preset"
 _NAMED = {
     "default": (
         "Default",
-        "Principal components, offsets of matched spots taken out, and training until it settles: "
-        "faster, and slices mix better",
+        "Principal components, offsets between matched spots removed, and training until it "
+        "converges: faster, and slices mix better",
     ),
     "published": ("Published", "The paper's method and schedule: all genes, 1,000 epochs"),
 }
@@ -79,8 +79,8 @@ class SettingsPanel(QWidget):
         self.method = QComboBox()
         self.method.addItems(["Number", "Leiden"])
         self.method.setToolTip(
-            "How domains are found in the embedding: as many as you say (Gaussian mixture), or "
-            "as many as a resolution gives (Leiden). The Domains dock can do it again in seconds."
+            "How domains are found in the embedding: a number you choose (Gaussian mixture), or "
+            "as many as a resolution gives (Leiden). The Domains dock can repeat this in seconds."
         )
         self.domains = make.control("domains")
         self.resolution = make.control("resolution")
@@ -112,7 +112,7 @@ class SettingsPanel(QWidget):
             rows.addRow(self.form.fields[name].setting.label, control)
             rows.labelForField(control).setToolTip(control.toolTip())
         rows.addRow("Pairs", self.pairs)
-        # superqt draws its arrows in the colour of the moment, so the text brings its own.
+        # superqt's arrow icons do not follow a change of theme, so the text contains the arrow.
         self.advanced = QCollapsible("▸ Advanced", expandedIcon=QIcon(), collapsedIcon=QIcon())
         self.advanced.toggleButton().setStyleSheet(
             "text-align: left; border: none; background: transparent; padding: 4px 0px;"
@@ -133,14 +133,12 @@ class SettingsPanel(QWidget):
         self.amount.setCurrentWidget(self.domains if mixture else self.resolution)
         named = settings.name()
         self.named.setCurrentIndex(self.named.findData(named))
-        self.named.setToolTip(
-            _NAMED[named][1] if named else "Some setting below was changed by hand"
-        )
+        self.named.setToolTip(_NAMED[named][1] if named else "A setting below was changed by hand")
         self._show_preset()
 
     def _show_preset(self) -> None:
         fitting = self._fitting_presets()
-        # Where several agree in all values, only a choice tells which technology it is.
+        # If several presets have the same values, only the user's choice decides between them.
         known = self._preset if self._preset in fitting else ""
         if len(fitting) == 1:
             known = fitting[0]

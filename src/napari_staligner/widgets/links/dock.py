@@ -1,4 +1,4 @@
-"""The Links dock: which spots of two slices the model takes for each other."""
+"""The Links dock: which spots of two slices match according to the model."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _ABOUT = (
     "embedding."
 )
 _NONE = "There are no links yet: integrate the slices first."
-_UNKNOWN = "This result holds no links: integrate the slices to get them."
-_GRID = "The grid’s cells are apart: choose Mosaic or Stack to see the lines."
+_UNKNOWN = "This result has no links: integrate the slices to get them."
+_GRID = "The grid cannot show lines between slices: choose Mosaic or Stack."
 _NO_SPOT = "Click a spot on the tissue to see its matches in the other slices."
-_FOREIGN = "Slice {!r} is not part of the result: integrate once more to get its matches."
+_FOREIGN = "Slice {!r} is not part of the result: integrate again to get its matches."
 
 
 class LinksWidget(Dock):
-    """Links between slices: how many, between what, and those of one spot."""
+    """Links between slices: how many, what they join, and those of one spot."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
@@ -59,7 +59,7 @@ class LinksWidget(Dock):
         self.about = QLabel(_ABOUT)
         self.about.setWordWrap(True)
         self.shown = QCheckBox("Draw links between slices")
-        self.shown.setToolTip("Lines in the layouts Mosaic and Stack, rings in all")
+        self.shown.setToolTip("Lines in the layouts Mosaic and Stack, rings in all layouts")
         self.of_spot = QCheckBox("Only the chosen spot’s")
         self.most = QSpinBox()
         self.most.setRange(10, 100_000)
@@ -128,7 +128,7 @@ class LinksWidget(Dock):
         return result if result is not None and K.MUTUAL in result.obsp else None
 
     def _refresh(self) -> None:
-        """Show all, or note that it has to be shown once the dock is seen."""
+        """Show everything now, or once the dock is visible."""
         self._stale = not self.seen
         result = self._result
         if self._stale and result is not None:
@@ -146,7 +146,7 @@ class LinksWidget(Dock):
         self._show_spot()
 
     def _show_drawn(self) -> None:
-        """Show how many links are drawn, and how long they are."""
+        """Show how many links are drawn, and their distances."""
         if not self.seen and self._result is not None:
             self._stale = True
             return
@@ -168,7 +168,7 @@ class LinksWidget(Dock):
         return ""
 
     def _counted(self, drawn: Drawn) -> str:
-        """Say how many links are drawn, how many there are, and how many join domains."""
+        """Say how many links are drawn, exist, and join different domains."""
         of_what = "there are" if self.session.focus.mask() is None else "of the spots shown"
         n = len(drawn.links) if self.session.view.links.shown else 0
         text = f"{n:,} drawn of {drawn.exist:,} {of_what}."
@@ -178,7 +178,7 @@ class LinksWidget(Dock):
         return text
 
     def _show_spot(self) -> None:
-        """List the matches of the spot that is looked at."""
+        """List the matches of the chosen spot."""
         result, spot = self._result, self.session.view.spot
         rows = None if spot is None else self.session.result.rows(spot.slice)
         self.spot_label.setVisible(result is not None)
@@ -194,7 +194,7 @@ class LinksWidget(Dock):
         self.spot_label.setText(f"Spot {name} of {spot.slice}: {count}")
 
     def _named(self, found: DataFrame) -> DataFrame:
-        """Call the spots as their slices do: the result adds the slice to every name."""
+        """Name the spots as in their slices: the result adds the slice to every name."""
         names = []
         for row in found.index:
             spot = self.session.result.spot_of_row(int(row))

@@ -24,7 +24,7 @@ _HEADS = {
 
 
 class MatchTable(SpotTable):
-    """One row a match, the nearest first; a click says its row in the result."""
+    """One row per match, nearest first; a click emits its row in the result."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(_HEADS, (NAME, SLICE, DOMAIN), parent)
@@ -35,7 +35,7 @@ class MatchTable(SpotTable):
         Parameters
         ----------
         matches
-            The matches, the nearest first.
+            The matches, nearest first.
         colors
             Hex colour of each domain.
         """

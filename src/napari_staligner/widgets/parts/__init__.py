@@ -1,1 +1,1 @@
-"""What several docks share: their base, forms, tables, legends, plots, saving."""
+"""What the docks share: their base class, forms, tables, legends, plots, saving."""

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 
 class CellRole(IntEnum):
-    """What a model gives to the delegates beside Qt's own roles."""
+    """What a model provides to the delegate in addition to Qt's own roles."""
 
     SORT = Qt.ItemDataRole.UserRole + 1
     COLOR = Qt.ItemDataRole.UserRole + 2
@@ -28,7 +28,7 @@ class CellDelegate(QStyledItemDelegate):
     """Paints a cell from the roles above: a swatch, text with a note, a bar under a figure."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
-        """Leave room for the swatch beside the text."""
+        """Leave room for the swatch next to the text."""
         hint = super().sizeHint(option, index)
         if index.data(CellRole.COLOR) is not None and index.data(CellRole.SHARE) is None:
             hint.setWidth(hint.width() + _swatch_side(option.rect) + 6)
@@ -36,7 +36,7 @@ class CellDelegate(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         """Paint one cell."""
-        # Views take one option for all cells of a row: a colour must not go on to the next.
+        # Views reuse one option for all cells of a row: a colour must not carry over to the next.
         option = QStyleOptionViewItem(option)
         self.initStyleOption(option, index)
         text, option.text = option.text, ""
@@ -62,7 +62,7 @@ def _swatch_side(rect: QRect) -> int:
 
 
 def _paint_swatch(painter: QPainter, rect: QRect, color: QColor, *, alone: bool) -> QRect:
-    """Paint the swatch and return what it leaves of the cell."""
+    """Paint the swatch and return the rest of the cell."""
     side = _swatch_side(rect)
     left = rect.center().x() - side / 2 if alone else rect.left()
     square = QRectF(left, rect.center().y() - side / 2 + 0.5, side, side)

@@ -1,4 +1,4 @@
-"""A choice of one of a few: a row of buttons."""
+"""A choice between a few options: a row of buttons."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LAYOUTS = {
 
 
 class ChoiceRow(QWidget):
-    """A row of buttons of which one is down.
+    """A row of buttons, one of which is pressed.
 
     Parameters
     ----------
     choices
-        Title and tip of each, by its value.
+        Title and tool tip of each button by its value.
     """
 
     chosen = Signal(str)
@@ -41,7 +41,7 @@ class ChoiceRow(QWidget):
         self._group.buttonClicked.connect(self._on_clicked)
 
     def show_chosen(self, value: str | None) -> None:
-        """Press the button of a value, or none."""
+        """Show the button of a value as pressed, or none."""
         self._group.setExclusive(value is not None)
         for each, button in self.buttons.items():
             button.setChecked(each == value)

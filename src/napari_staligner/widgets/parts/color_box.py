@@ -1,4 +1,4 @@
-"""The box that says what the spots are coloured by: columns and genes, found by typing."""
+"""The box to choose what the spots are coloured by: columns and genes, found by typing."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _ATTENTION = {
 
 
 class ColorBox(QComboBox):
-    """Shows and sets ``view.color_by``; typing finds any column or gene by a part of its name.
+    """Shows and sets ``view.color_by``; typing part of a name finds any column or gene.
 
     Parameters
     ----------
     session
-        Whose slices and result are offered.
+        The session with the slices and the result.
     """
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        # Few columns and components come and go; the genes, often thousands, stay with the slices.
+        # The few columns and components change often; the many genes change only with the slices.
         self._choices: list[ColorBy] = []
         self._indexes: list[Index] = []
         self._genes: list[str] = []
@@ -48,7 +48,7 @@ class ColorBox(QComboBox):
         self.setEditable(True)
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.setMaxVisibleItems(20)
-        # Tens of thousands of genes: nothing may measure every item.
+        # With tens of thousands of genes, Qt must not measure every item.
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
         view = QListView()
@@ -62,7 +62,7 @@ class ColorBox(QComboBox):
         self.fill()
 
     def fill(self) -> None:
-        """Offer what the slices and the result have, and show what is set."""
+        """Offer what the slices and the result have, and show the present choice."""
         indexes = [adata.var_names for adata in self._session.slices.values()]
         same = len(indexes) == len(self._indexes) and all(map(is_, indexes, self._indexes))
         choices = _choices(self._session)
@@ -82,11 +82,11 @@ class ColorBox(QComboBox):
     def focusInEvent(self, event: QFocusEvent) -> None:
         """Select the text, so that typing replaces it."""
         super().focusInEvent(event)
-        # Not now: the click that gave the focus is yet to place the cursor.
+        # Not now: the click that gave the focus will still place the cursor.
         QTimer.singleShot(0, self.lineEdit().selectAll)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        """Forget text that names nothing."""
+        """Discard text that matches nothing."""
         super().focusOutEvent(event)
         if event.reason() != Qt.FocusReason.PopupFocusReason:
             self.show_set()
@@ -99,7 +99,7 @@ class ColorBox(QComboBox):
         self.show_set()
 
     def _on_return_pressed(self) -> None:
-        """Take what was typed if it names one choice, whole or in part; else forget it."""
+        """Accept the typed text if it matches one choice, in full or in part; else discard it."""
         text = self.currentText()
         for whole in (text, _GENE + text):
             index = self.findText(whole, Qt.MatchFlag.MatchFixedString)
@@ -132,7 +132,7 @@ def _part_completer(model: QStringListModel, parent: ColorBox) -> QCompleter:
 
 
 def _choices(session: Session) -> list[ColorBy]:
-    """All that spots can be coloured by but genes."""
+    """Everything that spots can be coloured by, except genes."""
     columns = {K.SLICE: None}
     if session.result.adata is not None:
         columns |= dict.fromkeys(map(str, session.result.adata.obs))

@@ -22,7 +22,7 @@ def ask_color(
     parent
         Owner of the dialog.
     title
-        Of its window.
+        Title of its window.
     color
         The present colour, hex.
     chosen

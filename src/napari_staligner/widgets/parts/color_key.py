@@ -28,7 +28,7 @@ class ColorKey(QWidget):
     parent
         Owner.
     over_canvas
-        On a ground of its own, let through by the mouse.
+        Whether it lies on the canvas, with its own background, and ignores the mouse.
     """
 
     chosen = Signal(str)
@@ -61,7 +61,7 @@ class ColorKey(QWidget):
         self.update()
 
     def place(self) -> None:
-        """Lie in the upper right corner of the canvas, no higher than it is."""
+        """Move to the upper right corner of the canvas, and stay within its height."""
         canvas = self.parentWidget()
         if canvas is not None:
             wanted = self.sizeHint()
@@ -73,7 +73,7 @@ class ColorKey(QWidget):
     # -- geometry ---------------------------------------------------------------------------
 
     def sizeHint(self) -> QSize:
-        """All names one under the other over the canvas, in columns in a dock."""
+        """All names in one column on the canvas, in several columns in a dock."""
         if self._legend is None:
             return QSize(0, 0)
         if self._legend.colormap:
@@ -88,11 +88,11 @@ class ColorKey(QWidget):
         return QSize(120, 2 * _ROW)
 
     def hasHeightForWidth(self) -> bool:
-        """The wider, the more columns."""
+        """A wider legend has more columns."""
         return not self._over_canvas
 
     def heightForWidth(self, width: int) -> int:
-        """Height of all names in as many columns as there is room for."""
+        """Height of all names in as many columns as fit."""
         if self._legend is None or self._legend.colormap:
             return 3 * _ROW + _PAD
         columns = max(1, (width - 2 * _PAD) // self._column())

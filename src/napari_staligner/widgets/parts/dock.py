@@ -1,4 +1,4 @@
-"""What every dock has: the session of its viewer, a status line, and connections that end."""
+"""What every dock has: the session of its viewer, a status line, and managed connections."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Dock(QWidget):
     """Base of the docks.
 
     A subclass builds its controls in ``__init__`` (state, controls, layout, connections, first
-    refresh), puts them into ``self.body`` and connects to the session by :meth:`_connect` only.
-    What costs time it shows while :attr:`seen`, and in :meth:`_come_to_sight` what it missed.
+    refresh), puts them into ``self.body`` and connects to the session with :meth:`_connect` only.
+    It shows what is slow only while :attr:`seen`, and catches up in :meth:`_come_to_sight`.
     """
 
     def __init__(self, viewer: napari.Viewer) -> None:
@@ -50,7 +50,7 @@ class Dock(QWidget):
         self.status.setStyleSheet("color: #e8871e;" if problem else "")
 
     def listen(self, *panels: QObject) -> None:
-        """Show in the status line what others say by their signal ``said``."""
+        """Show in the status line what panels report with their signal ``said``."""
         for panel in panels:
             panel.said.connect(self._on_said)
 
@@ -59,7 +59,7 @@ class Dock(QWidget):
 
     @property
     def seen(self) -> bool:
-        """Whether the dock is on the screen; to Qt it is visible also behind another tab."""
+        """Whether the dock is on the screen; Qt calls it visible even behind another tab."""
         return self.isVisible() and not self._covered
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -70,12 +70,12 @@ class Dock(QWidget):
             self._come_to_sight()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """End what must not go on unseen."""
+        """Stop what must not go on while hidden."""
         super().hideEvent(event)
         self._go_out_of_sight()
 
     def _watch_frame(self) -> None:
-        """Hear when another tab covers the dock."""
+        """Notice when another tab covers the dock."""
         frame = self.parentWidget()
         while frame is not None and not isinstance(frame, QDockWidget):
             frame = frame.parentWidget()
@@ -91,10 +91,10 @@ class Dock(QWidget):
             self._go_out_of_sight()
 
     def _come_to_sight(self) -> None:
-        """Catch up: called whenever the dock comes to be seen, also where nothing was missed."""
+        """Catch up: called whenever the dock becomes visible, even if nothing was missed."""
 
     def _go_out_of_sight(self) -> None:
-        """End what must not go on unseen: called when the dock is hidden or covered."""
+        """Stop what must not go on while hidden: called when the dock is hidden or covered."""
 
     def _connect(self, signal: SignalInstance, slot: Callable[..., Any]) -> None:
         signal.connect(slot)
@@ -112,7 +112,7 @@ class Dock(QWidget):
         if event.type() == QEvent.Type.DeferredDelete:
             self.teardown()
         elif event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            # napari deletes the frame only, and would leave the dock alive and unseen.
+            # napari deletes only the frame, and would leave the dock alive but hidden.
             self.teardown()
             self.deleteLater()
         elif event.type() == QEvent.Type.Show:
@@ -121,12 +121,12 @@ class Dock(QWidget):
 
 
 def seen(panel: QWidget) -> bool:
-    """Whether a part of a dock is on the screen; alone, whether it is visible.
+    """Whether a part of a dock is on the screen; outside a dock, whether it is visible.
 
     Parameters
     ----------
     panel
-        A widget anywhere in a :class:`Dock`, or in none.
+        A widget, inside a :class:`Dock` or not.
     """
     dock = panel.parentWidget()
     while dock is not None and not isinstance(dock, Dock):

@@ -1,4 +1,4 @@
-"""Controls that show and set fields of the session's settings, and what lays controls out."""
+"""Controls that show and set fields of the session's settings, and layout helpers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from napari_staligner.session import Session
 
-# Where a box for a number ends that says no end, and how many decimals it shows at most.
+# Upper limit of a number box whose field has none, and its largest number of decimals.
 _MOST, _MOST_DECIMALS = 10**9, 12
 
 
@@ -47,9 +47,9 @@ class DecimalBox(QDoubleSpinBox):
 
 
 class SettingsForm(QObject):
-    """Makes controls of fields of ``session.view.settings``, and binds them.
+    """Makes controls for fields of ``session.view.settings``, and binds them.
 
-    magicgui makes a control from what its field says: type, bounds, titles and tip; see
+    magicgui makes a control from the type, bounds, titles and tip of its field; see
     :mod:`napari_staligner.core.fields`.
 
     Parameters
@@ -95,7 +95,7 @@ class SettingsForm(QObject):
         self._show(name)
 
     def set(self, **changes: Any) -> None:
-        """Set fields; what is refused is said, and the old value shown again."""
+        """Set fields; if a value is refused, say why and show the old one again."""
         try:
             self._session.view.settings = replace(self._session.view.settings, **changes)
         except InputError as error:
@@ -103,7 +103,7 @@ class SettingsForm(QObject):
             self.said.emit(str(error), True)
 
     def show_set(self) -> None:
-        """Show what the settings say."""
+        """Show the values of the settings."""
         for name in self._made:
             self._show(name)
 
@@ -132,19 +132,19 @@ class SettingsForm(QObject):
             widget_type="ComboBox",
             options={"choices": lambda _: self._choices(name)},
         )
-        # None is a value like any other here, so its choice is told, too.
+        # None is a value like any other here, so choosing it must emit a signal too.
         made.null_value = Undefined  # type: ignore[attr-defined]
         return cast("ValueWidget[Any]", made)
 
     def _choices(self, name: str) -> list[tuple[str, Any]]:
-        """Titles and values of a box, with the present value whatever it is."""
+        """Titles and values of a box, always including the present value."""
         value = getattr(self._session.view.settings, name)
         titles = {value: str(value)} | dict(self._titles[name])
         return [(titles[each], each) for each in dict.fromkeys([*self._titles[name], value])]
 
 
 def _plain_control(field: Described) -> ValueWidget[Any]:
-    """Make the control of a field without choices: a box for a number, for one."""
+    """Make the control of a field without choices, such as a number box."""
     if field.kind not in (int, float):
         made = create_widget(annotation=field.kind, name=field.name, label=" ")
         return cast("ValueWidget[Any]", made)
@@ -159,7 +159,7 @@ def _plain_control(field: Described) -> ValueWidget[Any]:
 
 
 def _make_room(made: RangedWidget[Any], value: float) -> None:
-    """Let a box hold a value that a file or the shell has set, though people rarely need it."""
+    """Extend the range of a box to a value set by a file or the command line."""
     exponent = Decimal(str(value)).as_tuple().exponent
     if isinstance(exponent, int):
         made.native.setDecimals(max(made.native.decimals(), min(-exponent, _MOST_DECIMALS)))
@@ -168,10 +168,10 @@ def _make_room(made: RangedWidget[Any], value: float) -> None:
 
 @cache
 def _number_box() -> type[Any]:
-    """Box of magicgui for a number, with ours for Qt's.
+    """Make the number box of magicgui with our own Qt widget inside.
 
-    Theirs shows trailing zeros, and whole numbers without separators of thousands. Those of Qt for
-    whole numbers end at 2 147 483 647, before seeds do.
+    Qt's widget shows trailing zeros, and whole numbers without thousands separators. Its box for
+    whole numbers ends at 2 147 483 647, but seeds can be larger.
     """
     base = use_app().get_obj("FloatSpinBox")
 
@@ -198,7 +198,7 @@ def form(parent: QWidget | None = None) -> QFormLayout:
 
 
 def row(*widgets: QWidget | None) -> QWidget:
-    """Put widgets in a row; ``None`` takes the room that is left."""
+    """Put widgets in a row; ``None`` takes the remaining space."""
     box = QWidget()
     layout = QHBoxLayout(box)
     layout.setContentsMargins(0, 0, 0, 0)
@@ -211,12 +211,12 @@ def row(*widgets: QWidget | None) -> QWidget:
 
 
 class FittingScroll(QScrollArea):
-    """A scroll area as high as what it holds, and lower only where there is no room.
+    """A scroll area as high as its content, or lower if there is no room.
 
     Parameters
     ----------
     content
-        What it holds.
+        The widget inside.
     """
 
     def __init__(self, content: QWidget) -> None:
@@ -233,7 +233,7 @@ class FittingScroll(QScrollArea):
         return self.widget().sizeHint()
 
     def minimumSizeHint(self) -> QSize:
-        """Return a width that needs no scrolling sideways."""
+        """Return a width that needs no horizontal scrolling."""
         bar = self.verticalScrollBar().sizeHint().width()
         return QSize(self.widget().minimumSizeHint().width() + bar, self.minimumHeight())
 

@@ -1,4 +1,4 @@
-"""A small histogram whose axis is the colour bar of what it shows."""
+"""A small histogram with a colour bar as its axis."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 _BINS = 48
 _HEIGHT = 96
-# Room under the bars for the colours, and over them for the caption.
+# Room below the bars for the colours, and above them for the caption.
 _BELOW, _ABOVE = 0.2, 1.35
 
 
 class ColoredHistogram(pg.GraphicsLayoutWidget):
-    """Histogram with a colormap under it; it is looked at, neither dragged nor zoomed.
+    """Histogram with a colour bar below it; it cannot be dragged or zoomed.
 
     Parameters
     ----------
     title
-        What the figures are.
+        What the values are.
     parent
         Owner.
     """
@@ -35,7 +35,7 @@ class ColoredHistogram(pg.GraphicsLayoutWidget):
         super().__init__(parent)
         self.setFixedHeight(_HEIGHT)
         self.setBackground(None)
-        # Its parts and not a PlotItem, whose menus would outlive the dock.
+        # Built from parts: the menus of a PlotItem would outlive the dock.
         self.view = pg.ViewBox(enableMenu=False, enableMouse=False)
         self.axis = pg.AxisItem("bottom")
         self.axis.setStyle(tickLength=3, tickTextOffset=1)
@@ -58,14 +58,14 @@ class ColoredHistogram(pg.GraphicsLayoutWidget):
         self._take_theme()
 
     def set_title(self, title: str) -> None:
-        """Name the figures."""
+        """Name the values."""
         self._title = title
         self._take_theme()
 
     def show_values(
         self, values: NDArray[np.floating], colormap: str, limits: tuple[float, float]
     ) -> None:
-        """Show how many values lie where between the limits, coloured by a napari colormap."""
+        """Show the distribution of values between the limits, coloured by a napari colormap."""
         low, high = limits
         counts, edges = np.histogram(values, bins=_BINS, range=(low, high))
         tallest = max(1, int(counts.max(initial=0)))
@@ -81,13 +81,13 @@ class ColoredHistogram(pg.GraphicsLayoutWidget):
         self.view.setRange(xRange=(low, high), yRange=(-_BELOW, _ABOVE), padding=0.01)
 
     def show_cut(self, at: float | None) -> None:
-        """Mark the value below which nothing is drawn; ``None`` marks none."""
+        """Mark the value below which nothing is drawn; ``None`` removes the mark."""
         self.cut.setVisible(at is not None)
         if at is not None:
             self.cut.setValue(at)
 
     def changeEvent(self, event: QEvent) -> None:
-        """Take the colours of napari's theme when it changes."""
+        """Adopt the colours of napari's theme when it changes."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
             self._take_theme()

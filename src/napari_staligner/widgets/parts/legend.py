@@ -1,4 +1,4 @@
-"""The legend of the domains: a table with colour, name, and spots in all and by slice."""
+"""The legend of the domains: a table with colour, name, and spots in total and by slice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SLICE_WIDTHS = (62, 90)
 
 @dataclass(frozen=True)
 class LegendRow:
-    """What the legend says about a domain or class; ``specific`` is set where one slice has it."""
+    """What the legend says about a domain or class; ``specific`` is set if one slice has it."""
 
     name: str
     color: str
@@ -28,14 +28,14 @@ class LegendRow:
     specific: Presence | None
     dimmed: bool
     note: str = ""
-    """Second line, where ``specific`` is not set."""
+    """Second line, if ``specific`` is not set."""
 
 
 class LegendModel(QAbstractTableModel):
     """Rows of the legend, in the order of the domains."""
 
     renamed = Signal(str, str)
-    """A name was edited: the old and the new one."""
+    """A name was edited: the old and the new name."""
 
     def __init__(self, parent: QWidget, title: str) -> None:
         super().__init__(parent)
@@ -47,7 +47,7 @@ class LegendModel(QAbstractTableModel):
 
     def show(self, slices: Sequence[str], sizes: Sequence[int], rows: Sequence[LegendRow]) -> None:
         """Show these rows; sizes are the spots of each slice."""
-        # Without a reset where the shape stays: it would close an editor and lose the current row.
+        # No reset if the shape is the same: it would close an editor and lose the current row.
         same = (tuple(slices), len(rows)) == (self._slices, len(self._rows))
         if not same:
             self.beginResetModel()
@@ -90,7 +90,7 @@ class LegendModel(QAbstractTableModel):
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole:
             if by_slice < 0:
-                return ("Sort in their own order", "Sort by name", "Sort by size")[section]
+                return ("Sort in the original order", "Sort by name", "Sort by size")[section]
             name, size = self._slices[by_slice], self._sizes[by_slice]
             return f"{name}: {size:,} spots; a bar is its share of them"
         return None
@@ -111,7 +111,7 @@ class LegendModel(QAbstractTableModel):
         return self._by_slice(row, column - FIRST_SLICE, role)
 
     def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
-        """Ask for another name; the row changes when the session has taken it."""
+        """Ask for another name; the row changes once the session has accepted it."""
         if role != Qt.ItemDataRole.EditRole:
             return False
         self.renamed.emit(self.domain(index), str(value))
@@ -155,12 +155,12 @@ def _name(row: LegendRow, role: int) -> Any:
     if role == Qt.ItemDataRole.ToolTipRole:
         if row.note:
             return f"{row.name}: click to choose it, double-click to rename it. {row.note}."
-        lone = ""
+        only_in = ""
         if specific is not None:
-            lone = (
-                f" It lies in {specific.slice}, every other slice lacks it (q = {specific.q:.2g})."
+            only_in = (
+                f" It is in {specific.slice}; every other slice lacks it (q = {specific.q:.2g})."
             )
-        return f"{row.name}: click to show it alone, double-click to rename it.{lone}"
+        return f"{row.name}: click to show it alone, double-click to rename it.{only_in}"
     return None
 
 
@@ -189,7 +189,7 @@ class LegendTable(QTableView):
         self._sorted.setSortRole(CellRole.SORT)
         self.setModel(self._sorted)
         self.setItemDelegate(CellDelegate(self))
-        # What is shown alone is the session's to say, so Qt keeps no selection of its own.
+        # The session decides what is shown alone, so Qt has no selection of its own.
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         triggers = QAbstractItemView.EditTrigger
         self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed)
@@ -207,14 +207,14 @@ class LegendTable(QTableView):
         self._sorted.modelReset.connect(self._fit)
 
     def cell(self, domain: str, column: int) -> QModelIndex:
-        """Index of a domain's cell, as the table is sorted now."""
+        """Index of a domain's cell, in the present order of the table."""
         for i in range(self._sorted.rowCount()):
             if self._domain(self._sorted.index(i, 0)) == domain:
                 return self._sorted.index(i, column)
         raise KeyError(domain)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Keep whether Ctrl was held: ``clicked`` does not say."""
+        """Remember whether Ctrl was held: ``clicked`` does not say."""
         self._ctrl = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
         super().mousePressEvent(event)
 
@@ -234,7 +234,7 @@ class LegendTable(QTableView):
         self._fit()
 
     def _fit(self) -> None:
-        """Give the names what the figures leave; scroll sideways if that is too little."""
+        """Give the names the width that the counts leave; scroll if that is too little."""
         header, columns = self.horizontalHeader(), self._sorted.columnCount()
         width = self.viewport().width()
         header.resizeSection(SWATCH, _SWATCH_WIDTH)

@@ -1,4 +1,4 @@
-"""Spots as a picture: every spot has a part in it, however many there are."""
+"""Spots as a picture: every spot contributes, however many there are."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FAINT = 0.5
-"""Spots of a smaller alpha lie below the others."""
+"""Spots with a lower alpha are drawn below the others."""
 _RADII = (0.5, 3.5)
 _SHARE = 0.35
-"""Radius of a spot as a share of the side of the square that each would have to itself."""
+"""Radius of a spot, as a share of the side of the square available to each spot."""
 
 
 def draw_spots(
@@ -25,8 +25,8 @@ def draw_spots(
 ) -> NDArray[np.uint8]:
     """Draw spots as discs into a picture.
 
-    Spots whose centres share a pixel give it the mean of their colours; between the centres each
-    pixel shows the spot that is nearest. So none is hidden, and the order plays no part.
+    A pixel with the centres of several spots gets the mean of their colours; between centres, a
+    pixel shows the nearest spot. So no spot is hidden, and the order does not matter.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def draw_spots(
     rgba
         Their colours, 0..1, shape (spots, 4).
     box
-        What the picture shows: smallest x and y, largest x and y.
+        Area of the picture: smallest x and y, largest x and y.
     size
         Columns and rows of the picture.
 

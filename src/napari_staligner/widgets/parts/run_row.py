@@ -1,4 +1,4 @@
-"""A button that starts a computation; while it runs, a bar and Cancel stand in its place."""
+"""A button that starts a computation; during the run, a bar and Cancel replace it."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class RunRow(QStackedWidget):
     Parameters
     ----------
     text, tip
-        Of the button.
+        Text and tool tip of the button.
     unchanged
-        What is said when it was cancelled: what there is now.
+        What to say after a cancel: what has not changed.
     parent
         Owner.
     """
 
     clicked = Signal()
-    """The button was clicked: :meth:`start` what is wanted."""
+    """The button was clicked: the receiver should call :meth:`start`."""
     returned = Signal(object)
     """The result."""
     said = Signal(str, bool)
     """A sentence for the status line, and whether it is a problem; empty at the start."""
     ended = Signal()
-    """The next may start."""
+    """The next computation may start."""
 
     def __init__(self, text: str, tip: str, unchanged: str, parent: QWidget) -> None:
         super().__init__(parent)
@@ -69,7 +69,7 @@ class RunRow(QStackedWidget):
 
     @property
     def running(self) -> bool:
-        """Whether the computation is under way."""
+        """Whether the computation is running."""
         return self._runner.running
 
     def allow(self, ready: bool) -> None:
@@ -88,11 +88,11 @@ class RunRow(QStackedWidget):
         self.setCurrentIndex(1)
 
     def stop(self) -> None:
-        """End without an answer."""
+        """Stop, and drop the answer."""
         self._runner.cancel()
 
     def _on_cancel_clicked(self) -> None:
-        # What is under way ends at its next step.
+        # The computation stops at its next step.
         self.cancel.setEnabled(False)
         self.stop()
         self.said.emit(f"Cancelled: {self._unchanged}.", False)

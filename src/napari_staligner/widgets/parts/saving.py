@@ -1,4 +1,4 @@
-"""Saving the session, coming back to one, and the question before unsaved work is lost."""
+"""Saving the session, restoring one, and the question before unsaved work is lost."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Saver(QObject):
     Parameters
     ----------
     session
-        Which.
+        The session.
     """
 
     said = Signal(str, bool)
-    """A sentence, and whether it tells of a problem."""
+    """A sentence, and whether it is a problem."""
     ended = Signal(bool)
-    """The file is written, or it could not be; the thread is free again."""
+    """Writing the file has succeeded or failed; the thread is free again."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Saver(QObject):
         if self._session.autosave.edits == self._edits:
             self._session.saved_to(self._target)
         else:
-            # What was edited meanwhile is not in the file.
+            # Edits made during the save are not in the file.
             self._session.path = self._target
         self._written = True
         self.said.emit(f"Saved as {self._target}.", False)
@@ -108,7 +108,7 @@ _savers: WeakKeyDictionary[Session, Saver] = WeakKeyDictionary()
 
 
 def saver_of(session: Session) -> Saver:
-    """Return the one that saves a session, made on the first call."""
+    """Return the saver of a session, made on the first call."""
     if session not in _savers:
         _savers[session] = Saver(session)
     return _savers[session]
@@ -130,9 +130,9 @@ class SessionBar(QWidget):
     Parameters
     ----------
     session
-        Which.
+        The session.
     open_files
-        Called with a file that is to be opened.
+        Called with a file to open.
     """
 
     def __init__(self, session: Session, open_files: Callable[[list[Path]], object]) -> None:
@@ -146,7 +146,7 @@ class SessionBar(QWidget):
         self.save_as.setToolTip("Write the session to another file")
         self.recent = QToolButton()
         self.recent.setText("Recent")
-        self.recent.setToolTip("Sessions that were opened or saved last")
+        self.recent.setToolTip("Sessions opened or saved recently")
         self.recent.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.recent)
         menu.aboutToShow.connect(self._fill)
@@ -164,7 +164,7 @@ class SessionBar(QWidget):
         self.show_session()
 
     def show_session(self) -> None:
-        """Show the file, and whether it has all."""
+        """Show the file, and whether it has all changes."""
         session = self._session
         name = "not saved yet" if session.path is None else session.path.name
         self.name.setText(name if session.saved else f"● {name}")
@@ -189,12 +189,12 @@ class SessionBar(QWidget):
 
 
 class RecoveryBar(QWidget):
-    """Offers a session that was not saved; hidden while there is none.
+    """Offers to restore an unsaved session; hidden if there is none.
 
     Parameters
     ----------
     session
-        Where it goes.
+        The session that takes its place.
     """
 
     said = Signal(str, bool)
@@ -223,7 +223,7 @@ class RecoveryBar(QWidget):
         self.show_offer()
 
     def show_offer(self) -> None:
-        """Show what is offered."""
+        """Show the offer."""
         offer = self._session.autosave.offer
         self.setVisible(offer is not None)
         self.text.setText("" if offer is None else offer.describe())
@@ -253,13 +253,13 @@ class RecoveryBar(QWidget):
 
 
 def may_lose(asking: QWidget, session: Session, doing: str) -> bool:
-    """Ask before an unsaved result is lost; true where nothing is."""
+    """Ask before an unsaved result is lost; true if there is none or the user agrees."""
     if session.result.adata is None or session.saved:
         return True
     answer = QMessageBox.question(
         asking,
         "Unsaved session",
-        f"{doing} drops the result and what was done with it, which is not saved. Go on?",
+        f"{doing} discards the unsaved result and all edits of it. Continue?",
         Buttons.Yes | Buttons.Cancel,
         Buttons.Cancel,
     )
@@ -269,7 +269,7 @@ def may_lose(asking: QWidget, session: Session, doing: str) -> bool:
 class ClosingGuard(QObject):
     """Asks before a window with unsaved work is closed.
 
-    A script that closes its viewer is not asked: what it did is then offered at the next start.
+    A script that closes its viewer is not asked: its work is offered at the next start.
 
     Parameters
     ----------
@@ -286,12 +286,12 @@ class ClosingGuard(QObject):
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Stand between the window and its closing."""
+        """Intercept the closing of the window."""
         if event.type() != QEvent.Type.Close:
             return False
         session = self._session
         unsaved = session.result.adata is not None and not session.saved
-        # A click on × comes from the window system; one in the menu, from within a loop of events.
+        # A click on × comes from the window system; a click in the menu, from an event loop.
         by_hand = event.spontaneous() or QThread.currentThread().loopLevel() > 0
         answer = self._ask() if unsaved and by_hand else Buttons.NoButton
         if answer in (Buttons.Cancel, Buttons.Save):
@@ -299,7 +299,7 @@ class ClosingGuard(QObject):
                 self._save()
             event.ignore()
             return True
-        # The window's own answer: it may ask on, and stay.
+        # Let the window answer itself: it may ask its own question, and stay open.
         watched.event(event)
         if event.isAccepted() and (answer == Buttons.Discard or not unsaved):
             session.autosave.leave()
@@ -309,13 +309,13 @@ class ClosingGuard(QObject):
         return QMessageBox.question(
             self.parent(),
             "Unsaved session",
-            "The result and what was done with it are not saved.",
+            "The result and the edits of it are not saved.",
             Buttons.Save | Buttons.Discard | Buttons.Cancel,
             Buttons.Save,
         )
 
     def _save(self) -> None:
-        """Save, and close when that is done."""
+        """Save, then close."""
         saver = saver_of(self._session)
         if saver.save(self.parent()):
             saver.ended.connect(self._on_saver_ended)
@@ -345,5 +345,5 @@ def _write(content: AnnData, path: Path) -> Steps[Path]:
 def _restore(kept: Kept) -> Steps[Content]:
     from napari_staligner.io.recovery import read_kept
 
-    yield Progress("reading what was kept", 0, 1)
+    yield Progress("reading the unsaved session", 0, 1)
     return read_kept(kept)

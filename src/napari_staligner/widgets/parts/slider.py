@@ -1,4 +1,4 @@
-"""A slider that says which one it is."""
+"""A slider that names itself in its signal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from superqt.utils import signals_blocked
 
 
 class Slider(QLabeledDoubleSlider):
-    """A slider with its value beside it, where the value can be typed as well.
+    """A slider with its value next to it, where the value can also be typed.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Slider(QLabeledDoubleSlider):
         self.valueChanged.connect(self._on_value_changed)
 
     def show_value(self, value: float) -> None:
-        """Show a value without saying so."""
+        """Show a value without emitting a signal."""
         if self.value() != value:
             with signals_blocked(self):
                 self.setValue(value)

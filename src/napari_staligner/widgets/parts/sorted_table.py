@@ -1,4 +1,4 @@
-"""A table that a click on a head sorts, and a click on a row chooses from."""
+"""A table with sorting by a click on a header and choosing by a click on a row."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SortedTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(24)
 
     def show_sorted(self, model: QAbstractTableModel, column: int, order: Qt.SortOrder) -> None:
-        """Show a model, sorted by a column to begin with."""
+        """Show a model, initially sorted by a column."""
         self._sorted.setSourceModel(model)
         self.setModel(self._sorted)
         self.setSortingEnabled(True)

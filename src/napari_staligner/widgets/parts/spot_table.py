@@ -1,4 +1,4 @@
-"""A table of spots, a row each; a click goes to the spot."""
+"""A table of spots, one per row; a click goes to the spot."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class SpotTable(QTableWidget):
     Parameters
     ----------
     heads
-        Tool tip of each column by its head; the first column holds the spots' names.
+        Tool tip of each column by its header; the first column holds the spots' names.
     words
-        Columns that hold words; the others hold numbers.
+        Columns with text; the others have numbers.
     parent
         Owner.
     """
@@ -50,7 +50,7 @@ class SpotTable(QTableWidget):
         self.cellClicked.connect(self._on_cell_clicked)
 
     def _spot(self, at: int, name: str, row: int) -> QTableWidgetItem:
-        """Show a spot's name, and keep its row in the result."""
+        """Show a spot's name, and remember its row in the result."""
         item = self._cell(at, NAME, name)
         item.setToolTip(name)
         item.setData(Qt.ItemDataRole.UserRole, row)

@@ -1,4 +1,4 @@
-"""What panels with scatters of the result's spots have in common: they show and set the session."""
+"""Base of panels with scatter plots of the result's spots, which show and set the session."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 class SpotsPanel(QWidget):
-    """Base of panels with views whose spots are the rows of the result.
+    """Base of panels with views in which each spot is a row of the result.
 
-    A lasso on any of them selects, a click chooses the spot, and hovering describes it.
+    In any of them, a lasso selects spots, a click chooses a spot, and hovering describes it.
     """
 
     said = Signal(str, bool)
     """A sentence for the status line, and whether it is a problem."""
     described = Signal(str)
-    """What the spot under the mouse is."""
+    """Description of the spot under the mouse."""
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
@@ -41,7 +41,7 @@ class SpotsPanel(QWidget):
         view.hovered.connect(self._on_view_hovered)
 
     def _mark_in(self, views: Iterable[SpotsView]) -> None:
-        """Put a ring around the spot that is looked at; all views show the result's rows."""
+        """Put a ring around the chosen spot; all views show the result's rows."""
         session, spot, row = self._session, self._session.view.spot, None
         if spot is not None and session.result.rows(spot.slice) is not None:
             row = int(session.result.rows(spot.slice)[spot.row])  # type: ignore[index]
@@ -54,7 +54,7 @@ class SpotsPanel(QWidget):
             session.result.selection = np.setdiff1d(session.result.selection, rows)
             return
         try:
-            # As a tool on the tissue does: the class that is being annotated is given as well.
+            # Like a tool on the tissue: the chosen class is assigned too.
             session.annotations.take(
                 np.union1d(session.result.selection, rows) if how == "add" else rows, "lasso"
             )

@@ -1,4 +1,4 @@
-"""A scatter of spots in a plane: drawn as a picture, picked from, and selected by a lasso."""
+"""A scatter plot of spots, drawn as a picture, with picking and a lasso."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     How = Literal["replace", "add", "remove"]
 
 _NEAR = 8
-"""Pixels from the mouse within which a spot is meant."""
+"""A spot within this many pixels of the mouse is picked."""
 _MARGIN = 0.04
 _LATER_MS = 60
-"""Until the picture is drawn anew: the tissue, of the same colours, is drawn first."""
+"""Delay before the picture is drawn again: the tissue, in the same colours, goes first."""
 
 
 class SpotsView(pg.GraphicsLayoutWidget):
@@ -32,16 +32,16 @@ class SpotsView(pg.GraphicsLayoutWidget):
     Parameters
     ----------
     title
-        What the plane is.
+        Title of the plot.
     parent
         Owner.
     """
 
     lassoed = Signal(object, str)
-    """Numbers of the spots inside a lasso, and what becomes of the selection: ``"replace"``,
+    """Numbers of the spots inside a lasso, and how they change the selection: ``"replace"``,
     ``"add"`` (Shift) or ``"remove"`` (Ctrl or Alt)."""
     clicked = Signal(object)
-    """Number of the spot that was clicked; ``None`` beside all."""
+    """Number of the spot that was clicked; ``None`` if the click was near no spot."""
     hovered = Signal(object)
     """Number of the spot under the mouse, or ``None``."""
 
@@ -76,9 +76,9 @@ class SpotsView(pg.GraphicsLayoutWidget):
     # -- what is shown ----------------------------------------------------------------------
 
     def show_spots(self, xy: NDArray[np.floating], rgba: NDArray[np.floating]) -> None:
-        """Show spots at places, shape (spots, 2), in colours, shape (spots, 4)."""
+        """Show spots at positions, shape (spots, 2), in colours, shape (spots, 4)."""
         if xy is not self._shown:
-            # Kept to know it again: arrays of a result are replaced, never written to.
+            # Stored to recognise it: arrays of a result are replaced, never written to.
             self._shown, self._xy, self._tree = xy, np.asarray(xy, dtype=np.float64)[:, :2], None
             self.reset()
         self._rgba = rgba
@@ -97,7 +97,7 @@ class SpotsView(pg.GraphicsLayoutWidget):
             self.view.setRange(xRange=(x0, x1), yRange=(y0, y1), padding=_MARGIN)
 
     def draw(self) -> None:
-        """Draw the picture of what is in view, at the resolution of the screen."""
+        """Draw the visible part at the resolution of the screen."""
         self._redraw.stop()
         (x0, x1), (y0, y1) = self.view.viewRange()
         ratio = self.devicePixelRatioF()
@@ -110,7 +110,7 @@ class SpotsView(pg.GraphicsLayoutWidget):
         self.picture.setRect(x0, y0, x1 - x0, y1 - y0)
 
     def pixel(self, spot: int) -> Any:
-        """Place of a spot in the widget, as a QPoint."""
+        """Position of a spot in the widget, as a QPoint."""
         return self.mapFromScene(self.view.mapViewToScene(pg.Point(*self._xy[spot])))
 
     # -- events -----------------------------------------------------------------------------
@@ -122,13 +122,13 @@ class SpotsView(pg.GraphicsLayoutWidget):
             self._redraw.start()
 
     def changeEvent(self, event: QEvent) -> None:
-        """Take the colours of napari's theme when it changes."""
+        """Adopt the colours of napari's theme when it changes."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
             self._take_theme()
 
     def leaveEvent(self, event: QEvent) -> None:
-        """No spot is under the mouse any more."""
+        """No spot is under the mouse now."""
         super().leaveEvent(event)
         self.hovered.emit(None)
 
@@ -147,7 +147,7 @@ class SpotsView(pg.GraphicsLayoutWidget):
         self.hovered.emit(self.spot_near(self.view.mapSceneToView(position)))
 
     def spot_near(self, point: Any) -> int | None:
-        """Number of the spot nearest to a point of the plane, if it is near on the screen."""
+        """Number of the spot nearest to a point of the plot, if it is close on the screen."""
         if len(self._xy) == 0:
             return None
         if self._tree is None:
@@ -157,13 +157,13 @@ class SpotsView(pg.GraphicsLayoutWidget):
         return int(spot) if distance <= _NEAR * per_pixel else None
 
     def take_lasso(self, corners: NDArray[np.float64], how: How) -> None:
-        """Say which spots a lasso goes around."""
+        """Emit which spots are inside a lasso."""
         if len(corners) > 2:
             self.lassoed.emit(inside(corners, self._xy), how)
 
 
 class _View(pg.ViewBox):
-    """The plane and its mouse. Not part of a PlotItem, whose menus would outlive the dock."""
+    """The plot area and its mouse. No PlotItem, because its menus would outlive the dock."""
 
     def __init__(self, owner: SpotsView) -> None:
         super().__init__(enableMenu=False, lockAspect=True)
@@ -171,7 +171,7 @@ class _View(pg.ViewBox):
         self._corners: list[tuple[float, float]] = []
 
     def mouseDragEvent(self, event: Any, axis: int | None = None) -> None:
-        """Draw the lasso with the left button; the others do what they always do."""
+        """Draw the lasso with the left button; the others work as usual."""
         if event.button() != Qt.MouseButton.LeftButton:
             super().mouseDragEvent(event, axis)
             return

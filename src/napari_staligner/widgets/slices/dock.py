@@ -1,4 +1,4 @@
-"""The Slices dock: load slices, judge their spatial graphs, choose how they are shown."""
+"""The Slices dock: load slices, check their spatial graphs, choose how they are shown."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class SlicesWidget(Dock):
         self.sample = QPushButton("Open sample")
         self.sample.setToolTip("Two simulated slices of an olfactory bulb, ready to integrate")
         self.remove = QPushButton("Remove")
-        self.remove.setToolTip("Remove the selected slices (Del); the files stay as they are")
+        self.remove.setToolTip("Remove the selected slices (Del); the files do not change")
         self.table = SliceTable()
         delete = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.table)
         delete.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -160,7 +160,7 @@ class SlicesWidget(Dock):
     def teardown(self) -> None:
         """End connections and runs."""
         for runner in (self._reader, self._grapher):
-            # What ends now must not start the next build.
+            # A build that ends now must not start the next one.
             runner.blockSignals(True)
             runner.cancel()
         self.recovery.teardown()
@@ -172,7 +172,7 @@ class SlicesWidget(Dock):
     def _refresh(self) -> None:
         self._show_graphs()
         self._show_split()
-        self._show_asked()
+        self._show_splittable()
         self._show_layout()
         self._show_enabled()
         self.graph.show_set()
@@ -210,7 +210,7 @@ class SlicesWidget(Dock):
         self.split.setEnabled(self.split.count() > 1 and not reading)
 
     def _show_split(self) -> None:
-        """Offer the columns that may name slices within the one selected slice."""
+        """Offer columns that may name several slices within the selected one."""
         chosen = self.table.chosen
         self.split.clear()
         self.split.addItem("choose a column…" if len(chosen) == 1 else "–")
@@ -223,12 +223,12 @@ class SlicesWidget(Dock):
             if 2 <= parts <= _MOST_PARTS:
                 self.split.addItem(f"{key} ({parts} slices)", str(key))
         if self.split.count() == 1:
-            self.split.setItemText(0, "no column with a few values")
+            self.split.setItemText(0, "no column with few values")
 
     # -- files ------------------------------------------------------------------------------
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Take files and folders of the formats that are known."""
+        """Accept files and folders of known formats."""
         if _dropped(event) and not self._reader.running:
             event.acceptProposedAction()
 
@@ -276,7 +276,7 @@ class SlicesWidget(Dock):
             self.say(" ".join(problems), problem=True)
 
     def _take_session(self, content: Content) -> list[str]:
-        """Show a session that was read from a file; it takes the place of what is there."""
+        """Show a session that was read from a file; it replaces the present one."""
         if not may_lose(self, self.session, "Opening this session"):
             return []
         try:
@@ -315,26 +315,26 @@ class SlicesWidget(Dock):
             copied = self.session.slices[name].copy()
             self._read(lambda: split_steps(name, copied, key), f"Split {name} by {key}")
 
-    def _asked(self) -> tuple[str, Sections] | None:
-        """The first loaded slice that seems to hold several sections, which a column names."""
+    def _splittable(self) -> tuple[str, Sections] | None:
+        """The first loaded slice that seems to hold several sections, named by a column."""
         for adata, found in self._sections:
             name = next((n for n, each in self.session.slices.items() if each is adata), None)
             if name is not None and found.key:
                 return name, found
         return None
 
-    def _show_asked(self) -> None:
-        asked = self._asked()
-        self.split_asked.setVisible(asked is not None)
-        if asked is not None:
-            name, found = asked
+    def _show_splittable(self) -> None:
+        offer = self._splittable()
+        self.split_asked.setVisible(offer is not None)
+        if offer is not None:
+            name, found = offer
             self.split_asked.setText(f"Split {name} by {found.key} ({len(found.values)} slices)")
             self.split_asked.setToolTip(f"{name} seems to hold several sections: {found.reason}")
 
     def _on_split_asked_clicked(self) -> None:
-        asked = self._asked()
-        if asked is not None:
-            self._split(asked[0], asked[1].key)
+        offer = self._splittable()
+        if offer is not None:
+            self._split(offer[0], offer[1].key)
 
     # -- graph ------------------------------------------------------------------------------
 
@@ -344,13 +344,13 @@ class SlicesWidget(Dock):
         return self._grapher.running
 
     def _rebuild_graphs(self) -> None:
-        """Stop a build for other slices or settings; its end starts the next one."""
+        """Stop a build for old slices or settings; when it ends, the next one starts."""
         self._graph_problem = ""
         self._grapher.cancel()
         self._build_graphs()
 
     def _build_graphs(self) -> None:
-        """Build what graphs are missing, unless a build is under way."""
+        """Build the missing graphs, unless a build is running."""
         if self._grapher.running:
             return
         job = self.session.slices.graph_job()
@@ -364,7 +364,7 @@ class SlicesWidget(Dock):
             self.session.slices.set_graphs(graphs, self._graph_settings)
 
     def _on_grapher_failed(self, reason: str) -> None:
-        # Kept until slices or settings change: the same build would fail again.
+        # Remembered until slices or settings change: the same build would fail again.
         self._graph_problem = reason
 
     def _on_graph_shown_toggled(self, shown: bool) -> None:

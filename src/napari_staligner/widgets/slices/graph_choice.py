@@ -1,4 +1,4 @@
-"""How neighbours are found: from the spacing, within a radius, or so many nearest."""
+"""How neighbours are found: from the spacing, within a radius, or a number of nearest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GraphChoice(QWidget):
     Parameters
     ----------
     session
-        Whose settings they are.
+        The session with the settings.
     """
 
     def __init__(self, session: Session) -> None:
@@ -34,9 +34,9 @@ class GraphChoice(QWidget):
         self.how = narrow(QComboBox())
         self.how.addItems(_TITLES)
         self.how.setToolTip(
-            "Which spots of a slice hear each other. Found from the spacing, each slice gets the "
-            "radius within which a spot has about 6. The method works with 5 to 10 neighbours a "
-            "spot; a radius in the wrong unit gives none, or hundreds."
+            "Which spots of a slice are neighbours. From the spacing, each slice gets the radius "
+            "that gives a spot about 6. The method works with 5 to 10 neighbours per spot; a "
+            "radius in the wrong unit gives none, or hundreds."
         )
         self.radius = DecimalBox()
         self.radius.setRange(1e-4, 1e7)
@@ -47,9 +47,9 @@ class GraphChoice(QWidget):
         )
         self.nearest = QSpinBox()
         self.nearest.setRange(1, 100)
-        self.nearest.setToolTip("Each spot and this many nearest spots are neighbours")
+        self.nearest.setToolTip("Each spot and this many of its nearest spots are neighbours")
         for box in (self.radius, self.nearest):
-            # While a number is typed no graph is built.
+            # Build no graph while a number is being typed.
             box.setKeyboardTracking(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -87,7 +87,7 @@ class GraphChoice(QWidget):
         self._set(radius=None, n_neighbors=n)
 
     def _start_radius(self) -> float:
-        """Return a radius that suits the first slice: the one found for it, if there is one."""
+        """Return a radius that suits the first slice: if possible, the one found for it."""
         from napari_staligner.core.prepare.graph import find_radius
 
         for name, adata in self._session.slices.items():

@@ -26,11 +26,11 @@ class Opened:
     slices
         Name and data of each slice.
     session
-        A saved session or result, which takes the place of what is there.
+        A saved session or result, which replaces the present one.
     problems
         A sentence for each file or slice that could not be used.
     notes
-        Sentences on what was guessed or left out.
+        Sentences about what was guessed or left out.
     replaces
         Name of the slice that was split into these.
     sections
@@ -46,7 +46,7 @@ class Opened:
 
 
 def file_steps(paths: list[Path]) -> Steps[Opened]:
-    """Read files; those that cannot be used are named, the others are kept."""
+    """Read files; those that cannot be used are reported, the others are opened."""
     from napari_staligner.core.prepare.sections import sections_of
     from napari_staligner.io.session_file import open_file
 

@@ -21,14 +21,14 @@ _HEADS = {
     "Slice": "Name of the slice; its tooltip lists the columns of obs, and how the file was read",
     "Spots": "Number of spots, beads, bins or cells",
     "Genes": "Number of genes",
-    "Image": "✓ where the file holds a tissue image",
-    "Neigh-\nbours": "Neighbours of a spot on average, in the graph set below; 5 to 10 is right",
+    "Image": "✓ if the file has a tissue image",
+    "Neigh-\nbours": "Average neighbours of a spot, in the graph set below; 5 to 10 is right",
 }
 _WARNING = QColor("#e8871e")
 
 
 class SliceTable(QTableWidget):
-    """One row a slice, in the order of loading."""
+    """One row per slice, in the order of loading."""
 
     def __init__(self) -> None:
         super().__init__(0, len(_HEADS))
@@ -59,7 +59,7 @@ class SliceTable(QTableWidget):
         return [self.item(row, NAME).text() for row in rows]
 
     def show_session(self, session: Session, *, building: bool) -> None:
-        """Show slices and neighbours; ``building`` shows a slice without graph as under way."""
+        """Show slices and neighbours; with ``building``, missing graphs show as in progress."""
         chosen = set(self.chosen)
         self.setRowCount(len(session.slices))
         for row, (name, adata) in enumerate(session.slices.items()):
