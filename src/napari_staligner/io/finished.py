@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from napari_staligner._errors import InputError
 from napari_staligner.core.result.finished import EMBEDDING, SLICE, Finished, finished_in
 from napari_staligner.io.anndata import is_result
-from napari_staligner.io.formats.read import Named, read_path
+from napari_staligner.io.formats.read import read_path
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_staligner.core.result.source import Source
+    from napari_staligner.io.formats.found import Named
 
 
 def read_finished(source: Source) -> tuple[Named, Source, tuple[AnnData, Finished] | None]:
