@@ -461,6 +461,9 @@ def rooms_told(page: str) -> set[str]:
         if depth < 0:
             break
         name = line.split()[0]
+        if name.endswith(":"):  # goes on with the line before
+            told.add("".join([*parents, name[:-1]]))
+            continue
         parents[depth:] = [name]
         told.add("".join(parents))
         # "…; integrate.py: all of it" tells of another one on the same line.
@@ -479,10 +482,11 @@ def test_rooms_told_reads_a_map():
         "        settings.py  what; integrate.py: all\n"
         "        prepare/     slices\n"
         "      io/        files; formats/: folders\n"
+        "                 export/: of others\n"
         "    tests/       mirrors src\n"
     )
     told = {"cli/", "core/", "core/settings.py", "core/integrate.py", "core/prepare/"}
-    assert rooms_told(page) == told | {"io/", "io/formats/"}
+    assert rooms_told(page) == told | {"io/", "io/formats/", "io/export/"}
 
 
 def test_the_map_tells_of_every_room():

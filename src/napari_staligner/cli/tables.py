@@ -13,7 +13,6 @@ from rich.text import Text
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.result.access import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,6 +157,8 @@ def _figure(value: float) -> str:
 
 def residual_table(result: AnnData) -> Table:
     """How far apart slices still are after registration."""
+    from napari_staligner.core.result.access import record_of
+
     bending = record_of(result)["registration"]["bending"]
     rows = []
     for name, values in result.obs[K.RESIDUAL].groupby(result.obs[K.SLICE], observed=False):
@@ -218,6 +219,8 @@ def _place_rows(name: str, adata: AnnData, rows: list[list[str]]) -> AnnData:
 
 
 def _no_command(result: AnnData) -> str:
+    from napari_staligner.core.result.access import record_of
+
     adopted = record_of(result).get(K.ADOPTED)
     if adopted is None:
         return "no command: made in memory"
@@ -226,6 +229,7 @@ def _no_command(result: AnnData) -> str:
 
 def result_table(file: Path, result: AnnData) -> RichTable:
     """How a result was made, and from which files."""
+    from napari_staligner.core.result.access import record_of
     from napari_staligner.core.result.provenance import shell_command, sources_of
 
     record = record_of(result)

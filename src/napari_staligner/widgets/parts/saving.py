@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress
@@ -138,7 +139,7 @@ class SessionBar(QWidget):
     def __init__(self, session: Session, open_files: Callable[[list[Path]], object]) -> None:
         super().__init__()
         self._session, self._open = session, open_files
-        self.name = QLabel()
+        self.name = QElidingLabel()
         self.save, self.save_as = QPushButton("Save"), QPushButton("Save as…")
         self.save.setToolTip(
             "Write the session to one .h5ad file: result, colours, annotations, verdicts, view"
