@@ -32,6 +32,7 @@ from napari_staligner.core.prepare.joining import left_behind
 from napari_staligner.core.prepare.matrices import with_plain_matrices
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.on_disk import unbacked, with_slots
+from napari_staligner.core.prepare.ranking import best_ranked, variability
 from napari_staligner.core.prepare.sections import is_part, sections_of, split_where_certain
 from napari_staligner.core.prepare.slices import (
     check_shared,
@@ -353,7 +354,7 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     """
     names = [name for name, _ in slices]
     ready, genes, depths, notes = [], [], [], [ONE_SLICE] if len(slices) == 1 else []
-    stored, varies, layers, marks = [], [], [], []
+    stored, varies, layers, marks, found = [], [], [], [], []
     slices = [(name, with_places(name, with_plain_matrices(name, a))) for name, a in slices]
     slices, changed = storable_slices(slices)
     slices, matched = with_matched_genes(slices)
@@ -370,12 +371,20 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
         layers.append(layer)
         marks.append(mark_of(held, layer))
         yield Progress(f"variable genes of {name}", 2 * done + 1, 2 * len(slices))
-        genes.append(variable_genes(name, held, layer, settings.n_top_genes))
+        if settings.ranked:
+            genes.append(held.var_names)
+            # Where a slice has no more, all that are shared are used.
+            if held.n_vars > settings.genes_wanted:
+                found.append(variability(name, held, layer))
+        else:
+            genes.append(variable_genes(name, held, layer, settings.genes_wanted))
         depths.append(log_depth(name, held, layer))
         stored.append(pd.Series(stored_by_gene(name, held, layer), held.var_names))
         varies.append(pd.Series(varying(expression_of(name, held, layer)), held.var_names))
         ready.append((name, adata))
     shared, warning = shared_genes(names, genes)
+    if settings.ranked:
+        shared = best_ranked(shared, found, settings.genes_wanted)
     for name, of_slice in zip(names, varies, strict=True):
         check_shared(name, int(of_slice[shared].sum()), len(shared))
     notes += [*same_slices(names, marks), *left_behind(ready, layers)]

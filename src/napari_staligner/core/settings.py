@@ -13,6 +13,9 @@ from napari_staligner.core.fields import Setting, described, documented
 Positives = Literal["random", "nearest"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+RANKED_GENES, GENES_OF_EACH = 2000, 5000
+"""Variable genes, where no number is given: ranked over the slices, and those of each slice."""
+
 # Why the dock has no control for a setting.
 _BY_NAME = "Default and Published, the settings by name, choose it."
 _FIXED = "One value suits all slices."
@@ -211,16 +214,27 @@ class Settings:
         int, Setting("Latent", "Width of the embedding", least=1, flag="", no_control=_FIXED)
     ] = 30
     n_top_genes: Annotated[
-        int,
+        int | None,
         Setting(
-            "Genes per slice",
-            "Most variable genes taken from each slice; those that all slices share are used",
+            "Genes",
+            "How many of the most variable genes are used, of those that all slices share",
+            unset="2,000 that rank highest over the slices; published: those that are among 5,000 "
+            "of each slice",
             least=1,
             shown=(1, 100_000),
             step=500,
             flag="--genes",
         ),
-    ] = 5000
+    ] = None
+    ranked: Annotated[
+        bool,
+        Setting(
+            "Ranked genes",
+            "Choose genes by their rank over all slices, and not in each slice alone",
+            flag="",
+            no_control=_BY_NAME,
+        ),
+    ] = True
     components: Annotated[
         int,
         Setting(
@@ -248,6 +262,16 @@ class Settings:
             "Depth",
             "With components: take out of the input what changes with sequencing depth from a spot "
             "to its neighbours on the tissue",
+            flag="",
+            no_control=_BY_NAME,
+        ),
+    ] = True
+    wide: Annotated[
+        bool,
+        Setting(
+            "Wide input",
+            "With components: the model sees the mean of a spot's surroundings on the tissue "
+            "beside the spot itself",
             flag="",
             no_control=_BY_NAME,
         ),
@@ -313,6 +337,11 @@ class Settings:
         if name not in SETTINGS:
             raise InputError(f"There are no settings {name!r}: choose {' or '.join(SETTINGS)}.")
         return replace(self, **{key: getattr(SETTINGS[name], key) for key in METHOD_FIELDS})
+
+    @property
+    def genes_wanted(self) -> int:
+        """How many variable genes: over all slices where they are ranked, else of each slice."""
+        return self.n_top_genes or (RANKED_GENES if self.ranked else GENES_OF_EACH)
 
     def name(self) -> str:
         """Name of the settings whose method and schedule these are, or an empty string."""
@@ -439,9 +468,11 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
     {
         "default": Settings(),
         "published": Settings(
+            ranked=False,
             components=0,
             offsets=False,
             depth=False,
+            wide=False,
             pretrain_epochs=500,
             epochs=500,
             tolerance=0.0,

@@ -126,6 +126,21 @@ def test_the_structure_gets_a_domain_and_k_stays(links):
     np.testing.assert_array_equal(found.labels, again.labels)
 
 
+def test_a_domain_that_swallows_what_all_slices_have_is_let_go(links):
+    z, truth = layers(lone=False)
+    z[:, 0], z[:, 1] = 5 * (truth > 0), 0
+    z[:, 0] += np.random.default_rng(1).normal(size=len(z)) * 0.5
+    whole = tissue(z, links)
+    # Whatever the reason for it: a patch of a wide layer does not find its counterpart.
+    row, column = np.tile(grid(), (SLICES, 1)).T
+    patch = (whole.slice_of == 0) & (row >= 20) & (column < 10)
+    whole.confidence[:] = ~patch
+    assert len(lone_structures(z, whole, 2)) == 1
+    found = finish(domain_steps(z, links, Settings(domains=2, seed=0), whole))
+    assert {row.verdict for row in found.presence.rows} == {"shared"}
+    assert best_f1(found.labels, truth > 0) > 0.99
+
+
 def test_the_structure_keeps_its_domain_where_starts_are_tried_on_some_spots(links, monkeypatch):
     monkeypatch.setattr("napari_staligner.core.domains.mixture.TRIAL_SPOTS", 1000)
     z, truth = layers()

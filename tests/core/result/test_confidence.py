@@ -48,10 +48,26 @@ def test_walks_over_drawn_spots_tell_the_same_of_every_spot(monkeypatch):
     monkeypatch.setattr("napari_staligner.core.result.confidence.MOST", 500)
     drawn = confidence_of(z, [1000, 1000])
     lone = group[:1000] == 1
-    assert np.median(drawn[:1000][lone]) < 0.1
+    assert np.median(drawn[:1000][lone]) < 0.15
     assert np.median(drawn[:1000][~lone]) > 0.9
     assert not np.array_equal(drawn, whole)
     assert np.array_equal(drawn, confidence_of(z, [1000, 1000]))
+
+
+@pytest.mark.parametrize("sizes", [(200, 4000), (4000, 200), (150, 900, 4000)])
+def test_a_slice_of_few_spots_is_no_reason_to_doubt_one_of_many(sizes):
+    z, _ = groups([(n // 2, n // 2) for n in sizes])
+    confidence = np.split(confidence_of(z, list(sizes)), np.cumsum(sizes)[:-1])
+    for of_slice in confidence:
+        assert (of_slice < 0.5).mean() < 0.01
+        assert np.median(of_slice) > 0.9
+
+
+def test_what_a_slice_of_few_spots_lacks_still_scores_low():
+    z, group = groups([(300, 0), (2000, 2000)])
+    many, of_many = confidence_of(z, [300, 4000])[300:], group[300:]
+    assert np.median(many[of_many == 1]) < 0.1
+    assert np.median(many[of_many == 0]) > 0.9
 
 
 def test_of_many_slices_each_is_compared_with_some():

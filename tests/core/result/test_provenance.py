@@ -91,6 +91,15 @@ def test_the_recorded_command_gives_bitwise_the_same_embedding(folder):
     assert shell_command(again, str(out)) == shell_command(first, str(out))
 
 
+def test_a_result_of_before_tells_that_its_genes_and_input_were_others(folder):
+    result = integrate(read_slices(sorted(folder.glob("*.h5ad"))), settings=QUICK)
+    assert settings_of(result) == QUICK
+    for name in ("ranked", "wide"):
+        del result.uns["staligner"]["params"][name]
+    assert settings_of(result) == replace(QUICK, ranked=False, wide=False)
+    assert "--set ranked=False --set wide=False" in shell_command(result)
+
+
 def test_slices_out_of_a_result_know_the_files_they_came_from(folder):
     """Genes lie in another order there: what comes out must not depend on it."""
     ((_, b),) = read_slices([folder / "B.h5ad"])

@@ -25,6 +25,7 @@ from napari_staligner.core.domains.slice_specific import (
     seeds_of,
     slices_of,
     tissue_of,
+    without_grown,
 )
 from napari_staligner.core.palette import categorical_colors
 from napari_staligner.core.progress import Progress, Steps, finish
@@ -155,7 +156,11 @@ def _numbered(codes: NDArray[np.int64]) -> pd.Categorical:
 
 
 def _fit(z: NDArray[np.float64], k: int, seed: int, tissue: Tissue | None) -> Steps[Fit]:
-    """Fit the mixture, and again with what holds the structures that one slice alone has."""
+    """Fit the mixture, and again with what holds the structures that one slice alone has.
+
+    A domain that grew far beyond its structure took in what other slices have as well; then there
+    is no structure to hold.
+    """
     if tissue is None:
         return (yield from mixture(z, k, seed))
     blocks = tissue.blocks
@@ -164,7 +169,13 @@ def _fit(z: NDArray[np.float64], k: int, seed: int, tissue: Tissue | None) -> St
     if not lone:
         return fit
     seeds = seeds_of(lone, fit.labels, tissue.slice_of)
-    return (yield from mixture(z, k, seed, blocks, Lone(seeds, tissue.slice_of)))
+    while (seeds >= 0).any():
+        found = yield from mixture(z, k, seed, blocks, Lone(seeds, tissue.slice_of))
+        kept = without_grown(seeds, found.labels, tissue)
+        if (kept == seeds).all():
+            return found
+        seeds = kept
+    return fit
 
 
 def _leiden(

@@ -165,7 +165,7 @@ def mixture(
         best, stability = most_agreed(as_likely(fits, blocks[drawn]))
     if some is z:
         return replace(climb(z, scatter, best.labels, TOLERANCE, lone), stability=stability)
-    score = _Rule.of(some, scatter, best.shares.T).score(z)
+    score = Rule.of(some, scatter, best.shares.T).score(z)
     if lone is not None:
         score += lone.barred(k)
     return replace(climb(z, z.T @ z, score.argmax(axis=0), TOLERANCE, lone), stability=stability)
@@ -229,7 +229,7 @@ def most_agreed(fits: Sequence[Fit]) -> tuple[Fit, float]:
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
     """What tells components apart is linear in z; ``common`` is the same for all of them."""
 
     towards: NDArray[np.float64]
@@ -240,7 +240,7 @@ class _Rule:
     @classmethod
     def of(
         cls, z: NDArray[np.float64], scatter: NDArray[np.float64], shares: NDArray[np.float64]
-    ) -> _Rule:
+    ) -> Rule:
         """Maximise the likelihood for given shares, shape (k, spots)."""
         n, d = z.shape
         sizes = shares.sum(axis=1) + 1e-9
@@ -287,7 +287,7 @@ def climb(
     barred = np.zeros(0) if lone is None else lone.barred(len(found))
     likelihood = -np.inf
     for _ in range(ROUNDS):
-        rule = _Rule.of(z, scatter, shares)
+        rule = Rule.of(z, scatter, shares)
         score = rule.score(z)
         if lone is not None:
             score += lone.proportions(shares) + barred

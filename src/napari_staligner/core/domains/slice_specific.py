@@ -197,3 +197,31 @@ def seeds_of(
     for number, rows in enumerate(held[: int(labels.max())]):
         seeds[rows] = number
     return seeds
+
+
+def without_grown(
+    seeds: NDArray[np.int64], labels: NDArray[np.int64], tissue: Tissue
+) -> NDArray[np.int64]:
+    """Let go of domains in which hardly a spot lacks a counterpart, as all are free to join them.
+
+    Parameters
+    ----------
+    seeds
+        Of :func:`seeds_of`.
+    labels
+        Shape (spots,): the domains that they hold, 0, 1, …, and others.
+    tissue
+        How spots align.
+
+    Returns
+    -------
+    Shape (spots,): the seeds of those in which at least a quarter of the spots lack one, numbered
+    anew.
+    """
+    assert tissue.confidence is not None
+    found = np.full_like(seeds, -1)
+    for number in range(int(seeds.max()) + 1):
+        lacking = tissue.confidence[labels == number] < LOW
+        if FOLD * lacking.sum() >= len(lacking):
+            found[seeds == number] = found.max() + 1
+    return found

@@ -296,9 +296,13 @@ def variable_genes(
 
 def _most_spread(matrix: sparse.csr_matrix, n_top: int) -> NDArray[np.intp]:
     """Columns with the largest variance, in their order."""
+    return np.sort(np.argsort(-variance(matrix), kind="stable")[:n_top])
+
+
+def variance(matrix: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Variance of each column, shape (genes,)."""
     exact = matrix.astype(np.float64)
-    spread = np.asarray(exact.power(2).mean(axis=0) - np.square(exact.mean(axis=0))).ravel()
-    return np.sort(np.argsort(-spread, kind="stable")[:n_top])
+    return np.asarray(exact.power(2).mean(axis=0) - np.square(exact.mean(axis=0))).ravel()
 
 
 def shared_genes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,10 @@ def confidence_steps(
     other slices loses little, as long as they have some 10 spots of it.
 
     In a slice of more than 5,000 spots, walks lead over so many that are drawn; every spot is
-    judged. Of more than 13 slices, each is compared with 12 others on average.
+    judged. Of more than 13 slices, each is compared with 12 others on average. Where one slice has
+    more than twice as many spots as the other, walks lead over half of it, a quarter, and so on: 10
+    of few spots cover a larger part of the tissue, so that walks would come back far from a home
+    that is counted in many.
 
     Parameters
     ----------
@@ -58,41 +62,71 @@ def confidence_steps(
     Shape (spots,), float32, 0..1; all zero for a single slice.
     """
     parts = np.split(np.asarray(embedding, dtype=np.float64), np.cumsum(sizes)[:-1])
-    drawn = _drawn(sizes, seed)
+    walked = [_Walked(z, k, [seed, number]) for number, z in enumerate(parts)]
     pairs = _pairs(len(parts), seed)
-    total, done = len(parts) + 2 * len(pairs), 0
-    homes, stay = [], []
-    for z, some in zip(parts, drawn, strict=True):
-        yield Progress("confidence", done, total)
-        home = _without_self(_nearest(z, z[some], min(k + 1, len(some))), some)
-        homes.append(home.astype(np.int32))
-        walk = _incidence(home[:, :STEP], len(some))
-        stay.append(_come_home(walk, walk[some], homes[-1]))
-        done += 1
+    done, total = 0, 2 * len(pairs)
     confidence = [np.zeros(len(z)) for z in parts]
     others = np.bincount(np.ravel(pairs).astype(np.int64), minlength=len(parts))
     for s, t in pairs:
         yield Progress("confidence", done, total)
+        over = {a: walked[a].over(len(parts[b])) for a, b in ((s, t), (t, s))}
         there, back = (
-            _incidence(_nearest(parts[a], parts[b][drawn[b]], STEP), len(drawn[b]))
+            _incidence(_nearest(parts[a], parts[b][over[b].drawn], STEP), len(over[b].drawn))
             for a, b in ((s, t), (t, s))
         )
-        for own, out, home in ((s, there, back[drawn[t]]), (t, back, there[drawn[s]])):
-            found = _come_home(out, home, homes[own])
-            ratio = np.divide(found, stay[own], out=np.zeros(len(found)), where=stay[own] > 0)
+        ways = ((s, there, back[over[t].drawn]), (t, back, there[over[s].drawn]))
+        for own, out, home in ways:
+            found, stay = _come_home(out, home, over[own].homes), over[own].stay
+            ratio = np.divide(found, stay, out=np.zeros(len(found)), where=stay > 0)
             confidence[own] += np.minimum(1.0, ratio) / others[own]
         done += 2
     yield Progress("confidence", total, total)
     return np.concatenate(confidence).astype(np.float32)
 
 
-def _drawn(sizes: Sequence[int], seed: int) -> list[NDArray[np.int64]]:
-    """Rows of each slice that walks lead over."""
-    rng = np.random.default_rng(seed)
-    return [
-        np.arange(size) if size <= MOST else np.sort(rng.choice(size, MOST, replace=False))
-        for size in sizes
-    ]
+@dataclass(frozen=True)
+class _Over:
+    """Walks over some of a slice's spots.
+
+    Parameters
+    ----------
+    drawn
+        Rows of these spots.
+    homes
+        Shape (spots of the slice, k): which of them are home to each spot.
+    stay
+        Shape (spots of the slice,): share of walks within the slice that come home.
+    """
+
+    drawn: NDArray[np.int64]
+    homes: NDArray[np.int32]
+    stay: NDArray[np.float64]
+
+
+class _Walked:
+    """A slice, as finely as walks to another one lead over it."""
+
+    def __init__(self, z: NDArray[np.float64], k: int, seed: Sequence[int]) -> None:
+        self._z, self._k, self._seed = z, k, seed
+        self._found: dict[int, _Over] = {}
+
+    def over(self, other: int) -> _Over:
+        """What walks to a slice of ``other`` spots lead over: up to twice as many."""
+        n = min(len(self._z), MOST)
+        while n > 2 * other:
+            n = (n + 1) // 2
+        if n not in self._found:
+            self._found[n] = self._look(n)
+        return self._found[n]
+
+    def _look(self, n: int) -> _Over:
+        rows = np.arange(len(self._z))
+        if n < len(rows):
+            rows = np.sort(np.random.default_rng(self._seed).permutation(rows)[:n])
+        home = _without_self(_nearest(self._z, self._z[rows], min(self._k + 1, n)), rows)
+        homes = home.astype(np.int32)
+        walk = _incidence(home[:, :STEP], n)
+        return _Over(rows, homes, _come_home(walk, walk[rows], homes))
 
 
 def _pairs(n_slices: int, seed: int) -> list[tuple[int, int]]:

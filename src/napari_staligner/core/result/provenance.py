@@ -28,6 +28,9 @@ SAMPLE = "sample:"
 PACKAGES = ("numpy", "scipy", "torch", "torch-geometric", "anndata", "scanpy", "squidpy")
 """Packages whose versions are recorded: figures hang on them."""
 
+BEFORE = {"ranked": False, "wide": False}
+"""What runs did that do not record it, since it could not be chosen yet."""
+
 
 def mark_source(adata: AnnData, source: Source) -> None:
     """Write where a slice came from to ``uns["staligner_source"]``."""
@@ -102,6 +105,8 @@ def sources_of(adata: AnnData) -> dict[str, Source]:
 def settings_of(adata: AnnData) -> Settings:
     """Settings that a result was made with, as it records them."""
     kept = dict(record_of(adata).get("params", {}))
+    if "components" in kept:
+        kept = BEFORE | kept
     # What is None is not recorded, and None is then the default.
     values = {
         name: each.read(kept[name]) if name in kept else each.default

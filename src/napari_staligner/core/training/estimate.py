@@ -112,7 +112,7 @@ def estimate(extent: InputSize, settings: Settings) -> Estimate:
     """
     n, width = sum(extent.sizes), extent.n_genes
     if settings.components:
-        width = min(width, settings.components)
+        width = min(width, settings.components) * (2 if settings.wide else 1)
     device = find_device(settings.device)
     operations = _training(extent, settings, width) / EFFICIENCY + _searches(extent, settings)
     # The covariance of the genes, once, and ten passes over what is stored, to read and write it.

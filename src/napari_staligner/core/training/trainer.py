@@ -21,6 +21,7 @@ from napari_staligner.core.training.components import (
     scaled,
     scores,
     slice_offsets,
+    surroundings,
 )
 from napari_staligner.core.training.matching import Matcher
 from napari_staligner.core.training.model import Output, STAligner
@@ -212,6 +213,7 @@ class Trainer:
             for _ in range(OFFSET_ROUNDS):
                 moved = self.input.move(slice_offsets(self.input.scores, matches, self.sizes))
                 self._kept.clear()
+                self._norms.clear()
                 if moved < OFFSET_SMALL:
                     break
                 embedding = self.embed().embedding
@@ -260,7 +262,7 @@ class Trainer:
         return torch.empty(sum(self.sizes), self.settings.latent, device=self.device)
 
     def _norm(self, number: int) -> Tensor:
-        """‖X‖² of a tile's own spots; only a wide input, which never changes, needs it."""
+        """‖X‖² of a tile's own spots; only an input wider than the hidden layer needs it."""
         if self.model.narrow:
             return torch.zeros(())
         if number not in self._norms:
@@ -287,7 +289,8 @@ class Input:
 
     Log-normalised expression as it is, or, with ``settings.components``, its scores on the axes of
     largest variance, without what depth does to them: ``scores``, shape (N, components), scaled to
-    a mean square of 1. ``square_sum`` is ‖X‖².
+    a mean square of 1; with ``settings.wide``, beside them those of a spot's surroundings, as many
+    columns again. ``square_sum`` is ‖X‖².
     """
 
     def __init__(self, data: Prepared, settings: Settings, device: torch.device) -> None:
@@ -301,17 +304,19 @@ class Input:
             if not self.square_sum:
                 raise InputError(NO_VARIANCE)
             return
-        found = scores(
-            data.expression,
-            sum(data.sizes),
-            *principal_components(data.expression, settings.components),
-        )
+        mean, axes = principal_components(data.expression, settings.components)
+        n, width = sum(data.sizes), axes.shape[1]
+        whole = np.empty((n, 2 * width if settings.wide else width), dtype=np.float32)
+        found = scores(data.expression, n, mean, axes, whole[:, :width])
         depth = data.log_depth if settings.depth else None
-        slope = np.zeros(found.shape[1], dtype=np.float32)
+        slope = np.zeros(width, dtype=np.float32)
         if depth is not None:
             slope = depth_slope(found, depth, data.connectivities)
-        self.scores = torch.from_numpy(scaled(found, depth, slope)).to(device)
-        self.square_sum = _squares(found)
+        scaled(found, depth, slope)
+        if settings.wide:
+            surroundings(found, data.connectivities, data.sizes, whole[:, width:])
+        self.scores = torch.from_numpy(whole).to(device)
+        self.square_sum = _squares(whole)
 
     @property
     def width(self) -> int:
