@@ -20,7 +20,7 @@ from napari_staligner.core.prepare.counts import layers_wanted, with_counts_laye
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.gene_names import with_matched_genes
 from napari_staligner.core.prepare.joining import left_behind, slim_slices
-from napari_staligner.core.prepare.libraries import own_library, with_diameter
+from napari_staligner.core.prepare.libraries import drawable, own_library
 from napari_staligner.core.prepare.matrices import with_plain_matrices
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.on_disk import unbacked, with_slots
@@ -480,7 +480,7 @@ def concatenate(
     own = ((name, adata, own_library(adata, name)) for name, adata in slices)
     # By the name of the slice, for squidpy.
     joined.uns[K.SPATIAL] = {
-        name: with_diameter(library[1], np.asarray(adata.obsm[K.SPATIAL])[:, :2])
+        name: drawable(library[1], np.asarray(adata.obsm[K.SPATIAL])[:, :2])
         for name, adata, library in own
         if library is not None
     }
