@@ -17,7 +17,9 @@ from napari_staligner.cli.app import app
 from napari_staligner.core.adopt import adopt_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.result.provenance import shell_command, sources_of
+from napari_staligner.io.export.targets import export_steps
 from napari_staligner.io.h5ad import read_any
+from napari_staligner.io.images import tissue_image
 from napari_staligner.io.session_file import open_file
 from napari_staligner.session import Session
 
@@ -192,6 +194,33 @@ def test_without_places_it_is_refused(tmp_path):
     made.write_h5ad(tmp_path / "joint.h5ad")
     with pytest.raises(InputError, match=r"Slice '151673'.*coordinates"):
         adopted(tmp_path / "joint.h5ad")
+
+
+def test_each_slice_has_its_image_and_goes_back_with_what_was_made(tmp_path):
+    made = omicverse()
+    made.uns[K.SPATIAL] = {
+        name: {
+            "images": {"hires": np.full((90, 90, 3), light, np.uint8)},
+            "scalefactors": {"tissue_hires_scalef": 1.0, "spot_diameter_fullres": 7.0},
+        }
+        for name, light in (("151674", 90), ("151673", 200))
+    }
+    made.obs["domain"] = "theirs"
+    made.write_h5ad(tmp_path / "joint.h5ad")
+    result = adopted(tmp_path / "joint.h5ad")
+    complete(result)
+    for (name, part), light in zip(
+        open_file(tmp_path / "joint.h5ad").slices, (200, 90), strict=True
+    ):
+        assert (result.uns[K.SPATIAL][name]["images"]["hires"] == light).all()
+        assert (tissue_image(part)[0] == light).all()
+    finish(export_steps(result, "slices", tmp_path / "out"))
+    back = ad.read_h5ad(tmp_path / "out" / "151674.h5ad")
+    assert (back.obs["batch_name"] == "151674").all()
+    assert set(back.obs["domain_of_input"]) == {"theirs"}
+    rows = (result.obs[K.SLICE] == "151674").to_numpy()
+    assert back.obs[K.DOMAIN].tolist() == result.obs[K.DOMAIN][rows].tolist()
+    assert K.SPATIAL_ALIGNED in back.obsm
 
 
 def test_the_window_opens_it_and_does_not_save_over_it(tmp_path):

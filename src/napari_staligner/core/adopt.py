@@ -12,7 +12,7 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.coordinates import with_places
-from napari_staligner.core.prepare.libraries import own_library, with_diameter
+from napari_staligner.core.prepare.libraries import drawable, own_library
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.sections import split_by
 from napari_staligner.core.progress import Progress, Steps, part_of
@@ -140,7 +140,7 @@ def _record(
     result.obsm[K.SPATIAL] = np.concatenate([part.obsm[K.SPATIAL] for _, part in parts])
     own = {name: own_library(part, name) for name, part in parts}
     result.uns[K.SPATIAL] = {
-        name: with_diameter(own[name][1], part.obsm[K.SPATIAL])  # type: ignore[index]
+        name: drawable(own[name][1], part.obsm[K.SPATIAL])  # type: ignore[index]
         for name, part in parts
         if own[name] is not None
     }

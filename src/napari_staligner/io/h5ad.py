@@ -14,7 +14,12 @@ import pandas as pd
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.prepare.libraries import as_name, libraries_of_result, without_library
+from napari_staligner.core.prepare.libraries import (
+    as_it_came,
+    as_name,
+    libraries_of_result,
+    without_library,
+)
 from napari_staligner.core.prepare.notes import add_notes
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.prepare.sections import clean_name, split_by, split_where_certain
@@ -312,5 +317,5 @@ def _uns_of(result: AnnData, name: str) -> dict[str, object]:
         for column in columns
         if column not in ours
     }
-    own = libraries_of_result(result, name)
+    own = {key: as_it_came(each) for key, each in libraries_of_result(result, name).items()}
     return colors | ({K.SPATIAL: own} if own else {})

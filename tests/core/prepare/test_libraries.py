@@ -11,7 +11,7 @@ from tiny import QUICK, tiny_pair
 
 from napari_staligner import _keys as K
 from napari_staligner import integrate
-from napari_staligner.core.prepare.libraries import own_library, with_diameter
+from napari_staligner.core.prepare.libraries import as_it_came, drawable, own_library
 from napari_staligner.core.result.ownership import written
 from napari_staligner.core.result.renaming import rename_slices
 from napari_staligner.io.h5ad import slices_of_result
@@ -75,10 +75,33 @@ def test_squidpy_draws_a_result_by_its_defaults(result):
     finally:
         plt.close("all")
     one = integrate(tiny_pair()[:1], settings=QUICK)
-    one.uns[K.SPATIAL] = {"A": with_diameter(library(200), one.obsm[K.SPATIAL])}
+    one.uns[K.SPATIAL] = {"A": drawable(library(200), one.obsm[K.SPATIAL])}
     axis = sq.pl.spatial_scatter(one, color="domain", return_ax=True)
     plt.close("all")
     assert len(axis.get_images()) == 1
+
+
+def test_an_image_of_low_resolution_is_drawn_and_comes_back_as_it_came(result):
+    own = {
+        "images": {"lowres": np.full((9, 9, 3), 50, np.uint8)},
+        "scalefactors": {"tissue_hires_scalef": 0.3, "tissue_lowres_scalef": 0.1},
+    }
+    xy = np.random.default_rng(0).random((50, 2)) * 90
+    made = drawable(own, xy)
+    assert made["images"]["hires"] is own["images"]["lowres"]
+    assert made["scalefactors"]["tissue_hires_scalef"] == 0.1
+    assert list(own["images"]) == ["lowres"]
+    for given in (made, drawable(made, xy)):
+        back = as_it_came(given)
+        assert back["scalefactors"] == own["scalefactors"]
+        assert list(back["images"]) == ["lowres"]
+        assert set(back) == set(own)
+    # As a file keeps it.
+    adata = result.copy()
+    adata.uns[K.SPATIAL] = {"A": drawable(own, xy), "B": drawable(library(80), xy)}
+    first, second = (part.uns[K.SPATIAL] for _, part in slices_of_result(adata))
+    assert first["A"]["scalefactors"] == own["scalefactors"]
+    assert second["B"]["scalefactors"] == {"tissue_hires_scalef": 1.0}
 
 
 def test_it_follows_when_a_slice_is_renamed(result):

@@ -13,7 +13,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.domains.mixture import Rule, mixture
 from napari_staligner.core.domains.slice_specific import tissue_of
-from napari_staligner.core.progress import Progress, Steps, finish, scaled
+from napari_staligner.core.progress import Progress, Steps, finish, part_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -108,7 +108,7 @@ def number_steps(
         for half in halvings:
             said = []
             for rows in (half, ~half):
-                said.append((yield from scaled(_told(z, rows, k, seed), done, 1, total)))
+                said.append((yield from part_of(_told(z, rows, k, seed), done, 1, total)))
                 done += 1
             agreed.append(adjusted_rand_score(*said))
         found.append(Agreement(k, float(np.mean(agreed)), float(np.std(agreed))))

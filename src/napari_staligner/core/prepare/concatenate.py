@@ -12,7 +12,7 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.joining import slim_slices
-from napari_staligner.core.prepare.libraries import own_library, with_diameter
+from napari_staligner.core.prepare.libraries import drawable, own_library
 from napari_staligner.core.prepare.storable import check_storable
 from napari_staligner.core.result.access import spots_xy
 
@@ -123,7 +123,7 @@ def concatenate(
     own = ((name, adata, own_library(adata, name)) for name, adata in slices)
     # By the name of the slice, for squidpy.
     joined.uns[K.SPATIAL] = {
-        name: with_diameter(library[1], spots_xy(adata))
+        name: drawable(library[1], spots_xy(adata))
         for name, adata, library in own
         if library is not None
     }

@@ -27,6 +27,9 @@ SECTION_COLUMNS: tuple[str, ...] = (
 )
 """Columns of ``obs`` that name sections or libraries, in small letters, the surest first."""
 
+_ADDED = "added"
+"""In a library of a result: what it was given to be drawn."""
+_DIAMETER, _HIRES, _LOWRES = "spot_diameter_fullres", "tissue_hires_scalef", "tissue_lowres_scalef"
 _OF_INPUT = re.compile(r"_of_input(_\d+)?$")
 _NO_VALUE = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null"})
 
@@ -150,21 +153,55 @@ def library_of_part(
     return None if key is None else (key, libraries[key])
 
 
-def with_diameter(library: Mapping[str, Any], xy: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    """Return a library that tells how large its spots are drawn, which squidpy insists on.
+def drawable(library: Mapping[str, Any], xy: NDArray[np.floating[Any]]) -> dict[str, Any]:
+    """Return a library that squidpy and TissUUmaps draw by their defaults.
+
+    Where its scale factors lack ``spot_diameter_fullres``, spots get the size at which they nearly
+    touch; where its only image is ``lowres``, that one is ``hires`` as well.
 
     Parameters
     ----------
     library
-        Of a slice. Where its scale factors lack ``spot_diameter_fullres``, spots get the size at
-        which they nearly touch.
+        Of a slice.
     xy
         Coordinates of the spots, shape (spots, 2).
+
+    Returns
+    -------
+    One that tells in ``added`` what it was given; see :func:`as_it_came`.
     """
+    library = as_it_came(library)
     factors = library.get("scalefactors")
     factors = dict(factors) if isinstance(factors, Mapping) else {}
-    factors.setdefault("spot_diameter_fullres", spot_size(np.asarray(xy, dtype=np.float64)))
-    return {**library, "scalefactors": factors}
+    images = library.get("images")
+    images = dict(images) if isinstance(images, Mapping) else {}
+    added: dict[str, Any] = {}
+    if factors.get(_DIAMETER) is None:
+        factors[_DIAMETER] = spot_size(np.asarray(xy, dtype=np.float64))
+        added[_DIAMETER] = True
+    if "hires" not in images and {"lowres"} <= set(images) and _LOWRES in factors:
+        # A factor of an image that is not there; it comes back when the slice does.
+        added["hires"] = factors.get(_HIRES, np.nan)
+        images["hires"], factors[_HIRES] = images["lowres"], factors[_LOWRES]
+    made = {**library, "images": images, "scalefactors": factors}
+    return made | ({_ADDED: added} if added else {})
+
+
+def as_it_came(library: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a library without what :func:`drawable` added."""
+    made = dict(library)
+    added = made.pop(_ADDED, None)
+    if not isinstance(added, Mapping):
+        return made
+    made["images"], made["scalefactors"] = dict(made["images"]), dict(made["scalefactors"])
+    if _DIAMETER in added:
+        made["scalefactors"].pop(_DIAMETER, None)
+    if "hires" in added:
+        made["images"].pop("hires", None)
+        made["scalefactors"].pop(_HIRES, None)
+        if np.isfinite(float(added["hires"])):
+            made["scalefactors"][_HIRES] = float(added["hires"])
+    return made
 
 
 def without_library(name: str, adata: AnnData) -> str | None:

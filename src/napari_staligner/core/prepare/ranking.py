@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from napari_staligner.core.prepare.counts import Kind, kind_of
+from napari_staligner.core.prepare.counts import ValueKind, kind_of
 from napari_staligner.core.prepare.slices import (
     FEWEST_GENES,
     LARGEST_LOG,
@@ -41,11 +41,11 @@ def variability(name: str, adata: AnnData, counts_layer: str | None) -> pd.Serie
     """
     matrix = sparse.csr_matrix(expression_of(name, adata, counts_layer), dtype=np.float32)
     kind = kind_of(matrix)
-    if kind is Kind.NORMALISED:
+    if kind is ValueKind.NORMALISED:
         matrix = normalize(name, adata, counts_layer)
     found = None
-    if kind is Kind.COUNTS or matrix.data.max(initial=0) <= LARGEST_LOG:
-        found = _beyond_mean(matrix, counts=kind is Kind.COUNTS)
+    if kind is ValueKind.COUNTS or matrix.data.max(initial=0) <= LARGEST_LOG:
+        found = _beyond_mean(matrix, counts=kind is ValueKind.COUNTS)
     return pd.Series(variance(matrix) if found is None else found, adata.var_names)
 
 

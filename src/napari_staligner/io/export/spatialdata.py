@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.record import annotations_of
-from napari_staligner.core.prepare.libraries import libraries_in
+from napari_staligner.core.prepare.libraries import as_it_came, libraries_in
 from napari_staligner.core.prepare.on_disk import in_memory, named_layers
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.result.access import drop_record
@@ -52,7 +53,7 @@ def write_spatialdata(adata: AnnData, annotations: Annotations, path: Path) -> P
         The folder cannot be written.
     """
     with written_beside(path) as draft:
-        to_spatialdata(adata, annotations).write(draft)
+        _write(to_spatialdata(adata, annotations), draft)
     return path
 
 
@@ -61,8 +62,15 @@ def store_steps(adata: AnnData, draft: Path) -> Steps[str]:
     store = yield from _store_steps(adata, annotations_of(adata))
     names = rows_by_slice(adata)
     yield Progress("writing the store", len(names), len(names) + 1)
-    store.write(draft)
+    _write(store, draft)
     return f"{len(names)} slice{'' if len(names) == 1 else 's'}"
+
+
+def _write(store: SpatialData, draft: Path) -> None:
+    with warnings.catch_warnings():
+        # Of anndata, about what a later version of it will do.
+        warnings.filterwarnings("ignore", message="zarr v3 autosharding")
+        store.write(draft)
 
 
 def to_spatialdata(adata: AnnData, annotations: Annotations) -> SpatialData:
@@ -149,7 +157,7 @@ def _table_of_all(adata: AnnData, keys: dict[str, str]) -> AnnData:
     )
     libraries = libraries_in(adata.uns.get(K.SPATIAL))
     table.uns[K.SPATIAL] = {
-        name: {key: value for key, value in library.items() if key != "images"}
+        name: {key: value for key, value in as_it_came(library).items() if key != "images"}
         for name, library in libraries.items()
     }
     renamed: dict[str, Any] = _with_valid_keys(table)

@@ -10,7 +10,9 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.libraries import drawable
 from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.core.result.access import spots_xy
 from napari_staligner.io.export.parts import rows_by_slice
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def result_of_store(store: SpatialData) -> AnnData:
     for name, (key, part) in parts.items():
         _take_columns(table, rows[name], part, known)
         if f"{key}_image" in store.images:
-            _take_image(table, name, key, store.images[f"{key}_image"])
+            _take_image(table, name, rows[name], key, store.images[f"{key}_image"])
     return table
 
 
@@ -122,11 +124,16 @@ def _take_columns(table: AnnData, rows: NDArray[np.intp], part: AnnData, known: 
         table.obs[column] = whole.astype("category") if whole.dtype == object else whole
 
 
-def _take_image(table: AnnData, name: str, key: str, element: Any) -> None:
+def _take_image(table: AnnData, name: str, rows: NDArray[np.intp], key: str, element: Any) -> None:
     from spatialdata.transformations import get_transformation
 
     to_spots = get_transformation(element, key).to_affine_matrix(("x", "y"), ("x", "y"))
     libraries = table.uns.setdefault(K.SPATIAL, {})
     library = libraries.setdefault(name, {})
-    library.setdefault("scalefactors", {})["tissue_hires_scalef"] = 1 / float(to_spots[0, 0])
-    library["images"] = {"hires": element.transpose("y", "x", "c").to_numpy()}
+    factors, factor = library.setdefault("scalefactors", {}), 1 / float(to_spots[0, 0])
+    low = np.isclose(float(factors.get("tissue_lowres_scalef", np.nan)), factor)
+    high = np.isclose(float(factors.get("tissue_hires_scalef", np.nan)), factor)
+    kind = "lowres" if low and not high else "hires"
+    factors[f"tissue_{kind}_scalef"] = factor
+    library["images"] = {kind: element.transpose("y", "x", "c").to_numpy()}
+    libraries[name] = drawable(library, spots_xy(table)[rows])
