@@ -190,6 +190,32 @@ def test_evaluate_takes_the_embeddings_that_are_named(result_file):
     assert "Without a column of labels" in outcome.stderr
 
 
+def test_evaluate_compares_with_all_methods_and_keeps_them(result_file, tmp_path, monkeypatch):
+    pytest.importorskip("harmonypy", reason="harmonypy is not installed (extra 'harmony')")
+    from napari_staligner.core.evaluation import baselines
+    from napari_staligner.core.evaluation.yardsticks.sedr import SedrJob
+
+    monkeypatch.setattr(baselines, "SedrJob", lambda *parts: SedrJob(*parts, epochs=2))
+    before = result_file.read_bytes()
+    kept, picture = tmp_path / "kept.h5ad", tmp_path / "methods.svg"
+    outcome = run(
+        *("evaluate", result_file, "--yardsticks", "--labels", "region"),
+        *("-o", kept, "--picture", picture),
+    )
+    assert outcome.exit_code == 0, outcome.output
+    assert result_file.read_bytes() == before
+    adata, drawn = ad.read_h5ad(kept), picture.read_text(encoding="utf-8")
+    for key, title in baselines.TITLES.items():
+        assert key in adata.obsm
+        assert title.split(" +")[0].split(",")[0] in drawn
+    assert len(adata.uns["sedr"]["loss"]) == 2
+    # Another time nothing is left to compute.
+    monkeypatch.setattr(baselines, "SedrJob", None)
+    again = run("evaluate", kept, "--yardsticks", "--labels", "region")
+    assert again.exit_code == 0, again.output
+    assert again.output.splitlines()[:5] == outcome.output.splitlines()[:5]
+
+
 def test_evaluate_refuses_what_it_cannot_use(files, result_file, tmp_path):
     target = tmp_path / "figures.json"
     out = ["--json", target]
@@ -199,6 +225,8 @@ def test_evaluate_refuses_what_it_cannot_use(files, result_file, tmp_path):
     refused(run("evaluate", result_file, "--labels", "depth", *out), "not of measurements")
     refused(run("evaluate", result_file, "--embedding", "scVI", *out), "obsm['scVI']")
     refused(run("evaluate", result_file, "--json", tmp_path / "no" / "f.json"), "does not exist")
+    refused(run("evaluate", result_file, "--picture", tmp_path / "f.gif"), "end it with .png or")
+    refused(run("evaluate", result_file, "-o", tmp_path / "no" / "f.h5ad"), "does not exist")
     assert not target.exists()
 
 

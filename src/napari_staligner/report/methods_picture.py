@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-PANEL, TITLE, FIGURE, HEAD = 1.35, 1.25, 0.62, 0.45
+PANEL, TITLE, FIGURE, HEAD = 1.35, 1.4, 0.62, 0.45
 """Inches: a side of a tissue, widths of a method's name and of a figure, height of the heads."""
 DPI = 150
 FORMATS = ("png", "pdf", "svg")
@@ -66,7 +66,9 @@ def methods_picture(
             _draw_tissue(figure.add_axes(box), part, rgba[part.rows])
             if row == 0:
                 middle = (left + PANEL / 2) / width
-                figure.text(middle, 1 - 0.2 / height, part.name, ha="center", size=_SIZE)
+                # A letter is about 0.6 times as wide as it is high.
+                size = min(_SIZE, PANEL * 72 / (0.6 * max(len(part.name), 1)))
+                figure.text(middle, 1 - 0.2 / height, part.name, ha="center", size=size)
     for column, key in enumerate(keys):
         x = (TITLE + PANEL * len(parts) + FIGURE * (column + 0.5)) / width
         arrow = "↑" if METRICS[key].higher_is_better else "↓"
@@ -93,7 +95,9 @@ def _draw_tissue(axes: Axes, part: SlicePart, rgba: NDArray[np.floating[Any]]) -
     axes.set_axis_off()
     low, high = part.points.min(axis=0), part.points.max(axis=0)
     middle, half = (low + high) / 2, 0.53 * max(float((high - low).max()), part.spacing)
-    size = (SPOT * part.spacing * PANEL / (2 * half) * 72) ** 2
+    # Scattered cells lie much closer to their nearest than they would on a grid.
+    width = max(part.spacing, 0.7 * float(np.sqrt(np.prod(high - low) / len(part.points))))
+    size = (SPOT * width * PANEL / (2 * half) * 72) ** 2
     # A vector of a hundred thousand spots is of no use to anybody.
     x, y = part.points.T
     axes.scatter(x, y, s=max(size, 0.15), c=rgba, linewidths=0, rasterized=True)

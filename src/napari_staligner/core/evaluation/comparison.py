@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.evaluation.evaluation import Evaluation
 
-KEY_FIGURES = ("ilisi_raw", "clisi_raw", "ari", "nmi", "f1", "chaos")
-"""The figures that stand beside a picture: mixing, agreement with labels, smoothness."""
+KEY_FIGURES = ("ilisi_raw", "clisi_raw", "ari", "nmi", "f1")
+"""The figures that stand beside a picture: mixing, and agreement with labels."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.evaluation.comparison import Method
 
-_VALUE_WIDTH = 54
+_VALUE_WIDTH = 44
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 

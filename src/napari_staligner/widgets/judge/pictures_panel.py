@@ -70,6 +70,10 @@ class PicturesPanel(SpotsPanel):
             self,
         )
         self.table = MethodsTable(self)
+        self.names = QLabel()
+        self.names.setToolTip("The slices, from left to right")
+        self.names.setTextFormat(Qt.TextFormat.PlainText)
+        self.names.setWordWrap(True)
         self.save = RunRow(
             "Save picture…",
             "All methods on all slices, with these figures, in one picture (PNG, PDF, SVG)",
@@ -98,6 +102,7 @@ class PicturesPanel(SpotsPanel):
         layout.addLayout(rows)
         layout.addWidget(self.empty)
         layout.addWidget(self.table)
+        layout.addWidget(self.names)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -150,7 +155,8 @@ class PicturesPanel(SpotsPanel):
                 widget.setParent(None)  # not seen from now on; deleted in a moment
                 widget.deleteLater()
         self.tissues, self.umaps = [], {}
-        names = " · ".join(self._session.result.by_slice)
+        self.names.setText(" · ".join(self._session.result.by_slice))
+        self.names.setVisible(bool(self._methods))
         self._grid.setColumnStretch(0, max(1, len(self._session.result.by_slice) - 1))
         self._grid.setColumnStretch(1, 1)
         for number, method in enumerate(self._methods):
@@ -158,7 +164,7 @@ class PicturesPanel(SpotsPanel):
             title.setTextFormat(Qt.TextFormat.PlainText)
             title.setWordWrap(True)
             self._grid.addWidget(title, 2 * number, 0, 1, 2)
-            tissue = self._view(names)
+            tissue = self._view("")
             self.tissues.append(tissue)
             if method.umap is None:
                 self._grid.addWidget(tissue, 2 * number + 1, 0, 1, 2)
