@@ -59,6 +59,22 @@ def image_problem(adata: AnnData) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def image_place(library: Mapping[str, Any]) -> tuple[int, int, float] | str:
+    """Height, width and scale of the best image of a library; or why none can be shown.
+
+    Parameters
+    ----------
+    library
+        A slice's own part of ``uns["spatial"]``.
+    """
+    found = _best(library)
+    if isinstance(found, str):
+        return found
+    shape = found.pixels.shape
+    height, width = shape[1:] if len(shape) == 3 and _axis(found.pixels) == 0 else shape[:2]
+    return int(height), int(width), found.factor
+
+
 def _best(library: Mapping[str, Any]) -> _Found | str:
     """The best image that can be shown, or why there is none."""
     images, factors = library.get("images"), library.get("scalefactors")

@@ -100,6 +100,17 @@ class Found:
         return part or files
 
     @property
+    def open_choices(self) -> dict[str, tuple[str, ...]]:
+        """What a person has to choose, as there is more than one: the values by what is chosen.
+
+        Of bins of Stereo-seq those that are usual; any other number can be given as well.
+        """
+        several = {name: values for name, values in self.choices.items() if len(values) > 1}
+        if self.kind in ("gem", "gef") and self.choices.get("bin") == ():
+            several.setdefault("bin", USUAL_SPOTS)
+        return several
+
+    @property
     def title(self) -> str:
         """What people call the format."""
         return TITLES[self.kind]
@@ -109,6 +120,8 @@ DEFAULT_BIN = "008um"
 """Of Visium HD: what 10x Genomics begins its own analyses with."""
 DEFAULT_SPOTS = 50
 """Of Stereo-seq, in spots of the chip: 25 µm, as the published analyses take it."""
+
+USUAL_SPOTS = ("20", "50", "100", "200")
 
 
 def bin_name(asked: str) -> str:

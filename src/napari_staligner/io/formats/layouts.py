@@ -41,7 +41,19 @@ _PLACES = re.compile(
 
 
 class SeveralSamples(InputError):
-    """A folder is of a known format, but which sample is meant is not known."""
+    """A folder is of a known format, but which sample is meant is not known.
+
+    Parameters
+    ----------
+    text
+        The sentence.
+    samples
+        What each of them is.
+    """
+
+    def __init__(self, text: str, samples: tuple[Found, ...] = ()) -> None:
+        super().__init__(text)
+        self.samples = samples
 
 
 def listed(folder: Path) -> list[Path]:

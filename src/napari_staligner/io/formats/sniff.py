@@ -96,7 +96,8 @@ def _below(path: Path) -> Found:
     if found:
         places = ", ".join(repr(str(each.path)) for each in found[:8])
         raise SeveralSamples(
-            f"The folder {str(path)!r} holds several samples: give one of {places}."
+            f"The folder {str(path)!r} holds several samples: give one of {places}.",
+            tuple(found),
         )
     files = [p for p in listed(path) if p.is_file() and p.suffix in {".h5ad", ".h5", ".rds"}]
     if files:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,17 @@ from napari_staligner.widgets.parts.color_box import ColorBox
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.form import narrow, row
 from napari_staligner.widgets.parts.saving import RecoveryBar, SessionBar, may_lose, saver_of
+from napari_staligner.widgets.slices.card_view import CardView
+from napari_staligner.widgets.slices.choices_dialog import ChoicesDialog
 from napari_staligner.widgets.slices.graph_choice import GraphChoice
-from napari_staligner.widgets.slices.opening import Opened, file_steps, sample_steps, split_steps
+from napari_staligner.widgets.slices.opening import (
+    Looked,
+    Opened,
+    file_steps,
+    look_steps,
+    sample_steps,
+    split_steps,
+)
 from napari_staligner.widgets.slices.slice_table import SliceTable
 from napari_staligner.worker import Runner
 
@@ -42,7 +51,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.settings import Settings
     from napari_staligner.io.session_file import Content
 
-EMPTY = "Drop .h5ad files here, add them, or open the sample."
+EMPTY = "Drop files or folders of slices here, add them, or open the sample."
 # A column with more values than this does not name slices.
 _FILTERS = (
     "Slices and results (*.h5ad *.h5 *.gem *.gem.gz *.gef *.xenium *.mtx *.mtx.gz *.tsv *.csv"
@@ -61,6 +70,7 @@ class SlicesWidget(Dock):
         self._grapher = Runner(self)
         self._graph_settings: Settings | None = None
         self._graph_problem = ""
+        self._read_next: Callable[[], None] | None = None
         self._make_controls()
         self._lay_out()
         self._connect_all()
@@ -73,12 +83,18 @@ class SlicesWidget(Dock):
         self.keeping = SessionBar(self.session, self._open)
         self.recovery = RecoveryBar(self.session)
         self.add = QPushButton("Add…")
-        self.add.setToolTip("Open one or several .h5ad files: slices, or a saved result")
+        self.add.setToolTip("Open files: slices of any known format, or a saved result")
+        self.add_folder = QPushButton("Folder…")
+        self.add_folder.setToolTip(
+            "Open a folder that the instrument's software wrote, as outs of Visium or Xenium, or a "
+            ".zarr store"
+        )
         self.sample = QPushButton("Open sample")
         self.sample.setToolTip("Two simulated slices of an olfactory bulb, ready to integrate")
         self.remove = QPushButton("Remove")
         self.remove.setToolTip("Remove the selected slices (Del); the files do not change")
         self.table = SliceTable()
+        self.card = CardView(self.session, self)
         delete = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.table)
         delete.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         delete.activated.connect(self._on_remove_clicked)
@@ -108,8 +124,9 @@ class SlicesWidget(Dock):
     def _lay_out(self) -> None:
         self.body.addWidget(self.keeping)
         self.body.addWidget(self.recovery)
-        self.body.addWidget(row(self.add, self.sample, self.remove))
+        self.body.addWidget(row(self.add, self.add_folder, self.sample, self.remove))
         self.body.addWidget(self.table, 1)
+        self.body.addWidget(self.card)
         self.body.addWidget(self.warning)
         split = QFormLayout()
         split.addRow("Split selected by", self.split)
@@ -128,6 +145,7 @@ class SlicesWidget(Dock):
 
     def _connect_all(self) -> None:
         self.add.clicked.connect(self._on_add_clicked)
+        self.add_folder.clicked.connect(self._on_add_folder_clicked)
         self.sample.clicked.connect(self._on_sample_clicked)
         self.remove.clicked.connect(self._on_remove_clicked)
         self.table.itemSelectionChanged.connect(self._on_selection_changed)
@@ -138,7 +156,7 @@ class SlicesWidget(Dock):
         self._reader.progressed.connect(self._on_reader_progressed)
         self._reader.returned.connect(self._on_reader_returned)
         self._reader.failed.connect(self._on_reader_failed)
-        self._reader.ended.connect(self._show_enabled)
+        self._reader.ended.connect(self._on_reader_ended)
         self._grapher.returned.connect(self._on_grapher_returned)
         self._grapher.failed.connect(self._on_grapher_failed)
         self._grapher.ended.connect(self._build_graphs)
@@ -159,6 +177,7 @@ class SlicesWidget(Dock):
 
     def teardown(self) -> None:
         """End connections and runs."""
+        self.card.teardown()
         for runner in (self._reader, self._grapher):
             # A build that ends now must not start the next one.
             runner.blockSignals(True)
@@ -171,6 +190,7 @@ class SlicesWidget(Dock):
 
     def _refresh(self) -> None:
         self._show_graphs()
+        self._show_card()
         self._show_split()
         self._show_splittable()
         self._show_layout()
@@ -204,6 +224,7 @@ class SlicesWidget(Dock):
     def _show_enabled(self) -> None:
         reading = self._reader.running
         self.add.setEnabled(not reading)
+        self.add_folder.setEnabled(not reading)
         self.sample.setEnabled(not reading)
         self.split_asked.setEnabled(not reading)
         self.remove.setEnabled(bool(self.table.chosen) and not reading)
@@ -225,6 +246,12 @@ class SlicesWidget(Dock):
         if self.split.count() == 1:
             self.split.setItemText(0, "no column with few values")
 
+    def _show_card(self) -> None:
+        """Show the card of the selected slice; of the newest where not one is selected."""
+        chosen = self.table.chosen
+        newest = next(reversed(list(self.session.slices)), "")
+        self.card.show_slice(chosen[0] if len(chosen) == 1 else newest)
+
     # -- files ------------------------------------------------------------------------------
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
@@ -241,12 +268,31 @@ class SlicesWidget(Dock):
         names, _ = QFileDialog.getOpenFileNames(self, "Open slices or a result", "", _FILTERS)
         self._open(map(Path, names))
 
+    def _on_add_folder_clicked(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Open a folder or a .zarr store")
+        self._open([Path(name)] if name else [])
+
     def _on_sample_clicked(self) -> None:
         self._read(sample_steps, "Open sample")
 
     def _open(self, paths: Iterable[Path]) -> None:
         if files := list(paths):
-            self._read(lambda: file_steps(files), "Open slices")
+            self._read(lambda: look_steps(files), "Open slices")
+
+    def _choose(self, looked: Looked) -> None:
+        """Ask for what only a person knows; if there is nothing of it, read."""
+        if not looked.open_choices:
+            self._read_next = lambda: self._read(lambda: file_steps(looked.specs), "Open slices")
+            return
+        self.choices = ChoicesDialog(looked, self)
+        self.choices.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.choices.accepted.connect(self._on_choices_accepted)
+        self.choices.rejected.connect(self._show_status)
+        self.choices.open()
+
+    def _on_choices_accepted(self) -> None:
+        specs = self.choices.specs()
+        self._read(lambda: file_steps(specs), "Open slices")
 
     def _read(self, make_steps: Any, title: str) -> None:
         try:
@@ -263,7 +309,16 @@ class SlicesWidget(Dock):
     def _on_reader_failed(self, reason: str) -> None:
         self.say(reason, problem=True)
 
-    def _on_reader_returned(self, opened: Opened) -> None:
+    def _on_reader_ended(self) -> None:
+        self._show_enabled()
+        if self._read_next is not None:
+            read, self._read_next = self._read_next, None
+            read()
+
+    def _on_reader_returned(self, opened: Opened | Looked) -> None:
+        if isinstance(opened, Looked):
+            self._choose(opened)
+            return
         problems = [*opened.problems, *opened.notes]
         if opened.replaces is not None:
             self.session.slices.remove(opened.replaces)
@@ -299,6 +354,7 @@ class SlicesWidget(Dock):
                 self.session.slices.remove(name)
 
     def _on_selection_changed(self) -> None:
+        self._show_card()
         self._show_split()
         self._show_enabled()
 

@@ -14,7 +14,32 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.prepare.sections import Sections
     from napari_staligner.core.progress import Steps
+    from napari_staligner.io.formats.found import Found
     from napari_staligner.io.session_file import Content
+
+
+@dataclass
+class Looked:
+    """What lies at some paths, before any of it is read.
+
+    Parameters
+    ----------
+    found
+        What was recognised; ``None`` where only reading tells what a path is.
+    specs
+        The paths, as the shell is told of them; one for each of ``found``.
+    """
+
+    found: list[Found | None] = field(default_factory=list)
+    specs: list[str] = field(default_factory=list)
+
+    @property
+    def open_choices(self) -> bool:
+        """Whether there is something to choose: of a format, or which of several samples."""
+        return self.several or any(each is not None and each.open_choices for each in self.found)
+
+    several: bool = False
+    """Whether a folder holds several samples."""
 
 
 @dataclass
@@ -45,27 +70,59 @@ class Opened:
     sections: list[tuple[AnnData, Sections]] = field(default_factory=list)
 
 
-def file_steps(paths: list[Path]) -> Steps[Opened]:
-    """Read files; those that cannot be used are reported, the others are opened."""
+def look_steps(paths: list[Path]) -> Steps[Looked]:
+    """Tell what lies at paths; a folder of several samples gives all of them."""
+    from napari_staligner.core.result.source import Source
+    from napari_staligner.io.formats.layouts import SeveralSamples
+    from napari_staligner.io.formats.sniff import sniff
+
+    looked = Looked()
+    for done, path in enumerate(paths):
+        yield Progress(f"looking at {path.name}", done, len(paths))
+        try:
+            samples: tuple[Found | None, ...] = (sniff(path),)
+        except SeveralSamples as error:
+            looked.several |= len(error.samples) > 1
+            samples = error.samples or (None,)
+        except InputError:
+            # Reading says what is wrong with it.
+            samples = (None,)
+        for each in samples:
+            of = path if each is None or len(samples) == 1 else each.path
+            looked.found.append(each)
+            looked.specs.append(Source(str(of)).spec())
+    return looked
+
+
+def file_steps(specs: list[str]) -> Steps[Opened]:
+    """Read files; those that cannot be used are reported, the others are opened.
+
+    Parameters
+    ----------
+    specs
+        Paths, with what was chosen in brackets behind them.
+    """
     from napari_staligner.core.prepare.sections import sections_of
     from napari_staligner.io.session_file import open_file
+    from napari_staligner.io.sources import parse_source
 
     opened = Opened()
-    for done, path in enumerate(paths):
-        yield Progress(f"reading {path.name}", done, len(paths))
+    for done, spec in enumerate(specs):
+        name = Path(parse_source(spec).path).name
+        yield Progress(f"reading {name}", done, len(specs))
         try:
-            content = open_file(path)
+            content = open_file(Path(spec))
             if content.path is None and content.result is None:
                 opened.slices += content.slices
                 opened.notes += content.notes
                 found = ((adata, sections_of(adata)) for _, adata in content.slices)
                 opened.sections += [(a, sections) for a, sections in found if sections]
-            elif len(paths) == 1:
+            elif len(specs) == 1:
                 opened.session = content
                 opened.problems += content.problems
                 opened.notes += content.notes
             else:
-                raise InputError(f"{path.name} holds a session: open it alone.")
+                raise InputError(f"{name} holds a session: open it alone.")
         except InputError as error:
             opened.problems.append(str(error))
     return opened

@@ -1,0 +1,249 @@
+"""What a slice is taken for, in a few figures, and what looks wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.counts import ValueKind, kind_of
+from napari_staligner.core.prepare.libraries import own_library
+from napari_staligner.core.prepare.notes import notes_of
+from napari_staligner.core.prepare.spots import off_tissue
+from napari_staligner.core.progress import Progress
+from napari_staligner.core.result.access import spots_xy
+from napari_staligner.core.result.provenance import SAMPLE, source_of
+from napari_staligner.io.formats.sniff import sniff
+from napari_staligner.io.images import image_place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.progress import Steps
+    from napari_staligner.core.result.source import Source
+
+SOME_SPOTS = 2000
+"""Spots whose counts are looked at."""
+FEW_COUNTS = 20
+"""Counts of a spot below which single genes say little: Visium has thousands, panels hundreds."""
+MOST_ON_IMAGE = 0.95
+
+
+@dataclass(frozen=True)
+class SliceCard:
+    """What a slice is taken for.
+
+    Parameters
+    ----------
+    name
+        Of the slice.
+    title
+        What people call its format; empty where that is not known.
+    n_spots, n_genes
+        How many there are.
+    values
+        What the values of ``X`` are; ``None`` where there are none.
+    per_spot
+        Median of the total of a spot; nan where ``X`` holds no counts.
+    on_tissue
+        Share of the spots that ``obs`` says to be on the tissue; ``None`` where it says nothing.
+    microns
+        µm per unit of the coordinates, and how that is known; ``None`` where it is not.
+    image
+        Height and width in pixels, or why none is shown.
+    on_image
+        Share of the spots that lie on the image; ``None`` without an image.
+    notes
+        Sentences about what was guessed or left out when it was read.
+    """
+
+    name: str
+    title: str
+    n_spots: int
+    n_genes: int
+    values: ValueKind | None
+    per_spot: float
+    on_tissue: float | None
+    microns: tuple[float, str] | None
+    image: tuple[int, int] | str
+    on_image: float | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The figures as text, by what each tells."""
+        values = "none" if self.values is None else self.values.value
+        if np.isfinite(self.per_spot):
+            values = f"{values}, {self.per_spot:,.0f} a spot (median)"
+        shown = f"none: {self.image}" if self.image != "none" else "none"
+        if not isinstance(self.image, str):
+            shown = f"{self.image[1]:,} × {self.image[0]:,} pixels"
+        facts = {
+            "Format": self.title or "AnnData",
+            "Spots × genes": f"{self.n_spots:,} × {self.n_genes:,}",
+            "Values": values,
+            "On tissue": "" if self.on_tissue is None else _percent(self.on_tissue),
+            "Scale": "not known" if self.microns is None else _scale(*self.microns),
+            "Image": shown,
+        }
+        return {key: text for key, text in facts.items() if text}
+
+    @property
+    def problems(self) -> list[str]:
+        """What looks wrong, and what to do, as sentences."""
+        found = []
+        if self.values is ValueKind.COUNTS and self.per_spot < FEW_COUNTS:
+            found.append(
+                f"A spot has {self.per_spot:,.0f} counts (median), which says little: choose "
+                "larger bins, or expect domains with rough borders."
+            )
+        if self.values is ValueKind.SCALED:
+            found.append("X holds scaled values: choose a layer of counts in the Integrate dock.")
+        if self.on_image is not None and self.on_image < MOST_ON_IMAGE:
+            found.append(
+                f"Only {_percent(self.on_image)} of the spots lie on the image: it may be of "
+                "another slice, or have another scale factor."
+            )
+        return found
+
+
+def _percent(share: float) -> str:
+    # 99.96 % are not all.
+    return f"{np.floor(1000 * share) / 10:.3g} %"
+
+
+def _scale(microns: float, how: str) -> str:
+    return f"{microns:.3g} µm per unit ({how})"
+
+
+@dataclass(frozen=True)
+class SliceCardJob:
+    """What a card needs of a slice: tables copied, counts and image shared as they are.
+
+    Parameters
+    ----------
+    name, source
+        Of the slice.
+    obs
+        Shape (spots, columns): what tells of tissue and of Visium's array.
+    xy
+        Coordinates, float64, shape (spots, 2).
+    matrix
+        ``X``; ``None`` where there is none.
+    n_genes
+        How many there are.
+    libraries
+        The slice's own part of ``uns["spatial"]``.
+    notes
+        What was said when it was read.
+    """
+
+    name: str
+    source: Source | None
+    obs: pd.DataFrame = field(repr=False)
+    xy: NDArray[np.float64] = field(repr=False)
+    matrix: Any = field(repr=False)
+    n_genes: int
+    libraries: Mapping[str, Any] = field(repr=False)
+    notes: tuple[str, ...]
+
+    def steps(self) -> Steps[SliceCard]:
+        """Look at the slice."""
+        yield Progress(f"looking at {self.name}", 0, 1)
+        return _card(self)
+
+
+def slice_card_job(name: str, adata: AnnData) -> SliceCardJob:
+    """Copy what a card needs of a slice.
+
+    Parameters
+    ----------
+    name
+        Of the slice.
+    adata
+        The slice; its counts and image are shared, and must not change in place.
+    """
+    library = own_library(adata, name)
+    return SliceCardJob(
+        name,
+        source_of(adata),
+        adata.obs.copy(),
+        spots_xy(adata).copy(),
+        adata.X,
+        adata.n_vars,
+        {} if library is None else {library[0]: library[1]},
+        tuple(said.removeprefix(f"Slice {name!r}: ") for said in notes_of(name, adata)),
+    )
+
+
+def _card(job: SliceCardJob) -> SliceCard:
+    values, per_spot = _values(job.matrix)
+    off, column = off_tissue(job.obs)
+    image, on_image = _image(job)
+    return SliceCard(
+        job.name,
+        _title(job.source),
+        len(job.obs),
+        job.n_genes,
+        values,
+        per_spot,
+        float(1 - off.mean()) if column else None,
+        _microns(job),
+        image,
+        on_image,
+        job.notes,
+    )
+
+
+def _title(source: Source | None) -> str:
+    if source is None:
+        return ""
+    if source.path.startswith(SAMPLE):
+        return "simulated"
+    try:
+        found = sniff(Path(source.path))
+    except InputError:  # it was moved meanwhile
+        return ""
+    size = source.choices.get("bin")
+    return f"{found.title}, bins of {size}" if size else found.title
+
+
+def _values(matrix: Any) -> tuple[ValueKind | None, float]:
+    if matrix is None or not all(matrix.shape):
+        return None, np.nan
+    step = -(-matrix.shape[0] // SOME_SPOTS)
+    # A matrix on disk takes slices of rows, and gives them in memory.
+    some = matrix[::step]
+    kind = kind_of(some)
+    if kind is not ValueKind.COUNTS:
+        return kind, np.nan
+    return kind, float(np.median(np.asarray(some.sum(axis=1)).ravel()))
+
+
+def _microns(job: SliceCardJob) -> tuple[float, str] | None:
+    from anndata import AnnData
+
+    from napari_staligner.core.annotations.regions import microns_per_unit
+
+    light = AnnData(obs=job.obs, obsm={K.SPATIAL: job.xy})
+    return microns_per_unit(light, job.libraries)
+
+
+def _image(job: SliceCardJob) -> tuple[tuple[int, int] | str, float | None]:
+    for library in job.libraries.values():
+        place = image_place(library)
+        if isinstance(place, str):
+            return place, None
+        height, width, factor = place
+        at = job.xy * factor
+        inside = (at >= 0).all(axis=1) & (at[:, 0] <= width) & (at[:, 1] <= height)
+        return (height, width), float(inside.mean())
+    return "none", None
