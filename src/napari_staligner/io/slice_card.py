@@ -13,6 +13,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.counts import ValueKind, kind_of
 from napari_staligner.core.prepare.libraries import own_library
 from napari_staligner.core.prepare.notes import notes_of
+from napari_staligner.core.prepare.on_disk import in_memory
 from napari_staligner.core.prepare.spots import off_tissue
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.result.access import spots_xy
@@ -220,8 +221,7 @@ def _values(matrix: Any) -> tuple[ValueKind | None, float]:
     if matrix is None or not all(matrix.shape):
         return None, np.nan
     step = -(-matrix.shape[0] // SOME_SPOTS)
-    # A matrix on disk takes slices of rows, and gives them in memory.
-    some = matrix[::step]
+    some = in_memory(matrix[::step])
     kind = kind_of(some)
     if kind is not ValueKind.COUNTS:
         return kind, np.nan

@@ -76,8 +76,10 @@ class ChoicesDialog(QDialog):
             key = (kind, tuple(choices.items()))
             if key not in groups:
                 groups[key] = len(groups)
-                layouts.append(self._add_group(groups[key], kind or "To be read", choices, found))
-                body.addWidget(layouts[-1].parentWidget())
+                group = QGroupBox(kind or "To be read")
+                body.addWidget(group)
+                layouts.append(QFormLayout(group))
+                self._add_choices(groups[key], layouts[-1], choices, found)
             self._group.append(groups[key])
             box = QCheckBox(spec if found is None else found.name)
             box.setChecked(True)
@@ -96,11 +98,13 @@ class ChoicesDialog(QDialog):
         whole.addWidget(self.buttons)
         self.resize(max(420, inside.sizeHint().width() + 40), min(600, self.sizeHint().height()))
 
-    def _add_group(
-        self, number: int, title: str, choices: dict[str, tuple[str, ...]], found: Found | None
-    ) -> QFormLayout:
-        group = QGroupBox(title)
-        form = QFormLayout(group)
+    def _add_choices(
+        self,
+        number: int,
+        form: QFormLayout,
+        choices: dict[str, tuple[str, ...]],
+        found: Found | None,
+    ) -> None:
         defaults = {} if found is None else found.chosen({})
         for name, values in choices.items():
             label, tip = _LABELS.get(name, (name, ""))
@@ -115,7 +119,6 @@ class ChoicesDialog(QDialog):
                 box.setEditable(True)
             form.addRow(label, box)
             self.boxes[number, name] = box
-        return form
 
     def _show_enabled(self) -> None:
         can = any(box.isChecked() for box in self.wanted)
