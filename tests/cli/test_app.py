@@ -7,6 +7,7 @@ import sys
 
 import anndata as ad
 import pytest
+from fakes import fake_result
 from tiny import tiny_pair, tiny_slice
 from typer.testing import CliRunner
 
@@ -438,3 +439,20 @@ def test_an_error_of_ours_is_a_sentence_too(files, monkeypatch):
         outcome.stderr
     )
     assert "Traceback" not in outcome.output
+
+
+def test_export_hands_a_result_on_and_says_where(tmp_path):
+    result = fake_result()[1]
+    result.write_h5ad(tmp_path / "result.h5ad")
+    words = ["export", tmp_path / "result.h5ad", "--to", "slices", tmp_path / "out"]
+    outcome = run(*words)
+    assert outcome.exit_code == 0, outcome.output
+    assert f"2 slices written to {tmp_path / 'out'}" in outcome.output
+    assert "Note: Slice 'slice1' is written as the result holds it" in outcome.stderr
+    assert (tmp_path / "out" / "slice2.h5ad").is_file()
+    refused(run(*words), "is there already", "--overwrite")
+    assert run(*words, "--overwrite").exit_code == 0
+    tiny_slice().write_h5ad(tmp_path / "slice.h5ad")
+    words = ["export", tmp_path / "slice.h5ad", "--to", "csv", tmp_path / "tables"]
+    refused(run(*words), "holds no integrated slices")
+    assert not (tmp_path / "tables").exists()

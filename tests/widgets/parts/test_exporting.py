@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import anndata as ad
+import numpy as np
 import pytest
 from fakes import fake_result
 from qtpy.QtWidgets import QFileDialog
+from tiny import tiny_slice
 
 from napari_staligner import _keys as K
 from napari_staligner.io.export.targets import TARGETS
@@ -94,3 +96,29 @@ def test_an_export_is_cancelled_and_leaves_nothing(worked, qtbot, monkeypatch, t
         export.cancel.trigger()
     assert worked.status.text() == "The export was cancelled; nothing was written."
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_of_another_program_is_opened_and_handed_on(dock, qtbot, monkeypatch, tmp_path):
+    """Its own file stays as it is: saving asks where to."""
+    slices = [tiny_slice(seed=i) for i in (1, 2)]
+    made = ad.concat(slices, label="batch_name", keys=["a", "b"], index_unique="_")
+    rng = np.random.default_rng(0)
+    made.obsm["STAligner"] = rng.normal(size=(made.n_obs, 6)).astype(np.float32)
+    theirs = tmp_path / "theirs.h5ad"
+    made.write_h5ad(theirs)
+    before = theirs.read_bytes()
+    with qtbot.waitSignal(dock._reader.ended):
+        dock._open([theirs])
+    assert "is taken for a finished result of another program" in dock.status.text()
+    session = dock.session
+    assert list(session.slices) == ["a", "b"]
+    assert session.result.adata is not None
+    assert session.path is None
+    asked = choose(monkeypatch, tmp_path / "out")
+    export = dock.keeping.export
+    with qtbot.waitSignal(export.runner.ended):
+        export.targets["slices"].trigger()
+    assert asked
+    back = ad.read_h5ad(tmp_path / "out" / "b.h5ad")
+    assert set(back.obs["batch_name"]) == {"b"}
+    assert theirs.read_bytes() == before
