@@ -120,3 +120,12 @@ def test_the_card_is_of_the_newest_slice_or_of_the_selected_one(dock, qtbot):
     qtbot.waitUntil(lambda: "<b>b</b>" in dock.card.text())
     dock.session.slices.remove("b")
     assert not dock.card.isVisible()
+
+
+def test_of_many_notes_the_cards_have_the_rest(dock, qtbot, tmp_path):
+    paths = [make_visium(tmp_path / name) for name in ("first", "second", "third", "fourth")]
+    dock._open(paths)
+    qtbot.waitUntil(lambda: len(dock.session.slices) == 4 and not dock._reader.running)
+    said = dock.status.text()
+    assert said.count("Slice '") == 3
+    assert "more: select a slice" in said

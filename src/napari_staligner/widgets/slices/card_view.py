@@ -80,11 +80,11 @@ class CardView(QLabel):
 
     def _show(self) -> None:
         card = self._cards.get(self._wanted)
-        self.setText("" if card is None else card_html(card[1]))
+        self.setText("" if card is None else slice_card_html(card[1]))
         self.setVisible(card is not None)
 
 
-def card_html(card: SliceCard) -> str:
+def slice_card_html(card: SliceCard) -> str:
     """Return a card as rich text."""
     rows = "".join(
         f"<tr><td>{escape(key)}&nbsp;&nbsp;</td><td>{escape(text)}</td></tr>"

@@ -58,6 +58,8 @@ _FILTERS = (
     " *.csv.gz *.parquet);;All files (*)"
 )
 _MOST_PARTS = 60
+_MOST_SENTENCES = 3
+"""In the status line; what comes first are files that could not be read."""
 
 
 class SlicesWidget(Dock):
@@ -328,7 +330,7 @@ class SlicesWidget(Dock):
             self._sections += opened.sections
             self.session.add(opened.slices)
         if problems:
-            self.say(" ".join(problems), problem=True)
+            self.say(_short(problems), problem=True)
 
     def _take_session(self, content: Content) -> list[str]:
         """Show a session that was read from a file; it replaces the present one."""
@@ -445,6 +447,15 @@ class SlicesWidget(Dock):
             now.n_neighbors,
         ):
             self._rebuild_graphs()
+
+
+def _short(sentences: list[str]) -> str:
+    """The first sentences; the cards have the others."""
+    more = len(sentences) - _MOST_SENTENCES
+    if more <= 0:
+        return " ".join(sentences)
+    said = " ".join(sentences[:_MOST_SENTENCES])
+    return f"{said} And {more} more: select a slice to see what was noticed about it."
 
 
 def _dropped(event: QDropEvent) -> list[Path]:
