@@ -85,6 +85,17 @@ def test_info(files, tmp_path):
     assert "A, B" in outcome.output
 
 
+def test_numbers_of_domains(files, tmp_path):
+    out = tmp_path / "out.h5ad"
+    run("integrate", *files, "-o", out, *QUICK)
+    outcome = run("numbers", out, "--most", "3")
+    assert outcome.exit_code == 0
+    said = [line.split() for line in outcome.output.splitlines()]
+    assert [words[0] for words in said if words and words[0] in "23"] == ["2", "3"]
+    refused(run("numbers", out, "--least", "4", "--most", "3"), "numbers from 2 to")
+    refused(run("numbers", files[0]), "integrate them first")
+
+
 def test_bad_input_is_one_sentence_and_exit_code_2(files, tmp_path):
     out = tmp_path / "out.h5ad"
     broken = tiny_slice()
