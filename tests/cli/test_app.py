@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from tiny import tiny_pair, tiny_slice
 from typer.testing import CliRunner
 
 from napari_staligner.cli.app import app
+from napari_staligner.core.domains.number import stability_by_number
 
 QUICK = "--pretrain-epochs 4 --epochs 4 --refresh 2 --hidden 16 --mnn-k 10 --seed 0".split()
 
@@ -90,8 +92,11 @@ def test_numbers_of_domains(files, tmp_path):
     run("integrate", *files, "-o", out, *QUICK)
     outcome = run("numbers", out, "--most", "3")
     assert outcome.exit_code == 0
-    said = [line.split() for line in outcome.output.splitlines()]
-    assert [words[0] for words in said if words and words[0] in "23"] == ["2", "3"]
+    said = [re.findall(r"[\d.]+", line) for line in outcome.output.splitlines()]
+    rows = [words for words in said if len(words) == 3]
+    assert [number for number, _, _ in rows] == ["2", "3"]
+    told = stability_by_number(ad.read_h5ad(out), [2, 3])
+    assert [float(mean) for _, mean, _ in rows] == told["mean"].round(3).tolist()
     refused(run("numbers", out, "--least", "4", "--most", "3"), "numbers from 2 to")
     refused(run("numbers", files[0]), "integrate them first")
 
