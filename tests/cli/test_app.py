@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from tiny import tiny_pair, tiny_slice
 from typer.testing import CliRunner
 
 from napari_staligner.cli.app import app
+from napari_staligner.core.domains.number import stability_by_number
 
 QUICK = "--pretrain-epochs 4 --epochs 4 --refresh 2 --hidden 16 --mnn-k 10 --seed 0".split()
 
@@ -84,6 +86,20 @@ def test_info(files, tmp_path):
     outcome = run("info", tmp_path / "out.h5ad")
     assert "domain" in outcome.output
     assert "A, B" in outcome.output
+
+
+def test_numbers_of_domains(files, tmp_path):
+    out = tmp_path / "out.h5ad"
+    run("integrate", *files, "-o", out, *QUICK)
+    outcome = run("numbers", out, "--most", "3")
+    assert outcome.exit_code == 0
+    said = [re.findall(r"[\d.]+", line) for line in outcome.output.splitlines()]
+    rows = [words for words in said if len(words) == 3]
+    assert [number for number, _, _ in rows] == ["2", "3"]
+    told = stability_by_number(ad.read_h5ad(out), [2, 3])
+    assert [float(mean) for _, mean, _ in rows] == told["mean"].round(3).tolist()
+    refused(run("numbers", out, "--least", "4", "--most", "3"), "numbers from 2 to")
+    refused(run("numbers", files[0]), "integrate them first")
 
 
 def test_bad_input_is_one_sentence_and_exit_code_2(files, tmp_path):

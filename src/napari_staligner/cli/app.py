@@ -1,4 +1,4 @@
-"""The shell: integrate, complete, evaluate, report, register, annotations, export, view, info."""
+"""The shell: integrate, complete, evaluate, numbers, report, register, annotations, export, info."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from napari_staligner.cli.tables import (
     class_table,
     domain_table,
     figure_tables,
+    number_table,
     residual_table,
     result_table,
     show,
@@ -402,6 +403,21 @@ def _compared(content: AnnData, embeddings: list[str] | None, yardsticks: bool) 
     if set(BY_HARMONY) - set(found):
         _warn(NO_HARMONY)
     return found
+
+
+@app.command()
+def numbers(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    least: Annotated[int, typer.Option(min=2, help="Fewest domains.")] = 2,
+    most: Annotated[int, typer.Option(min=2, help="Most domains.")] = 15,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the halvings.")] = 666,
+) -> None:
+    """Tell of each number of domains how alike those are that two halves of the tissue give."""
+    with _sentences():
+        from napari_staligner.core.domains.number import number_job
+
+        found = _with_bar(number_job(_result_in(file), range(least, most + 1), seed=seed))
+        show(_output(), number_table(found))
 
 
 @app.command()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from napari_staligner.core.annotations.annotations import Annotations
+    from napari_staligner.core.domains.number import NumberStability
     from napari_staligner.core.evaluation.evaluation import Evaluation
 
 WIDEST = 100_000
@@ -153,6 +154,12 @@ def figure_tables(found: Evaluation) -> Iterator[Table]:
 
 def _figure(value: float) -> str:
     return "–" if value != value else f"{value:.3f}"
+
+
+def number_table(found: Sequence[NumberStability]) -> Table:
+    """How alike the domains of two halves of the tissue are, for each number of domains."""
+    rows = [[str(one.domains), f"{one.mean:.3f}", f"{one.sd:.3f}"] for one in found]
+    return Table("Agreement of two halves (ARI)", ("domains",), ("mean", "sd"), rows)
 
 
 def residual_table(result: AnnData) -> Table:

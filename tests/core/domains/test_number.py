@@ -37,6 +37,11 @@ def test_the_same_seed_gives_the_same_and_nothing_is_written():
     assert not adata.uns
 
 
+def test_no_number_that_can_be_is_one_sentence():
+    with pytest.raises(InputError, match="from 2 to"):
+        stability_by_number(integrated(), [1, 5000])
+
+
 def test_without_an_embedding_it_is_one_sentence():
     adata = integrated()
     del adata.obsm["STAligner"]

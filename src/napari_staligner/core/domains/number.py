@@ -24,7 +24,7 @@ NUMBERS = tuple(range(2, 16))
 
 
 @dataclass(frozen=True)
-class Agreement:
+class NumberStability:
     """How alike the domains are that two halves of the tissue give.
 
     Parameters
@@ -57,29 +57,35 @@ def stability_by_number(
 
     Returns
     -------
-    Columns ``domains``, ``mean`` and ``sd``, see :class:`Agreement`. A high value says that the
-    division does not hang on which spots there are; of numbers that are as stable, larger ones say
-    more.
+    Columns ``domains``, ``mean`` and ``sd``, see :class:`NumberStability`. A high value says that
+    the division does not hang on which spots there are; of numbers that are as stable, larger ones
+    say more.
 
     Raises
     ------
     InputError
-        There is no embedding, or no slices or coordinates.
+        There is no embedding, no slice or place of the spots, or no such number of domains.
     """
+    return pd.DataFrame([vars(one) for one in finish(number_job(adata, numbers, seed=seed))])
+
+
+def number_job(
+    adata: AnnData, numbers: Sequence[int] = NUMBERS, *, seed: int = 666
+) -> Steps[list[NumberStability]]:
+    """The same, a step at a time; see :func:`stability_by_number`."""
     tissue = tissue_of(adata)
     if K.EMBEDDING not in adata.obsm or tissue is None:
         raise InputError(
             f"There is no obsm[{K.EMBEDDING!r}], or no slice or place of the spots: integrate the "
             "slices first."
         )
-    z = np.asarray(adata.obsm[K.EMBEDDING], dtype=np.float64)
-    found = finish(number_steps(z, tissue.blocks, numbers, seed))
-    return pd.DataFrame([vars(one) for one in found])
+    z = np.array(adata.obsm[K.EMBEDDING], dtype=np.float64)
+    return number_steps(z, tissue.blocks, numbers, seed)
 
 
 def number_steps(
     z: NDArray[np.float64], blocks: NDArray[np.int64], numbers: Sequence[int], seed: int
-) -> Steps[list[Agreement]]:
+) -> Steps[list[NumberStability]]:
     """Fit the mixture to either half of the tissue and compare what both say of all spots.
 
     Neighbours are alike, so blocks of tissue are dealt to the halves and not spots.
@@ -102,6 +108,11 @@ def number_steps(
     halvings = [_halved(blocks, seed + turn) for turn in range(HALVINGS)]
     least = min(int(min(half.sum(), (~half).sum())) for half in halvings)
     wanted = [k for k in sorted(set(numbers)) if 2 <= k <= least]
+    if not wanted:
+        raise InputError(
+            f"No number of domains is left to try: give numbers from 2 to {least}, which is half "
+            "of the spots."
+        )
     found, done, total = [], 0, 2 * HALVINGS * len(wanted)
     for k in wanted:
         agreed = []
@@ -111,7 +122,7 @@ def number_steps(
                 said.append((yield from part_of(_told(z, rows, k, seed), done, 1, total)))
                 done += 1
             agreed.append(adjusted_rand_score(*said))
-        found.append(Agreement(k, float(np.mean(agreed)), float(np.std(agreed))))
+        found.append(NumberStability(k, float(np.mean(agreed)), float(np.std(agreed))))
     yield Progress("numbers of domains", total, max(total, 1))
     return found
 
