@@ -54,7 +54,7 @@ def rows_of(
     adata: AnnData, truth: str | None, rare: list[str], *, yardsticks: bool
 ) -> list[dict[str, Any]]:
     """A row of figures for each method."""
-    keys = beside_yardsticks(adata) if yardsticks else (K.EMBEDDING,)
+    keys = beside_yardsticks(adata)[0] if yardsticks else (K.EMBEDDING,)
     start = time.perf_counter()
     found = evaluate(adata, truth, keys)
     print(f"  figures and yardsticks: {time.perf_counter() - start:.0f} s", flush=True)

@@ -370,19 +370,15 @@ def _evaluate(
 
 def _compared(content: AnnData, embeddings: list[str] | None, yardsticks: bool) -> tuple[str, ...]:
     """Keys of the embeddings to compare."""
-    from napari_staligner.core.evaluation.baselines import (
-        BY_HARMONY,
-        NO_HARMONY,
-        beside_yardsticks,
-    )
+    from napari_staligner.core.evaluation.baselines import beside_yardsticks
     from napari_staligner.core.evaluation.evaluation import BEFORE_AND_AFTER
 
     if not yardsticks:
         return tuple(embeddings or BEFORE_AND_AFTER)
-    found = beside_yardsticks(content, embeddings or ())
-    if set(BY_HARMONY) - set(found):
-        _warn(NO_HARMONY)
-    return found
+    keys, left_out = beside_yardsticks(content, embeddings or ())
+    for sentence in left_out:
+        _warn(sentence)
+    return keys
 
 
 @app.command()
