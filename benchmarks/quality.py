@@ -82,7 +82,8 @@ def show(name: str, frame: pd.DataFrame) -> None:
         for column in means:
             mean, deviation = means.loc[method, column], deviations.loc[method, column]
             cells.loc[method, column] = "–" if np.isnan(mean) else f"{mean:.3f} ± {deviation:.3f}"
-    print(f"\n## {name}, {frame['seed'].nunique()} seeds\n")
+    seeds = frame["seed"].nunique()
+    print(f"\n## {name}, {seeds} seed{'s' * (seeds > 1)}\n")
     print("| method | " + " | ".join(map(heading, cells.columns)) + " |")
     print("|---" * (1 + len(cells.columns)) + "|")
     for method, row in cells.iterrows():
