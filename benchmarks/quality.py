@@ -54,7 +54,7 @@ def rows_of(
     adata: AnnData, truth: str | None, rare: list[str], *, yardsticks: bool
 ) -> list[dict[str, Any]]:
     """A row of figures for each method."""
-    keys = beside_yardsticks(adata) if yardsticks else (K.EMBEDDING,)
+    keys = beside_yardsticks(adata)[0] if yardsticks else (K.EMBEDDING,)
     start = time.perf_counter()
     found = evaluate(adata, truth, keys)
     print(f"  figures and yardsticks: {time.perf_counter() - start:.0f} s", flush=True)
@@ -82,7 +82,8 @@ def show(name: str, frame: pd.DataFrame) -> None:
         for column in means:
             mean, deviation = means.loc[method, column], deviations.loc[method, column]
             cells.loc[method, column] = "–" if np.isnan(mean) else f"{mean:.3f} ± {deviation:.3f}"
-    print(f"\n## {name}, {frame['seed'].nunique()} seeds\n")
+    seeds = frame["seed"].nunique()
+    print(f"\n## {name}, {seeds} seed{'s' * (seeds > 1)}\n")
     print("| method | " + " | ".join(map(heading, cells.columns)) + " |")
     print("|---" * (1 + len(cells.columns)) + "|")
     for method, row in cells.iterrows():

@@ -39,11 +39,11 @@ def evaluation(adata):
 def texts(svg: bytes) -> dict[str, tuple[float, float, bool]]:
     """Place of each text, and whether it is bold."""
     found = {}
-    for style, x, y, text in re.findall(
-        r'<text style="([^"]*)"[^>]*?transform="translate\((\S+) (\S+)\)[^"]*"[^>]*>([^<]+)</text>',
-        svg.decode(),
-    ):
-        found[text] = float(x), float(y), "bold" in style or " 700 " in style
+    pattern = (
+        r'<text style="([^"]*)"[^>]*?(?:translate\(|rotate\(-?0 )(\S+) ([^\s)]+)\)"[^>]*>([^<]+)<'
+    )
+    for style, x, y, text in re.findall(pattern, svg.decode()):
+        found[text] = float(x), float(y), "font-weight: 700" in style
     return found
 
 

@@ -1,4 +1,4 @@
-"""The shell: integrate, complete, evaluate, numbers, report, register, annotations, export, info."""
+"""The shell: integrate, evaluate, numbers, report, register, annotations, export and others."""
 
 from __future__ import annotations
 
@@ -390,19 +390,15 @@ def _evaluate(
 
 def _compared(content: AnnData, embeddings: list[str] | None, yardsticks: bool) -> tuple[str, ...]:
     """Keys of the embeddings to compare."""
-    from napari_staligner.core.evaluation.baselines import (
-        BY_HARMONY,
-        NO_HARMONY,
-        beside_yardsticks,
-    )
+    from napari_staligner.core.evaluation.baselines import beside_yardsticks
     from napari_staligner.core.evaluation.evaluation import BEFORE_AND_AFTER
 
     if not yardsticks:
         return tuple(embeddings or BEFORE_AND_AFTER)
-    found = beside_yardsticks(content, embeddings or ())
-    if set(BY_HARMONY) - set(found):
-        _warn(NO_HARMONY)
-    return found
+    keys, left_out = beside_yardsticks(content, embeddings or ())
+    for sentence in left_out:
+        _warn(sentence)
+    return keys
 
 
 @app.command()

@@ -72,8 +72,10 @@ class EmbeddingFigures:
 
         return evaluation_job(self._result.needed("judge"), labels, tuple(embeddings))
 
-    def beside_yardsticks(self, others: Iterable[str] = ()) -> tuple[str, ...]:
-        """List what is compared at once; see :mod:`core.evaluation.baselines`.
+    def beside_yardsticks(self, others: Iterable[str] = ()) -> tuple[tuple[str, ...], list[str]]:
+        """List what is compared at once, and sentences on what is left out.
+
+        See :func:`core.evaluation.baselines.beside_yardsticks`.
 
         Raises
         ------

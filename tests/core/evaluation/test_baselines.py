@@ -116,10 +116,35 @@ def test_an_embedding_of_the_input_is_never_written_over(result):
 def test_without_harmonypy_what_needs_it_is_left_out(result, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result.obsm["other"] = np.ones((result.n_obs, 3))
-    keys = beside_yardsticks(result, ("other", K.EMBEDDING))
+    keys, said = beside_yardsticks(result, ("other", K.EMBEDDING))
     assert keys == (K.PCA, K.NEIGHBOR_MEANS, K.SEDR, "other", K.EMBEDDING)
+    assert said == [embeddings.NO_HARMONY]
     result.obsm[K.HARMONY] = np.ones((result.n_obs, 3))
-    assert K.HARMONY in beside_yardsticks(result)
+    assert K.HARMONY in beside_yardsticks(result)[0]
+
+
+@pytest.mark.parametrize("what", ["logged", "rare", "none shared"])
+def test_sedr_is_left_out_where_it_has_no_counts_to_use(result, what):
+    pytest.importorskip("harmonypy", reason="harmonypy is not installed (extra 'harmony')")
+    assert beside_yardsticks(result) == ((*embeddings.COMPUTED, K.EMBEDDING), [])
+    if what == "logged":
+        result.X = np.log1p(result.X.toarray() / 3)
+    elif what == "rare":
+        result.X = result.X.multiply(np.arange(result.n_obs)[:, None] < 40).tocsr()
+    else:
+        result.varm[K.IN_SLICE] = np.arange(40).reshape(20, 2) % 2 == 0
+    keys, said = beside_yardsticks(result)
+    assert keys == (*embeddings.COMPUTED[:4], K.EMBEDDING)
+    assert said == [embeddings.NO_SEDR]
+    result.obsm[K.SEDR] = np.ones((result.n_obs, 3))
+    assert beside_yardsticks(result) == ((*embeddings.COMPUTED, K.EMBEDDING), [])
+
+
+def test_neighbour_means_are_left_out_without_a_graph(result):
+    del result.obsp[K.CONNECTIVITIES]
+    keys, said = beside_yardsticks(result)
+    assert not {K.NEIGHBOR_MEANS, K.NEIGHBOR_MEANS_HARMONY} & set(keys)
+    assert embeddings.NO_GRAPH in said
 
 
 def test_copy_leaves_the_original(result):

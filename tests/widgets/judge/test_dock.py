@@ -266,10 +266,10 @@ def test_a_column_that_cannot_be_compared_with_is_one_sentence(dock, qtbot):
 
 def test_a_press_compares_all_methods_and_shows_them(dock, qtbot, monkeypatch):
     monkeypatch.setattr(baselines, "SedrJob", lambda *parts: SedrJob(*parts, epochs=2))
-    dock.session.result.params["device"] = "cpu"
+    dock.session.result.adata.uns[K.STALIGNER]["params"] |= {"device": "cpu", "domains": 4}
     dock.tabs.setCurrentWidget(dock.figures)
     choose(dock.figures.labels, "obs: region", qtbot)
-    with qtbot.waitSignal(dock.figures.methods.ended, timeout=60_000):
+    with qtbot.waitSignal(dock.figures.methods.ended):
         qtbot.mouseClick(dock.figures.methods.button, LEFT)
         assert not dock.figures.run.button.isEnabled()
     found, adata = dock.session.figures.evaluation, dock.session.result.adata
@@ -295,9 +295,23 @@ def test_a_press_compares_all_methods_and_shows_them(dock, qtbot, monkeypatch):
             assert item.font(column + 1).bold() == (values[title][column] == top)
 
 
+def test_slices_without_counts_are_compared_without_sedr_and_it_is_said(empty_dock, qtbot):
+    slices, result = fake_result()
+    result.X = result.X.log1p()
+    result.uns[K.STALIGNER]["params"]["domains"] = 4
+    empty_dock.session.add(slices)
+    empty_dock.session.set_result(result, saved=True)
+    empty_dock.tabs.setCurrentWidget(empty_dock.figures)
+    with qtbot.waitSignal(empty_dock.figures.methods.ended):
+        qtbot.mouseClick(empty_dock.figures.methods.button, LEFT)
+    assert K.NEIGHBOR_MEANS in empty_dock.session.figures.evaluation.figures
+    assert K.SEDR not in empty_dock.session.figures.evaluation.figures
+    assert baselines.NO_SEDR in empty_dock.status.text()
+
+
 def test_a_cancelled_comparison_leaves_everything_as_it_was(dock, qtbot):
     dock.tabs.setCurrentWidget(dock.figures)
-    with qtbot.waitSignal(dock.figures.methods.ended, timeout=60_000):
+    with qtbot.waitSignal(dock.figures.methods.ended):
         qtbot.mouseClick(dock.figures.methods.button, LEFT)
         qtbot.mouseClick(dock.figures.methods.cancel, LEFT)
     assert dock.session.figures.evaluation is None

@@ -14,6 +14,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.evaluation.yardsticks.neighbor_means import neighbor_means
 from napari_staligner.core.evaluation.yardsticks.sedr import SedrJob
+from napari_staligner.core.evaluation.yardsticks.sedr_input import FEWEST_SPOTS
 from napari_staligner.core.prepare.counts import ValueKind, counts_slot, kind_of
 from napari_staligner.core.prepare.slices import normalize, normalize_parts
 from napari_staligner.core.progress import Progress, Steps, finish, part_of
@@ -54,6 +55,8 @@ tables."""
 COMPUTED = tuple(BASES)
 BY_HARMONY = (K.HARMONY, K.NEIGHBOR_MEANS_HARMONY, K.SEDR_HARMONY)
 NO_HARMONY = "Harmony is not installed (pip install 'napari-staligner[harmony]'): it is left out."
+NO_SEDR = "SEDR needs counts of genes that all slices have, in 50 spots or more: it is left out."
+NO_GRAPH = "The result has no graph of neighbours on the tissue: neighbour means are left out."
 _WORK: Mapping[str, int] = MappingProxyType({K.SEDR: 30, K.PCA: 3})
 """Share of the work; 1 for the others."""
 
@@ -67,15 +70,39 @@ def yardsticks() -> tuple[str, ...]:
     return tuple(key for key in COMPUTED if key not in BY_HARMONY)
 
 
-def beside_yardsticks(adata: AnnData, others: Sequence[str] = ()) -> tuple[str, ...]:
+def beside_yardsticks(
+    adata: AnnData, others: Sequence[str] = ()
+) -> tuple[tuple[str, ...], list[str]]:
     """List what is compared at once: the yardsticks, others that are named, and the embedding.
 
-    What is there already is taken as it is; what needs Harmony is left out where that is not
-    installed.
+    Parameters
+    ----------
+    adata
+        Integrated slices. What of the yardsticks is there already is taken as it is.
+    others
+        Keys of ``obsm``.
+
+    Returns
+    -------
+    Keys, and a sentence on each kind that is left out: Harmony where it is not installed, SEDR
+    where there are no counts that it can use, neighbour means without a graph.
     """
-    keys = [key for key in COMPUTED if key in adata.obsm or key in yardsticks()]
+    keys, said = list(COMPUTED), []
+    here = yardsticks()
+    if any(key not in here and key not in adata.obsm for key in BY_HARMONY):
+        said.append(NO_HARMONY)
+        keys = [key for key in keys if key in here or key in adata.obsm]
+    for key, missing, sentence in (
+        (K.SEDR, not _can_have_sedr(adata), NO_SEDR),
+        (K.NEIGHBOR_MEANS, K.CONNECTIVITIES not in adata.obsp, NO_GRAPH),
+    ):
+        if missing and key not in adata.obsm:
+            said.append(sentence)
+            on_it = {key, *(other for other, base in BASES.items() if base == key)}
+            keys = [other for other in keys if other not in on_it or other in adata.obsm]
     own = [K.EMBEDDING] if K.EMBEDDING in adata.obsm else []
-    return tuple(dict.fromkeys([*keys, *(key for key in others if key not in own), *own]))
+    keys = [*keys, *(key for key in others if key not in own), *own]
+    return tuple(dict.fromkeys(keys)), said
 
 
 @dataclass(frozen=True)
@@ -205,10 +232,21 @@ def _connectivities(adata: AnnData) -> sparse.csr_matrix:
     return sparse.csr_matrix(adata.obsp[K.CONNECTIVITIES], copy=True)
 
 
-def _sedr_job(adata: AnnData, slice_of: NDArray[np.integer[Any]], seed: int) -> SedrJob:
-    counts = _counts_of(adata)
+def _shared_genes(adata: AnnData) -> NDArray[np.bool_]:
     there = adata.varm.get(K.IN_SLICE, np.ones((adata.n_vars, 1)))
-    genes = np.asarray(np.asarray(there, dtype=bool).all(axis=1), dtype=bool)
+    return np.asarray(np.asarray(there, dtype=bool).all(axis=1), dtype=bool)
+
+
+def _can_have_sedr(adata: AnnData) -> bool:
+    counts = _counts_of(adata)
+    if counts is None or kind_of(counts) is not ValueKind.COUNTS:
+        return False
+    spots = np.asarray((counts != 0).sum(axis=0)).ravel()
+    return int((_shared_genes(adata) & (spots >= FEWEST_SPOTS)).sum()) > 1
+
+
+def _sedr_job(adata: AnnData, slice_of: NDArray[np.integer[Any]], seed: int) -> SedrJob:
+    counts, genes = _counts_of(adata), _shared_genes(adata)
     if counts is None or genes.sum() < 2:
         raise InputError(
             "SEDR needs counts of genes that all slices have, and the file holds none: put counts "

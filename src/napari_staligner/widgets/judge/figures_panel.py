@@ -22,13 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.evaluation.baselines import (
-    BY_HARMONY,
-    COMPUTED,
-    NO_HARMONY,
-    TITLES,
-    yardsticks,
-)
+from napari_staligner.core.evaluation.baselines import COMPUTED, TITLES, yardsticks
 from napari_staligner.core.evaluation.metrics import METRICS
 from napari_staligner.widgets.parts.form import narrow
 from napari_staligner.widgets.parts.run_row import RunRow
@@ -67,6 +61,7 @@ class FiguresPanel(QWidget):
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
         self._session = session
+        self._left_out: list[str] = []
         self.embeddings = QListWidget()
         self.embeddings.setToolTip(
             "Embeddings to compare; the first checked one is what the others are measured by"
@@ -191,7 +186,8 @@ class FiguresPanel(QWidget):
     def _on_methods_clicked(self) -> None:
         figures = self._session.figures
         try:
-            job = figures.job(self.label(), figures.beside_yardsticks(self.chosen()))
+            keys, self._left_out = figures.beside_yardsticks(self.chosen())
+            job = figures.job(self.label(), keys)
         except InputError as error:
             self.said.emit(str(error), True)
             return
@@ -212,8 +208,7 @@ class FiguresPanel(QWidget):
     def _on_methods_returned(self, evaluation: Evaluation) -> None:
         if not self._on_run_returned(evaluation):
             return
-        if set(BY_HARMONY) - set(evaluation.figures):
-            self.said.emit(" ".join([NO_HARMONY, *evaluation.notes]), False)
+        self.said.emit(" ".join([*self._left_out, *evaluation.notes]), False)
         self.compared.emit()
 
     def stop(self) -> None:
