@@ -276,7 +276,7 @@ def test_only_spots_of_landmarks_are_compared():
     job = pair_job(a, z_a, apply(matrix(70), b), z_b)
     without = off(finish(register_steps(job)).aligned[len(a) :], b)
     found = finish(register_steps(replace(job, counted=counted)))
-    assert off(found.aligned[len(a) :], b) < without / 3
+    assert off(found.aligned[len(a) :], b) < min(3.0, without / 2)
     with pytest.raises(InputError, match="landmark domains hold too few matches"):
         finish(register_steps(pair_job(a, z_a, b, z_b, counted=np.zeros(3000, dtype=bool))))
 
