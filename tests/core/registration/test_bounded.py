@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import sparse
 from scipy.spatial import KDTree
 from sklearn.decomposition import PCA
 
+from napari_staligner.core.prepare.graph import spacing
 from napari_staligner.core.progress import finish
 from napari_staligner.core.registration import Model, RegistrationJob, apply, register_steps
 from napari_staligner.core.registration.bounded import descend
@@ -95,6 +97,23 @@ def test_all_that_is_tried_is_possible(sample, seed, monkeypatch):
     assert moves.max() <= FARTHEST + 1e-9
     assert steps.min() > 0.25
     assert 1 / RESIZED**2 <= scales.min() <= scales.max() <= RESIZED**2
+
+
+def test_however_numbers_are_rounded_slices_without_a_doubt_come_to_lie_alike():
+    rng = np.random.default_rng(0)
+    places = [rng.random((300, 2)) * [1000, 700] for _ in range(2)]
+    x, y = np.split(np.concatenate(places) / 300, 2, axis=1)
+    z = np.hstack([x, y, np.sin(x + y), x * y / 3]) + rng.normal(scale=0.1, size=(600, 4))
+    near = np.arange(300), KDTree(z[300:]).query(z[:300])[1]
+    mutual = sparse.csr_matrix((np.ones(300), near), shape=(300, 300))
+    mutual = sparse.bmat([[None, mutual], [mutual.T, None]], format="csr")
+    job = RegistrationJob(dict(zip("AB", places, strict=True)), z, mutual)
+    for seed in range(3):
+        one = disturbed(job, seed)
+        noise = np.random.default_rng(seed).normal(size=z.shape)
+        other = replace(one, embedding=one.embedding * (1 + ROUNDING * noise))
+        first, second = (finish(register_steps(each)).aligned for each in (one, other))
+        assert np.median(np.linalg.norm(first - second, axis=1)) < 0.5 * spacing(places[0])
 
 
 # --- parts

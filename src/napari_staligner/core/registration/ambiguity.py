@@ -36,10 +36,13 @@ class Way:
         From the first section to the second.
     other
         In words, how it may lie as well; empty if nothing else comes close.
+    p
+        Chance that this way is better by chance alone.
     """
 
     matrix: Matrix
     other: str = ""
+    p: float = 0.0
 
 
 def decide(sections: Mapping[int, Section], ways: Sequence[Matrix], sigma: float) -> Way:
@@ -61,24 +64,61 @@ def decide(sections: Mapping[int, Section], ways: Sequence[Matrix], sigma: float
     if not others:
         return Way(best)
     other = others[0]
-    ours, theirs = (gains(sections, (0, 1), {0: m, 1: np.eye(3)}, sigma) for m in ways)
-    if _better(ours - theirs, sections):
-        return Way(best)
+    ours, theirs = ({0: matrix, 1: np.eye(3)} for matrix in ways)
+    p = _chance(sections, [(0, 1)], ours, theirs, sigma)
+    if p < SURE:
+        return Way(best, p=p)
     if turn_between(np.eye(3), best)[1] and not turn_between(np.eye(3), other)[1]:
         best, other = other, best
     degrees, mirrored = turn_between(best, other)
-    return Way(best, "mirrored" if mirrored else f"turned by {degrees:.0f}°")
+    return Way(best, "mirrored" if mirrored else f"turned by {degrees:.0f}°", p)
 
 
-def _better(more: NDArray[np.float64], sections: Mapping[int, Section]) -> bool:
-    """Whether spots gain more on the whole, by a test over blocks of tissue."""
-    first, second = (sections[k].moving[0] for k in (0, 1))
+def better(
+    sections: Sequence[Section],
+    pairs: Sequence[tuple[int, int]],
+    ours: Mapping[int, Matrix],
+    theirs: Mapping[int, Matrix],
+    sigma: float,
+) -> bool:
+    """Whether sections surely agree better one way than another.
+
+    Parameters
+    ----------
+    sections, pairs
+        The sections, and the pairs of them that are compared.
+    ours, theirs
+        Transforms of each into a common frame.
+    sigma
+        Smoothing, in spacings.
+    """
+    return _chance(dict(enumerate(sections)), pairs, ours, theirs, sigma) < SURE
+
+
+def _chance(
+    sections: Mapping[int, Section],
+    pairs: Sequence[tuple[int, int]],
+    ours: Mapping[int, Matrix],
+    theirs: Mapping[int, Matrix],
+    sigma: float,
+) -> float:
+    """P of a paired t-test, over blocks of tissue, of what spots gain more over all pairs."""
+    more: dict[int, NDArray[np.float64]] = {}
+    for pair in pairs:
+        two = {k: sections[k] for k in pair}
+        here, there = (
+            gains(two, pair, {k: transforms[k] for k in pair}, sigma)
+            for transforms in (ours, theirs)
+        )
+        parts = np.split(here - there, [len(sections[pair[0]].some)])
+        for k, part in zip(pair, parts, strict=True):
+            more[k] = more.get(k, 0.0) + part
     means = []
-    for points, part in zip((first, second), np.split(more, [len(first)]), strict=True):
-        block = blocks_of(points, BLOCK_SPOTS)
+    for k, part in more.items():
+        block = blocks_of(sections[k].moving[0], BLOCK_SPOTS)
         means.append(np.bincount(block, part) / np.bincount(block))
     blocks = np.concatenate(means)
     # Of blocks that are all the same, but for rounding, no test can be made.
     if len(blocks) < 3 or np.ptp(blocks) <= 1e-9 * np.abs(blocks).max():
-        return bool(blocks.mean() > 0)
-    return bool(stats.ttest_1samp(blocks, 0.0, alternative="greater").pvalue < SURE)
+        return 0.0 if blocks.mean() > 0 else 1.0
+    return float(stats.ttest_1samp(blocks, 0.0, alternative="greater").pvalue)

@@ -1,25 +1,27 @@
 r"""Slices brought to where their embeddings agree, all of them together.
 
 With :math:`F_j` the smoothed embedding of slice j, :math:`z_p` that of a spot p of slice i, and
-:math:`T_i` the transform of slice i into the common frame, a pair of slices costs
+:math:`T_i` the transform of slice i into the common frame, a spot differs by
 
-.. math::
+.. math:: d_p^2 = \lVert F_j(T_j^{-1} T_i\, p) - z_p - \mu_{ij} \rVert^2
 
-    C_{ij} = \frac{\sum_p w_p \lVert F_j(T_j^{-1} T_i\, p) - z_p - \mu_{ij} \rVert^2}{\sum_p w_p}
+where :math:`\mu_{ij}`, the mean of what it is subtracted from, is what the two slices differ by
+everywhere. It costs :math:`s (1 - e^{-d_p^2 / s})`, which levels off: a spot that differs much more
+than is usual for the pair may lie in a structure of its own, and how much more tells nothing. A
+spot that lies on no tissue of the other slice costs b. A pair costs the mean over the spots of both
+slices, each looked up in the other, so that the way there and the way back are inverse.
 
-summed over the spots of both slices, each looked up in the other. The weights are 0 where there
-is no tissue of the other slice, and for the worst tenth of the spots, which are chosen anew at
-each smoothing; :math:`\mu_{ij}`, the mean of
-what it is subtracted from, is what the two slices differ by everywhere. The cost is the same from
-either side, so that the way there and the way back are inverse.
+With b the usual cost of a spot on the tissue, it does not matter where a slice ends. But sections
+that cover each other as a whole also tell by their outlines how they lie, the more, the less their
+embeddings agree: then b is raised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -44,15 +46,15 @@ if TYPE_CHECKING:
 
     Pair = tuple[int, int]
 
-KEPT = 0.9
-"""Share of the spots in the overlap that count: the worst may lie in a structure of their own."""
+STRAY = 3.0
+"""Difference, in the usual one of a pair, at which what a spot costs levels off."""
+OUTLINE = 3.0
+"""How much more a spot off the tissue costs than a usual one on it, where the embeddings do not
+agree at all; in proportion to their difference where they do."""
+ROUNDS = 30
+"""Most rounds in which the middle of differences that level off is found."""
 STIFFNESS = 0.05
 """Cost of scaling and shearing, against the variance of the embedding."""
-LEAST_OVERLAP = 0.9
-"""Share of the overlap at the start below which parting costs: over less tissue, sections agree
-better by chance."""
-PARTING = 10.0
-"""Cost of no overlap at all, against the variance of the embedding."""
 SMOOTHINGS = tuple(2 ** (k / 2) for k in range(6))
 """In spacings, from one to nearly six: by which a pair may be compared at the end."""
 PIXEL = 0.5
@@ -101,6 +103,7 @@ def refine(
     fixed: int,
     models: Mapping[int, Model],
     sigmas: Sequence[float],
+    cut: Collection[Pair] = (),
 ) -> tuple[dict[int, Matrix], dict[Pair, float]]:
     """Move all sections but one until the pairs agree best, coarse to fine.
 
@@ -118,19 +121,19 @@ def refine(
         What the transform of each may do.
     sigmas
         Smoothing of each stage, in spacings.
+    cut
+        Pairs whose outlines tell nothing, since a section of theirs shows a part of the other.
 
     Returns
     -------
-    Transforms, and the cost of each pair, in variances of the embedding.
+    Transforms, and by how much the sections of each pair differ where they lie on each other, in
+    variances of the embedding.
     """
     transforms, costs = dict(start), dict.fromkeys(pairs, 0.0)
-    floors: dict[Pair, float] = {}
     for sigma in sigmas:
-        stage = _Stage(sections, pairs, transforms, fixed, models, sigma)
-        floors = floors or {p: LEAST_OVERLAP * stage.overlap(p, transforms) for p in pairs}
-        stage.floors = floors
+        stage = _Stage(sections, pairs, transforms, fixed, models, sigma, cut)
         transforms, _ = stage.transforms(descend(stage.cost, *stage.bounds(), FIRST_STEP))
-        costs = {pair: stage.compare(pair, transforms)[0] for pair in pairs}
+        costs = {pair: stage.difference(pair, transforms) for pair in pairs}
     return transforms, costs
 
 
@@ -144,7 +147,7 @@ def best_smoothing(
     """
     models = {pair[0]: Model.RIGID}
     costs = [
-        _Stage(sections, [pair], transforms, pair[1], models, sigma).compare(pair, transforms)[0]
+        _Stage(sections, [pair], transforms, pair[1], models, sigma).difference(pair, transforms)
         for sigma in SMOOTHINGS
     ]
     return SMOOTHINGS[int(np.argmin(costs))]
@@ -158,8 +161,15 @@ def gain(
     Unlike the cost, it can compare starts of different overlap.
     """
     stage = _Stage(sections, [pair], transforms, pair[1], {pair[0]: Model.RIGID}, sigma)
-    cost, _ = stage.compare(pair, transforms)
-    return stage.overlap(pair, transforms) * (UNRELATED - cost)
+    return stage.overlap(pair, transforms) * (UNRELATED - stage.difference(pair, transforms))
+
+
+def covered(
+    sections: Mapping[int, Section], pair: Pair, transforms: Mapping[int, Matrix], sigma: float
+) -> float:
+    """Share of each section that lies on the other, the smaller of the two, 0..1."""
+    stage = _Stage(sections, [pair], transforms, pair[1], {pair[0]: Model.RIGID}, sigma)
+    return stage.covered(pair, transforms)
 
 
 def gains(
@@ -172,6 +182,22 @@ def gains(
     """
     stage = _Stage(sections, [pair], transforms, pair[1], {pair[0]: Model.RIGID}, sigma)
     return stage.gains(pair, transforms)
+
+
+class _Levels(NamedTuple):
+    """The s and b of the cost of a pair at one smoothing."""
+
+    stray: float
+    off: float
+
+
+class _Compared(NamedTuple):
+    """One section looked up in another: the look, the places, and what the spots differ by."""
+
+    look: Look
+    places: NDArray[np.float64]
+    apart: NDArray[np.float64]
+    squares: NDArray[np.float64]
 
 
 class _Stage:
@@ -189,6 +215,7 @@ class _Stage:
         fixed: int,
         models: Mapping[int, Model],
         sigma: float,
+        cut: Collection[Pair] = (),
     ) -> None:
         self._sections, self._pairs, self._start = sections, pairs, start
         self._fields = {k: section.field(sigma) for k, section in sections.items()}
@@ -203,10 +230,7 @@ class _Stage:
             k: float(np.linalg.norm(apply(start[k], sections[k].points) - c, axis=1).mean()) or 1.0
             for k, c in self._centers.items()
         }
-        self.floors: Mapping[Pair, float] = dict.fromkeys(pairs, 0.0)
-        self._weights = {
-            direction: self._trimmed(direction) for i, j in pairs for direction in ((i, j), (j, i))
-        }
+        self._levels = {pair: self._level(pair, whole=pair not in cut) for pair in pairs}
 
     def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Least and largest of the values, shape (size,) each; see :func:`limits`."""
@@ -216,16 +240,18 @@ class _Stage:
             low[at], high[at] = (self._radii[k] * end for end in ends)
         return low, high
 
-    def _trimmed(self, direction: Pair) -> NDArray[np.float64]:
-        """1 for the spots that count as they lie now, 0 for the others."""
-        i, _ = direction
-        look, _ = self._look(direction, self._start)
-        over = look.tissue > 0
-        if not over.any():
-            return np.ones(len(over))
-        apart = look.values - self._sections[i].moving[1]
-        error = np.square(apart - np.median(apart[over], axis=0)).sum(axis=1)
-        return np.asarray(error <= np.quantile(error[over], KEPT), dtype=np.float64)
+    def _level(self, pair: Pair, *, whole: bool) -> _Levels:
+        """What is usual for a pair as it lies now."""
+        parts = self._compare(pair, self._start).values()
+        weight = np.concatenate([part.look.tissue for part in parts])
+        squares = np.concatenate([part.squares for part in parts])
+        if not weight.any():
+            return _Levels(UNRELATED, UNRELATED)
+        usual = float(np.average(squares, weights=weight))
+        # Where all features are the same, nothing differs.
+        stray = max(min(UNRELATED, STRAY * usual), 1e-9)
+        off = float(np.average(_levelled(squares, stray), weights=weight))
+        return _Levels(stray, min(stray, off * (1 + OUTLINE * min(usual, 1.0))) if whole else off)
 
     def _look(
         self, direction: Pair, transforms: Mapping[int, Matrix]
@@ -267,42 +293,62 @@ class _Stage:
             found.append(look.tissue * np.maximum(less, -UNRELATED))
         return np.concatenate(found)
 
-    def compare(
+    def covered(self, pair: Pair, transforms: Mapping[int, Matrix]) -> float:
+        """See :func:`covered`; the rim, where tissue fades out, is no lack."""
+        shares = []
+        for i, j in (pair, pair[::-1]):
+            own = self._fields[i].look(self._sections[i].moving[0]).tissue.mean()
+            there = self._look((i, j), transforms)[0].tissue.mean()
+            shares.append(float(there / max(own, 1e-9)))
+        return min(1.0, *shares)
+
+    def difference(self, pair: Pair, transforms: Mapping[int, Matrix]) -> float:
+        """Mean squared difference of a pair where its sections lie on each other."""
+        parts = self._compare(pair, transforms).values()
+        weight = sum(float(part.look.tissue.sum()) for part in parts)
+        return sum(float(part.look.tissue @ part.squares) for part in parts) / max(weight, 1e-9)
+
+    def _compare(
+        self, pair: Pair, transforms: Mapping[int, Matrix], stray: float = np.inf
+    ) -> dict[Pair, _Compared]:
+        """Look each section up in the other; less what they differ by everywhere.
+
+        That is the mean, or where differences level off at ``stray``, what costs least.
+        """
+        directions = (pair, pair[::-1])
+        looks = {d: self._look(d, transforms) for d in directions}
+        apart = {d: look.values - self._sections[d[0]].moving[1] for d, (look, _) in looks.items()}
+        signed = np.concatenate([apart[pair], -apart[pair[::-1]]])
+        tissue = np.concatenate([look.tissue for look, _ in looks.values()])
+        offset = _middle(signed, tissue, stray)
+        found = {}
+        for d, (look, places) in looks.items():
+            own = apart[d] - (offset if d == pair else -offset)
+            found[d] = _Compared(look, places, own, np.square(own).sum(axis=1))
+        return found
+
+    def pair_cost(
         self, pair: Pair, transforms: Mapping[int, Matrix]
     ) -> tuple[float, dict[Pair, tuple[NDArray[np.float64], NDArray[np.float64]]]]:
         """Cost of a pair; for each direction its slope by the places, and the places."""
-        directions = (pair, pair[::-1])
-        looks = {d: self._look(d, transforms) for d in directions}
-        signs = dict(zip(directions, (1.0, -1.0), strict=True))
-        apart, weights = {}, {}
-        for d, (look, _) in looks.items():
-            apart[d] = look.values - self._sections[d[0]].moving[1]
-            weights[d] = self._weights[d] * look.tissue
-        total = max(sum(w.sum() for w in weights.values()), 1e-9)
-        mean = sum(signs[d] * (weights[d] @ apart[d]) for d in directions) / total
-        apart = {d: a - signs[d] * mean for d, a in apart.items()}
-        squares = {d: np.square(a).sum(axis=1) for d, a in apart.items()}
-        cost = float(sum(weights[d] @ squares[d] for d in directions) / total)
-        larger = max(directions, key=lambda d: float(looks[d][0].tissue.mean()))
-        seen, floor = float(looks[larger][0].tissue.mean()), self.floors[pair]
-        lack = max(0.0, 1 - seen / floor) if floor > 0 else 0.0
-        slopes = {}
-        for d, (look, places) in looks.items():
-            by_value = 2 * (look.slopes @ apart[d][:, :, None])[:, :, 0] * weights[d][:, None]
-            by_tissue = look.tissue_slopes * (self._weights[d] * (squares[d] - cost))[:, None]
-            slopes[d] = (by_value + by_tissue) / total, places
-        if lack:
-            by_place, places = slopes[larger]
-            parting = -2 * PARTING * lack / floor / len(places)
-            slopes[larger] = by_place + parting * looks[larger][0].tissue_slopes, places
-        return cost + PARTING * lack**2, slopes
+        stray, off = self._levels[pair]
+        parts = self._compare(pair, transforms, stray)
+        spots = sum(len(part.squares) for part in parts.values())
+        cost, slopes = off, {}
+        for d, (look, places, apart, squares) in parts.items():
+            more = _levelled(squares, stray) - off
+            cost += float(look.tissue @ more) / spots
+            counted = look.tissue * np.exp(-squares / stray)
+            by_value = 2 * (look.slopes @ apart[:, :, None])[:, :, 0] * counted[:, None]
+            slopes[d] = (by_value + look.tissue_slopes * more[:, None]) / spots, places
+        return cost, slopes
 
     def cost(self, values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Mean cost of the pairs and stiffness, with the slope by the values."""
         transforms, by_values = self.transforms(values)
         total, slope = 0.0, np.zeros(self.size)
         for pair in self._pairs:
-            cost, by_places = self.compare(pair, transforms)
+            cost, by_places = self.pair_cost(pair, transforms)
             total += cost / len(self._pairs)
             for (i, j), (by_place, places) in by_places.items():
                 by_frame = by_place @ inverse(transforms[j])[:2, :2] / len(self._pairs)
@@ -321,3 +367,23 @@ class _Stage:
             by = by_values[k][:, :2, :2] @ back
             slope[at] += STIFFNESS * ((stretch @ strain) * by).sum(axis=(1, 2))
         return total, slope
+
+
+def _levelled(squares: NDArray[np.float64], stray: float) -> NDArray[np.float64]:
+    """Squared differences that level off at ``stray`` (Welsch)."""
+    return np.asarray(stray * -np.expm1(-squares / stray))
+
+
+def _middle(
+    values: NDArray[np.float64], weights: NDArray[np.float64], stray: float
+) -> NDArray[np.float64]:
+    """What costs least to take from all values, shape (n, d): by means whose weights follow."""
+    counted = weights
+    middle = counted @ values / max(float(counted.sum()), 1e-9)
+    for _ in range(ROUNDS if np.isfinite(stray) else 0):
+        before = middle
+        counted = weights * np.exp(-np.square(values - middle).sum(axis=1) / stray)
+        middle = counted @ values / max(float(counted.sum()), 1e-9)
+        if np.square(middle - before).sum() <= 1e-14 * stray:
+            break
+    return np.asarray(middle)

@@ -14,12 +14,18 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.attempt import BENDING, RESIDUALS, attempt
 from napari_staligner.core.prepare.graph import SAME_UNIT, find_radius, spacing
 from napari_staligner.core.progress import Progress, Steps
-from napari_staligner.core.registration.ambiguity import Way, decide
+from napari_staligner.core.registration.ambiguity import Way, better, decide
 from napari_staligner.core.registration.choice import Model
-from napari_staligner.core.registration.optimize import Section, best_smoothing, gain, refine
+from napari_staligner.core.registration.optimize import (
+    Section,
+    best_smoothing,
+    covered,
+    gain,
+    refine,
+)
 from napari_staligner.core.registration.raster import components, together
 from napari_staligner.core.registration.residuals import counterparts
-from napari_staligner.core.registration.starts import PIXELS, distinct, starts
+from napari_staligner.core.registration.starts import LEAST_OVERLAP, PIXELS, distinct, starts
 from napari_staligner.core.registration.transforms import apply, inverse, shifted
 from napari_staligner.core.registration.warp import warp
 
@@ -40,6 +46,8 @@ LEAST = 2.0
 CLEAR = 2.0
 """Smoothing of the last stage, in those at which the pair differs least: there, what they share and
 what each has for itself weigh the same; what is coarser is mostly shared."""
+WHOLE = 0.85
+"""Share of each of two sections that lies on the other where they show the same piece of tissue."""
 COMPONENTS = 10
 """Principal components of the embedding that are compared."""
 MOST = 4000
@@ -47,11 +55,15 @@ MOST = 4000
 
 
 class _Fit(NamedTuple):
-    """A pair of slices, one registered to the other: its cost, how it lies, the last smoothing."""
+    """A pair of slices, one registered to the other.
+
+    How much it differs, how it lies, the last smoothing, and whether its outlines tell nothing.
+    """
 
     cost: float
     way: Way
     finest: float
+    cut: bool
 
 
 @dataclass(frozen=True)
@@ -162,15 +174,24 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
     for done, (i, j) in enumerate(known):
         yield Progress(f"register {names[i]} to {names[j]}", done, total)
         model = Model.SIMILARITY if {i, j} & other_unit else Model.RIGID
-        found[i, j] = _, way, _ = _register_pair(sections[i], sections[j], model)
-        if way.other:
-            note = (
-                f"Slices {names[i]!r} and {names[j]!r} agree about as well with one of them "
-                f"{way.other}: look at them in the stack, and correct by hand if they lie wrong."
-            )
-            yield Progress("register", done + 1, total, note=note)
+        lying = None if {i, j} & other_unit else bases[j] @ inverse(bases[i])
+        # Where landmarks end tells nothing of the sections.
+        cut = job.counted is not None
+        found[i, j] = _register_pair(sections[i], sections[j], model, lying, cut=cut)
     yield Progress("register all together", len(known), total)
-    edges, lost = _spread({pair: fit.cost for pair, fit in found.items()}, reference, len(names))
+    # A pair that may lie another way is settled by others, if these are sure.
+    costs = {pair: (bool(fit.way.other), fit.cost) for pair, fit in found.items()}
+    edges, lost = _spread(costs, reference, len(names))
+    for i, j in edges:
+        fit = found[i, j] if (i, j) in found else found[j, i]
+        if fit.way.other:
+            a, b = sorted((i, j))
+            note = (
+                f"Slices {names[a]!r} and {names[b]!r} agree about as well with one of them "
+                f"{fit.way.other} (p = {fit.way.p:.2f}): look at them in the stack, and correct by "
+                "hand if they lie wrong."
+            )
+            yield Progress("register", len(known), total, note=note)
     frame = _compose(edges, found, reference)
     if job.model is not Model.RIGID:
         step_models = dict.fromkeys(step_models, job.model)
@@ -178,7 +199,13 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
     if len(used) > 1 or (used and job.model is not Model.RIGID):
         moving = {i: sections[i] for i in frame}
         finest = float(np.median([found[pair].finest for pair in used]))
-        frame, _ = refine(moving, used, frame, reference, step_models, (2 * finest, finest))
+        cuts = [pair for pair in used if found[pair].cut]
+        frame, _ = refine(moving, used, frame, reference, step_models, (2 * finest, finest), cuts)
+    if job.model is Model.RIGID and not other_unit and used:
+        lying_all = {i: bases[reference] @ inverse(bases[i]) for i in frame}
+        finest = float(np.median([found[pair].finest for pair in used]))
+        if not better(sections, used, frame, lying_all, finest):
+            frame = lying_all
     home = inverse(bases[reference])
     transforms = [home @ frame.get(i, np.eye(3)) @ bases[i] for i in range(len(names))]
     transforms[reference] = np.eye(3)
@@ -399,12 +426,25 @@ def _ratios(
     return ratios
 
 
-def _register_pair(first: Section, second: Section, model: Model) -> _Fit:
-    """The way from the first section to the second: the best of several starts."""
+def _register_pair(
+    first: Section,
+    second: Section,
+    model: Model,
+    lying: Matrix | None = None,
+    *,
+    cut: bool = False,
+) -> _Fit:
+    """The way from the first section to the second: the best of several starts.
+
+    One of them is how the two lie, where they have one unit. Outlines count unless the sections
+    are ``cut``, or turn out to show parts of each other.
+    """
     if _order(first) > _order(second):
         # The same way whichever comes first, so that the two transforms are inverse.
-        cost, way, finest = _register_pair(second, first, model)
-        return _Fit(cost, replace(way, matrix=inverse(way.matrix)), finest)
+        fit = _register_pair(
+            second, first, model, None if lying is None else inverse(lying), cut=cut
+        )
+        return fit._replace(way=replace(fit.way, matrix=inverse(fit.way.matrix)))
     sections, pair, models = {0: first, 1: second}, (0, 1), {0: model}
     largest = max(np.ptp(s.points, axis=0).max() for s in (first, second))
     coarse = max(2 * MIDDLE, float(largest) / PIXELS)
@@ -413,19 +453,26 @@ def _register_pair(first: Section, second: Section, model: Model) -> _Fit:
         return {0: matrix, 1: np.eye(3)}
 
     def refined(matrix: Matrix, sigmas: Sequence[float]) -> tuple[Matrix, float]:
-        found, costs = refine(sections, [pair], laid(matrix), 1, models, sigmas)
+        cuts = [pair] if cut else []
+        found, costs = refine(sections, [pair], laid(matrix), 1, models, sigmas, cuts)
         return found[0], costs[pair]
 
     def gained(matrix: Matrix) -> float:
         return gain(sections, pair, laid(matrix), coarse)
 
     found = starts(first.moving, (second.points, second.features), TRIED)
+    if lying is not None and covered(sections, pair, laid(lying), coarse) >= LEAST_OVERLAP:
+        found.append(lying)
     rough = sorted((refined(m, (coarse,))[0] for m in found), key=gained, reverse=True)
     close = [refined(m, _halved(coarse, MIDDLE))[0] for m in distinct(rough)[:2]]
     way = decide(sections, close, MIDDLE)
     finest = max(LEAST, CLEAR * best_smoothing(sections, pair, laid(way.matrix)))
-    matrix, cost = refined(way.matrix, _halved(MIDDLE, finest))
-    return _Fit(cost, replace(way, matrix=matrix), finest)
+    last = _halved(MIDDLE, finest)
+    matrix, cost = refined(way.matrix, last)
+    if not cut and covered(sections, pair, laid(matrix), finest) < WHOLE:
+        cut = True
+        matrix, cost = refined(matrix, (MIDDLE, *last))
+    return _Fit(cost, replace(way, matrix=matrix), finest, cut)
 
 
 def _halved(start: float, end: float) -> list[float]:
@@ -438,7 +485,7 @@ def _order(section: Section) -> tuple[float, ...]:
     return len(section.points), *section.features.mean(axis=0).round(6)
 
 
-def _spread(costs: Mapping[Pair, float], reference: int, n: int) -> tuple[list[Pair], list[int]]:
+def _spread(costs: Mapping[Pair, Any], reference: int, n: int) -> tuple[list[Pair], list[int]]:
     """Tree of the cheapest pairs from the reference (Prim), as (new, known), and who is left."""
     known: set[int] = {reference}
     edges: list[Pair] = []
