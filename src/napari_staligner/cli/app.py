@@ -401,8 +401,8 @@ def _compared(content: AnnData, embeddings: list[str] | None, yardsticks: bool) 
     return keys
 
 
-@app.command()
-def numbers(
+@app.command("numbers")
+def compare_numbers(
     file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
     least: Annotated[int, typer.Option(min=2, help="Fewest domains.")] = 2,
     most: Annotated[int, typer.Option(min=2, help="Most domains.")] = 15,

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from napari_staligner.core.domains.domains import Found
+    from napari_staligner.core.domains.domains import FoundDomains
     from napari_staligner.core.domains.presence import PresenceTable
-    from napari_staligner.core.domains.slice_specific import Tissue
+    from napari_staligner.core.domains.slice_specific import SpotContext
     from napari_staligner.core.registration import Registered
     from napari_staligner.core.settings import Settings
 
@@ -88,15 +88,15 @@ class StagesJob:
         """Spots of each slice."""
         return [len(points) for points in self.coordinates.values()]
 
-    def tissue(self, confidence: NDArray[np.floating[Any]] | None) -> Tissue:
+    def tissue(self, confidence: NDArray[np.floating[Any]] | None) -> SpotContext:
         """Where spots lie, and how they align."""
-        from napari_staligner.core.domains.slice_specific import Tissue
+        from napari_staligner.core.domains.slice_specific import SpotContext
 
         slice_of = np.repeat(np.arange(len(self.coordinates)), self.sizes)
         places = np.concatenate(list(self.coordinates.values())).astype(np.float64)
         if confidence is None or self.mutual is None:
-            return Tissue(slice_of, places)
-        return Tissue(slice_of, places, confidence, self.connectivities + self.mutual)
+            return SpotContext(slice_of, places)
+        return SpotContext(slice_of, places, confidence, self.connectivities + self.mutual)
 
     def steps(self) -> Steps[Staged]:
         """Compute the stages that are wanted; see :func:`stage_steps`."""
@@ -109,7 +109,7 @@ class Staged:
 
     mutual: csr_matrix | None = None
     confidence: NDArray[np.float32] | None = None
-    found: Found | None = None
+    found: FoundDomains | None = None
     presence: PresenceTable | None = None
     registered: Registered | None = None
 
@@ -157,7 +157,7 @@ def _confidence(job: StagesJob) -> Steps[NDArray[np.float32]]:
     return (yield from confidence_steps(job.embedding, job.sizes, seed=job.settings.seed))
 
 
-def _domains(job: StagesJob, confidence: NDArray[np.floating[Any]] | None) -> Steps[Found]:
+def _domains(job: StagesJob, confidence: NDArray[np.floating[Any]] | None) -> Steps[FoundDomains]:
     from napari_staligner.core.domains.domains import domain_steps
 
     tissue = job.tissue(confidence)

@@ -19,9 +19,9 @@ from napari_staligner.session.history import StateTrack
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_staligner.core.domains.domains import Found
+    from napari_staligner.core.domains.domains import FoundDomains
     from napari_staligner.core.domains.presence import PresenceTable
-    from napari_staligner.core.domains.slice_specific import Tissue
+    from napari_staligner.core.domains.slice_specific import SpotContext
     from napari_staligner.session.result import Result
     from napari_staligner.session.view import View
 
@@ -39,7 +39,7 @@ class DomainState:
     params
         Parameters that they were found with.
     stability
-        See :class:`napari_staligner.core.domains.domains.Found`.
+        See :class:`napari_staligner.core.domains.domains.FoundDomains`.
     presence
         In which slices they are present, if that is recorded.
     """
@@ -75,9 +75,9 @@ class DomainJob:
     embedding: NDArray[np.float32]
     connectivities: Any
     settings: Settings
-    tissue: Tissue | None = None
+    tissue: SpotContext | None = None
 
-    def steps(self) -> Steps[Found]:
+    def steps(self) -> Steps[FoundDomains]:
         """Find them."""
         from napari_staligner.core.domains.domains import domain_steps
 
@@ -165,7 +165,7 @@ class Domains:
     def stability(self) -> float | None:
         """Mean adjusted Rand index of the mixture with others equally likely, if known.
 
-        See :class:`napari_staligner.core.domains.domains.Found`.
+        See :class:`napari_staligner.core.domains.domains.FoundDomains`.
         """
         adata = self._result.adata
         record = {} if adata is None else record_of(adata)

@@ -8,7 +8,7 @@ from scipy import sparse
 from napari_staligner import Settings, find_domains
 from napari_staligner.core.domains.domains import domain_steps, record_domains
 from napari_staligner.core.domains.slice_specific import (
-    Tissue,
+    SpotContext,
     lone_structures,
     seeds_of,
     tissue_of,
@@ -47,7 +47,7 @@ def layers(seed=0, lone=True):
 
 
 def tissue(z, links):
-    return Tissue(
+    return SpotContext(
         np.repeat(np.arange(SLICES), SIZES),
         np.tile(grid(), (SLICES, 1)).astype(float),
         finish(confidence_steps(z, SIZES)),
@@ -74,9 +74,11 @@ def test_nothing_is_found_where_all_slices_have_the_same(links):
 
 
 def test_nothing_is_found_without_confidence_or_in_one_slice():
-    whole = Tissue(np.repeat([0, 1], 50), np.zeros((100, 2)))
+    whole = SpotContext(np.repeat([0, 1], 50), np.zeros((100, 2)))
     assert lone_structures(np.zeros((100, 2)), whole, 3) == []
-    single = Tissue(np.zeros(100, dtype=int), np.zeros((100, 2)), np.zeros(100), sparse.eye(100))
+    single = SpotContext(
+        np.zeros(100, dtype=int), np.zeros((100, 2)), np.zeros(100), sparse.eye(100)
+    )
     assert lone_structures(np.zeros((100, 2)), single, 3) == []
 
 
@@ -92,7 +94,7 @@ def test_a_slice_that_is_not_aligned_has_no_structure_of_its_own(links):
     whole.confidence[SIZES[0] : int(1.2 * SIZES[0])] = 0
     between = sparse.lil_matrix(links)
     between[0, SIZES[0]] = between[SIZES[0], 0] = 1
-    both = Tissue(whole.slice_of, whole.places, whole.confidence, between.tocsr())
+    both = SpotContext(whole.slice_of, whole.places, whole.confidence, between.tocsr())
     assert lone_structures(z, both, 2) == []
 
 

@@ -12,7 +12,7 @@ from napari_staligner.core.evaluation.baselines import (
     add_embeddings,
     beside_yardsticks,
     embedding_job,
-    principal_components,
+    leading_components,
     record_embeddings,
 )
 from napari_staligner.core.evaluation.yardsticks.sedr import SedrJob
@@ -32,7 +32,7 @@ def test_components_are_those_of_scanpy(result):
     sc.pp.normalize_total(plain, target_sum=1e4)
     sc.pp.log1p(plain)
     sc.pp.pca(plain, n_comps=10)
-    ours = principal_components(result.X)
+    ours = leading_components(result.X)
     assert ours.dtype == np.float32
     overlap = np.abs((ours[:, :10] * plain.obsm["X_pca"]).sum(axis=0))
     norms = np.linalg.norm(ours[:, :10], axis=0) * np.linalg.norm(plain.obsm["X_pca"], axis=0)

@@ -8,8 +8,8 @@ from scipy import sparse
 
 from napari_staligner import InputError
 from napari_staligner.core.domains.domains import domain_steps
-from napari_staligner.core.domains.slice_specific import Tissue
-from napari_staligner.core.evaluation.baselines import principal_components as pca
+from napari_staligner.core.domains.slice_specific import SpotContext
+from napari_staligner.core.evaluation.baselines import leading_components
 from napari_staligner.core.progress import finish
 from napari_staligner.core.registration import Model, RegistrationJob, apply, register_steps
 from napari_staligner.core.registration.residuals import counterparts
@@ -135,7 +135,7 @@ def test_pairs_of_points_on_a_line_tell_no_affine_map():
 def test_domains_and_confidence_of_an_embedding_without_variance(kind):
     points = grid(10, 8)
     z = EMBEDDINGS[kind](points)
-    tissue = Tissue(np.repeat([0, 1], 40), points)
+    tissue = SpotContext(np.repeat([0, 1], 40), points)
     found = finish(domain_steps(z.astype(np.float32), None, Settings(domains=2), tissue))
     assert found.labels.min() == 0
     confidence = finish(confidence_steps(z, [40, 40]))
@@ -149,7 +149,7 @@ def test_genes_that_are_the_same_in_all_spots_have_no_components(value, n_genes)
     with pytest.raises(InputError, match="same in all spots"):
         principal_components([same], 20)
     with pytest.raises(InputError, match="same in all spots"):
-        pca(same)
+        leading_components(same)
 
 
 def test_components_where_the_sum_of_the_genes_is_the_same_in_all_spots():
@@ -160,4 +160,4 @@ def test_components_where_the_sum_of_the_genes_is_the_same_in_all_spots():
     found = scores([expression], 50, mean, axes)
     np.testing.assert_allclose(np.abs(found[:, 0]), 8.0, rtol=1e-3)
     np.testing.assert_allclose(found[:, 1:], 0, atol=1e-2)
-    assert np.isfinite(pca(expression)).all()
+    assert np.isfinite(leading_components(expression)).all()

@@ -109,7 +109,7 @@ def test_a_layer_removed_from_three_slices_scores_low(shared_data, layer, reache
     from sklearn.metrics import roc_auc_score
 
     from napari_staligner import Settings, read_slices
-    from napari_staligner.core.evaluation.baselines import principal_components
+    from napari_staligner.core.evaluation.baselines import leading_components
     from napari_staligner.core.integrate import prepare_steps
     from napari_staligner.core.prepare.graph import graph_steps
 
@@ -127,7 +127,7 @@ def test_a_layer_removed_from_three_slices_scores_low(shared_data, layer, reache
     graph = sparse.block_diag([g.connectivities for g in graphs.values()]).tocsr()
     near = graph + sparse.identity(graph.shape[0])
     z = sparse.diags(1 / np.asarray(near.sum(axis=1)).ravel()) @ near @ expression.stacked()
-    z = principal_components(sparse.csr_matrix(z))[:, :20]
+    z = leading_components(sparse.csr_matrix(z))[:, :20]
     sizes = [a.n_obs for _, a in ready]
     known = np.concatenate([a.obs["layer"].astype(str).to_numpy() for _, a in ready])
     lone = known == layer

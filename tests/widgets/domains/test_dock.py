@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QAbstractItemView, QApplication, QDialogButtonBox, QL
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.domains.domains import Found
+from napari_staligner.core.domains.domains import FoundDomains
 from napari_staligner.core.progress import Progress
 from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy
@@ -74,7 +74,7 @@ class FakeClustering:
         if self.failure is not None:
             raise self.failure
         k = settings.domains or 3
-        return Found(np.arange(len(embedding)) % k, self.stability)
+        return FoundDomains(np.arange(len(embedding)) % k, self.stability)
 
 
 def click(qtbot, dock, domain, column=NAME, modifier=Qt.KeyboardModifier.NoModifier):

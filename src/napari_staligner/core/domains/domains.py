@@ -20,7 +20,7 @@ from napari_staligner.core.domains.presence import (
     record_presence,
 )
 from napari_staligner.core.domains.slice_specific import (
-    Tissue,
+    SpotContext,
     lone_structures,
     seeds_of,
     slices_of,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundDomains:
     """Domains of an embedding.
 
     Parameters
@@ -111,8 +111,8 @@ def domain_steps(
     embedding: NDArray[np.float32],
     connectivities: Any,
     settings: Settings,
-    tissue: Tissue | None = None,
-) -> Steps[Found]:
+    tissue: SpotContext | None = None,
+) -> Steps[FoundDomains]:
     """Cluster an embedding.
 
     Parameters
@@ -142,10 +142,10 @@ def domain_steps(
     if tissue is not None:
         tested = yield from attempt(lambda: _tested(labels, tissue), PRESENCE)
     yield Progress("domains", 1, 1)
-    return Found(labels, stability, tested)
+    return FoundDomains(labels, stability, tested)
 
 
-def _tested(labels: NDArray[np.int64], tissue: Tissue) -> Steps[PresenceTable]:
+def _tested(labels: NDArray[np.int64], tissue: SpotContext) -> Steps[PresenceTable]:
     yield Progress("presence by slice", 1, 1)
     slices = _numbered(tissue.slice_of)
     return presence(_numbered(labels), slices, tissue.places, tissue.confidence)
@@ -155,7 +155,7 @@ def _numbered(codes: NDArray[np.int64]) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, list(map(str, range(int(codes.max()) + 1))))
 
 
-def _fit(z: NDArray[np.float64], k: int, seed: int, tissue: Tissue | None) -> Steps[Fit]:
+def _fit(z: NDArray[np.float64], k: int, seed: int, tissue: SpotContext | None) -> Steps[Fit]:
     """Fit the mixture, and again with what holds the structures that one slice alone has.
 
     A domain that grew far beyond its structure took in what other slices have as well; then there
@@ -247,7 +247,7 @@ def record_domains(
     settings
         What they were found with.
     stability, tested
-        See :class:`Found`; the domains are tested here if they were not yet.
+        See :class:`FoundDomains`; the domains are tested here if they were not yet.
     """
     k = int(labels.max()) + 1
     claim(adata, "obs", K.DOMAIN)

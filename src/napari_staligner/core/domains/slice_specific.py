@@ -25,7 +25,7 @@ NEAREST = 10
 
 
 @dataclass(frozen=True)
-class Tissue:
+class SpotContext:
     """Where spots lie, and how they align.
 
     Parameters
@@ -61,7 +61,7 @@ def slices_of(adata: AnnData) -> pd.Categorical:
     return pd.Categorical(adata.obs[K.SLICE]).remove_unused_categories()
 
 
-def tissue_of(adata: AnnData) -> Tissue | None:
+def tissue_of(adata: AnnData) -> SpotContext | None:
     """Copy what is known of the tissue of integrated slices.
 
     Parameters
@@ -83,14 +83,14 @@ def tissue_of(adata: AnnData) -> Tissue | None:
     places = spots_xy(adata).copy()
     known = {K.CONNECTIVITIES, K.MUTUAL} <= set(adata.obsp) and K.CONFIDENCE in adata.obs
     if not known:
-        return Tissue(slice_of, places)
+        return SpotContext(slice_of, places)
     confidence = adata.obs[K.CONFIDENCE].to_numpy(np.float64, copy=True)
     links = adata.obsp[K.CONNECTIVITIES] + adata.obsp[K.MUTUAL]
-    return Tissue(slice_of, places, confidence, links)
+    return SpotContext(slice_of, places, confidence, links)
 
 
 def lone_structures(
-    z: NDArray[np.floating[Any]], tissue: Tissue, k: int
+    z: NDArray[np.floating[Any]], tissue: SpotContext, k: int
 ) -> list[NDArray[np.int64]]:
     """Find structures that one slice alone has.
 
@@ -200,7 +200,7 @@ def seeds_of(
 
 
 def without_grown(
-    seeds: NDArray[np.int64], labels: NDArray[np.int64], tissue: Tissue
+    seeds: NDArray[np.int64], labels: NDArray[np.int64], tissue: SpotContext
 ) -> NDArray[np.int64]:
     """Let go of domains in which hardly a spot lacks a counterpart, as all are free to join them.
 

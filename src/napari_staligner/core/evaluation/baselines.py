@@ -281,7 +281,7 @@ def embedding_steps(job: EmbeddingJob) -> Steps[Embeddings]:
         span = 100 * _WORK.get(key, 1)
         base = BASES[key]
         if key == K.PCA:
-            found[key] = principal_components(job.expression, job.seed)
+            found[key] = leading_components(job.expression, job.seed)
         elif key == K.NEIGHBOR_MEANS:
             found[key] = neighbor_means(found[K.PCA][:, :AVERAGED], job.connectivities)
         elif key == K.SEDR and job.sedr is not None:
@@ -298,7 +298,7 @@ def _stage(key: str) -> str:
     return "principal components" if key == K.PCA else TITLES[key]
 
 
-def principal_components(expression: Any, seed: int = 0) -> NDArray[np.float32]:
+def leading_components(expression: Any, seed: int = 0) -> NDArray[np.float32]:
     """First 50 principal components of log-normalised genes, all slices together.
 
     Parameters

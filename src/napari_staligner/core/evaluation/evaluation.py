@@ -14,7 +14,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.domains.domains import domain_steps
-from napari_staligner.core.domains.slice_specific import Tissue
+from napari_staligner.core.domains.slice_specific import SpotContext
 from napari_staligner.core.evaluation import metrics as M
 from napari_staligner.core.evaluation.baselines import EmbeddingJob, Embeddings, embedding_job
 from napari_staligner.core.evaluation.missing import label_codes
@@ -381,7 +381,7 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
                 np.asarray(z, np.float32),
                 job.connectivities,
                 job.settings,
-                Tissue(np.asarray(job.slice_of, dtype=np.int64), job.coordinates),
+                SpotContext(np.asarray(job.slice_of, dtype=np.int64), job.coordinates),
             )
             domains = (yield from part_of(steps, start, n // 4, total)).labels
         figures[key] = yield from part_of(

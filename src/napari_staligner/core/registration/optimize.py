@@ -194,7 +194,7 @@ class _Levels(NamedTuple):
 class _Compared(NamedTuple):
     """One section looked up in another: the look, the places, and what the spots differ by."""
 
-    look: Look
+    look: FieldSample
     places: NDArray[np.float64]
     apart: NDArray[np.float64]
     squares: NDArray[np.float64]

@@ -36,7 +36,7 @@ from napari_staligner.worker import Runner
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_staligner.core.domains.domains import Found
+    from napari_staligner.core.domains.domains import FoundDomains
     from napari_staligner.core.progress import Progress
     from napari_staligner.core.settings import Settings
 
@@ -302,7 +302,7 @@ class DomainsWidget(Dock):
         self.bar.setFormat(step.stage)
         self._lost = step.lost or self._lost
 
-    def _on_runner_returned(self, found: Found) -> None:
+    def _on_runner_returned(self, found: FoundDomains) -> None:
         if self._finding is not None:
             self.session.domains.relabel(
                 found.labels, self._finding, found.stability, found.presence

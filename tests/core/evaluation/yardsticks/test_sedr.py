@@ -9,7 +9,7 @@ from scipy import sparse
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.evaluation.yardsticks.sedr import SedrJob
-from napari_staligner.core.evaluation.yardsticks.sedr_input import components, neighbors
+from napari_staligner.core.evaluation.yardsticks.sedr_input import neighbors, sedr_components
 from napari_staligner.core.evaluation.yardsticks.sedr_model import Draws, SedrGraph, SedrModel
 from napari_staligner.core.progress import finish
 
@@ -143,7 +143,7 @@ def test_components_are_those_of_the_scaled_genes():
     scaled = 1e6 * kept / kept.sum(axis=1, keepdims=True)
     scaled = (scaled - scaled.mean(axis=0)) / scaled.std(axis=0, ddof=1)
     plain = PCA(27, svd_solver="full").fit_transform(scaled)
-    found = components(sparse.csr_matrix(counts))
+    found = sedr_components(sparse.csr_matrix(counts))
     assert found.shape == (120, 27)
     np.testing.assert_allclose(np.abs(found[:, :5]), np.abs(plain[:, :5]), rtol=2e-3, atol=2e-3)
 

@@ -80,7 +80,7 @@ def sedr_steps(job: SedrJob) -> Steps[Sedr]:
     """
     import torch
 
-    from napari_staligner.core.evaluation.yardsticks.sedr_input import components, neighbors
+    from napari_staligner.core.evaluation.yardsticks.sedr_input import neighbors, sedr_components
     from napari_staligner.core.evaluation.yardsticks.sedr_model import (
         Draws,
         SedrGraph,
@@ -95,7 +95,7 @@ def sedr_steps(job: SedrJob) -> Steps[Sedr]:
             "SEDR needs counts, and the result holds none: put them in X or in a layer of the "
             "slices, or leave SEDR out."
         )
-    values = components(job.counts[:, np.flatnonzero(job.genes)])
+    values = sedr_components(job.counts[:, np.flatnonzero(job.genes)])
     yield Progress("SEDR: neighbours", 1, total)
     rows = [np.flatnonzero(job.slice_of == s) for s in np.unique(job.slice_of)]
     near, k = neighbors(job.coordinates, rows)

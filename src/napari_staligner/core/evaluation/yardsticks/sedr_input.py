@@ -27,7 +27,7 @@ HEXAGONAL = 1.15
 square one it is √2 times as far, among scattered spots more."""
 
 
-def components(counts: Any) -> NDArray[np.float32]:
+def sedr_components(counts: Any) -> NDArray[np.float32]:
     """First 200 principal components of the scaled variable genes, all slices together.
 
     Genes in 50 spots and with 10 counts or more, scaled to a million counts a spot and not logged;
