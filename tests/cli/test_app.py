@@ -401,7 +401,7 @@ def test_a_target_that_became_a_folder(trained):
     outcome = run_and(lambda path: path.mkdir())
     assert outcome.exit_code == 0, outcome.output
     other = out.with_name("out (2).h5ad")
-    assert f"Warning: The result is not where it was to be, but in '{other}'" in outcome.stderr
+    assert f"Warning: The result had to be written to '{other}'" in outcome.stderr
     assert f"Written to {other}" in outcome.output
     assert ad.read_h5ad(other).n_obs == 55
 
@@ -443,7 +443,7 @@ def test_a_disk_that_is_full(trained, monkeypatch):
 def test_nothing_can_be_written_anywhere(trained, monkeypatch):
     out, run_and = trained
     failing(monkeypatch, "io.elsewhere", "write_result", OSError(28, "No space left on device"))
-    refused(run_and(lambda _: None), "could be written nowhere", "No space left on device")
+    refused(run_and(lambda _: None), "could not be written anywhere", "No space left on device")
     assert not out.exists()
 
 

@@ -170,8 +170,8 @@ PROBLEMS = {
     "zero": (library(factor=0), "no scale factor"),
     "NaN": (library(factor=np.nan), "no scale factor"),
     "two colours": (library() | {"images": {"hires": RGB[:, :, :2]}}, "shape (8, 10, 2)"),
-    "four axes": (library() | {"images": {"hires": RGB[None]}}, "which is no picture"),
-    "a path": (library() | {"images": {"hires": "tissue.png"}}, "which is no picture"),
+    "four axes": (library() | {"images": {"hires": RGB[None]}}, "so it is not a picture"),
+    "a path": (library() | {"images": {"hires": "tissue.png"}}, "so it is not a picture"),
     "another name": (library() | {"images": {"large": RGB}}, "'large' is none of"),
     "no image": (library() | {"images": {}}, "none"),
 }

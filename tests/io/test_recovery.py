@@ -279,7 +279,7 @@ def test_edits_of_other_spots_are_refused(file, crashed):
     reopened(file).domains.rename("1", "first")
     fake_result((61, 50))[1].write_h5ad(file)
     session = reopened(file)
-    with pytest.raises(InputError, match="are of other spots than the result has"):
+    with pytest.raises(InputError, match="belong to other spots than the result has"):
         read_kept(session.autosave.offer)
 
 

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def is_result(adata: AnnData) -> bool:
-    """Whether these are integrated slices as :func:`napari_staligner.integrate` gives them."""
+    """Whether these are integrated slices from :func:`napari_staligner.integrate`."""
     there = K.STALIGNER in adata.uns and K.EMBEDDING in adata.obsm and K.SLICE in adata.obs
-    # A slice that was handed on with what a result tells of it may have such a column of its own.
+    # An exported slice may have such a column of its own.
     return there and K.SLICE in written(adata)["obs"]
 
 
 def read_file(path: Path) -> AnnData:
-    """Read an ``.h5ad`` file or a ``.zarr`` folder as it is; slices get where they came from.
+    """Read an ``.h5ad`` file or a ``.zarr`` folder as it is; slices get their source.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_file(path: Path) -> AnnData:
 
 
 def read_backed(path: Path) -> AnnData:
-    """Read what an integration needs of a file, and leave ``X`` and ``layers`` on disk.
+    """Read what an integration needs from a file, and leave ``X`` and ``layers`` on disk.
 
     Raises
     ------
@@ -63,10 +63,10 @@ def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
         adata = read(path)
     except InputError:
         raise
-    except Exception as error:  # anndata raises whatever h5py, zlib or its own readers meet
+    except Exception as error:  # anndata passes on any error of h5py, zlib or its own readers
         try:
             adata = _what_can_be_read(path)
-        except Exception:  # what is needed is lost: the first error tells why
+        except Exception:  # a needed part is lost: the first error says why
             raise InputError(
                 f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "
                 "it may be cut off or of another format; copy or export it again."
@@ -84,13 +84,13 @@ def left_on_disk_of(path: Path) -> AnnData:
 
     with _opened(path) as file:
         if file.attrs.get("encoding-type") != "anndata":
-            # As anndata wrote before 0.7: its own reader knows how.
+            # Written by anndata before 0.7: its own reader knows how.
             return ad.read_h5ad(path)
         return _by_elements(file, left_on_disk)
 
 
 def _what_can_be_read(path: Path) -> AnnData:
-    """Read a file of which a part that is not needed cannot be read; the notes say which."""
+    """Read a file although parts that are not needed cannot be read; the notes say which."""
     with _opened(path) as file:
         return _by_elements(file, read_matrix)
 
@@ -153,7 +153,7 @@ class _Reader:
         """Go on where an element cannot be read."""
         try:
             yield
-        except Exception as error:  # as above: whatever the readers meet
+        except Exception as error:  # as above: any error of the readers
             self.notes.append(f"{slot} cannot be read ({_first_line(error)}) and was left out.")
 
     def arrays(
@@ -169,7 +169,7 @@ class _Reader:
         return found
 
     def dictionary(self, group: Any, slot: str) -> dict[str, Any]:
-        """Read a dictionary, and those in it that are hurt, key by key."""
+        """Read a dictionary; a damaged one inside it is read key by key."""
         import anndata as ad
 
         found = {}

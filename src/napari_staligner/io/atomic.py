@@ -1,4 +1,4 @@
-"""Files that are written beside their target first, and then moved into place."""
+"""Files that are first written next to their target, and then moved into place."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     if path.is_dir():
         raise InputError(f"{str(path)!r} is a folder: give the name of a file.")
     try:
-        # An actual attempt: permission bits say little to root and on network drives.
+        # A real attempt: permission bits say little for root and on network drives.
         handle, probe = tempfile.mkstemp(prefix=".staligner-", dir=path.parent)
     except OSError as error:
         raise InputError(
@@ -41,12 +41,12 @@ def check_target(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Give a place beside the target; what is written there replaces the target at the end.
+    """Give a place next to the target; what is written there replaces the target at the end.
 
     Parameters
     ----------
     path
-        A file, or a folder (a zarr store). Whatever is there stays until all is written.
+        A file, or a folder (a zarr store). An existing one stays until all is written.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> Path:
-    """Write a text file in UTF-8; one that is there is replaced only when all is written.
+    """Write a text file in UTF-8; an existing one is replaced only when all is written.
 
     Raises
     ------

@@ -20,27 +20,27 @@ _log = logging.getLogger(__name__)
 
 
 def write_somewhere(adata: AnnData, path: Path) -> tuple[Path, str]:
-    """Write integrated slices; in another place where that one fails.
+    """Write integrated slices, in another place if the wanted one fails.
 
     Parameters
     ----------
     adata
         Integrated slices.
     path
-        Where they are wanted.
+        Where to write them.
 
     Returns
     -------
     path
-        Where they are: as wanted, beside it under a name with a number, in the user's folder, or
-        in that of temporary files.
+        Where they are: as wanted, next to it under a name with a number, in the user's folder, or
+        in the folder of temporary files.
     problem
-        A sentence where that is not as wanted; else empty.
+        A sentence if that is not the wanted place; else empty.
 
     Raises
     ------
     InputError
-        They can be written nowhere.
+        They cannot be written anywhere.
     """
     problem = ""
     for place in _places(path):
@@ -54,10 +54,10 @@ def write_somewhere(adata: AnnData, path: Path) -> tuple[Path, str]:
         if place == path:
             return written, ""
         return written, (
-            f"The result is not where it was to be, but in {str(written)!r} ({problem}): move it "
-            "to where you want it."
+            f"The result had to be written to {str(written)!r} ({problem}): move it to where you "
+            "want it."
         )
-    raise InputError(f"The result could be written nowhere ({problem}): free some space.")
+    raise InputError(f"The result could not be written anywhere ({problem}): free some space.")
 
 
 def _places(path: Path) -> Iterator[Path]:

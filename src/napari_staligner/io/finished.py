@@ -1,4 +1,4 @@
-"""Files with finished results of other programs."""
+"""Files that hold finished results of other programs."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def read_finished(source: Source) -> tuple[Named, Source, tuple[AnnData, Finishe
     Parameters
     ----------
     source
-        The path, and what stood in brackets behind it: ``embedding`` and ``slice`` choose what is
-        taken for what.
+        The path, and the choices in brackets after it: ``embedding`` and ``slice`` say which slots
+        are used.
 
     Returns
     -------
     slices
         Name and AnnData of each, as :func:`~napari_staligner.io.formats.read.read_path` gives them.
     source
-        What is still to be chosen.
+        The choices that still have to be made.
     finished
-        The AnnData, and what of it is taken for what; ``None`` if it is no such result.
+        The AnnData, and the slots that are used; ``None`` if it is no such result.
 
     Raises
     ------
     InputError
-        It cannot be read, or lacks what was chosen.
+        It cannot be read, or what was chosen is not in it.
     """
     choices = dict(source.choices)
-    # Without an embedding, slice=… is a value of the column that is called so.
+    # Without an embedding, slice=… is a value of the column "slice".
     asked = EMBEDDING in choices
     embedding = choices.pop(EMBEDDING, "")
     column = choices.pop(SLICE, "") if asked else ""
@@ -49,8 +49,8 @@ def read_finished(source: Source) -> tuple[Named, Source, tuple[AnnData, Finishe
     if len(read) != 1 or left.slice or left.choices:
         if asked:
             raise InputError(
-                f"{source.spec()!r} chooses an embedding of several slices, and a part of the file "
-                "besides: leave one of them out."
+                f"{source.spec()!r} chooses both an embedding of several slices and a part of the "
+                "file: leave one of them out."
             )
         return read, left, None
     adata = read[0][1]

@@ -52,8 +52,8 @@ def read_slices(
     paths
         Files and folders, each holding one slice, or several told apart by ``slice_key``. A file
         of results gives its slices. ``FILE[SLICE]`` and ``FILE[COLUMN=VALUE]`` take one slice out
-        of several, ``outs[bin=016um]`` what the format lets one choose, ``sample:SLICE`` a slice
-        of the simulated olfactory bulb.
+        of several, ``outs[bin=016um]`` makes a choice that the format offers, and ``sample:SLICE``
+        is a slice of the simulated olfactory bulb.
     slice_key
         Column of ``obs`` that names the slices within a file.
     backed
@@ -102,7 +102,7 @@ def read_source(source: Source) -> AnnData:
 
 
 def _part_of(name: str, adata: AnnData, source: Source) -> tuple[str, AnnData]:
-    """The slice of a file that a source names: a column after the other, then the name."""
+    """The slice of a file that a source names: by one column after another, then by name."""
     found, named = name, source.slice
     for key, value in source.choices.items():
         if is_result(adata) and key == K.SLICE:
@@ -117,7 +117,7 @@ def _part_of(name: str, adata: AnnData, source: Source) -> tuple[str, AnnData]:
 
 def _chosen(name: str, parts: Named, wanted: str, where: str) -> tuple[str, AnnData]:
     for part, adata in parts if where else ():
-        # Names lose slashes; what is written in the file goes first.
+        # Names lose their slashes, so what is written in the file comes first.
         source = source_of(adata)
         if source is not None and [*source.choices.values()][-1] == wanted:
             return part, adata
@@ -142,8 +142,8 @@ def read_any(
 
     Returns
     -------
-    A result; one that another program finished, which
-    :func:`~napari_staligner.core.adopt.adopt_steps` makes ours; or slices.
+    A result; one of another program, which :func:`~napari_staligner.core.adopt.adopt_steps`
+    turns into ours; or slices.
 
     Raises
     ------
@@ -159,14 +159,14 @@ def read_any(
 
 
 def slices_in(name: str, adata: AnnData) -> Named:
-    """Return the slices of a file that was just read, which may hold several sections.
+    """Return the slices of a file that was just read; it may hold several sections.
 
     Parameters
     ----------
     name
         Of the file.
     adata
-        What it holds; gets notes of what was noticed.
+        What it holds; gets notes on what was noticed.
     """
     slices = split_where_certain(name, adata)
     for each, part in slices:
@@ -179,7 +179,7 @@ def slices_in(name: str, adata: AnnData) -> Named:
 
 
 def slices_of_result(result: AnnData) -> Named:
-    """Split integrated slices into the slices as they came, without what was computed on them.
+    """Split integrated slices into the original slices, without what was computed on them.
 
     Parameters
     ----------
@@ -219,8 +219,8 @@ def slices_of_result(result: AnnData) -> Named:
 
 
 def genes_of_slice(result: AnnData, name: str) -> Any:
-    """Return which genes a slice of a result had, for indexing; all where that is not told."""
-    # A result that was cut still has a column for every slice that it was made of.
+    """Return which genes a slice of a result had, for indexing; all if that is not recorded."""
+    # A subset of a result still has a column for every slice that it was made from.
     kept = record_of(result)
     recorded = [*map(str, kept.get("slices", result.obs[K.SLICE].cat.categories))]
     if K.IN_SLICE not in result.varm or name not in recorded:
@@ -229,14 +229,14 @@ def genes_of_slice(result: AnnData, name: str) -> Any:
 
 
 def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
-    """Write integrated slices, beside the target first and then moved into place.
+    """Write integrated slices next to the target, then move them into place.
 
     Parameters
     ----------
     adata
         Integrated slices.
     path
-        Target; a file that is there is replaced only when all is written.
+        Target; an existing file is replaced only when all is written.
 
     Returns
     -------
@@ -254,7 +254,7 @@ def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        # What a user has put into the result, and HDF5 has no type for.
+        # The user has put something into the result that HDF5 has no type for.
         raise InputError(
             f"{str(path)!r} cannot be written, because {_slot_of(error)} holds what a file cannot "
             f"({_first_line(error)}): change it to text or numbers, or drop it."
@@ -263,7 +263,7 @@ def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
 
 
 def _slot_of(error: Exception) -> str:
-    """The slot at which anndata failed to write, as it notes it."""
+    """The slot that anndata failed to write, from its note."""
     for note in getattr(error, "__notes__", ()):
         found = re.search(r"writing key '(.*)' of .* to /(.*)", note)
         if found:
@@ -277,24 +277,24 @@ def _first_line(error: Exception) -> str:
 
 
 def check_result_target(path: str | os.PathLike[str]) -> Path:
-    """Check before long work that integrated slices can be written there, and read again.
+    """Check before long work that integrated slices can be written there and read again.
 
     Raises
     ------
     InputError
-        As :func:`check_target`, or the name does not end in ``.h5ad``.
+        As in :func:`check_target`, or the name does not end in ``.h5ad``.
     """
     path = Path(path)
     if path.suffix != ".h5ad":
         raise InputError(
-            f"{str(path)!r} does not end in .h5ad, by which it would be known again: "
+            f"{str(path)!r} does not end in .h5ad, so it would not be recognised later: "
             f"call it {path.stem + '.h5ad'!r}."
         )
     return check_target(path)
 
 
 def numbered(slices: Sequence[tuple[str, AnnData]]) -> Named:
-    """Give each name that occurs again a number."""
+    """Number the names that occur again."""
     taken: dict[str, AnnData] = {}
     for name, adata in slices:
         taken[free_name(name, taken)] = adata
@@ -302,7 +302,7 @@ def numbered(slices: Sequence[tuple[str, AnnData]]) -> Named:
 
 
 def free_name(name: str, taken: Container[str]) -> str:
-    """Return a name, with the first number from 2 on that frees it where it is taken."""
+    """Return a name; if it is taken, with the first free number from 2 on."""
     free, number = name, 2
     while free in taken:
         free, number = f"{name} ({number})", number + 1

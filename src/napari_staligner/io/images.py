@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RESOLUTIONS = ("hires", "lowres", "fullres")
-"""The best first; the last is as large as the coordinates, which takes much to draw."""
+"""The best first; the last is as large as the coordinates, so it is slow to draw."""
 DEPTHS = (255, 1023, 4095, 16383, 65535)
-"""Largest values of pixels with 8 to 16 bits."""
+"""Largest pixel values of 8 to 16 bits."""
 
 
 class _Found(NamedTuple):
@@ -37,8 +37,8 @@ def tissue_image(adata: AnnData) -> tuple[NDArray[Any], float] | None:
 
     Returns
     -------
-    Image of shape (height, width, 3 or 4), uint8, and the factor that takes coordinates of
-    ``obsm["spatial"]`` to its pixels; ``None`` where there is no image with a scale factor.
+    Image of shape (height, width, 3 or 4), uint8, and the factor from coordinates of
+    ``obsm["spatial"]`` to its pixels; ``None`` if there is no image with a scale factor.
     """
     library = own_library(adata)
     if library is None:
@@ -50,7 +50,7 @@ def tissue_image(adata: AnnData) -> tuple[NDArray[Any], float] | None:
 def image_problem(adata: AnnData) -> str | None:
     """Say why a slice shows no tissue image, without a full stop; ``None`` if it has one.
 
-    Without a library the answer is "none".
+    Without a library it returns "none".
     """
     library = own_library(adata)
     if library is None:
@@ -90,7 +90,7 @@ def _best(library: Mapping[str, Any]) -> _Found | str:
         if _axis(pixels) is None:
             reasons.append(
                 f"the image {resolution!r} has shape {pixels.shape} and type {pixels.dtype}, "
-                "which is no picture"
+                "so it is not a picture"
             )
         elif factor is None:
             reasons.append(f"the image {resolution!r} has no scale factor {key!r}")
@@ -103,7 +103,7 @@ def _best(library: Mapping[str, Any]) -> _Found | str:
 
 
 def _number(value: Any) -> float | None:
-    """A positive number, also as text or in an array of one."""
+    """A positive number, which may also be text or in an array of length one."""
     try:
         number = float(np.asarray(value).reshape(()).item())
     except (TypeError, ValueError):
@@ -112,7 +112,7 @@ def _number(value: Any) -> float | None:
 
 
 def _axis(pixels: NDArray[Any]) -> int | None:
-    """Axis of the colours; 2 where there is none yet, ``None`` if this is no picture."""
+    """Axis of the colours; 2 if there is none yet, ``None`` if this is not a picture."""
     if pixels.dtype.kind not in "buif" or pixels.ndim not in (2, 3) or not pixels.size:
         return None
     if pixels.ndim == 2 or pixels.shape[2] in (1, 3, 4):
@@ -127,12 +127,12 @@ def as_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     ----------
     pixels
         Shape (height, width), or with 1, 3 or 4 colours as the last or the first axis. Floats are
-        taken as 0 to 1 where none is larger, else as whole numbers: as many bits as the largest
+        taken as 0 to 1 if none is larger, else as whole numbers with the bits that the largest
         needs.
 
     Returns
     -------
-    Shape (height, width, 3 or 4), uint8; the same array where it was so.
+    Shape (height, width, 3 or 4), uint8; the same array if it already was.
     """
     if pixels.ndim == 3 and _axis(pixels) == 0:
         pixels = np.moveaxis(pixels, 0, 2)

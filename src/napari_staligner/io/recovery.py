@@ -1,7 +1,7 @@
-"""What people did, on the disk at every edit, for the case that the program ends unasked.
+"""Saves every edit to disk, in case the program crashes.
 
-Two files: the edits, which are small and written anew each time, beside the file that the result
-came from or in a folder of the user's; and the result itself where it has no file yet.
+There are two files. The edits are small and written anew each time, next to the file of the
+result or in the user's folder. The result itself is written if it has no file yet.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _UNS = (K.DOMAIN_COLORS, f"{K.DISAGREEMENT}_colors", K.UMAP, K.UMAP_BEFORE, K.ST
 
 
 def unsaved_folder() -> Path:
-    """Where sessions are kept that have no file yet."""
+    """Folder for sessions that have no file yet."""
     return user_folder.user_folder() / "unsaved"
 
 
@@ -58,9 +58,9 @@ class Kept:
     when
         Of the last edit: UTC, ISO 8601.
     record
-        Its slices, and what was looked at.
+        Its slices, and what was shown.
     result
-        File of its result, ``None`` if there was none.
+        File of its result, ``None`` if it has none.
     file
         The file that it was opened from or last saved to, if any.
     """
@@ -72,7 +72,7 @@ class Kept:
     file: Path | None
 
     def describe(self) -> str:
-        """Say in a sentence what it is."""
+        """Describe it in a sentence."""
         names = [entry.name for entry in self.record.slices]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         local = datetime.fromisoformat(self.when).astimezone()
@@ -83,26 +83,26 @@ class Kept:
 
 
 class Recovery:
-    """Keeps one session on the disk."""
+    """Keeps one session on disk."""
 
     def __init__(self) -> None:
         self._id = uuid4().hex[:12]
         self._runs = 0
         self._digest: tuple[object, str] = (None, "")
         self.path: Path | None = None
-        """File of the edits, as long as something is kept."""
+        """File of the edits, while something is kept."""
         self.result: Path | None = None
-        """File of the result, where that is in no file of the user's."""
+        """File of the result, if the user has not saved it."""
         self.problem = ""
-        """Why nothing is kept, in a sentence; empty while all is well."""
+        """A sentence on why nothing is kept; empty while all is well."""
 
     def new_result(self) -> Path:
-        """Return a place for the result of a run that starts."""
+        """Return a place for the result of a new run."""
         self._runs += 1
         return unsaved_folder() / f"{self._id}-{self._runs}.h5ad"
 
     def take_result(self, path: Path | None) -> None:
-        """Follow the result of a run, which is kept in a file; the one before goes."""
+        """Keep the file with the result of a run, instead of the one before."""
         if self.result is not None and self.result != path:
             self.result.unlink(missing_ok=True)
         self.result = path
@@ -115,7 +115,7 @@ class Recovery:
         result
             Integrated slices, if there are any.
         record
-            The slices of the session, and what is looked at.
+            The slices of the session, and what is shown.
         file
             The file that the result came from or was saved to, if any.
         """
@@ -132,7 +132,7 @@ class Recovery:
         self.path, self.problem = place, ""
 
     def forget(self) -> None:
-        """Remove what is kept: all is saved, or not wanted."""
+        """Remove what is kept: it is saved, or not wanted."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
         self.take_result(None)
@@ -169,7 +169,7 @@ class Recovery:
 
 
 def keep_result(result: AnnData, path: Path) -> str:
-    """Write a result that has no file yet; returns a sentence where that cannot be."""
+    """Write a result that has no file yet; return a sentence if that is not possible."""
     from shutil import disk_usage
 
     try:
@@ -179,7 +179,7 @@ def keep_result(result: AnnData, path: Path) -> str:
         with written_beside(path) as draft:
             result.write_h5ad(draft)
     except Exception as error:
-        # Whatever it is: the result itself is there.
+        # Any error: the result itself is still in memory.
         _log.exception("The result could not be kept from a crash")
         return f"The result is not kept from a crash until it is saved ({reason(error)})."
     return ""
@@ -202,12 +202,12 @@ def find(file: Path | None = None) -> Kept | None:
 
 
 def read_kept(kept: Kept) -> Content:
-    """Bring back a session that was not saved.
+    """Restore a session that was not saved.
 
     Raises
     ------
     InputError
-        The file of its result is gone, or holds other spots than the edits are of.
+        The file of its result is gone, or its spots are not those of the edits.
     """
     base = kept.result or kept.file
     if base is None:
@@ -243,7 +243,7 @@ def digest(spots: pd.Index[str]) -> str:
 
 
 def _edits(result: AnnData) -> dict[str, dict[str, Any]]:
-    """What people and late computations change of a result, by slot."""
+    """What people and later computations change in a result, by slot."""
     aside = moved(result)
     columns = [key for key in result.obs if key in _OBS or key in aside["obs"]]
     columns += [key for key in result.obs if is_annotation(key)]
@@ -261,7 +261,7 @@ def _edits(result: AnnData) -> dict[str, dict[str, Any]]:
 
 def _column(column: pd.Series) -> Any:
     if column.dtype == object:
-        # Texts with gaps; HDF5 holds those as categories.
+        # Text with missing values; HDF5 can hold that as categories.
         column = column.astype("category")
     return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
 
@@ -271,7 +271,7 @@ def _base(key: str) -> str:
 
 
 def _apply(path: Path, result: AnnData) -> None:
-    """Put edits that were kept in the place of what the result has."""
+    """Replace what the result has by the edits that were kept."""
     import h5py
     from anndata.io import read_elem
 
@@ -283,7 +283,7 @@ def _apply(path: Path, result: AnnData) -> None:
         raise InputError(f"The edits in {str(path)!r} cannot be read ({error}).") from error
     if not same:
         raise InputError(
-            f"The edits in {str(path)!r} are of other spots than the result has: discard them."
+            f"The edits in {str(path)!r} belong to other spots than the result has: discard them."
         )
     for slot, now in _edits(result).items():
         for key in now:

@@ -1,4 +1,4 @@
-"""A session as one file: the result, where its slices came from, and what was looked at.
+"""A session as one file: the result, where its slices came from, and what was shown.
 
 The file is the result's ``.h5ad``, which every tool of the field reads; the session is JSON in
 ``uns["staligner"]["session"]``. Without a result the file holds no spots, only the session.
@@ -49,7 +49,7 @@ NOT_COMPLETE = (
 
 @dataclass(frozen=True)
 class SliceEntry:
-    """A slice of a session: its name, and where it came from if that is known."""
+    """A slice of a session: its name, and its source if that is known."""
 
     name: str
     source: Source | None = None
@@ -57,14 +57,14 @@ class SliceEntry:
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """What a file tells of a session.
+    """What a file says about a session.
 
     Parameters
     ----------
     slices
         In their order.
     view
-        What was looked at, JSON.
+        What was shown, JSON.
     """
 
     slices: tuple[SliceEntry, ...]
@@ -86,11 +86,11 @@ class Content:
     result
         Integrated slices, if the file holds them.
     path
-        The file, where it is one of a session that can be saved to it.
+        The file, if the session can be saved to it.
     view
-        What was looked at, JSON; empty if it does not tell.
+        What was shown, JSON; empty if the file does not say.
     problems
-        A sentence for each slice that could not be brought back.
+        A sentence for each slice that could not be restored.
     notes
         Sentences on what was guessed or left out.
     """
@@ -111,17 +111,17 @@ def entries(slices: Mapping[str, AnnData]) -> tuple[SliceEntry, ...]:
 def session_anndata(
     record: SessionRecord, result: AnnData | None, slices: Mapping[str, AnnData]
 ) -> AnnData:
-    """Return what is to be written of a session; it shares its arrays with what it is given.
+    """Return the AnnData to write for a session; it shares its arrays with what it is given.
 
     Parameters
     ----------
     record
-        What the file is to tell.
+        What the file says about the session.
     result
         Integrated slices, or ``None``.
     slices
-        All slices of the session; of those that are neither in a file nor in the result, the data
-        are written.
+        All slices of the session. The data of a slice are written if they are neither in a file
+        nor in the result.
     """
     from anndata import AnnData
 
@@ -135,7 +135,7 @@ def session_anndata(
         if entry.source is None and entry.name not in known
     }
     if loose:
-        # Each for itself: they are not joined.
+        # Each on its own: they are not joined.
         ready = (storable_slices([(name, adata)])[0][0] for name, adata in loose.items())
         kept[K.KEPT_SLICES] = dict(ready)
     return shown
@@ -158,7 +158,7 @@ def open_file(path: Path) -> Content:
     record = session_record(adata)
     if record is None and not is_result(adata):
         return _content_of(slices_in(name, adata))
-    # What is of another format is not saved to; nor is it the session's file.
+    # A file of another format is never saved to, so it is not the session's file.
     own = path if path.suffix == ".h5ad" else None
     return session_content(adata if is_result(adata) else None, record, adata, own)
 
@@ -178,7 +178,7 @@ def _content_of(slices: Named) -> Content:
 
 
 def session_record(adata: AnnData) -> SessionRecord | None:
-    """Return what a file tells of its session; ``None`` if it is of none."""
+    """Return what a file says about its session; ``None`` if it has none."""
     text = record_of(adata).get(K.SESSION)
     if text is None:
         return None
@@ -186,7 +186,7 @@ def session_record(adata: AnnData) -> SessionRecord | None:
 
 
 def read_record(text: str) -> SessionRecord | None:
-    """Read what :meth:`SessionRecord.to_json` gave; ``None`` if it is of another version."""
+    """Read the JSON of :meth:`SessionRecord.to_json`; ``None`` if it is of another version."""
     try:
         content = json.loads(text)
         for entry in content["slices"]:
@@ -197,7 +197,7 @@ def read_record(text: str) -> SessionRecord | None:
 
 
 def _mend_source(source: dict[str, Any]) -> None:
-    """Bring a source to its present form: there was one column with a value at first."""
+    """Bring an old source up to date: it used to be one column with a value."""
     key, value = source.pop("key", ""), source.pop("value", "")
     if key:
         source.setdefault("choices", {})[key] = value
@@ -209,7 +209,7 @@ def session_content(
     adata: AnnData | None = None,
     path: Path | None = None,
 ) -> Content:
-    """Bring the slices of a session back: out of its result, its file, or their own files.
+    """Restore the slices of a session from its result, its file, or their own files.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def _read_entry(entry: SliceEntry) -> AnnData:
 
 
 def _shared(adata: AnnData) -> AnnData:
-    """Return an AnnData of the same arrays, whose tables and dictionaries are its own."""
+    """Return an AnnData with the same arrays, but with its own tables and dictionaries."""
     from anndata import AnnData
 
     return AnnData(

@@ -1,4 +1,4 @@
-"""What a slice is taken for, in a few figures, and what looks wrong with it."""
+"""How a slice was understood, in a few figures, and what looks wrong with it."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
     from napari_staligner.core.result.source import Source
 
 SOME_SPOTS = 2000
-"""Spots whose counts are looked at."""
+"""The number of spots that are checked."""
 FEW_COUNTS = 20
-"""Counts of a spot below which single genes say little: Visium has thousands, panels hundreds."""
+"""With fewer counts per spot, single genes say little: Visium has thousands, panels hundreds."""
 MOST_ON_IMAGE = 0.95
 
 
 @dataclass(frozen=True)
 class SliceCard:
-    """What a slice is taken for.
+    """How a slice was understood.
 
     Parameters
     ----------
     name
         Of the slice.
     title
-        What people call its format; empty where that is not known.
+        The usual name of its format; empty if that is not known.
     n_spots, n_genes
         How many there are.
     values
-        What the values of ``X`` are; ``None`` where there are none.
+        What the values of ``X`` are; ``None`` if there are none.
     per_spot
-        Median of the total of a spot; nan where ``X`` holds no counts.
+        Median of the total per spot; nan if ``X`` does not hold counts.
     on_tissue
-        Share of the spots that ``obs`` says to be on the tissue; ``None`` where it says nothing.
+        Share of the spots that are on the tissue according to ``obs``; ``None`` if it does not say.
     microns
-        µm per unit of the coordinates, and how that is known; ``None`` where it is not.
+        µm per unit of the coordinates, and how that is known; ``None`` if it is not.
     image
         Height and width in pixels, or why none is shown.
     on_image
@@ -80,7 +80,7 @@ class SliceCard:
 
     @property
     def facts(self) -> dict[str, str]:
-        """The figures as text, by what each tells."""
+        """The figures as text, by their names."""
         values = "none" if self.values is None else self.values.value
         if np.isfinite(self.per_spot):
             values = f"{values}, {self.per_spot:,.0f} a spot (median)"
@@ -117,7 +117,7 @@ class SliceCard:
 
 
 def _percent(share: float) -> str:
-    # 99.96 % are not all.
+    # 99.96 % is not all.
     return f"{np.floor(1000 * share) / 10:.3g} %"
 
 
@@ -134,17 +134,17 @@ class SliceCardJob:
     name, source
         Of the slice.
     obs
-        Shape (spots, columns): what tells of tissue and of Visium's array.
+        Shape (spots, columns): the columns on tissue and on Visium's array.
     xy
         Coordinates, float64, shape (spots, 2).
     matrix
-        ``X``; ``None`` where there is none.
+        ``X``; ``None`` if there is none.
     n_genes
         How many there are.
     libraries
         The slice's own part of ``uns["spatial"]``.
     notes
-        What was said when it was read.
+        The notes from when it was read.
     """
 
     name: str
@@ -163,7 +163,7 @@ class SliceCardJob:
 
 
 def slice_card_job(name: str, adata: AnnData) -> SliceCardJob:
-    """Copy what a card needs of a slice.
+    """Copy what a card needs from a slice.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def _title(source: Source | None) -> str:
         return "simulated"
     try:
         found = sniff(Path(source.path))
-    except InputError:  # it was moved meanwhile
+    except InputError:  # it has been moved
         return ""
     size = source.choices.get("bin")
     return f"{found.title}, bins of {size}" if size else found.title

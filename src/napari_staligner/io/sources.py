@@ -1,4 +1,4 @@
-"""Slices as the shell names them, and the files that they come from."""
+"""Slices as the command line names them, and the files that they come from."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def file_source(path: Path) -> Source:
 
 
 def checksum(path: Path, choices: Mapping[str, str] | None = None) -> str:
-    """Return the SHA-256 of what is read at a path, hexadecimal.
+    """Return the SHA-256, in hexadecimal, of what is read at a path.
 
     Parameters
     ----------
     path
-        A file; a folder, whose names and files all count; or a sample of several files, of which
-        those count that are read with what is chosen.
+        A file; a folder, where all names and files count; or a sample of several files, where
+        only those count that are read with the given choices.
     choices
         What was chosen of its format.
 
     Raises
     ------
     InputError
-        A folder holds nothing that is known.
+        A folder holds no known format.
     """
     if path.is_file() and path.suffix == ".h5ad":
         return _of_file(path)
@@ -75,12 +75,12 @@ def _of_file(path: Path) -> str:
 
 
 def check_unchanged(name: str, source: Source) -> None:
-    """Check that a slice's file is there and holds what it held.
+    """Check that a slice's file is still there and has not changed.
 
     Raises
     ------
     InputError
-        The file is gone, or its checksum is another.
+        The file is gone, or its checksum has changed.
     """
     if source.path.startswith(SAMPLE):
         return

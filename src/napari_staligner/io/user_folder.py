@@ -11,14 +11,14 @@ MOST_RECENT = 8
 
 
 def user_folder() -> Path:
-    """Folder of the user's own; it may not be there yet."""
+    """The user's own folder; it may not exist yet."""
     from platformdirs import user_data_path
 
     return user_data_path("napari-staligner")
 
 
 def cache_folder() -> Path:
-    """Folder for what can be made again; it may not be there yet."""
+    """Folder for what can be made again; it may not exist yet."""
     from platformdirs import user_cache_path
 
     return user_cache_path("napari-staligner") / "slices"
@@ -34,7 +34,7 @@ def recent_files() -> list[Path]:
 
 
 def remember_file(path: Path) -> None:
-    """Put a session at the head of the files used last; not being able to is no harm."""
+    """Put a session first among the recent files; a failure does no harm."""
     from napari_staligner.io.atomic import write_text
 
     path = path.resolve()

@@ -210,7 +210,7 @@ def test_what_cannot_be_carried_is_said(result, source):
     codes = np.full(113, -1)
     with pytest.raises(InputError, match="annotate it there first"):
         transfer_job(result, codes, "GL", code=0, source=source)
-    with pytest.raises(InputError, match="no slice beside"):
+    with pytest.raises(InputError, match="no slice other than"):
         transfer_job(result, codes, "GL", code=0, source=source, targets=[source])
 
 

@@ -109,7 +109,7 @@ def test_no_spline_is_laid_through_a_line(points):
 def test_pairs_of_points_at_one_place_tell_no_scale(model):
     here, there = np.full((3, 2), 0.1), grid(3, 1)
     for moving, fixed in ((here, there), (there, here)):
-        with pytest.raises(InputError, match="at one place, which tells no scale"):
+        with pytest.raises(InputError, match="at one place, which gives no scale"):
             fit_points(moving, fixed, model)
         rigid = fit_points(moving, fixed, Model.RIGID)
         middle = apply(rigid, moving).mean(axis=0)

@@ -279,7 +279,7 @@ def test_a_barcode_of_two_classes_is_said(result, tmp_path):
     made, said = brought(result, path)
     assert made.rows_of("EPL").tolist() == [1]
     assert made.rows_of("GL").tolist() == [2]
-    assert "1 barcodes have more than one class; the last one of each holds" in said
+    assert "1 barcodes have more than one class; the last one of each counts" in said
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_a_folder_of_other_things_is_never_replaced(result, tmp_path, to):
     path = path_for(to, tmp_path)
     path.mkdir()
     (path / "thesis.doc").write_text("years of work")
-    with pytest.raises(InputError, match="holds what was not exported from here"):
+    with pytest.raises(InputError, match="holds files that were not exported from here"):
         export(result, to, path, overwrite=True)
     assert (path / "thesis.doc").read_text() == "years of work"
 

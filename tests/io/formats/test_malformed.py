@@ -196,7 +196,7 @@ def places(xy: tuple[str, str], name: str) -> dict[str, tuple[Change, str]]:
     x, y = xy
     return {
         "missing": (missing, "has no"),
-        "no x": (without(x), "has no column|no columns that are called"),
+        "no x": (without(x), "has no column|no columns with a usual name"),
         "word": (with_value(x, "left"), "holds no number in 1 rows .*'left'"),
         "nothing": (with_value(y, None), "holds no number"),
         "infinite": (with_value(y, "inf"), "holds no number"),
@@ -250,7 +250,7 @@ MTX = {
     "beyond": (bytes_of(b"\n1 1 ", b"\n9 1 "), "cannot be read as Matrix Market"),
     "word": (bytes_of(b"\n1 1 ", b"\n1 x "), "cannot be read as Matrix Market"),
     "greedy": (bytes_of(b"\n5 12 ", b"\n5 12 99999999"), "claims .* more than it can hold"),
-    "other size": (bytes_of(b"\n5 12 ", b"\n5 13 "), "5 features and 12 barcodes beside it"),
+    "other size": (bytes_of(b"\n5 12 ", b"\n5 13 "), "5 features and 12 barcodes next to it"),
 }
 JSON = {
     "cut": (cut, "no JSON"),
@@ -553,7 +553,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], dict[str, dict[str, tuple[Change,
                 "empty": (empty, "no format"),
                 "folder": (folder, "no format"),
                 "no rows": (no_rows, "no format"),
-                "no place": (bytes_of(b"\n12x11", b"\nhere"), "'here', which is no place"),
+                "no place": (bytes_of(b"\n12x11", b"\nhere"), "'here', which is not a place"),
             },
             "alignment_table_MOB1.tsv": TEXT
             | {

@@ -110,7 +110,7 @@ def test_bins_of_visium_hd(tmp_path, asked, n):
     name, adata = read_one(tmp_path / "gut", **chosen)
     assert (name, adata.n_obs) == ("gut", n)
     assert microns_per_unit(adata, adata.uns[K.SPATIAL])[0] == 0.25
-    by_default = "by default ([bin=002um], [bin=016um] is there too)"
+    by_default = "by default (there is also [bin=002um], [bin=016um])"
     assert (by_default in notes_of("liver", adata)[0]) == (asked is None)
 
 

@@ -228,7 +228,7 @@ def test_pairs_at_one_place_tell_no_scale(dock, qtbot):
         dock.session.view.spot = Spot("slice2", row)
         dock.session.view.spot = Spot("slice1", row)
     press(qtbot, dock.pairs.fit)
-    assert "All pairs lie at one place" in dock.status.text()
+    assert "All pairs are at one place" in dock.status.text()
     np.testing.assert_array_equal(transform(dock), before)
     dock.model.setCurrentIndex(dock.model.findData(Model.RIGID))
     press(qtbot, dock.pairs.fit)

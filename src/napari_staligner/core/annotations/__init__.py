@@ -1,1 +1,1 @@
-"""Regions that people name on the tissue: classes, edits, agreement, and their carrying over."""
+"""Regions that people name on the tissue: classes, edits, agreement, and transfer."""

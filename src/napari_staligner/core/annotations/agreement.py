@@ -27,12 +27,12 @@ class Agreement:
     Parameters
     ----------
     kappa
-        Cohen's kappa over the spots that both annotated; nan where it is not defined: fewer than
-        two such spots, or all of one class.
+        Cohen's kappa over the spots that both annotated; nan if it is not defined, with fewer than
+        two such spots or only one class.
     n_both, n_same
         Spots that both annotated, and those of them with the same class.
     n_only
-        Spots that only the first, and only the second annotated.
+        Spots that only the first annotated, and that only the second annotated.
     """
 
     kappa: float
@@ -56,7 +56,7 @@ def agreement(annotations: Annotations, first: str, second: str) -> Agreement:
     a, b = annotations.codes(first), annotations.codes(second)
     both = (a >= 0) & (b >= 0)
     n = int(both.sum())
-    # One class for all is agreement by chance alone: 0 / 0.
+    # With a single class, all agreement is by chance: 0 / 0.
     defined = n > 1 and len(np.unique([a[both], b[both]])) > 1
     return Agreement(
         float(cohen_kappa_score(a[both], b[both])) if defined else float("nan"),
@@ -75,7 +75,7 @@ def write_disagreement(
     ----------
     adata
         Integrated slices; sets ``obs["annotation_disagreement"]`` (categorical: same class,
-        another class, only one of them; nothing where neither annotated) and its colours.
+        another class, only one of them; missing if neither annotated) and its colours.
     annotations
         Their labels.
     first, second

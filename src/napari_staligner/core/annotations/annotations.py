@@ -1,7 +1,7 @@
-"""Regions that people name: classes, who gave which spot to which class, and every step back.
+"""Regions that people name: classes, who put which spot in which class, and undo.
 
-All that was done is a list of edits, and the present state is what they leave. So undo has no
-limit, and who did what, when and how is the same list.
+Everything is a list of edits, and the present state is their result. So undo has no limit, and
+the same list records who did what, when and how.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Annotations:
-    """Classes, labels of every annotator, and the edits that led there.
+    """Classes, labels of every annotator, and the edits that led to them.
 
-    Spots are known by name, so that a new result of the same slices keeps its annotations.
+    Spots are identified by name, so that a new result of the same slices keeps its annotations.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Annotations:
     classes: tuple[RegionClass, ...] = ()
     edits: list[Edit] = field(default_factory=list)
     position: int = 0
-    """So many of the edits are done; those after it are undone."""
+    """How many of the edits are done; those after them are undone."""
 
     changed = Signal()
     """Labels, classes or shapes changed."""
@@ -71,7 +71,7 @@ class Annotations:
 
     @property
     def annotators(self) -> tuple[str, ...]:
-        """Everyone who has labels, and who annotates now."""
+        """Everyone who has labels, and the present annotator."""
         return tuple(dict.fromkeys([*self._codes, self.annotator]))
 
     @property
@@ -85,7 +85,7 @@ class Annotations:
         return [(edit, shape) for edit in self.done for shape in edit.shapes]
 
     def named(self, name: str) -> RegionClass:
-        """Return the class of a name.
+        """Return the class with a name.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class Annotations:
         table = np.full(max((c.id for c in self.classes), default=0) + 2, NONE, dtype=np.int16)
         for place, region in enumerate(self.classes):
             table[region.id] = place
-        # Codes of classes that were removed stay below, for undo; here they are none.
+        # The stored codes of removed classes stay, for undo; here those spots have no class.
         return np.asarray(table[np.where((ids < 0) | (ids >= len(table)), -1, ids)])
 
     def column(self, who: str | None = None) -> pd.Categorical:
@@ -141,22 +141,22 @@ class Annotations:
 
     @property
     def chosen(self) -> str:
-        """Name of the class that tools assign; empty while they only select."""
+        """Name of the class that tools assign; empty if they only select."""
         return self._chosen if any(c.name == self._chosen for c in self.classes) else ""
 
     def choose(self, name: str) -> None:
-        """Choose the class that tools assign; empty lets them select only."""
+        """Choose the class that tools assign; with an empty name they only select."""
         if name != self.chosen:
             self._chosen = self.named(name).name if name else ""
             self.view_changed.emit()
 
     def annotate_as(self, who: str) -> None:
-        """Let another annotator go on.
+        """Switch to another annotator.
 
         Raises
         ------
         InputError
-            The name is empty, or holds a slash, which no column of a file may.
+            The name is empty, or has a slash, which a column in a file may not have.
         """
         who = who.strip()
         if not who or "/" in who:
@@ -178,15 +178,15 @@ class Annotations:
         rows
             Rows of the result.
         name
-            The class; empty takes their class away.
+            The class; empty removes their class.
         how
             The tool.
         shapes
-            What was drawn, if it was.
+            What was drawn, if anything.
 
         Returns
         -------
-        How many spots changed; with none there is no edit.
+        How many spots changed; if none did, there is no edit.
         """
         each: Rows = np.unique(np.asarray(rows, dtype=np.intp))
         code = self.named(name).id if name else NONE
@@ -211,11 +211,11 @@ class Annotations:
         codes
             Identifiers of their classes, -1 for none.
         name
-            What they become, for the undo button; empty for none.
+            What they become, for the undo button; empty if they become unlabelled.
         how
             The tool.
         classes
-            All classes afterwards; ``None`` leaves them.
+            All classes afterwards; ``None`` leaves them as they are.
         shapes
             What was drawn.
         """
@@ -239,7 +239,7 @@ class Annotations:
     # -- classes ----------------------------------------------------------------------------
 
     def use_template(self, template: str) -> None:
-        """Add the classes of a template that are not there, with keys and colours that are free."""
+        """Add the classes of a template that are missing, with free keys and colours."""
         classes = list(self.classes)
         for name, parent in TEMPLATES[template]:
             if all(name != c.name for c in classes):
@@ -268,7 +268,7 @@ class Annotations:
         parent: str = "",
         key: int = 0,
     ) -> RegionClass:
-        """Make a class that goes beside others: free identifier, colour and key."""
+        """Make a class with an identifier, colour and key not used by those ``beside`` it."""
         ever = [*beside, *(c for e in self.edits for c in e.new_classes)]
         taken = {c.color for c in beside}
         colors = categorical_colors(len(beside) + 1)
@@ -300,7 +300,7 @@ class Annotations:
         self._change(renamed, f"renaming {old} to {new}")
 
     def change_class(self, name: str, **changes: Any) -> None:
-        """Change colour, parent or key of a class; a key is taken from the class that had it.
+        """Change colour, parent or key of a class; a key is taken away from the class that had it.
 
         Raises
         ------
@@ -323,7 +323,7 @@ class Annotations:
         self._change([changed if c.name == name else c for c in freed], what)
 
     def remove_class(self, name: str) -> None:
-        """Remove a class: its spots have none any more, and its children go up to its parent."""
+        """Remove a class: its spots become unlabelled, and its children move to its parent."""
         gone = self.named(name)
         left = [
             replace(c, parent=gone.parent) if c.parent == name else c
@@ -346,14 +346,14 @@ class Annotations:
     # -- history ----------------------------------------------------------------------------
 
     def undo(self) -> None:
-        """Take the last edit back."""
+        """Undo the last edit."""
         if self.position:
             self.position -= 1
             edit = self.edits[self.position]
             self._apply(edit, edit.before, edit.old_classes)
 
     def redo(self) -> None:
-        """Do the last edit again that was undone."""
+        """Redo the edit that was last undone."""
         if self.position < len(self.edits):
             edit = self.edits[self.position]
             self.position += 1
@@ -361,12 +361,12 @@ class Annotations:
 
     @property
     def undo_text(self) -> str:
-        """What :meth:`undo` takes back; empty if there is nothing."""
+        """What :meth:`undo` undoes; empty if there is nothing."""
         return self.edits[self.position - 1].what if self.position else ""
 
     @property
     def redo_text(self) -> str:
-        """What :meth:`redo` does again; empty if there is nothing."""
+        """What :meth:`redo` redoes; empty if there is nothing."""
         return self.edits[self.position].what if self.position < len(self.edits) else ""
 
     def _edit(self, what: str, how: str, classes: Sequence[RegionClass] | None) -> Edit:
@@ -398,7 +398,7 @@ class Annotations:
     # -- other spots ------------------------------------------------------------------------
 
     def start(self, spots: pd.Index[str], edits: Sequence[Edit], position: int) -> None:
-        """Begin with these edits, of which so many are done."""
+        """Start with these edits; the first ``position`` of them are done."""
         self.spots, self.edits, self.position = spots, list(edits), position
         self._codes, self.classes = {}, tuple[RegionClass, ...]()
         for edit in self.done:
@@ -407,7 +407,7 @@ class Annotations:
         self.view_changed.emit()
 
     def carry_to(self, spots: pd.Index[str]) -> None:
-        """Keep all of it for other spots, as far as those have the same names."""
+        """Keep everything for other spots, if they have the same names."""
         old, edits = self.spots, self.edits
         if old is not None and not old.equals(spots):
             to = spots.get_indexer(old)

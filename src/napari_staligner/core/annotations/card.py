@@ -32,7 +32,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class CardJob:
-    """All that a card needs, copied.
+    """Everything that a card needs, copied.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class CardJob:
     extents
         The region on each slice.
     against_rest
-        The region against all other spots; a sentence where they cannot be compared.
+        The region against all other spots; a sentence if they cannot be compared.
     against_elsewhere
         The region of each slice against that of the other slices, or why not.
     """
@@ -54,8 +54,8 @@ class CardJob:
     slices: pd.Categorical
     coordinates: NDArray[np.float64]
     trust: NDArray[np.float64] | None
-    """What the test of presence reads, of the spots of slices that are annotated at all: whether
-    each belongs to the region, its slice, coordinates and confidence."""
+    """What the test of presence reads about the spots of slices with any annotation: whether each
+    belongs to the region, its slice, coordinates and confidence."""
 
     def steps(self) -> Steps[RegionCard]:
         """Describe the region; see :func:`card_steps`."""
@@ -74,9 +74,9 @@ class RegionCard:
         The region on each slice.
     markers
         Genes higher in the region than in all other spots (adjusted p < 0.05), the strongest
-        first; a sentence where they cannot be compared.
+        first; a sentence if they cannot be compared.
     elsewhere
-        The same of each slice's part against the same region on the other slices.
+        The same for each slice's part against the region on the other slices.
     """
 
     name: str
@@ -84,10 +84,10 @@ class RegionCard:
     markers: tuple[str, ...] | str
     elsewhere: Mapping[str, tuple[str, ...] | str]
     presence: Mapping[str, Presence]
-    """Test of the share of the region in each slice against the others; slices where nothing is
-    annotated are left out."""
+    """Test of the region's share in each slice against the others; slices without annotations are
+    left out."""
     annotated: frozenset[str]
-    """Slices where any spot has a class: only there can the region be called absent."""
+    """Slices where any spot has a class: the region can be called absent only there."""
 
 
 def card_job(
@@ -135,7 +135,7 @@ def card_job(
 
 
 def card_steps(job: CardJob) -> Steps[RegionCard]:
-    """Find the genes that mark a region, and test in which slices it is."""
+    """Find the marker genes of a region, and test in which slices it is present."""
     total = 2 + len(job.against_elsewhere)
     yield Progress("presence by slice", 0, total)
     here = _presence(job)

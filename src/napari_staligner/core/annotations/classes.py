@@ -1,4 +1,4 @@
-"""What annotations are made of: classes, drawn shapes, edits; and the templates of classes."""
+"""The parts of annotations: classes, drawn shapes and edits; and the templates of classes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Shape:
     Parameters
     ----------
     slice
-        The slice that it lies on.
+        The slice that it is on.
     xy
         Corners (x, y) in the slice's own coordinates, float64, shape (corners, 2).
     """
@@ -66,7 +66,7 @@ class Edit:
     Parameters
     ----------
     what
-        In a few words, for the undo button.
+        Short description for the undo button.
     how
         The tool: ``"lasso"``, ``"domain"``, ``"transfer"``, ``"import"``, …
     who
@@ -76,7 +76,7 @@ class Edit:
     rows, before, after
         Rows of the result, and their codes before and after, shape (rows,) each.
     old_classes, new_classes
-        All classes before and after; both empty if they stay.
+        All classes before and after; both empty if they do not change.
     shapes
         What was drawn.
     """

@@ -29,14 +29,14 @@ def write_annotations(adata: AnnData, annotations: Annotations) -> list[str]:
     ----------
     adata
         Integrated slices; sets ``obs["annotation"]`` (the present annotator's),
-        ``obs["annotation_by_…"]`` where there are several annotators, their colours in ``uns``, and
+        ``obs["annotation_by_…"]`` if there are several annotators, their colours in ``uns``, and
         ``uns["staligner"]["annotations"]``: every edit with who, when, how, spots and shapes.
     annotations
-        Of the same spots; with no edits at all the slots are taken away.
+        Of the same spots; without any edits the slots are removed.
 
     Returns
     -------
-    A sentence for each column of the input that had such a name: it is kept under another, see
+    A sentence for each column of the input with such a name; it is kept under another one, see
     :mod:`~napari_staligner.core.result.ownership`.
     """
     columns = {K.ANNOTATION: annotations.annotator}
@@ -64,12 +64,12 @@ def is_annotation(column: str) -> bool:
 
 
 def read_annotations(adata: AnnData, into: Annotations) -> None:
-    """Take the annotations of integrated slices; without any, keep those of before by spot.
+    """Read the annotations of integrated slices; if there are none, keep the earlier ones by spot.
 
     Parameters
     ----------
     adata
-        Reads what :func:`write_annotations` writes; or an ``obs["annotation"]`` of other origin,
+        Reads what :func:`write_annotations` writes; or an ``obs["annotation"]`` from elsewhere,
         which becomes the first edit.
     into
         Gets them.
@@ -93,7 +93,7 @@ def annotations_of(adata: AnnData, annotator: str | None = None) -> Annotations:
     adata
         See :func:`read_annotations`.
     annotator
-        Who annotates; the last one, if none is named.
+        Who annotates; by default the last one.
     """
     made = Annotations()
     read_annotations(adata, made)
@@ -105,14 +105,14 @@ def annotations_of(adata: AnnData, annotator: str | None = None) -> Annotations:
 def take_column(
     into: Annotations, column: pd.Series, colors: Sequence[str] | None, how: str
 ) -> int:
-    """Give spots the classes of a categorical column, as one edit; classes it lacks are added.
+    """Give spots the classes of a categorical column, as one edit; missing classes are added.
 
     Parameters
     ----------
     into
         Gets them.
     column
-        One value for each spot; spots without a value, or with a text that says so, keep their
+        One value for each spot; spots without a value, or with a text that means none, keep their
         class.
     colors
         One for each category; ``None`` takes free ones.
@@ -144,7 +144,7 @@ def take_column(
 
 
 def to_record(annotations: Annotations) -> dict[str, Any]:
-    """Return all edits as a dictionary of arrays, which HDF5 can hold."""
+    """Return all edits as a dictionary of arrays that HDF5 can hold."""
     edits = annotations.edits
     shapes = [(i, shape) for i, edit in enumerate(edits) for shape in edit.shapes]
     return {

@@ -1,4 +1,4 @@
-"""Regions of annotated spots: outlines, areas, connected pieces, and what a region is like."""
+"""Regions of annotated spots: outlines, connected pieces, areas and other figures."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     Rows = NDArray[np.intp]
 
 REACH = 0.75
-"""A spot's cell ends here, in median distances to the fourth neighbour: it meets the cells of its
+"""Reach of a spot's cell, in median distances to the fourth neighbour. The cell meets those of its
 neighbours on a square grid (0.71), on a hexagonal one (0.58) and mostly among scattered spots, and
-does not grow over empty tissue."""
+does not grow over empty space."""
 GRID = 1e-6
-"""Corners of cells are rounded to this share of the reach."""
+"""Corners of cells are rounded to this fraction of the reach."""
 VISIUM_PITCH_UM = 100.0
-"""From the middle of a Visium spot to the next, by the make of the slide."""
+"""Distance between the centres of neighbouring Visium spots, by design of the slide."""
 
 
 def cells(xy: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Give every spot the ground that is nearest to it, within its reach.
+    """Give every spot a cell: the area that is nearest to it, within its reach.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def cells(xy: NDArray[np.float64]) -> NDArray[np.object_]:
 
     Returns
     -------
-    Polygons of shapely, shape (spots,): Voronoi cells cut to a disc around the spot. Spots at one
+    Shapely polygons, shape (spots,): Voronoi cells cut to a disc around the spot. Spots at the same
     place share a cell.
     """
     import shapely
@@ -52,7 +52,7 @@ def cells(xy: NDArray[np.float64]) -> NDArray[np.object_]:
     apart = KDTree(places).query(places, k=[2, nth])[0]
     radius = REACH * float(np.median(apart[:, 1])) or REACH
     found = shapely.buffer(shapely.points(xy), radius, quad_segs=4)
-    # What lies alone has its disc, and however far off it lies, takes no precision from the rest.
+    # An isolated spot gets just its disc; far ones must not cost the others precision.
     near = np.flatnonzero(apart[:, 0] <= 2 * radius)
     if len(near):
         site = np.full(len(places), -1)
@@ -60,15 +60,15 @@ def cells(xy: NDArray[np.float64]) -> NDArray[np.object_]:
         at = site[place.ravel()]
         cut = np.flatnonzero(at >= 0)
         found[cut] = shapely.intersection(found[cut], ground[at[cut]])
-    # On a grid of points, which what is made of the cells keeps: without, GEOS may lose cells
-    # whose corners are a rounding error apart.
+    # Corners snap to a grid, also in what is made from the cells: without it, GEOS may lose cells
+    # with corners that differ by a rounding error.
     return np.asarray(shapely.set_precision(found, GRID * radius))
 
 
 def _ground(xy: NDArray[np.float64]) -> tuple[Rows, NDArray[np.object_]]:
-    """Which Voronoi polygon is whose, and these, closed far outside.
+    """Which Voronoi polygon each spot has, and the polygons, closed far outside.
 
-    Places that differ by rounding share one.
+    Places that differ only by rounding share one.
     """
     import shapely
     from scipy.spatial import Voronoi
@@ -77,7 +77,7 @@ def _ground(xy: NDArray[np.float64]) -> tuple[Rows, NDArray[np.object_]]:
     _, first, site = np.unique(
         np.round((xy - low) / extent, 9), axis=0, return_index=True, return_inverse=True
     )
-    # GEOS's own diagrams of grids with gaps hold polygons that cross themselves and others.
+    # GEOS's own diagrams of grids with gaps have polygons that cross themselves and others.
     far = low + extent * np.array([(-9, -9), (-9, 10), (10, -9), (10, 10)])
     diagram = Voronoi(np.concatenate([xy[first], far]))
     corners = [diagram.regions[region] for region in diagram.point_region[: len(first)]]
@@ -87,7 +87,7 @@ def _ground(xy: NDArray[np.float64]) -> tuple[Rows, NDArray[np.object_]]:
 
 
 def outline(of: NDArray[np.object_]) -> Polygon | MultiPolygon:
-    """Join the cells of a region to its outline; holes stay holes."""
+    """Join the cells of a region into its outline; holes stay holes."""
     import shapely
 
     joined = shapely.union_all(of)
@@ -111,7 +111,7 @@ def outlines(
 
 
 def inside(polygon: Any, xy: NDArray[np.float64]) -> Rows:
-    """Rows of the spots inside a polygon of shapely, or of its corners (x, y)."""
+    """Rows of the spots inside a shapely polygon, or one given by its corners (x, y)."""
     import shapely
 
     if isinstance(polygon, np.ndarray):
@@ -124,13 +124,13 @@ def inside(polygon: Any, xy: NDArray[np.float64]) -> Rows:
 
 
 def piece_of(adata: AnnData, row: int, key: str = K.DOMAIN) -> Rows:
-    """Rows of the connected piece of a domain that a spot lies in.
+    """Rows of the connected piece of a domain that contains a spot.
 
     Parameters
     ----------
     adata
-        Integrated slices; reads ``obsp["spatial_connectivities"]``, whose neighbours lie in one
-        slice.
+        Integrated slices; reads ``obsp["spatial_connectivities"]``, where neighbours are in the
+        same slice.
     row
         The spot.
     key
@@ -138,7 +138,7 @@ def piece_of(adata: AnnData, row: int, key: str = K.DOMAIN) -> Rows:
 
     Returns
     -------
-    Sorted rows, the spot's own among them; only that where it has no domain.
+    Sorted rows, including the spot's own; only that one if it has no domain.
     """
     codes = adata.obs[key].cat.codes.to_numpy()
     if codes[row] < 0:
@@ -164,7 +164,7 @@ def largest_piece(adata: AnnData, domain: str, key: str = K.DOMAIN) -> Rows:
 
 
 def _pieces(adata: AnnData, rows: Rows) -> NDArray[np.integer[Any]]:
-    """Number of the connected piece that each of some spots lies in, among these spots alone."""
+    """Number of each spot's connected piece, with only these spots considered."""
     from scipy.sparse.csgraph import connected_components
 
     graph = sparse.csr_matrix(adata.obsp[K.CONNECTIVITIES])[rows][:, rows]
@@ -183,7 +183,7 @@ def microns_per_unit(adata: AnnData, libraries: Mapping[str, Any]) -> tuple[floa
 
     Returns
     -------
-    µm per unit and how they are known; ``None`` where they are not.
+    µm per unit and how that is known; ``None`` if it is not.
     """
     from napari_staligner.core.prepare.graph import spacing
 
@@ -192,7 +192,7 @@ def microns_per_unit(adata: AnnData, libraries: Mapping[str, Any]) -> tuple[floa
         if factors.get("microns_per_pixel"):
             return float(factors["microns_per_pixel"]), "by its scale factors"
         if factors.get("spot_diameter_fullres") and {"array_row", "array_col"} <= set(adata.obs):
-            # The diameter is a nominal one, 55 or 65 µm by the version of Space Ranger.
+            # The diameter is only nominal: 55 or 65 µm, depending on the version of Space Ranger.
             pitch = spacing(spots_xy(adata))
             return VISIUM_PITCH_UM / pitch, "by Visium’s pitch of 100 µm"
     return None
@@ -211,7 +211,7 @@ class Extent:
     n_pieces
         Connected pieces.
     area
-        Ground of its spots, in ``unit``.
+        Area of its spots' cells, in ``unit``.
     unit
         ``"µm²"``, or the square of the unit of the coordinates.
     confidence
@@ -259,7 +259,7 @@ def _extent(
 
     xy = spots_xy(part)
     scale = microns_per_unit(part, library)
-    # Of one cell at each place, so that spots at one place do not count twice.
+    # One cell at each place, so that spots at the same place do not count twice.
     places = np.unique(xy, axis=0, return_index=True)[1]
     area = float(shapely.area(cells(xy)[places][here[places]]).sum())
     graph = sparse.csr_matrix(adata.obsp[K.CONNECTIVITIES])[rows][:, rows]

@@ -1,4 +1,4 @@
-"""A region carried to other slices through the embedding, as a proposal."""
+"""Proposes a region on other slices, through the embedding."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEIGHBORS = 15
-"""Spots of the source slice that vote on each spot, beside its mutual neighbours."""
+"""Spots of the source slice that vote on each spot, in addition to its mutual neighbours."""
 THRESHOLD = 0.5
-"""Of the confidence, above which a spot is proposed: the majority of the votes."""
+"""A spot is proposed above this confidence: the majority of the votes."""
 
 
 @dataclass(frozen=True)
 class TransferJob:
-    """All that carrying a region needs, copied.
+    """Everything that carrying a region needs, copied.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class TransferJob:
     embedding
         z, shape (spots, d).
     mutual
-        Mutual nearest neighbours of slices, CSR (spots, spots).
+        Mutual nearest neighbours between slices, CSR (spots, spots).
     connectivities
         Spatial neighbours, CSR (spots, spots).
     trust
@@ -131,7 +131,7 @@ def transfer_job(
     if K.EMBEDDING not in adata.obsm:
         raise InputError(f"There is no obsm[{K.EMBEDDING!r}]: integrate the slices again.")
     if not chosen:
-        raise InputError(f"There is no slice beside {source!r} to carry {name!r} to.")
+        raise InputError(f"There is no slice other than {source!r} to carry {name!r} to.")
     if not (codes[rows[source]] == code).any():
         raise InputError(
             f"Slice {source!r} has no spot of class {name!r}: annotate it there first."
@@ -153,18 +153,18 @@ def transfer_job(
 
 
 def transfer_steps(job: TransferJob, k: int = NEIGHBORS) -> Steps[Proposal]:
-    """Propose spots of other slices for a class, a slice a step.
+    """Propose spots of other slices for a class, one slice per step.
 
-    The k spots of the source nearest in z, and the mutual neighbours there, vote on each spot;
-    a vote counts as much as the voter's alignment can be trusted. The confidence is the mean,
-    over the spot and its spatial neighbours, of the share of the votes for the class.
+    The k spots of the source nearest in z, and the mutual neighbours there, vote on each spot. A
+    vote is weighted by the voter's confidence. The confidence of a proposal is the share of the
+    votes for the class, averaged over the spot and its spatial neighbours.
 
     Parameters
     ----------
     job
-        What to carry where.
+        What to carry and where to.
     k
-        Voters, cut to what there is.
+        Number of voters; fewer if there are fewer spots.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -190,7 +190,7 @@ def _share(
         (ones, (np.repeat(np.arange(n), k), near.ravel())), shape=(n, len(job.source))
     )
     matched = job.mutual[target][:, job.source].astype(bool).astype(np.float32)
-    # A spot that nobody's alignment can be trusted for is still judged by its nearest.
+    # If no voter has any confidence, the spot is still judged by the nearest.
     weight = np.maximum(job.trust[job.source], 1e-3)
     votes = sparse.csr_matrix(voters + matched)
     return np.asarray(votes @ (weight * job.region[job.source]) / (votes @ weight))

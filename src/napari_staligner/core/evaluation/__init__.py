@@ -1,1 +1,1 @@
-"""How good an integration is: figures, what to compare with, and all of them in one call."""
+"""How good an integration is: figures, methods to compare with, and all in one call."""

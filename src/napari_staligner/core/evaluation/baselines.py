@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 COMPONENTS = 50
 AVERAGED = 30
-"""Principal components of which neighbour means are taken."""
+"""Number of principal components for neighbour means."""
 TITLES: Mapping[str, str] = MappingProxyType(
     {
         K.PCA: "PCA, not integrated",
@@ -39,7 +39,7 @@ TITLES: Mapping[str, str] = MappingProxyType(
         K.EMBEDDING: "STAligner",
     }
 )
-"""Names for people; another embedding goes by its key."""
+"""Names for people; other embeddings are named by their key."""
 BASES: Mapping[str, str | None] = MappingProxyType(
     {
         K.PCA: None,
@@ -50,8 +50,8 @@ BASES: Mapping[str, str | None] = MappingProxyType(
         K.SEDR_HARMONY: K.SEDR,
     }
 )
-"""What is computed here where a file lacks it, and from which embedding each; in the order of the
-tables."""
+"""Embeddings that are computed here if a file lacks them, and what each is computed from; in the
+order of the tables."""
 COMPUTED = tuple(BASES)
 BY_HARMONY = (K.HARMONY, K.NEIGHBOR_MEANS_HARMONY, K.SEDR_HARMONY)
 NO_HARMONY = "Harmony is not installed (pip install 'napari-staligner[harmony]'): it is left out."
@@ -62,7 +62,7 @@ _WORK: Mapping[str, int] = MappingProxyType({K.SEDR: 30, K.PCA: 3})
 
 
 def yardsticks() -> tuple[str, ...]:
-    """Keys of all that can be computed here; without those by Harmony, if it is not installed."""
+    """Keys of all that can be computed here; without Harmony's, if it is not installed."""
     from importlib.util import find_spec
 
     if find_spec("harmonypy") is not None:
@@ -107,22 +107,21 @@ def beside_yardsticks(
 
 @dataclass(frozen=True)
 class EmbeddingJob:
-    """All that the embeddings to compare with need, copied.
+    """Everything that the embeddings to compare with need, copied.
 
     Parameters
     ----------
     keys
         What is wanted, of :data:`COMPUTED`.
     there
-        Embeddings that others are computed from and that are there already, by key: shape
-        (spots, components).
+        Existing embeddings that others are computed from, by key: shape (spots, components).
     expression
-        Shape (spots, genes), CSR: counts, or values that are normalised already; ``None`` where no
+        Shape (spots, genes), CSR: counts, or values that are already normalised; ``None`` if no
         principal components are needed.
     connectivities
-        Shape (spots, spots), CSR: neighbours on the tissue; ``None`` where they are not needed.
+        Shape (spots, spots), CSR: neighbours on the tissue; ``None`` if they are not needed.
     sedr
-        What SEDR needs; ``None`` where it is not wanted.
+        What SEDR needs; ``None`` if it is not wanted.
     slice_of
         Shape (spots,): number of the slice of each spot.
     seed
@@ -151,15 +150,15 @@ class Embeddings:
 
 
 def embedding_job(adata: AnnData, keys: tuple[str, ...] = COMPUTED, seed: int = 0) -> EmbeddingJob:
-    """Copy what :func:`embedding_steps` needs of integrated slices.
+    """Copy what :func:`embedding_steps` needs from integrated slices.
 
     Parameters
     ----------
     adata
-        Integrated slices; reads ``obs["slice"]`` and, as far as it is needed, embeddings that are
-        there, ``obsm["spatial"]``, ``obsp["spatial_connectivities"]`` and ``X`` or the layer that
-        held the counts: for principal components the genes in ``var["used_by_staligner"]``, for
-        SEDR those that ``varm["in_slice"]`` has in all slices.
+        Integrated slices; reads ``obs["slice"]`` and, if needed, existing embeddings,
+        ``obsm["spatial"]``, ``obsp["spatial_connectivities"]`` and ``X`` or the layer with the
+        counts: for principal components the genes in ``var["used_by_staligner"]``, for SEDR those
+        that all slices have according to ``varm["in_slice"]``.
     keys
         What is wanted, of :data:`COMPUTED`.
     seed
@@ -168,7 +167,7 @@ def embedding_job(adata: AnnData, keys: tuple[str, ...] = COMPUTED, seed: int = 
     Raises
     ------
     InputError
-        A key is not one that is computed here, or what it is computed from is missing.
+        A key cannot be computed here, or what it is computed from is missing.
     """
     for key in keys:
         if key not in COMPUTED:
@@ -194,7 +193,7 @@ def embedding_job(adata: AnnData, keys: tuple[str, ...] = COMPUTED, seed: int = 
 
 
 def _in_order(keys: tuple[str, ...], there: Any) -> list[str]:
-    """What is to be computed for some keys, each after what it is computed from."""
+    """What to compute for some keys, each after what it is computed from."""
     needed: set[str] = set()
     for key in keys:
         at: str | None = key
@@ -262,7 +261,7 @@ def embedding_steps(job: EmbeddingJob) -> Steps[Embeddings]:
 
     Returns
     -------
-    Of each key, shape (spots, components), float32; and in ``params`` what SEDR was made with, for
+    For each key, shape (spots, components), float32; and in ``params`` the parameters of SEDR, for
     ``uns["sedr"]``.
 
     Raises
@@ -270,7 +269,7 @@ def embedding_steps(job: EmbeddingJob) -> Steps[Embeddings]:
     ComputeError
         Harmony failed.
     InputError
-        The values allow no principal components, or SEDR nothing.
+        Principal components or SEDR cannot be computed from the values.
     """
     found, params = dict(job.there), dict[str, Any]()
     wanted = _in_order(job.keys, job.there)
@@ -304,8 +303,8 @@ def leading_components(expression: Any, seed: int = 0) -> NDArray[np.float32]:
     Parameters
     ----------
     expression
-        Shape (spots, genes), CSR: counts, which are scaled to 10,000 a spot and log1p'd, or values
-        that are normalised already. Sparse values are centred implicitly.
+        Shape (spots, genes), CSR: counts, which are scaled to 10,000 per spot and log1p'd, or
+        values that are already normalised. Sparse values are centred implicitly.
     seed
         Of the start of the iteration.
 
@@ -328,7 +327,7 @@ def leading_components(expression: Any, seed: int = 0) -> NDArray[np.float32]:
     try:
         pca = PCA(n, svd_solver="arpack", random_state=seed).fit_transform(values)
     except ArpackError:
-        # Where many components are alike, the iteration may not end.
+        # If many components are alike, the iteration may not end.
         pca = PCA(n, svd_solver="covariance_eigh").fit_transform(values)
     return np.asarray(pca, dtype=np.float32)
 
@@ -401,8 +400,8 @@ def add_embeddings(
 
     Returns
     -------
-    ``None``, or the copy. Sets ``obsm`` of each key that is wanted and not there, and
-    ``uns["sedr"]`` with ``obsm["SEDR"]``.
+    ``None``, or the copy. Sets ``obsm`` for each wanted key that is missing, and ``uns["sedr"]``
+    with ``obsm["SEDR"]``.
 
     Raises
     ------
@@ -417,7 +416,7 @@ def add_embeddings(
 
 
 def record_embeddings(adata: AnnData, found: Embeddings) -> None:
-    """Write embeddings into integrated slices; what of the input is called so is kept aside.
+    """Write embeddings into integrated slices; the input's keys of these names are moved aside.
 
     Parameters
     ----------

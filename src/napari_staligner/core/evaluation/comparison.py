@@ -1,4 +1,4 @@
-"""The domains of several embeddings beside each other, in colours that can be compared."""
+"""The domains of several embeddings side by side, in colours that can be compared."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from napari_staligner.core.evaluation.evaluation import Evaluation
 
 KEY_FIGURES = ("ilisi_raw", "clisi_raw", "ari", "nmi", "f1")
-"""The figures that stand beside a picture: mixing, and agreement with labels."""
+"""The figures next to a picture: mixing, and agreement with labels."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """What the pictures of one embedding, or of the labels, are drawn from.
+    """The data for the pictures of one embedding, or of the labels.
 
     Parameters
     ----------
@@ -33,10 +33,9 @@ class Method:
     codes
         Shape (spots,): number of the domain, -1 without one.
     colors
-        Hex colour of each domain. A domain has the colour of the one of the result that it shares
-        most spots with.
+        Hex colour of each domain: that of the result's domain that it shares most spots with.
     umap
-        Shape (spots, 2); ``None`` where there is none.
+        Shape (spots, 2); ``None`` if there is none.
     figures
         Some overall figures, as text.
     overall
@@ -68,9 +67,9 @@ def methods(
     reference, colors
         Domains of the result, shape (spots,), and the hex colour of each.
     labels
-        Codes of the column that was compared with, shape (spots,).
+        Codes of the column with the labels, shape (spots,).
     umaps
-        UMAP of each embedding, by the embedding's key, as far as there are any.
+        UMAPs of the embeddings by the embedding's key, if there are any.
     """
     found = []
     if labels is not None and evaluation.labels is not None:

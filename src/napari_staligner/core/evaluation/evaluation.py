@@ -56,31 +56,30 @@ WORDS = "In obs[{key!r}] the text {words} is taken as no label."
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """All that an evaluation needs, copied.
+    """Everything that an evaluation needs, copied.
 
     Parameters
     ----------
     keys
         Embeddings to compare, in the order of the tables.
     embeddings
-        Those that are there: shape (spots, d) each.
+        Existing ones: shape (spots, d) each.
     missing
         What the others are computed from.
     domains
-        Domains that are there already, by embedding, shape (spots,); others are found with
-        ``settings``.
+        Existing domains, by embedding, shape (spots,); others are found with ``settings``.
     slices
         Names.
     slice_of
         Shape (spots,): number of the slice.
     coordinates
-        Shape (spots, 2): as they came, slice by slice.
+        Shape (spots, 2): the original ones, slice by slice.
     connectivities
         Spatial graph for smoothing the domains, or ``None``.
     label_key, labels
-        Column to compare with, and its codes, shape (spots,), -1 where there is none; or ``None``.
+        Column to compare with, and its codes, shape (spots,), -1 without a label; or ``None``.
     reconstruction
-        Mean squared error of each slice, as recorded; empty where it is not.
+        Mean squared error of each slice, as recorded; empty if it is not.
     settings
         ``domains`` or ``resolution``, ``smooth`` and ``seed``.
     notes
@@ -111,7 +110,7 @@ class EvaluationJob:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of one embedding; a figure that cannot be had is NaN.
+    """Figures of one embedding; a figure that cannot be computed is NaN.
 
     Parameters
     ----------
@@ -176,7 +175,7 @@ class Evaluation:
         return pd.DataFrame(rows, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same for JSON; what cannot be had is ``None``."""
+        """The same for JSON; a figure that cannot be computed is ``None``."""
         return {
             "labels": self.labels,
             "notes": list(self.notes),
@@ -221,7 +220,7 @@ def evaluate(
         Column of ``obs`` to compare with.
     embeddings
         Keys of ``obsm``; those of :data:`~napari_staligner.core.evaluation.baselines.COMPUTED`
-        are computed where they are absent.
+        are computed if they are missing.
 
     Returns
     -------
@@ -296,7 +295,7 @@ def evaluation_job(
 
 
 def _meant(adata: AnnData, key: str) -> tuple[str, list[str]]:
-    """Column that holds the labels: the input's, where what is called so was computed here."""
+    """Column of the labels: the input's, if the column with this name was computed here."""
     here = next((here for here, own in moved(adata)["obs"].items() if own == key), None)
     ours = key in written(adata)["obs"] and key in adata.obs
     if ours and here is not None:
@@ -332,7 +331,7 @@ def _embedding(adata: AnnData, key: str) -> NDArray[np.floating[Any]]:
 
 
 def _labels(adata: AnnData, key: str) -> tuple[NDArray[np.integer[Any]], list[str], list[str]]:
-    """Codes of the labels, their names, and texts that were taken as none."""
+    """Codes of the labels, their names, and texts that were taken as no label."""
     if key not in adata.obs:
         columns = ", ".join(map(repr, adata.obs.columns))
         raise InputError(f"There is no obs[{key!r}] to compare with: choose one of {columns}.")
@@ -351,7 +350,7 @@ def _labels(adata: AnnData, key: str) -> tuple[NDArray[np.integer[Any]], list[st
 
 
 def _settings(adata: AnnData) -> Settings:
-    """What the domains of the file were found with."""
+    """The settings that the domains of the file were found with."""
     params = record_of(adata).get("params", {})
     default = Settings()
     domains = params.get("domains")
@@ -394,7 +393,7 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
 
 
 def _missing_parts(missing: EmbeddingJob | None) -> int:
-    """How long what is missing takes, as many times as the figures of an embedding."""
+    """How long the missing embeddings take, in units of the figures of one embedding."""
     return 1 if missing is None or missing.sedr is None else 5
 
 
@@ -484,7 +483,7 @@ def _agreement(
 
 
 def _silhouette_sums(job: EvaluationJob, z: NDArray[np.floating[Any]]) -> M.SilhouetteSums:
-    """Over at most :data:`SILHOUETTE_SPOTS` spots, since it takes every pair of spots."""
+    """Over at most :data:`SILHOUETTE_SPOTS` spots, because it needs every pair of spots."""
     labels = np.zeros(len(z), dtype=np.int64) if job.labels is None else job.labels
     rows = np.flatnonzero(labels >= 0)
     if len(rows) > SILHOUETTE_SPOTS:

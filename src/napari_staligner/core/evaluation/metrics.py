@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 LISI_NEIGHBORS, KBET_NEIGHBORS, GRAPH_NEIGHBORS = 90, 50, 15
-"""Nearest spots looked at, the spot itself among them, as scib-metrics counts. harmonypy looks at
-as many besides the spot."""
+"""Number of nearest spots, including the spot itself, as in scib-metrics. harmonypy does not count
+the spot itself."""
 KBET_ALPHA = 0.05
 PAS_NEIGHBORS = 10
 BISECTIONS, ENTROPY_TOLERANCE = 50, 1e-5
@@ -30,7 +30,7 @@ BISECTIONS, ENTROPY_TOLERANCE = 50, 1e-5
 
 @dataclass(frozen=True)
 class Metric:
-    """What a figure is called and how it is read.
+    """The name of a figure and how to read it.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class Metric:
     higher_is_better
         Whether more is better; CHAOS, PAS and the reconstruction error are errors.
     needs_labels
-        Whether it is only there with labels to compare with.
+        Whether it exists only with labels to compare with.
     counts
-        Whether it is a number of kinds, 1 or more, and not on a scale whose end is 1.
+        Whether it is a number of kinds, 1 or more, and not on a scale up to 1.
     """
 
     title: str
@@ -53,7 +53,7 @@ class Metric:
     counts: bool = False
 
     def compare(self, value: float, other: float) -> int:
-        """1 where a value is better than the other, -1 where it is worse, else 0.
+        """1 if a value is better than the other, -1 if it is worse, else 0.
 
         Values that agree to three decimals, as tables show them, are equal, and so is NaN.
         """
@@ -68,12 +68,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "ilisi_raw": Metric(
             "iLISI",
             "Effective number of slices among the 90 nearest spots, as harmonypy's compute_lisi "
-            "counts it, median over spots; the number of slices where they are evenly mixed.",
+            "counts it, median over spots; with even mixing it is the number of slices.",
             counts=True,
         ),
         "ilisi": Metric("iLISI, scaled", "The same, scaled to 0..1; 1 is even."),
         "ilisi_unweighted": Metric(
-            "iLISI, unweighted", "The same with all 90 nearest spots counting alike."
+            "iLISI, unweighted", "The same with equal weights for all 90 nearest spots."
         ),
         "kbet": Metric(
             "kBET", "Share of spots whose 50 nearest have the slices in their overall proportions."
@@ -101,7 +101,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         ),
         "clisi_unweighted": Metric(
             "cLISI, unweighted",
-            "The same with all 90 nearest spots counting alike.",
+            "The same with equal weights for all 90 nearest spots.",
             needs_labels=True,
         ),
         "label_asw": Metric(
@@ -113,8 +113,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "nmi": Metric("NMI", "Information that domains and labels share.", needs_labels=True),
         "f1": Metric(
             "F1",
-            "F1 of each label with the domain that is matched to it, one to one, mean of the "
-            "labels; a label that no domain is left for has 0.",
+            "F1 of each label with the domain that is matched to it, one to one, mean over "
+            "labels; a label without a domain left for it has 0.",
             needs_labels=True,
         ),
         "chaos": Metric(
@@ -124,7 +124,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         ),
         "pas": Metric(
             "PAS",
-            "Share of spots with another domain than 6 or more of the 10 nearest on the tissue.",
+            "Share of spots in another domain than 6 or more of the 10 nearest on the tissue.",
             higher_is_better=False,
         ),
         "reconstruction": Metric(
@@ -143,7 +143,7 @@ SCOPES: Mapping[str, str] = MappingProxyType(
         "label": "By label",
     }
 )
-"""What a figure may be about, and the titles of the tables."""
+"""The scopes of figures, and the titles of their tables."""
 
 
 def neighbor_weights(
@@ -156,13 +156,13 @@ def neighbor_weights(
     distance
         Shape (spots, k).
     usable
-        The same shape; others get weight 0, the spot itself for one.
+        The same shape; the others get weight 0, for example the spot itself.
     perplexity
         Effective number of neighbours.
 
     Returns
     -------
-    Shape (spots, k); rows sum to 1, or to 0 where nothing is usable.
+    Shape (spots, k); rows sum to 1, or to 0 if nothing is usable.
     """
     aim = np.log(perplexity)
     # Relative to the nearest: the weights are the same, and none of them underflows.
@@ -208,7 +208,7 @@ def inverse_simpson(weights: Floats, codes: Codes, n_codes: int) -> NDArray[np.f
 
     Returns
     -------
-    Shape (spots,): 1 to ``n_codes``; NaN where all weights are 0.
+    Shape (spots,): 1 to ``n_codes``; NaN if all weights are 0.
     """
     shares = np.stack([np.where(codes == c, weights, 0.0).sum(axis=1) for c in range(n_codes)])
     squares = np.square(shares).sum(axis=0)
@@ -218,17 +218,17 @@ def inverse_simpson(weights: Floats, codes: Codes, n_codes: int) -> NDArray[np.f
 
 
 def matched_f1(labels: Codes, domains: Codes) -> NDArray[np.float64]:
-    """F1 of each label with a domain of its own, matched so that their sum is largest.
+    """F1 of each label with its own domain, matched so that their sum is largest.
 
     Parameters
     ----------
     labels, domains
-        Shape (spots,): 0, 1, …; spots with -1 in either are to be left out before.
+        Shape (spots,): 0, 1, …; leave out spots with -1 in either before.
 
     Returns
     -------
-    Shape (labels,): 0..1; 0 where fewer domains than labels leave none, NaN where a label has no
-    spot.
+    Shape (labels,): 0..1; 0 for a label that gets no domain because there are too few, NaN for a
+    label without spots.
     """
     from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix

@@ -1,4 +1,4 @@
-"""Labels that say in words that there is none."""
+"""Texts among labels that mean "no label"."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WORDS = frozenset(("", "nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nat"))
-"""Texts, in small letters, that programs write where there is no value."""
+"""Texts, in lower case, that programs write for a missing value."""
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value is none, or a text that says so."""
+    """Whether a value is missing, or a text that means so."""
     return value is None or value != value or str(value).strip().casefold() in WORDS
 
 
 def without_words(column: pd.Series) -> tuple[pd.Series, list[str]]:
-    """Take texts that say that there is no label as none.
+    """Replace texts that mean "no label" by missing values.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def without_words(column: pd.Series) -> tuple[pd.Series, list[str]]:
 
     Returns
     -------
-    The column, object dtype where it held such texts, and these texts, the commonest first.
+    The column, with object dtype if it held such texts, and these texts, the most common first.
     """
     import pandas as pd
 
@@ -53,8 +53,8 @@ def label_codes(column: pd.Series) -> tuple[NDArray[np.int64], list[str], list[s
 
     Returns
     -------
-    Code of each spot, shape (spots,), -1 where there is no label; the labels; and the texts that
-    were taken as none.
+    Code of each spot, shape (spots,), -1 without a label; the labels; and the texts that were
+    taken as no label.
     """
     import pandas as pd
 

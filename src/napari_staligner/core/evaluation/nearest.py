@@ -1,4 +1,4 @@
-"""Nearest spots in an embedding, exact, by slice: one pass serves all slices and every pair."""
+"""Exact nearest spots in an embedding, by slice: one pass serves all slices and every pair."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest spots of a block of spots of one slice, in each slice apart.
+    """The nearest spots of a block of spots of one slice, separately in each slice.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def nearest_by_slice(
     slice_rows
         Rows of the spots of each slice.
     k
-        Neighbours in each slice, cut to its size; a spot itself is one of those in its own.
+        Neighbours in each slice, at most its size; in its own slice they include the spot itself.
     """
     from sklearn.neighbors import NearestNeighbors
 

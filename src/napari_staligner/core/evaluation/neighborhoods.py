@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Codes = NDArray[np.integer[Any]]
 
 _WANTED = M.LISI_NEIGHBORS + 1
-"""The spot itself, and as many others as harmonypy looks at."""
+"""The spot itself, and as many others as harmonypy uses."""
 
 
 def neighborhood_steps(
@@ -41,9 +41,9 @@ def neighborhood_steps(
 
     Returns
     -------
-    Of each set, by key of :data:`~napari_staligner.core.evaluation.metrics.METRICS`: iLISI and kBET
-    and, with labels, cLISI and graph connectivity. cLISI is of spots with a label, among spots with
-    a label, as if there were no others.
+    For each set, by key of :data:`~napari_staligner.core.evaluation.metrics.METRICS`: iLISI, kBET
+    and, with labels, cLISI and graph connectivity. cLISI uses only spots with a label, as if there
+    were no others.
     """
     scopes = [_Scope(slice_of, labels, slices) for slices in among]
     groups, parts = _groups(slice_of, labels)
@@ -71,7 +71,7 @@ def _groups(
 ) -> tuple[list[NDArray[np.int64]], list[tuple[int, bool]]]:
     """Spots by slice and by whether they have a label; and the slice and label of each group.
 
-    So the 90 nearest spots with a label are found in the same pass as the 90 nearest of all.
+    This way the 90 nearest spots with a label are found in the same pass as the 90 nearest of all.
     """
     known = np.ones(len(slice_of), dtype=bool) if labels is None else labels >= 0
     groups, parts = [], []
@@ -85,7 +85,7 @@ def _groups(
 
 
 class _Scope:
-    """Gathers what the neighbourhoods say over the spots of some slices."""
+    """Collects figures of the neighbourhoods over the spots of some slices."""
 
     def __init__(self, slice_of: Codes, labels: Codes | None, among: tuple[int, ...]) -> None:
         self.slice_of, self.labels, self.among = slice_of, labels, among
@@ -97,7 +97,7 @@ class _Scope:
         self.slice_at = np.full(len(sizes), -1)
         self.slice_at[list(among)] = np.arange(len(among))
         self.shares = sizes[list(among)] / len(self.rows)
-        # As harmonypy has it, as scib-metrics has it, and that unweighted.
+        # harmonypy's, scib-metrics', and the latter unweighted.
         self.ilisi, self.clisi = np.full((2, 3, len(self.rows)), np.nan)
         self.accepted = np.zeros(len(self.rows), dtype=bool)
         self.graph = np.zeros((len(self.rows), min(M.GRAPH_NEIGHBORS, len(self.rows))), np.int32)
@@ -105,7 +105,7 @@ class _Scope:
     def add(
         self, rows: NDArray[np.int64], near: NDArray[np.int64], distance: NDArray[np.float64]
     ) -> None:
-        """Take the nearest of a block of spots."""
+        """Add the nearest spots of a block of spots."""
         at = self.number[rows]
         slices = self.slice_at[self.slice_of[near]]
         for found, w in zip(self.ilisi, _weights(rows, near, distance), strict=True):
@@ -116,7 +116,7 @@ class _Scope:
     def add_labelled(
         self, rows: NDArray[np.int64], near: NDArray[np.int64], distance: NDArray[np.float64]
     ) -> None:
-        """Take the nearest of a block of spots that have a label, among such spots."""
+        """Add the nearest spots of a block, both with a label."""
         if self.labels is None:
             return
         at, labels = self.number[rows], self.labels[near]
@@ -125,7 +125,7 @@ class _Scope:
             found[at] = M.inverse_simpson(w, labels, n_labels)
 
     def figures(self) -> dict[str, float]:
-        """What was gathered: numbers of kinds, and the same scaled to 0..1."""
+        """The figures: numbers of kinds, and the same scaled to 0..1."""
         n, nan = len(self.among), float("nan")
         found = {"kbet": float(self.accepted.mean()) if n > 1 else nan}
         found["ilisi_raw"] = _median(self.ilisi[0]) if n > 1 else nan
@@ -150,7 +150,7 @@ def _weights(
     rows: NDArray[np.int64], near: NDArray[np.int64], distance: NDArray[np.float64]
 ) -> Iterator[NDArray[np.float64]]:
     """Weights of the nearest for harmonypy's, scib-metrics' and the unweighted LISI."""
-    others = near != rows[:, None]  # a spot itself weighs nothing
+    others = near != rows[:, None]  # the spot itself has no weight
     yield M.neighbor_weights(distance, others, max((near.shape[1] - 1) // 3, 1))
     k = min(M.LISI_NEIGHBORS, near.shape[1])
     others[:, k:] = False

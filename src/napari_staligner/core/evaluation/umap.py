@@ -1,7 +1,7 @@
-"""UMAP of the spots, from the embedding and, for comparison, from genes without integration.
+"""UMAP of the spots, from the embedding and, for comparison, from genes before integration.
 
 The compiled parts of UMAP hold Python's lock for seconds at a time, which would freeze a window,
-and cannot be interrupted. So scanpy works in a process of its own, ``python -m`` this module.
+and they cannot be interrupted. So scanpy runs in its own process, ``python -m`` this module.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SAID = re.compile(r"<(?P<key>[^<>\n]+)>|(?P<done>\d+)/(?P<total>\d+) \[")
 
 @dataclass(frozen=True)
 class UmapJob:
-    """All that computing a UMAP needs, copied.
+    """Everything that computing a UMAP needs, copied.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class UmapJob:
         Expression of the genes that were integrated and, in the last column, the sum of all
         others, CSR, shape (spots, genes + 1); ``None`` leaves out the UMAP before integration.
     slices
-        Rows of each slice, which is normalised by itself.
+        Rows of each slice; slices are normalised separately.
     seed
         Of the start and of the optimisation.
     """
@@ -81,10 +81,11 @@ def umap_key(key: str) -> str:
 
 
 def umap_steps(job: UmapJob) -> Steps[Umap]:
-    """Compute the UMAP of each embedding and, where there is expression, before integration.
+    """Compute the UMAP of each embedding and, if there is expression, before integration.
 
-    Of an embedding: 15 nearest neighbours in it. Before: the same in 30 principal components of
-    the log-normalised genes. All by scanpy's ``pp.neighbors`` and ``tl.umap``.
+    For an embedding, it uses 15 nearest neighbours there; before integration, the same in 30
+    principal components of the log-normalised genes. Computed with scanpy's ``pp.neighbors`` and
+    ``tl.umap``.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def _as_anndata(job: UmapJob) -> AnnData:
 
 
 def _supervise(folder: Path, n_parts: int) -> Generator[Progress, None, None]:
-    """Run the process, say how far it is, and end it when nobody listens any more."""
+    """Run the process, report its progress, and end it when the generator is closed."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, str(folder)],
@@ -161,7 +162,7 @@ def _supervise(folder: Path, n_parts: int) -> Generator[Progress, None, None]:
 
 
 def _read(process: subprocess.Popen[bytes], said: SimpleQueue[str]) -> None:
-    """Pass on what the process says, as it says it."""
+    """Pass on the output of the process as it comes."""
     if process.stderr is not None:
         while chunk := os.read(process.stderr.fileno(), 4096):
             said.put(chunk.decode(errors="replace"))
@@ -187,14 +188,14 @@ def _why(text: str) -> str:
 
 
 def _work(folder: Path) -> None:
-    """Compute; what :func:`_supervise` started."""
+    """Compute, in the process that :func:`_supervise` started."""
     import anndata as ad
     import scanpy as sc
 
-    sc.settings.verbosity = 4  # makes UMAP count its epochs
+    sc.settings.verbosity = 4  # makes UMAP print its epochs
     adata = ad.read_h5ad(folder / "spots.h5ad")
     seed = int(adata.uns["seed"])
-    # A UMAP takes the place of its embedding.
+    # A UMAP replaces its embedding.
     used = {key: key for key in adata.obsm}
     if adata.n_vars:
         used[K.UMAP_BEFORE] = "X_pca"

@@ -1,7 +1,7 @@
 """From a shared embedding to a common frame: one transform for each slice.
 
-``choice`` is what may be chosen, ``starts`` finds where to start, ``optimize`` brings the slices to
-where their embeddings agree, ``register`` does so pair by pair and then for all slices together,
+``choice`` holds the options, ``starts`` finds where to start, ``optimize`` moves the slices until
+their embeddings agree, ``register`` does so pair by pair and then for all slices together,
 ``residuals`` says how far each spot still is from its counterparts, ``warp`` is the smooth last
 step, ``anndata`` works on integrated slices. Each name is loaded when it is first used.
 """

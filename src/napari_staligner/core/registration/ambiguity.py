@@ -1,4 +1,4 @@
-"""Whether a pair of slices may as well lie another way: turned, or mirrored."""
+"""Whether a pair of slices fits equally well in another orientation: turned or mirrored."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from napari_staligner.core.registration.transforms import Matrix
 
 BLOCK_SPOTS = 36
-"""Spots in a block: as far apart as the smoothing of the last stage reaches."""
+"""Spots in a block: about as wide as the smoothing of the last stage."""
 SURE = 0.05
-"""Chance under which one way is better than another by chance alone."""
+"""p value below which one orientation counts as better than another."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a pair of slices was found to lie.
+    """The orientation that was found for a pair of slices.
 
     Parameters
     ----------
@@ -46,10 +46,10 @@ class Way:
 
 
 def decide(sections: Mapping[int, Section], ways: Sequence[Matrix], sigma: float) -> Way:
-    """Take the better of two ways; where they cannot be told apart, one that is not mirrored.
+    """Take the better of two orientations; if they are equally good, one that is not mirrored.
 
-    Sections are seldom mounted upside down. What the spots gain one way and another is compared
-    by a paired t-test over blocks of tissue, since spots side by side say the same.
+    Sections are seldom mounted upside down. The gains of the spots in both orientations are
+    compared by a paired t-test over blocks of tissue, because neighbouring spots are correlated.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _chance(
         block = blocks_of(sections[k].moving[0], BLOCK_SPOTS)
         means.append(np.bincount(block, part) / np.bincount(block))
     blocks = np.concatenate(means)
-    # Of blocks that are all the same, but for rounding, no test can be made.
+    # If all blocks are equal, apart from rounding, no test is possible.
     if len(blocks) < 3 or np.ptp(blocks) <= 1e-9 * np.abs(blocks).max():
         return 0.0 if blocks.mean() > 0 else 1.0
     return float(stats.ttest_1samp(blocks, 0.0, alternative="greater").pvalue)

@@ -1,4 +1,4 @@
-"""Registration of integrated slices as they are kept: from AnnData to a job, and back."""
+"""Registration of integrated slices in AnnData: from AnnData to a job, and back."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def register(
     adata
         Integrated slices, as :func:`napari_staligner.integrate` returns them.
     model
-        What the transforms may do: ``"rigid"``, ``"similarity"`` or ``"affine"``. Slices in other
-        units are scaled in any case.
+        What the transforms may do: ``"rigid"``, ``"similarity"`` or ``"affine"``. Slices in
+        different units are always scaled.
     landmarks
         Domains whose spots are compared; all spots if empty.
     reference
@@ -48,7 +48,7 @@ def register(
     nonrigid
         Whether a smooth displacement (thin-plate spline) follows.
     seed
-        Seed of the draw of spots where there are many.
+        Seed for drawing spots if there are many.
     copy
         Whether to return a copy instead of writing into ``adata``.
     on_progress
@@ -56,7 +56,7 @@ def register(
 
     Returns
     -------
-    ``None``, or the copy. Written are ``obsm["spatial_aligned"]``,
+    ``None``, or the copy. Writes ``obsm["spatial_aligned"]``,
     ``obsm["registration_shift"]``, ``obs["registration_residual"]``,
     ``uns["staligner"]["transforms"]`` and ``uns["staligner"]["registration"]``.
 
@@ -82,12 +82,12 @@ def register(
 
 
 def registration_job(adata: AnnData, choice: Choice) -> RegistrationJob:
-    """Copy from integrated slices what a registration needs.
+    """Copy what a registration needs from integrated slices.
 
     Raises
     ------
     InputError
-        A slot is missing, or a slice or domain does not exist, or there is one slice only.
+        A slot is missing, a slice or domain does not exist, or there is only one slice.
     """
     for part, key in ((adata.obs, K.SLICE), (adata.obsm, K.SPATIAL), (adata.obsm, K.EMBEDDING)):
         if key not in part:

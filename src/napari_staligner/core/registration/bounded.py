@@ -1,4 +1,4 @@
-"""Descent that stays within bounds, and whose first step is short."""
+"""Descent that stays within bounds and starts with a short step."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 ITERATIONS = 60
 REFUSED = 1e6
-"""What a place costs, over the start, whose own cost or slope is not finite."""
+"""Cost, on top of the start's, of a place where the cost or slope is not finite."""
 TOLERANCE = 1e-5
-"""Slope at which the descent ends; the smallest gain is SciPy's own."""
+"""Slope at which the descent ends; the smallest gain is SciPy's default."""
 LEAST_GAIN = 2.2e-9
 
 
@@ -28,23 +28,23 @@ def descend(
     high: NDArray[np.float64],
     first: float,
 ) -> NDArray[np.float64]:
-    """Go down from 0 by L-BFGS-B, as far as the bounds allow.
+    """Minimise from 0 by L-BFGS-B, within the bounds.
 
-    A line search without bounds may try any place at all, if rounding has it so; where all values
-    are bounded, L-BFGS-B never asks for a cost beyond them.
+    Without bounds, rounding can make a line search try any place at all. If all values are
+    bounded, L-BFGS-B never evaluates the cost outside the bounds.
 
     Parameters
     ----------
     cost
-        Of values of shape (n,): the cost, and its slope of the same shape.
+        Takes values of shape (n,); returns the cost, and its slope of the same shape.
     low, high
         Shape (n,): bounds, around 0.
     first
-        Length of the first step: nothing is known of the curvature then.
+        Length of the first step, when the curvature is not known yet.
 
     Returns
     -------
-    Shape (n,), within the bounds; 0 where the cost or its slope there is not finite.
+    Shape (n,), within the bounds; 0 if the cost or its slope there is not finite.
     """
     start = np.zeros(len(low))
     value, slope = cost(start)

@@ -1,4 +1,4 @@
-"""What may be chosen of a registration; light to import, since the shell's help shows it."""
+"""The options of a registration; quick to import, because the command line's help shows them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Model(StrEnum):
-    """What a transform may do besides moving: turn and mirror, also scale, also shear."""
+    """What a transform may do besides moving: turn and mirror; also scale; also shear."""
 
     RIGID = "rigid"
     SIMILARITY = "similarity"
@@ -18,7 +18,7 @@ class Model(StrEnum):
 
 @dataclass(frozen=True)
 class Choice:
-    """What a user chooses of a registration.
+    """The options that a user chooses for a registration.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Choice:
     nonrigid
         Whether a smooth displacement follows.
     seed
-        Seed of the draw of spots where there are many.
+        Seed for drawing spots if there are many.
     """
 
     model: Model = Model.RIGID
@@ -42,7 +42,7 @@ class Choice:
 
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> Choice:
-        """Read what ``record_registration`` wrote; the defaults where there is nothing."""
+        """Read what ``record_registration`` wrote; defaults for what is missing."""
         return cls(
             Model(str(kept.get("model", Model.RIGID))),
             tuple(str(name) for name in kept.get("landmarks", ())),

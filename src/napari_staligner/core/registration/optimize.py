@@ -1,4 +1,4 @@
-r"""Slices brought to where their embeddings agree, all of them together.
+r"""Moves all slices together until their embeddings agree.
 
 With :math:`F_j` the smoothed embedding of slice j, :math:`z_p` that of a spot p of slice i, and
 :math:`T_i` the transform of slice i into the common frame, a spot differs by
@@ -56,22 +56,22 @@ ROUNDS = 30
 STIFFNESS = 0.05
 """Cost of scaling and shearing, against the variance of the embedding."""
 SMOOTHINGS = tuple(2 ** (k / 2) for k in range(6))
-"""In spacings, from one to nearly six: by which a pair may be compared at the end."""
+"""In spacings, from one to nearly six: the smoothings for the last comparison of a pair."""
 PIXEL = 0.5
 """Width of a pixel, as a share of the smoothing or of the spacing, whichever is larger."""
 FIRST_STEP = 1.0
-"""Length of the first step of a stage, in the unit of the sections: about a spacing, at the rim."""
+"""First step of a stage, in the unit of the sections: about a spacing at the rim."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One slice, as it is registered.
+    """One slice in a registration.
 
     Parameters
     ----------
     points
         Shape (spots, 2), in a unit that all sections share: about a spacing. Spots without a match
-        in any other slice are left out, and spots far astray.
+        in any other slice, and spots far from the rest, are left out.
     features
         Shape (spots, d), scaled to a variance of 1 in all.
     some
@@ -140,10 +140,10 @@ def refine(
 def best_smoothing(
     sections: Mapping[int, Section], pair: Pair, transforms: Mapping[int, Matrix]
 ) -> float:
-    """Smoothing in spacings, of those in :data:`SMOOTHINGS`, at which a pair differs least.
+    """The smoothing among :data:`SMOOTHINGS`, in spacings, at which a pair differs least.
 
-    Finer, what one section tells of the other is lost in the noise of its spots, and in what is
-    its own; coarser, in the smoothing.
+    With a finer one, what the sections share is lost in the noise of the spots and in what only
+    one section has; with a coarser one, in the smoothing.
     """
     models = {pair[0]: Model.RIGID}
     costs = [
@@ -156,7 +156,7 @@ def best_smoothing(
 def gain(
     sections: Mapping[int, Section], pair: Pair, transforms: Mapping[int, Matrix], sigma: float
 ) -> float:
-    """What a pair gains over unrelated tissue: overlap times how much less than that it differs.
+    """Gain of a pair over unrelated tissue: overlap times how much less it differs.
 
     Unlike the cost, it can compare starts of different overlap.
     """
@@ -175,10 +175,10 @@ def covered(
 def gains(
     sections: Mapping[int, Section], pair: Pair, transforms: Mapping[int, Matrix], sigma: float
 ) -> NDArray[np.float64]:
-    """What each spot that is looked up gains, of the first section and then of the second.
+    """Gain of each spot that is looked up, of the first section and then of the second.
 
-    Shape (spots,): how much less its embedding differs from that of the other section, where it
-    lies on it, than that of unrelated tissue; at worst as much more.
+    Shape (spots,): how much less its embedding differs from the other section, where it overlaps,
+    than from unrelated tissue; at worst as much more.
     """
     stage = _Stage(sections, [pair], transforms, pair[1], {pair[0]: Model.RIGID}, sigma)
     return stage.gains(pair, transforms)
@@ -203,8 +203,8 @@ class _Compared(NamedTuple):
 class _Stage:
     """The cost at one smoothing, as a function of small moves of the sections.
 
-    The values of a section are its moves (see :func:`small`) about its centre, those of the
-    linear part multiplied by its radius, so that all are lengths at the rim.
+    The values of a section are its moves about its centre (see :func:`small`). Those of the
+    linear part are multiplied by its radius, so that all are lengths at the rim.
     """
 
     def __init__(
@@ -256,7 +256,7 @@ class _Stage:
     def _look(
         self, direction: Pair, transforms: Mapping[int, Matrix]
     ) -> tuple[FieldSample, NDArray[np.float64]]:
-        """The field of one section where the spots of the other lie, and where that is."""
+        """The field of one section at the spots of the other, and their places."""
         i, j = direction
         there = inverse(transforms[j]) @ transforms[i]
         places = apply(there, self._sections[i].moving[0])
@@ -265,7 +265,7 @@ class _Stage:
     def transforms(
         self, values: NDArray[np.float64]
     ) -> tuple[dict[int, Matrix], dict[int, NDArray[np.float64]]]:
-        """Transforms of all sections, and their derivatives by the values of each."""
+        """Transforms of all sections, and the derivatives with respect to the values of each."""
         matrices, slopes = dict(self._start), {}
         for k, at in self._at.items():
             per = np.where(np.arange(at.stop - at.start) < 2, 1.0, 1 / self._radii[k])
@@ -277,7 +277,7 @@ class _Stage:
         return matrices, slopes
 
     def overlap(self, pair: Pair, transforms: Mapping[int, Matrix]) -> float:
-        """Share of the one section that lies on the other, the larger of the two."""
+        """Share of one section that overlaps the other: the larger of the two shares."""
         looks = (self._look(d, transforms)[0] for d in (pair, pair[::-1]))
         return max(float(look.tissue.mean()) for look in looks)
 
@@ -344,7 +344,7 @@ class _Stage:
         return cost, slopes
 
     def cost(self, values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Mean cost of the pairs and stiffness, with the slope by the values."""
+        """Mean cost of the pairs plus stiffness, and the slope with respect to the values."""
         transforms, by_values = self.transforms(values)
         total, slope = 0.0, np.zeros(self.size)
         for pair in self._pairs:

@@ -1,4 +1,4 @@
-"""The embedding of a slice as an image: smooth, known everywhere, with its slope."""
+"""The embedding of a slice as an image: smooth, defined everywhere, with its slope."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TRUNCATE = 3.0
-"""Gaussians are cut off at so many standard deviations."""
+"""Gaussians are cut off at this many standard deviations."""
 RIDGE = 0.05
 """Second moment that is added to that of the spots, in smoothings, for each usual density."""
 ASTRAY = 2.0
-"""A spot is astray where it lies further from the middle than so many widths of its slice."""
+"""A spot is astray if it is further from the middle than this many widths of its slice."""
 FEW_PIXELS, PIXELS_A_SPOT = 1 << 14, 256
-"""Most pixels of a raster: the former, or the latter for each spot if that is more."""
+"""Most pixels of a raster: the first number, or the second times the spots if that is more."""
 OUTSIDE, INSIDE = 0.25, 0.75
-"""Densities, as a share of that inside the tissue, between which the tissue fades out."""
+"""The tissue fades out between these densities, as shares of the density inside it."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def components(embedding: NDArray[np.floating], most: int) -> NDArray[np.float64
 
 
 def together(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which spots lie with the others.
+    """Find the spots that are not far from the others.
 
     One spot with a coordinate far off must not stretch the raster of a slice, nor its search.
 
@@ -117,9 +117,9 @@ def together(points: NDArray[np.float64]) -> NDArray[np.bool_]:
 def rasterize(
     points: NDArray[np.float64], features: NDArray[np.float64], sigma: float, pixel: float
 ) -> Field:
-    """Smooth the features of spots onto a raster, by a plane fitted around each pixel.
+    """Smooth the features of spots onto a raster, with a plane fitted around each pixel.
 
-    A plane and not a mean: at the rim, where all spots lie on one side, a mean is that of a place
+    A plane and not a mean: at the rim all spots are on one side, so a mean belongs to a place
     further inside.
 
     Parameters
@@ -131,7 +131,7 @@ def rasterize(
     sigma
         Standard deviation of the Gaussian, in the units of the points.
     pixel
-        Width of a pixel; more where spots are so scattered that the raster would be mostly empty.
+        Width of a pixel; wider if spots are so scattered that the raster would be mostly empty.
     """
     margin = TRUNCATE * sigma
     origin = points.min(axis=0) - margin
@@ -179,7 +179,7 @@ def _tilt(
     xx = blurred(at[:, 0] ** 2) - 2 * x * sum_x + x**2 * density
     yy = blurred(at[:, 1] ** 2) - 2 * y * sum_y + y**2 * density
     xy = blurred(at[:, 0] * at[:, 1]) - x * sum_y - y * sum_x + x * y * density
-    # Far outside, where there is next to nothing, the plane is level.
+    # Far outside, where there are almost no spots, the plane is level.
     xx, yy = xx + RIDGE * usual, yy + RIDGE * usual
     slope = np.stack([yy * m[0] - xy * m[1], xx * m[1] - xy * m[0]]) / (xx * yy - xy**2)
     total = np.maximum(density - (m * slope).sum(axis=0), 1e-6 * usual)

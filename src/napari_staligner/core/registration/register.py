@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 
 FEWEST_MATCHES = 8
 TRIED = 4
-"""Starts of a pair that are followed up."""
+"""Number of starts of a pair that are refined."""
 MIDDLE = 4.0
-"""Smoothing, in spacings, at which it is decided which way a pair lies."""
+"""Smoothing, in spacings, at which the orientation of a pair is decided."""
 LEAST = 2.0
-"""Least smoothing of the last stage, in spacings: finer, and the noise of single spots decides."""
+"""Least smoothing of the last stage, in spacings; below it, the noise of single spots decides."""
 CLEAR = 2.0
 """Smoothing of the last stage, in those at which the pair differs least: there, what they share and
 what each has for itself weigh the same; what is coarser is mostly shared."""
 WHOLE = 0.85
 """Share of each of two sections that lies on the other where they show the same piece of tissue."""
 COMPONENTS = 10
-"""Principal components of the embedding that are compared."""
+"""How many principal components of the embedding are compared."""
 MOST = 4000
-"""Spots of a slice that are looked up in the others; its smoothed embedding is that of all."""
+"""Most spots of a slice that are looked up in others; its smoothed embedding uses all."""
 
 
 class _Fit(NamedTuple):
@@ -68,12 +68,12 @@ class _Fit(NamedTuple):
 
 @dataclass(frozen=True)
 class RegistrationJob:
-    """All that a registration needs, copied.
+    """Everything that a registration needs, copied.
 
     Parameters
     ----------
     coordinates
-        Of each slice, shape (spots, 2), in the order of the rows of the embedding.
+        For each slice, shape (spots, 2), in the order of the rows of the embedding.
     embedding
         Shape (spots, d).
     mutual
@@ -89,7 +89,7 @@ class RegistrationJob:
     nonrigid
         Whether a smooth displacement follows.
     seed
-        Seed of the draw of spots where there are many.
+        Seed for drawing spots if there are many.
     """
 
     coordinates: Mapping[str, NDArray[np.floating[Any]]]
@@ -120,12 +120,12 @@ class Registered:
     Parameters
     ----------
     transforms
-        Of each slice: shape (3, 3), float64, takes (x, y, 1) as a column to the reference's frame.
+        For each slice: shape (3, 3), float64, takes (x, y, 1) as a column to the reference's frame.
     aligned
         Shape (spots, 2), float64, in the units of the reference.
     shift
         Shape (spots, 2), float64, in the units of the reference: from each spot to its
-        counterpart in the slices it was compared with; NaN where these have no tissue.
+        counterpart in the slices it was compared with; NaN where they have no tissue.
     residual
         Shape (spots,), float64: length of the shift in spacings of the reference.
     pairs
@@ -144,12 +144,12 @@ class Registered:
 
 
 def register_steps(job: RegistrationJob) -> Steps[Registered]:
-    """Register slices to the reference, a pair a step.
+    """Register slices to the reference, one pair per step.
 
     Returns
     -------
     Slices without enough matches to any other are centred on the reference, and a note says so.
-    Where the residuals or the smooth last step fail, a step's ``lost`` says so, and the
+    If the residuals or the smooth last step fail, a step's ``lost`` says so, and the
     transforms stay.
 
     Raises
@@ -226,7 +226,7 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
 
 @dataclass(frozen=True)
 class ResidualJob:
-    """All that measuring the residuals of an alignment needs, copied.
+    """Everything that measuring the residuals of an alignment needs, copied.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def measure(
 def _unmeasured(
     job: RegistrationJob, transforms: Mapping[str, Matrix], pairs: Sequence[tuple[str, str]]
 ) -> Registered:
-    """Slices moved by transforms, their residuals not known."""
+    """Slices moved by transforms, with unknown residuals."""
     aligned = [apply(transforms[n], np.asarray(p)[:, :2]) for n, p in job.coordinates.items()]
     spots = len(job.embedding)
     return Registered(
@@ -302,7 +302,7 @@ def _unmeasured(
 
 
 def _frame_unit(job: RegistrationJob) -> float:
-    """Spacing of the reference, whose units are those of the frame."""
+    """Spacing of the reference; the frame has the reference's units."""
     return spacing(
         next(iter(job.coordinates.values()))
         if job.reference is None
@@ -346,7 +346,7 @@ def _matches(
 def _sections(
     job: RegistrationJob, pairs: Sequence[Pair], reference: int
 ) -> tuple[list[Matrix], list[Section], set[int]]:
-    """Each slice centred and in a common unit, how it got there, and which had another unit."""
+    """Each slice centred and in a common unit, the transform to it, and which had another unit."""
     names = list(job.coordinates)
     points = [np.asarray(p, dtype=np.float64)[:, :2] for p in job.coordinates.values()]
     ratios = _ratios(job, names, points, pairs, reference)
@@ -365,7 +365,7 @@ def _sections(
         if job.counted is not None:
             counted = np.flatnonzero(job.counted[rows][there])
         if len(counted) > MOST:
-            # A generator for each slice: what is drawn must not depend on the order of the slices.
+            # Each slice has a generator: the draw must not depend on the order of the slices.
             counted = np.random.default_rng(job.seed).permutation(counted)[:MOST]
         bases.append(base)
         sections.append(
@@ -383,9 +383,9 @@ def _sections(
 def _matched(
     job: RegistrationJob, names: Sequence[str], pairs: Sequence[Pair]
 ) -> list[NDArray[np.intp]]:
-    """Rows within each slice of the spots that match one of a slice they are compared with.
+    """Rows within each slice of the spots that match a spot of a slice they are compared with.
 
-    A structure of one slice only has few, if any; all spots where there is no pair.
+    A structure that only one slice has contains few of them, if any; all spots if there is no pair.
     """
     whole = replace(job, counted=None)
     seen = [np.zeros(len(points), dtype=bool) for points in job.coordinates.values()]
@@ -402,10 +402,10 @@ def _ratios(
     pairs: Sequence[Pair],
     reference: int,
 ) -> list[float]:
-    """Size of each slice's unit in that of the reference, from how far its matches are spread.
+    """Size of each slice's unit in the reference's unit, from the spread of its matches.
 
-    Matched spots cover the same tissue in both slices, whole or in part. Ratios that sections of
-    one tissue may have are taken for 1.
+    Matched spots cover the same tissue in both slices, whole or in part. Ratios that are plausible
+    for sections of one tissue are taken as 1.
     """
     few: dict[Pair, float] = {}
     ratio_of: dict[Pair, float] = {}
@@ -415,7 +415,7 @@ def _ratios(
             float(np.median(np.linalg.norm(p - np.median(p, axis=0), axis=1)))
             for p in (points[k][rows] for k, rows in zip(pair, matched, strict=True))
         ]
-        # Where most matches lie at one place of a slice, they do not tell its unit.
+        # If most matches are at one place of a slice, they do not show its unit.
         ratio_of[pair] = size[0] / size[1] if min(size) > 0 else 1.0
         few[pair] = -float(len(matched[0]))
     edges, _ = _spread(few, reference, len(names))
@@ -476,7 +476,7 @@ def _register_pair(
 
 
 def _halved(start: float, end: float) -> list[float]:
-    """Smoothings below a start, each half of the one before, down to an end, which is the last."""
+    """Smoothings below the start, each half of the one before, with the end as the last."""
     halvings = max(1, int(np.ceil(np.log2(start / end))))
     return [max(end, start / 2**k) for k in range(1, halvings + 1)]
 
@@ -514,7 +514,7 @@ def _compose(
 
 
 def _warped(job: RegistrationJob, placed: Registered, reference: str) -> Steps[Registered]:
-    """Displace each slice but the reference smoothly towards its counterparts."""
+    """Displace each slice except the reference smoothly towards its counterparts."""
     unit, moved, bending = _frame_unit(job), {}, {}
     others = [name for name in job.coordinates if name != reference]
     for done, name in enumerate(others):

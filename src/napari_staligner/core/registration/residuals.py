@@ -1,4 +1,4 @@
-"""How far each spot lies from its counterparts, once the slices are in one frame."""
+"""How far each spot is from its counterparts, once the slices are in one frame."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from napari_staligner.core.registration.raster import Field
 
 REACH = 6.0
-"""No counterpart is looked for farther than this, in spacings."""
+"""Counterparts are not searched for beyond this distance, in spacings."""
 USUAL = 3.0
-"""Standard deviation of displacements before anything is known, in spacings."""
+"""Prior standard deviation of displacements, in spacings."""
 SMOOTHING = 2.0
-"""Of the embedding that is looked up, in spacings."""
+"""Smoothing of the embedding that is looked up, in spacings."""
 COMPONENTS = 10
 NEIGHBORS = 19
-"""Spots, its own included, that find their displacement together: two rings of a hexagonal grid."""
+"""Spots, including itself, that determine a displacement: two rings of a hexagonal grid."""
 ROUNDS = 6
 TISSUE = 0.5
 
@@ -47,26 +47,26 @@ def counterparts(
     matches: Mapping[tuple[int, int], tuple[NDArray[np.intp], NDArray[np.intp]]],
     unit: float,
 ) -> list[NDArray[np.float64]]:
-    r"""Find where the counterpart of each spot lies, as seen from the spot.
+    r"""Find the displacement from each spot to its counterpart.
 
     The displacement u of a spot minimises, over the spots q around it,
 
     .. math:: \frac{d}{s^2} \overline{\lVert F(q + u) - z_q \rVert^2} + \lVert u \rVert^2 / 3^2
 
     with F the smoothed embedding of the other slice and :math:`s^2/d` the variance of a component
-    of z about that of the own slice. It is found by Gauss-Newton steps (Lucas and Kanade 1981).
-    Where the embedding does not change, along a layer for one, it is 0. Over several other slices
-    it is the mean.
+    of z about the smoothed embedding of its own slice. It is found by Gauss-Newton steps (Lucas
+    and Kanade 1981). It is 0 where the embedding does not change, for example along a layer. For
+    several other slices it is the mean.
 
     Parameters
     ----------
     aligned
-        Places in the common frame of the spots of each slice, shape (spots, 2).
+        Places of the spots of each slice in the common frame, shape (spots, 2).
     embedding
         Shape (spots of all slices, d).
     matches
-        Pairs of slices that are compared, with the rows of their matching spots. What these differ
-        by in the median, the two slices differ by everywhere; it is no displacement.
+        Pairs of slices that are compared, with the rows of their matching spots. Their median
+        difference is taken as an overall difference of the two slices, not as a displacement.
     unit
         A spacing in the frame.
 

@@ -1,4 +1,4 @@
-"""Where to start: every angle, both handednesses and every move of one slice over another."""
+"""Starts: all angles, both handednesses and all moves of one slice over another."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 PIXELS = 32
 """Pixels along the longer side of the larger slice."""
 STEP = 10.0
-"""Degrees between the angles that are tried."""
+"""Step between the angles that are tried, in degrees."""
 UNRELATED = 2.0
 """Mean squared difference of features of variance 1 at unrelated places."""
 LEAST_OVERLAP = 0.4
-"""Share of the smaller slice that lies on the other in every start."""
+"""Least share of the smaller slice that overlaps the other in every start."""
 
 
 def starts(
@@ -33,7 +33,7 @@ def starts(
 ) -> list[Matrix]:
     """Find the transforms under which two slices agree over most of their tissue.
 
-    For each angle and handedness, what the slices gain over unrelated tissue (see
+    For each angle and handedness, the gain over unrelated tissue (see
     :func:`~napari_staligner.core.registration.optimize.gain`) is computed for all moves at once by
     Fourier transforms.
 
@@ -46,14 +46,14 @@ def starts(
 
     Returns
     -------
-    The best first, each of another angle or handedness; one more where these would all be of one
+    The best first, all with different angles or handedness; one more if these all have the same
     handedness.
     """
     widest = max(float(np.ptp(points, axis=0).max()) for points, _ in (moving, fixed))
     pixel = (widest or 1.0) / PIXELS
     still = rasterize(*fixed, sigma=pixel, pixel=pixel)
     center = moving[0].mean(axis=0)
-    # Turned about its centre, the raster of the moving slice never gets wider than this.
+    # When the moving slice turns about its centre, its raster never gets wider than this.
     reach = 2 * np.linalg.norm(moving[0] - center, axis=1).max() / pixel + 10
     shape = tuple(fft.next_fast_len(int(n + reach), real=True) for n in still.tissue.shape)
     spectra = _spectra(still, shape)
@@ -78,7 +78,7 @@ def _both_hands(matrices: list[Matrix], count: int) -> list[Matrix]:
 
 
 def distinct(matrices: list[Matrix]) -> list[Matrix]:
-    """Those that turn by another angle, or are of another handedness, than all before them."""
+    """Those with another angle or handedness than all before them."""
     kept: list[Matrix] = []
     for matrix in matrices:
         if not any(_alike(matrix, other) for other in kept):
@@ -87,7 +87,7 @@ def distinct(matrices: list[Matrix]) -> list[Matrix]:
 
 
 def _alike(first: Matrix, second: Matrix) -> bool:
-    """Whether two transforms turn by about the same angle and are of one handedness."""
+    """Whether two transforms have about the same angle and the same handedness."""
     degrees, mirrored = turn_between(first, second)
     return not mirrored and degrees < 2.5 * STEP
 
@@ -122,6 +122,6 @@ def _best_move(
     apart = maps[..., 1] / over - np.square(maps[..., 2:] / over[..., None]).sum(axis=2)
     gain = np.where(enough, overlap * (UNRELATED - apart), -np.inf)
     best = np.array(np.unravel_index(int(gain.argmax()), gain.shape))
-    # A move beyond the still raster has come round from below zero.
+    # A move beyond the fixed raster has wrapped around from below zero.
     lag = np.where(best < still.tissue.shape, best, best - np.array(shape))
     return float(gain[tuple(best)]), still.origin - moving.origin + lag * moving.pixel

@@ -1,4 +1,4 @@
-"""3 × 3 matrices in the plane: how they are applied, fitted and parametrised."""
+"""3 × 3 matrices in the plane: applying, fitting and parametrising them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 FLAT = 1e-3
-"""Vectors spread less across their longest direction than this part of it lie along a line."""
+"""Vectors are on a line if their spread across their longest direction is below this part of it."""
 FARTHEST = 2.0
-"""Most that a small transform moves, in radii of the slice: about as far as that is wide."""
+"""Largest move of a small transform, in radii of the slice: about its width."""
 RESIZED = 2.0
-"""Most by which slices of one tissue differ in scale, either way, once their units are one."""
+"""Largest ratio of scales of slices of one tissue, either way, once they share a unit."""
 SHEARED = 0.8
-"""Largest entry beside the diagonal of an affine part, against the least on it; below 1, so that
-the part can always be inverted."""
+"""Largest off-diagonal entry of an affine part, relative to the least on the diagonal; below 1, so
+that the part can always be inverted."""
 
 
 def apply(transform: Matrix, points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -47,7 +47,7 @@ def shifted(by: NDArray[np.floating]) -> Matrix:
 
 
 def inverse(transform: Matrix) -> Matrix:
-    """The transform back, of one that can be inverted; in closed form."""
+    """The inverse of an invertible transform, in closed form."""
     (a, b), (c, d) = transform[:2, :2]
     matrix = np.eye(3)
     matrix[:2, :2] = np.array([[d, -b], [-c, a]]) / (a * d - b * c)
@@ -56,13 +56,13 @@ def inverse(transform: Matrix) -> Matrix:
 
 
 def scale_of(transform: Matrix) -> float:
-    """Factor by which a transform scales lengths; where it shears, the root of that of areas."""
+    """Factor by which a transform scales lengths; with shear, the root of the factor of areas."""
     (a, b), (c, d) = transform[:2, :2]
     return float(np.sqrt(abs(a * d - b * c)))
 
 
 def turned(degrees: float, *, mirrored: bool = False) -> Matrix:
-    """Matrix that mirrors x, if asked, and then turns from x to y about the origin."""
+    """Matrix that mirrors x if ``mirrored``, and then turns from x to y about the origin."""
     angle = np.deg2rad(degrees)
     matrix = np.eye(3)
     matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
@@ -74,7 +74,7 @@ def turned(degrees: float, *, mirrored: bool = False) -> Matrix:
 def turn_between(first: Matrix, second: Matrix) -> tuple[float, bool]:
     """Angle from one transform to another, 0 to 180 degrees, and whether that mirrors.
 
-    A mirror image has no angle of its own; that of mirroring x first is given.
+    A mirror image has no unique angle; the one after mirroring x first is given.
     """
     between = second[:2, :2] @ inverse(first)[:2, :2]
     mirrored = bool(np.linalg.det(between) < 0)
@@ -88,16 +88,16 @@ def about(center: NDArray[np.floating], matrix: Matrix) -> Matrix:
 
 
 def flat(vectors: NDArray[np.floating]) -> bool:
-    """Whether vectors, shape (n, 2), lie along one line through 0."""
+    """Whether vectors, shape (n, 2), are on one line through 0."""
     length, width = (*np.linalg.svd(vectors, compute_uv=False), 0.0)[:2]
     return not width > FLAT * length
 
 
 def fit_points(moving: NDArray[np.floating], fixed: NDArray[np.floating], model: Model) -> Matrix:
-    """Least-squares transform that takes points onto others, one by one.
+    """Least-squares transform that takes points onto their partners.
 
     Rigid and similarity try both handednesses (Kabsch). The scale of a similarity is the ratio
-    of the spreads, which is the same looked at from either side.
+    of the spreads, which is consistent in both directions.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def fit_points(moving: NDArray[np.floating], fixed: NDArray[np.floating], model:
     """
     if model is not Model.RIGID and min(np.ptp(p, axis=0).max() for p in (moving, fixed)) == 0:
         raise InputError(
-            "All pairs lie at one place, which tells no scale: add one elsewhere, or choose "
+            "All pairs are at one place, which gives no scale: add one elsewhere, or choose "
             f"{Model.RIGID}."
         )
     a, b = moving - moving.mean(axis=0), fixed - fixed.mean(axis=0)
@@ -121,10 +121,10 @@ def fit_points(moving: NDArray[np.floating], fixed: NDArray[np.floating], model:
         linear = _affine(a, b)
         return shifted(fixed.mean(axis=0)) @ linear @ shifted(-moving.mean(axis=0))
     u, sizes, vt = np.linalg.svd(a.T @ b)
-    # The better of the two handednesses is the one that the singular vectors bring themselves.
+    # The better of the two handednesses is the one of the singular vectors themselves.
     linear = (u @ vt).T
     if len(moving) < 3 or sizes[1] <= 1e-9 * sizes[0]:
-        # Points on a line: they do not tell a mirror image, so there is none.
+        # Points on a line do not show a mirror image, so assume none.
         linear = (u @ np.diag([1.0, np.sign(np.linalg.det(u @ vt))]) @ vt).T
     if model is Model.SIMILARITY:
         linear = linear * np.sqrt(np.square(b).sum() / np.square(a).sum())
@@ -140,28 +140,28 @@ def _affine(moving: NDArray[np.floating], fixed: NDArray[np.floating]) -> Matrix
     matrix[:2, :2] = np.linalg.lstsq(moving, fixed, rcond=None)[0].T
     if flat(moving) or flat(matrix[:2, :2]):
         raise InputError(
-            "The pairs lie on one line, which tells no shear: add one beside it, or choose "
+            "The pairs are on one line, which gives no shear: add one off the line, or choose "
             f"{Model.SIMILARITY}."
         )
     return matrix
 
 
 def parameters(model: Model) -> int:
-    """Number of parameters of :func:`small`: the move, and what the model adds."""
+    """Number of parameters of :func:`small`: the move and those of the model."""
     return {Model.RIGID: 3, Model.SIMILARITY: 4, Model.AFFINE: 6}[model]
 
 
 def limits(model: Model, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Least and largest values of :func:`small` that are geometrically possible, around 0.
 
-    All that lie between can be inverted, and none mirrors.
+    All transforms between them can be inverted, and none mirrors.
 
     Parameters
     ----------
     model
         What the transform may do.
     scale
-        Of what the transform comes on top of: both together scale by :data:`RESIZED` at most.
+        Scale of the transform before it: both together scale by :data:`RESIZED` at most.
 
     Returns
     -------
@@ -191,7 +191,7 @@ def small(values: NDArray[np.float64], model: Model) -> tuple[Matrix, NDArray[np
 
     Returns
     -------
-    Shape (3, 3), and the derivative by each value, shape (values, 3, 3).
+    Shape (3, 3), and the derivative with respect to each value, shape (values, 3, 3).
     """
     matrix, slopes = np.eye(3), np.zeros((len(values), 3, 3))
     matrix[:2, 2] = values[:2]

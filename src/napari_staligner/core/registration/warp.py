@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CELL = 5.0
-"""Spacings over which counterparts are averaged into one anchor of the spline."""
+"""Spacings over which counterparts are averaged to one anchor of the spline."""
 FEWEST_ANCHORS = 6
 SMOOTHING = 0.05
-"""Weight of bending against distance to the anchors, in radii of the slice."""
+"""Weight of bending relative to the distance to the anchors, in radii of the slice."""
 GRID = 60
-"""Points along each side of the grid on which bending and folding are measured."""
+"""Points along each side of the grid where bending and folding are measured."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Warp:
         Bending energy, the integral of the squared second derivatives with lengths in radii of
         the slice; 0 for an affine map.
     least_area
-        Smallest factor by which the map scales an area; where it is not above 0, it folds.
+        Smallest factor by which the map scales an area; if it is not above 0, the map folds.
     """
 
     shift: NDArray[np.float64]
@@ -43,7 +43,7 @@ class Warp:
 
     @property
     def folds(self) -> bool:
-        """Whether two places of the slice come to lie on one."""
+        """Whether two places of the slice are mapped to the same place."""
         return self.least_area <= 0
 
 
@@ -57,15 +57,15 @@ def warp(
     points
         Shape (spots, 2).
     shift
-        Where each wants to go, as seen from it; NaN where it does not matter.
+        Wanted displacement of each spot; NaN where it does not matter.
     unit
         A spacing.
     anchored
-        Spacings over which the wishes are averaged.
+        Spacings over which the wanted displacements are averaged.
 
     Returns
     -------
-    ``None`` if there are too few places to fit a spline to, or all lie on one line.
+    ``None`` if there are too few places to fit a spline to, or all are on one line.
     """
     known = np.isfinite(shift).all(axis=1)
     if not known.any():

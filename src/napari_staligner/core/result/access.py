@@ -1,4 +1,4 @@
-"""Where integrated slices and single ones keep what is read often: coordinates, records, names."""
+"""Access to what is often read from slices, integrated or single: coordinates, records, names."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def spots_xy(adata: AnnData) -> NDArray[np.float64]:
 
 
 def record_of(adata: AnnData) -> Mapping[str, Any]:
-    """Return what this package has recorded in ``uns["staligner"]``; empty where it has not."""
+    """Return what this package has recorded in ``uns["staligner"]``; empty if nothing."""
     kept = adata.uns.get(K.STALIGNER)
     return kept if isinstance(kept, Mapping) else {}
 
 
 def has_record(adata: AnnData) -> bool:
-    """Whether this package has recorded something in ``uns["staligner"]``, be it nothing yet."""
+    """Whether there is a record in ``uns["staligner"]``, even an empty one."""
     return isinstance(adata.uns.get(K.STALIGNER), Mapping)
 
 
 def writable_record(adata: AnnData) -> dict[str, Any]:
-    """Return ``uns["staligner"]`` to write to it; made where it is missing."""
+    """Return ``uns["staligner"]`` to write to; it is made if it is missing."""
     if not has_record(adata):
         adata.uns[K.STALIGNER] = {}
     kept: dict[str, Any] = adata.uns[K.STALIGNER]
@@ -39,16 +39,16 @@ def writable_record(adata: AnnData) -> dict[str, Any]:
 
 
 def drop_record(adata: AnnData) -> None:
-    """Take ``uns["staligner"]`` away."""
+    """Remove ``uns["staligner"]``."""
     del adata.uns[K.STALIGNER]
 
 
 def spot_size(xy: NDArray[np.float64]) -> float:
     """Diameter that lets spots nearly touch, in the units of the coordinates.
 
-    0.95 × the distance to the fourth neighbour, its lower quartile: inside a square or hexagonal
-    grid that neighbour is as near as the first; among scattered spots, whose first neighbour is
-    much nearer than most, discs of this size still cover the tissue.
+    0.95 × the lower quartile of the distance to the fourth neighbour. Inside a square or hexagonal
+    grid that neighbour is as near as the first. Among scattered spots, where the first neighbour
+    is much nearer than most, discs of this size still cover the tissue.
     """
     from scipy.spatial import KDTree
 

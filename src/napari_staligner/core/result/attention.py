@@ -1,7 +1,7 @@
 """Figures and edges read from the attention of a result.
 
 Row *i* of ``obsp["attention"]`` says how much of spot *i*'s representation comes from each spot
-that sends to it; the diagonal is what it keeps of itself, and the row sums to 1.
+that sends to it; the diagonal is the weight of the spot itself, and the row sums to 1.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def self_attention(adata: AnnData) -> NDArray[np.float32]:
 
 
 def attention_entropy(adata: AnnData) -> NDArray[np.float32]:
-    """How evenly each spot listens to those that send to it, itself included.
+    """How evenly each spot spreads its attention over its senders, itself included.
 
-    The entropy of the spot's weights over the logarithm of their number: 1 if all weigh the
-    same, near 0 if one of them is all that counts, 0 for a spot that hears only itself.
+    The entropy of the spot's weights divided by the logarithm of their number: 1 if all are
+    equal, near 0 if one has nearly all the weight, 0 for a spot that receives only from itself.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def attention_entropy(adata: AnnData) -> NDArray[np.float32]:
 
 
 def foreign_attention(adata: AnnData) -> NDArray[np.float32]:
-    """How much each spot takes from spots of other domains.
+    """How much attention each spot gives to spots of other domains.
 
     Parameters
     ----------
@@ -99,11 +99,11 @@ def foreign_attention(adata: AnnData) -> NDArray[np.float32]:
 
 
 def border_attention(adata: AnnData) -> DataFrame:
-    """Mean attention across the borders of domains against within, at the borders.
+    """Mean attention at the borders of domains, across them and within.
 
-    Weights of a spot sum to 1, so a spot with more neighbours gives less to each. Compared are
-    therefore only spots that hear both kinds of neighbours, and of these the mean weight of each
-    kind; the mean over spots counts every spot the same.
+    The weights of a spot sum to 1, so a spot with more neighbours gives less to each. So only
+    spots that receive from both kinds of neighbours are compared, by the mean weight of each kind;
+    in the mean over spots, every spot counts the same.
 
     Parameters
     ----------
@@ -112,8 +112,8 @@ def border_attention(adata: AnnData) -> DataFrame:
 
     Returns
     -------
-    One row per domain of the receiving spots; columns are ``spots`` (how many hear both),
-    ``within`` and ``across`` (mean weight of a neighbour; ``nan`` without such spots).
+    One row per domain of the receiving spots; columns are ``spots`` (how many receive from
+    both), ``within`` and ``across`` (mean weight of a neighbour; ``nan`` without such spots).
 
     Raises
     ------
@@ -139,7 +139,7 @@ def border_attention(adata: AnnData) -> DataFrame:
 def attention_edges(
     adata: AnnData, rows: NDArray[np.integer], *, threshold: float = 0.0, strongest: int = 0
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Edges by which some spots hear others, without the self loops.
+    """Edges on which some spots receive from others, without the self loops.
 
     Parameters
     ----------
@@ -150,8 +150,8 @@ def attention_edges(
     threshold
         Edges with a smaller weight are left out.
     strongest
-        Keep only the strongest so many senders of each receiving spot; 0 keeps all. Of equal
-        weights the sender that stands first in the result is kept.
+        Keep only this many of the strongest senders of each receiving spot; 0 keeps all. If weights
+        are equal, the sender that comes first in the result is kept.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def attention_edges(
 def spot_edges(
     adata: AnnData, row: int, *, threshold: float = 0.0, strongest: int = 0
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Edges by which one spot hears others, and others hear it.
+    """Edges on which one spot receives from others, or they receive from it.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def spot_edges(
     row
         Row of the spot in the result.
     threshold, strongest
-        As in :func:`attention_edges`, of which these are a part.
+        As in :func:`attention_edges`.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def spot_edges(
 
 
 def top_weight(adata: AnnData) -> float:
-    """Upper end of a colour scale for edges: few weights lie above it.
+    """Upper end of a colour scale for edges: few weights are above it.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def top_weight(adata: AnnData) -> float:
 
 
 def neighbor_table(adata: AnnData, row: int) -> DataFrame:
-    """Spots that one spot hears or is heard by.
+    """Spots that one spot receives from or sends to.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def neighbor_table(adata: AnnData, row: int) -> DataFrame:
 
     Returns
     -------
-    One row per neighbour: the spot itself first, then by falling incoming weight. The index is
+    One row per neighbour: the spot itself first, then by decreasing incoming weight. The index is
     the row in the result; columns are ``name``, ``domain`` (empty if there are none),
     ``distance`` (in the units of the slice, ``nan`` if unknown), ``incoming`` (how much the spot
     takes from the neighbour) and ``outgoing`` (how much the neighbour takes from the spot).
@@ -282,7 +282,7 @@ def neighbor_table(adata: AnnData, row: int) -> DataFrame:
 
 
 def _distances(adata: AnnData, row: int, others: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Distance of a spot to others; nan where the graph does not know it."""
+    """Distance of a spot to others; nan if it is not in the graph."""
     distances = np.full(len(others), np.nan)
     if K.DISTANCES in adata.obsp:
         known = adata.obsp[K.DISTANCES][[row]].tocsr()
@@ -297,7 +297,7 @@ def _distances(adata: AnnData, row: int, others: NDArray[np.integer]) -> NDArray
 def _mean_weight(
     matrix: csr_matrix, receivers: NDArray[np.intp], which: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Mean of some weights of each receiving spot; nan where it has none of them."""
+    """Mean of some weights of each receiving spot; nan if it has none of them."""
     n_spots = matrix.shape[0]
     n = np.bincount(receivers[which], minlength=n_spots)
     sums = np.bincount(receivers[which], matrix.data[which], minlength=n_spots)

@@ -1,4 +1,4 @@
-"""How far each spot can be trusted to have found its like in the other slices."""
+"""How reliably each spot has found spots like it in the other slices."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
 NEIGHBORS, STEP = 90, 10
 BLOCK = 4096
 MOST = 5000
-"""Spots of a slice that walks lead over."""
+"""Most spots of a slice that walks pass through."""
 
 
 def confidence_steps(
     embedding: NDArray[np.floating[Any]], sizes: Sequence[int], k: int = NEIGHBORS, *, seed: int = 0
 ) -> Steps[NDArray[np.float32]]:
-    r"""Confidence of each spot: how often walks to the other slices and back come home.
+    r"""Confidence of each spot: how often walks to the other slices and back return home.
 
     A walk goes from spot i to one of the 10 spots nearest in z in slice t, and from there to one
-    of the 10 nearest in i's own slice s. It comes home if it ends among the k nearest of i in s.
-    A walk that takes both steps within s says how often that can happen at all:
+    of the 10 nearest in i's own slice s. It returns home if it ends among the k nearest of i in s.
+    Walks with both steps within s show how often that can happen at all:
 
     .. math:: c_i = \frac{1}{S - 1} \sum_{t \ne s} \min\left(1,
         \frac{P(i \to t \to \mathrm{home})}{P(i \to s \to \mathrm{home})}\right)
 
-    1 means that every other slice has the neighbourhood of the spot. Where a slice lacks it, the
-    walk lands on what is nearest there, and comes back to where that belongs, so that c falls to 0.
-    Only the way counts, not how many spots of a kind a slice has: a structure that is rarer in the
-    other slices loses little, as long as they have some 10 spots of it.
+    1 means that every other slice has the neighbourhood of the spot. If a slice lacks it, the walk
+    lands on the nearest spots there and returns to where those belong, so c falls to 0. The number
+    of spots of a kind in a slice does not count: a structure that is rarer in the other slices
+    loses little, as long as they have about 10 spots of it.
 
-    In a slice of more than 5,000 spots, walks lead over so many that are drawn; every spot is
-    judged. Of more than 13 slices, each is compared with 12 others on average. Where one slice has
-    more than twice as many spots as the other, walks lead over half of it, a quarter, and so on: 10
-    of few spots cover a larger part of the tissue, so that walks would come back far from a home
-    that is counted in many.
+    In a slice of more than 5,000 spots, walks pass only through 5,000 drawn ones; every spot still
+    gets a confidence. With more than 13 slices, each is compared with 12 others on average. If one
+    slice has more than twice as many spots as the other, walks pass through half of it, a quarter,
+    and so on: 10 out of few spots cover a larger part of the tissue, so walks would end far from a
+    home that is one of many.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def confidence_steps(
     sizes
         Spots of each slice.
     k
-        Spots that are home to each spot, cut to what there is.
+        Number of home spots of each spot; fewer if the slice has fewer.
     seed
         Of the draw.
 
@@ -93,9 +93,9 @@ class _Over:
     drawn
         Rows of these spots.
     homes
-        Shape (spots of the slice, k): which of them are home to each spot.
+        Shape (spots of the slice, k): the home of each spot among them.
     stay
-        Shape (spots of the slice,): share of walks within the slice that come home.
+        Shape (spots of the slice,): share of walks within the slice that return home.
     """
 
     drawn: NDArray[np.int64]
@@ -104,14 +104,14 @@ class _Over:
 
 
 class _Walked:
-    """A slice, as finely as walks to another one lead over it."""
+    """A slice, thinned to match the number of spots of another one."""
 
     def __init__(self, z: NDArray[np.float64], k: int, seed: Sequence[int]) -> None:
         self._z, self._k, self._seed = z, k, seed
         self._found: dict[int, _Over] = {}
 
     def over(self, other: int) -> _Over:
-        """What walks to a slice of ``other`` spots lead over: up to twice as many."""
+        """The spots for walks to a slice of ``other`` spots: up to twice as many."""
         n = min(len(self._z), MOST)
         while n > 2 * other:
             n = (n + 1) // 2
@@ -146,7 +146,7 @@ def _nearest(
 
 
 def _without_self(near: NDArray[np.int64], drawn: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Drop each spot from its own list, or the last where it is not among those found."""
+    """Drop each spot from its own list, or the last one found if it is not in it."""
     n, k = near.shape
     keep = drawn[near] != np.arange(n)[:, None]
     keep[keep.all(axis=1), k - 1] = False

@@ -1,4 +1,4 @@
-"""Finished results of other programs: how they are known, and what of them is taken for what."""
+"""Finished results of other programs: how they are recognised, and which slots are used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 EMBEDDING, SLICE = "embedding", "slice"
-"""What is chosen behind the path: ``FILE[embedding=X_scVI,slice=batch]``."""
+"""Choices after the path: ``FILE[embedding=X_scVI,slice=batch]``."""
 
 _INTEGRATED = (
     r"staligner.*",
@@ -31,9 +31,9 @@ _INTEGRATED = (
     r".*(scanorama|liger|integrated|fastmnn).*",
     r"x_?latent|latent",
 )
-"""Keys of ``obsm`` under which programs leave an embedding of several slices, the surest first."""
+"""Keys of ``obsm`` where programs store an embedding of several slices, the surest first."""
 _FEWEST_COLUMNS = 3
-"""A picture in two dimensions is no embedding to work with."""
+"""Fewest dimensions: a picture in two is not an embedding to work with."""
 _SHOWN = 6
 
 
@@ -48,7 +48,7 @@ class Finished:
     column
         Column of ``obs`` that names the slices.
     said
-        A sentence: what was taken for what, and what else could be.
+        A sentence: which slots are used, and which others could be.
     """
 
     embedding: str
@@ -68,12 +68,12 @@ def finished_in(
     path
         The file, for the sentences.
     embedding, column
-        What was chosen; empty where nothing was.
+        The choices; empty if nothing was chosen.
 
     Returns
     -------
-    What is taken for what; ``None`` where nothing was chosen, and no key of ``obsm`` is called as
-    the embeddings of known programs or no column tells slices apart.
+    The slots that are used; ``None`` if nothing was chosen, and no key of ``obsm`` is known for
+    embeddings or no column tells slices apart.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def finished_in(
 
 
 def embeddings_in(adata: AnnData) -> list[str]:
-    """Keys of ``obsm`` that hold at least three numbers for each spot, coordinates left out."""
+    """Keys of ``obsm`` with at least three numbers for each spot, without coordinates."""
     found = []
     for key, value in adata.obsm.items():
         kind = getattr(value, "dtype", np.dtype(object)).kind
@@ -135,7 +135,7 @@ def _integrated(keys: Sequence[str]) -> list[str]:
 
 
 def _columns(adata: AnnData) -> list[str]:
-    """Columns that tell slices apart, the surest first; of those that part alike, one."""
+    """Columns that tell slices apart, the surest first; one of those that divide spots alike."""
     noticed = sections_of(adata)
     sure = [noticed.key] if noticed is not None and noticed.key else []
     called = [str(key) for key in section_columns(adata.obs.columns)]
@@ -150,7 +150,7 @@ def _columns(adata: AnnData) -> list[str]:
 
 
 def _alike(first: pd.Series, second: pd.Series) -> bool:
-    """Whether two columns part the spots in the same way."""
+    """Whether two columns divide the spots in the same way."""
     pairs = pd.DataFrame({"a": first.to_numpy(), "b": second.to_numpy()}).drop_duplicates()
     return bool(pairs["a"].is_unique and pairs["b"].is_unique)
 

@@ -1,4 +1,4 @@
-"""Genes that mark some spots against others: scanpy's rank_genes_groups, some genes at a time."""
+"""Marker genes of some spots against others: scanpy's rank_genes_groups, in batches of genes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class MarkerJob:
     Parameters
     ----------
     expression
-        Counts, or values that are normalised already, CSR, shape (spots, genes); the first
-        ``n_inside`` spots are those to be marked.
+        Counts, or values that are already normalised, CSR, shape (spots, genes); the first
+        ``n_inside`` spots are those to find markers for.
     genes
         Names of the genes.
     n_inside
-        Number of spots to be marked; the rest is what they are compared with.
+        Number of spots to find markers for; the rest is what they are compared with.
     slice_of
-        Number of the slice of each spot; ``None`` where all are of one.
+        Number of the slice of each spot; ``None`` if all are of one slice.
     """
 
     expression: csr_matrix
@@ -67,7 +67,7 @@ def marker_job(
     result
         Integrated slices: reads ``X`` or the layer, ``varm["in_slice"]`` and ``obs["slice"]``.
     inside, against
-        Rows of the spots to be marked, and of those they are compared with.
+        Rows of the spots to find markers for, and of those they are compared with.
     layer
         Layer to read instead of ``X``.
 
@@ -86,7 +86,7 @@ def marker_job(
                 "choose others."
             )
     if np.intersect1d(inside, against).size:
-        raise InputError("The spots to be marked and those to compare with overlap: part them.")
+        raise InputError("The spots to be marked and those to compare with overlap: separate them.")
     matrix = result.layers.get(layer) if layer else result.X
     if matrix is None:
         where = f"layers[{layer!r}]" if layer else "X"
@@ -104,11 +104,11 @@ def marker_job(
 
 
 def marker_steps(job: MarkerJob) -> Steps[pd.DataFrame]:
-    """Rank genes by the Wilcoxon test, ties corrected, on log-normalised expression.
+    """Rank genes by the Wilcoxon test, corrected for ties, on log-normalised expression.
 
     Returns
     -------
-    One row a gene that any of the spots expresses, the highest score first: ``gene``, ``score``,
+    One row per gene that any of the spots expresses, highest score first: ``gene``, ``score``,
     ``log2_fold_change``, ``p`` adjusted for all genes tested (Benjamini and Hochberg), and
     ``inside`` and ``against``, the shares of spots, 0..1, that express the gene.
     """
@@ -151,7 +151,7 @@ def _rank(columns: Any, genes: NDArray[np.object_], n_inside: int) -> pd.DataFra
         obs=pd.DataFrame({"group": groups}, index=index),
         var=pd.DataFrame(index=pd.Index(genes)),
     )
-    # What was normalised to the same base: scanpy takes the fold change from its inverse.
+    # Normalised to the same base: scanpy computes the fold change from the inverse.
     adata.uns["log1p"] = {"base": None}
     sc.tl.rank_genes_groups(
         adata,

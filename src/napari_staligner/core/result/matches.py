@@ -1,4 +1,4 @@
-"""Mutual nearest neighbours between slices: as pairs, thinned over the tissue, of one spot."""
+"""Mutual nearest neighbours between slices: all pairs, a thinned choice, or those of one spot."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Links:
     Parameters
     ----------
     first, second
-        Rows of the result, shape (links,); each pair once, ``first`` in the slice that stands
+        Rows of the result, shape (links,); each pair once, ``first`` in the slice that comes
         first.
     distance
         Euclidean distance in z, float32, shape (links,).
@@ -75,12 +75,12 @@ def all_links(adata: AnnData) -> Links:
 
 
 def thin(links: Links, adata: AnnData, most: int) -> Links:
-    """Few links, evenly spread over the tissue.
+    """Choose a few links, evenly spread over the tissue.
 
-    Every pair of slices gets the same number, as far as it has that many. Of a pair, each spot of
-    the first slice offers its nearest match; a square grid is laid over the slice, as fine as the
-    number allows, and the shortest link that begins in each cell is kept. The same links give the
-    same choice.
+    Every pair of slices gets the same number, if it has that many. For each pair, each spot of the
+    first slice offers its nearest match; a square grid is laid over the slice, as fine as the
+    number allows, and the shortest link that starts in each cell is kept. The same links always
+    give the same choice.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def thin(links: Links, adata: AnnData, most: int) -> Links:
     adata
         The result that they come from, with ``obsm["spatial"]``.
     most
-        Number of links that is not to be exceeded.
+        Largest number of links.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def matches(adata: AnnData, row: int) -> DataFrame:
 
     Returns
     -------
-    One row per match, by rising distance. The index is the row in the result; columns are
+    One row per match, by increasing distance. The index is the row in the result; columns are
     ``name``, ``slice``, ``domain`` (empty if there are none) and ``distance`` (in z).
 
     Raises
@@ -162,7 +162,7 @@ def _slices(adata: AnnData) -> NDArray[np.intp]:
 
 
 def _nearest(links: Links, slices: NDArray[np.intp]) -> Links:
-    """Of each spot of the first slice, the shortest link into each other slice."""
+    """For each spot of the first slice, the shortest link to each other slice."""
     key = links.first * (slices.max() + 1) + slices[links.second]
     if (np.diff(key) < 0).any():
         order = np.argsort(key, kind="stable")
@@ -176,7 +176,7 @@ def _nearest(links: Links, slices: NDArray[np.intp]) -> Links:
 
 
 def _shares(pairs: NDArray[np.intp], most: int) -> dict[int, int]:
-    """How many of each pair of slices: the same, and what one cannot use goes to the others."""
+    """How many links for each pair of slices: the same; what one cannot use goes to the others."""
     found, counts = np.unique(pairs, return_counts=True)
     shares, left = {}, most
     for done, i in enumerate(np.argsort(counts, kind="stable")):
@@ -187,10 +187,10 @@ def _shares(pairs: NDArray[np.intp], most: int) -> dict[int, int]:
 
 
 def _spread(xy: NDArray[np.float64], distance: NDArray[np.float32], most: int) -> NDArray[np.intp]:
-    """Numbers of points, at most so many, one in each cell of a grid: the one of least distance."""
+    """Numbers of at most this many points, the one with the least distance in each grid cell."""
     if most < 1 or len(xy) <= most:
         return np.arange(len(xy) if most else 0)
-    # The finest grid is sought between one of a single cell and one that is too fine.
+    # Search for the finest grid between a single cell and one that is too fine.
     fits, too_fine = 0.5, 2.0 * np.sqrt(most)
     while len(np.unique(_cells(xy, too_fine))) <= most and too_fine < _FINEST:
         fits, too_fine = too_fine, 2 * too_fine
@@ -205,7 +205,7 @@ def _spread(xy: NDArray[np.float64], distance: NDArray[np.float32], most: int) -
 
 
 def _cells(xy: NDArray[np.float64], n_cells: float) -> NDArray[np.intp]:
-    """Number of the cell of each point, in a square grid with so many cells, and a part, a side."""
+    """Number of each point's cell in a square grid; ``n_cells`` a side need not be whole."""
     low = xy.min(axis=0)
     side = float((xy.max(axis=0) - low).max()) or 1.0
     column, row = ((xy - low) / side * n_cells).astype(np.intp).T

@@ -1,8 +1,8 @@
-"""What this package wrote into an AnnData, and what became of the input's own columns.
+"""What this package wrote into an AnnData, and what happened to the input's own columns.
 
-A result tells which keys of each slot it wrote (``uns["staligner"]["written"]``). What has the name
-of one of those and is not ours is the input's: it is moved to ``<key>_of_input``, with a number
-where that is taken, and ``uns["staligner"]["of_input"]`` tells its own name.
+A result records which keys of each slot it wrote (``uns["staligner"]["written"]``). If the input
+has a key of the same name, it is moved to ``<key>_of_input``, with a number if that is taken, and
+``uns["staligner"]["of_input"]`` records its original name.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def written(adata: AnnData) -> dict[str, frozenset[str]]:
     Parameters
     ----------
     adata
-        Any AnnData. In a result of a version that did not record them, the names of
-        :data:`RESERVED` are ours, and annotations where their edits are recorded.
+        Any AnnData. In a result of a version that did not record them, the names in
+        :data:`RESERVED` are ours, and annotations if their edits are recorded.
     """
     if not has_record(adata):
         return {slot: frozenset() for slot in SLOTS}
@@ -62,25 +62,25 @@ def written(adata: AnnData) -> dict[str, frozenset[str]]:
 
 
 def moved(adata: AnnData) -> dict[str, dict[str, str]]:
-    """Of each slot, the input's keys that were moved aside: the key here, and the input's own."""
+    """For each slot, the input's keys that were moved aside: the key here, and the original one."""
     told = record_of(adata).get(K.OF_INPUT, {})
     rows = {slot: np.asarray(told.get(slot, ()), object).reshape(-1, 2) for slot in SLOTS}
     return {slot: {str(here): str(own) for here, own in of} for slot, of in rows.items()}
 
 
 def names_of_input(adata: AnnData, slot: str) -> dict[str, str]:
-    """Keys of a slot that are the input's, with the names that they had there."""
+    """The input's keys of a slot, with their original names."""
     ours, aside = written(adata)[slot], moved(adata)[slot]
     return {key: aside.get(key, key) for key in getattr(adata, slot) if key not in ours}
 
 
 def claim(adata: AnnData, slot: str, *keys: str) -> list[str]:
-    """Take keys for this package; what of the input has such a name is moved aside.
+    """Take keys for this package; keys of the input with these names are moved aside.
 
     Parameters
     ----------
     adata
-        Where they are to be written; sets ``uns["staligner"]["written"]`` and ``["of_input"]``.
+        Where they will be written; sets ``uns["staligner"]["written"]`` and ``["of_input"]``.
     slot
         ``"obs"``, ``"var"``, ``"obsm"``, ``"varm"`` or ``"obsp"``.
     keys
@@ -88,7 +88,7 @@ def claim(adata: AnnData, slot: str, *keys: str) -> list[str]:
 
     Returns
     -------
-    A sentence for each that was moved; the notes of the result have it too.
+    A sentence for each that was moved; it is also in the notes of the result.
     """
     ours, aside = written(adata), moved(adata)
     said = []
@@ -106,7 +106,7 @@ def claim(adata: AnnData, slot: str, *keys: str) -> list[str]:
 
 
 def release(adata: AnnData, slot: str, *keys: str) -> None:
-    """Remove what this package wrote under these keys; what was moved aside comes back."""
+    """Remove what this package wrote under these keys; what was moved aside is restored."""
     ours, aside = written(adata), moved(adata)
     for key in ours[slot].intersection(keys):
         _remove(adata, slot, key)
@@ -120,14 +120,14 @@ def release(adata: AnnData, slot: str, *keys: str) -> None:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Slices without what this package wrote on them before, and with room for what it will write.
+    """Slices without what this package wrote before, and with its keys free to write.
 
     Parameters
     ----------
     slices
-        Name and AnnData of each; those that needed no change are as they were.
+        Name and AnnData of each; those that needed no change are the same objects.
     aside
-        Of each slot, the key of what was moved aside, and its name in the input.
+        For each slot, the keys that were moved aside, and their names in the input.
     """
 
     slices: list[tuple[str, AnnData]]
@@ -149,7 +149,7 @@ class Inputs:
         return cls(made, aside)
 
     def record(self, adata: AnnData) -> list[str]:
-        """Write into the slices that were joined what was moved aside in them.
+        """Record in the joined slices what was moved aside.
 
         Returns
         -------
@@ -211,7 +211,7 @@ def _renamed(adata: AnnData, slot: str, new: Mapping[str, str]) -> AnnData:
 
 
 def _given_back(adata: AnnData) -> AnnData:
-    """A slice as its input was: without what is ours, the input's keys under their own names."""
+    """A slice as in the input: without our keys, and with the input's keys under their names."""
     if not has_record(adata):
         return adata
     ours, aside = written(adata), moved(adata)

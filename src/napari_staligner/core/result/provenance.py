@@ -1,4 +1,4 @@
-"""Where slices came from, and the command that makes a result again."""
+"""Where slices came from, and the command that reproduces a result."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SAMPLE = "sample:"
 """Start of the path of a slice that was simulated; its name follows."""
 
 PACKAGES = ("numpy", "scipy", "torch", "torch-geometric", "anndata", "scanpy", "squidpy")
-"""Packages whose versions are recorded: figures hang on them."""
+"""Packages whose versions are recorded, because results depend on them."""
 
 BEFORE = {"ranked": False, "wide": False}
-"""What runs did that do not record it, since it could not be chosen yet."""
+"""What old runs did that do not record it, because it was not a choice then."""
 
 
 def mark_source(adata: AnnData, source: Source) -> None:
@@ -43,23 +43,23 @@ def source_of(adata: AnnData) -> Source | None:
 
 
 def source_of_record(kept: object) -> Source | None:
-    """Read what was written of a source; ``None`` if it says nothing."""
+    """Read a source as it was written; ``None`` if there is none."""
     if not isinstance(kept, Mapping) or not kept.get("path"):
         return None
     path, sha256 = str(kept["path"]), str(kept.get("sha256", ""))
     if kept.get("key"):
-        # As it was written at first: one column and its value.
+        # The oldest form: one column and its value.
         return Source(path, sha256, choices={str(kept["key"]): str(kept.get("value", ""))})
     return replace(Source.from_spec(f"FILE{kept.get('part', '')}"), path=path, sha256=sha256)
 
 
 def _kept(source: Source) -> dict[str, str]:
-    """A source as a file keeps it: names and columns may hold what no key of HDF5 may."""
+    """A source as written to a file: names and columns may hold signs that HDF5 keys may not."""
     return {"path": source.path, "sha256": source.sha256, "part": source.part()}
 
 
 def record_provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> None:
-    """Write where the slices of a result came from, when and with what it was made.
+    """Write where the slices of a result came from, and when and with what it was made.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def settings_of(adata: AnnData) -> Settings:
     kept = dict(record_of(adata).get("params", {}))
     if "components" in kept:
         kept = BEFORE | kept
-    # What is None is not recorded, and None is then the default.
+    # A setting of None is not recorded, because None is its default.
     values = {
         name: each.read(kept[name]) if name in kept else each.default
         for name, each in described(Settings).items()
@@ -119,7 +119,7 @@ def settings_of(adata: AnnData) -> Settings:
 
 
 def shell_command(adata: AnnData, output: str = "integrated.h5ad") -> str:
-    """Return the command that makes a result again.
+    """Return the command that reproduces a result.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def shell_command(adata: AnnData, output: str = "integrated.h5ad") -> str:
 
 
 def options_of(settings: Settings, names: Sequence[str]) -> list[str]:
-    """Return the options of the shell that give these settings.
+    """Return the command-line options that give these settings.
 
     Parameters
     ----------

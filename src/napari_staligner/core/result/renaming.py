@@ -1,4 +1,4 @@
-"""Slices of a result by other names."""
+"""Renames the slices of a result."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def rename_slices(adata: AnnData, names: Mapping[str, str]) -> None:
-    """Call slices of a result by other names, wherever it knows them by name.
+    """Rename slices of a result, wherever it stores their names.
 
     Parameters
     ----------
     adata
-        Integrated slices; ``obs["slice"]``, ``obs["library_id"]`` and what ``uns`` tells of slices
+        Integrated slices; ``obs["slice"]``, ``obs["library_id"]`` and names of slices in ``uns``
         are changed.
     names
         New names by present ones; a slice that is missing keeps its name.
@@ -51,7 +51,7 @@ def rename_slices(adata: AnnData, names: Mapping[str, str]) -> None:
 
 
 def _renamed(values: Any, names: Mapping[str, str]) -> Any:
-    """Rename what is in an array or a column of names, or a single one."""
+    """Rename an array or a column of names, or a single name."""
     if isinstance(values, str):
         return names.get(values, values)
     old = np.asarray(values, dtype=object)

@@ -1,9 +1,9 @@
-r"""Where a slice came from, and the one way in which it is written as text.
+r"""Where a slice came from, and how it is written as text.
 
-``FILE`` alone, or with what is meant of it in brackets: ``FILE[NAME]`` is the slice of that name,
-``FILE[KEY=VALUE]`` a choice, as a column of ``obs`` and its value, or what a format lets one choose
-(``outs[bin=008um]``). Several are parted by commas. What holds a bracket, a comma, an equals sign,
-a quotation mark or blanks at its ends stands in double quotes, in which a backslash goes before
+``FILE`` alone, or followed by choices in brackets: ``FILE[NAME]`` is the slice of that name,
+``FILE[KEY=VALUE]`` is a column of ``obs`` and its value, or a choice that the format offers
+(``outs[bin=008um]``). Several are separated by commas. A text with a bracket, a comma, an equals
+sign, a quotation mark or blanks at its ends is put in double quotes, with a backslash before
 ``"`` and ``\``: ``joint.h5ad[sample="liver [1]"]``.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from napari_staligner._errors import InputError
 
 COUNTS = "counts"
-"""The choice that names the layer which holds the counts of a slice; no column is called so."""
+"""The choice that names the layer with the counts of a slice; no column may have this name."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Source:
     sha256
         Of the file's content when it was read, hexadecimal; empty for a simulated one.
     slice
-        Name of the slice that is meant, of several in the file; empty where none is named.
+        Name of the slice, if the file has several; empty if none is named.
     choices
-        What else was chosen: a column of ``obs`` and the value that a slice has there, or what the
-        format of the file lets one choose.
+        The other choices: a column of ``obs`` and the slice's value there, or a choice that the
+        format of the file offers.
     """
 
     path: str
@@ -43,7 +43,7 @@ class Source:
 
     @classmethod
     def from_spec(cls, text: str) -> Source:
-        """Read what :meth:`spec` gives; text without such brackets is a path as it is.
+        """Read a text from :meth:`spec`; text without such brackets is just a path.
 
         Raises
         ------
@@ -54,7 +54,7 @@ class Source:
         return cls(path, "", *_chosen(text, items))
 
     def spec(self) -> str:
-        """Return how the shell is told of it, see the module."""
+        """Return it as text for the command line; see the module."""
         plain = f"{self.path}{self.part()}"
         # A path that itself looks like one with brackets gets empty ones.
         return plain if _split(plain)[0] == self.path else f"{plain}[]"
@@ -89,7 +89,7 @@ _ITEM = re.compile(rf"\s*(?P<key>{_QUOTED}|{_PLAIN})\s*(?:=\s*(?P<value>{_QUOTED
 
 
 def _split(text: str) -> tuple[str, list[tuple[str, str | None]]]:
-    """The path, and the keys and values in the brackets at its end: the longest that are such."""
+    """The path, and the keys and values in the longest valid brackets at its end."""
     for bracket in re.finditer(r"(?<=.)\[", text) if text.endswith("]") else ():
         items = _items(text[bracket.end() : -1])
         if items is not None:
@@ -98,7 +98,7 @@ def _split(text: str) -> tuple[str, list[tuple[str, str | None]]]:
 
 
 def _items(inside: str) -> list[tuple[str, str | None]] | None:
-    """Keys and values between brackets; ``None`` if it is not of that form."""
+    """Keys and values between brackets; ``None`` if the text does not have that form."""
     if not inside.strip():
         return []
     found, at = [], 0
@@ -122,7 +122,7 @@ def _matches(inside: str) -> Iterator[re.Match[str]]:
 
 
 def _balanced(word: str) -> bool:
-    """Whether brackets in a word without quotes open before they close, and all close."""
+    """Whether the brackets in a word without quotes are balanced."""
     depth = 0
     for letter in "" if word.startswith('"') else word:
         depth += (letter == "[") - (letter == "]")

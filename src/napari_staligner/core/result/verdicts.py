@@ -1,4 +1,4 @@
-"""What people say of an alignment: verdicts on slice pairs and on domains, kept with the result."""
+"""What people say about an alignment: verdicts on slice pairs and domains, stored in the result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = ("first", "second", "domain", "level", "note", "who", "when", "spots")
 
 @dataclass(frozen=True)
 class Verdict:
-    """One person's word on an alignment.
+    """One person's verdict on an alignment.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Verdict:
     when
         Time in UTC, ISO 8601, to the second.
     spots
-        How many spots it was about; another number now means that the domains are others.
+        How many spots it was about; a different number now means that the domains have changed.
     """
 
     first: str
@@ -68,7 +68,7 @@ class Verdict:
 
 
 def login_name() -> str:
-    """Name that the person is logged in by; empty where the system does not say."""
+    """The person's login name; empty if the system does not say."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -176,7 +176,7 @@ def judged_spots(
     Raises
     ------
     InputError
-        There is no such slice or domain, or the two slices are one.
+        There is no such slice or domain, or the two slices are the same.
     """
     mask = np.ones(adata.n_obs, dtype=bool)
     if pair is not None:
@@ -201,7 +201,7 @@ def _rows_named(adata: AnnData, key: str, names: Sequence[str]) -> NDArray[np.bo
 
 
 def is_current(adata: AnnData, verdict: Verdict) -> bool:
-    """Whether a verdict is about spots that still belong together as they did then."""
+    """Whether the spots of a verdict still belong together as they did then."""
     try:
         mask = judged_spots(adata, verdict.pair, verdict.domain or None)
     except InputError:
@@ -210,5 +210,5 @@ def is_current(adata: AnnData, verdict: Verdict) -> bool:
 
 
 def renamed_verdicts(verdicts: Sequence[Verdict], names: Mapping[str, str]) -> tuple[Verdict, ...]:
-    """Verdicts that follow domains with other names, ``{old: new}``."""
+    """The verdicts after domains were renamed, ``{old: new}``."""
     return tuple(replace(v, domain=names.get(v.domain, v.domain)) for v in verdicts)

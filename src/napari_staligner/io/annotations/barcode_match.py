@@ -1,8 +1,8 @@
-"""Barcodes of a file, and the spots that they are.
+"""Matches the barcodes of a file with spots.
 
 Programs that join samples add the sample to the barcode (``AAAC-1`` becomes ``AAAC-1-S1``,
-``AAAC-1_1`` or ``S1_AAAC-1``), and some drop the ``-1`` of the library. What is added stands before
-or behind a sign, so barcodes are compared with such parts taken away, from all of one side alike.
+``AAAC-1_1`` or ``S1_AAAC-1``), and some drop the ``-1`` of the library. A sign separates what is
+added, so barcodes are compared without such parts, the same number for all of one side.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SIGN = re.compile(r"[-_.:#|/ ]")
 
 @dataclass(frozen=True)
 class Cut:
-    """So many parts that are taken away from the front and from the back of a barcode."""
+    """How many parts to remove from the front and the back of a barcode."""
 
     front: int = 0
     back: int = 0
@@ -35,7 +35,7 @@ class Cut:
         return self.front + self.back
 
     def of(self, barcode: str) -> str:
-        """The barcode without them; empty if it has not as many."""
+        """The barcode without them; empty if it has too few parts."""
         ends = [match.span() for match in _SIGN.finditer(barcode)]
         if len(ends) < self.front + self.back:
             return ""
@@ -47,7 +47,7 @@ class Cut:
 _CUTS = [Cut(front, back) for front in range(3) for back in range(4)]
 _WAYS = sorted(product(_CUTS, _CUTS), key=lambda way: way[0].parts + way[1].parts)
 _TELLING = 8
-"""Letters of a barcode that tell it, where parts of both sides were taken away."""
+"""Fewest letters that identify a barcode when parts of both sides were removed."""
 
 
 def match_barcodes(
@@ -64,9 +64,9 @@ def match_barcodes(
 
     Returns
     -------
-    For each wanted one the spot, -1 where there is none, and what was taken away from all wanted
-    ones and from all of the spots: of the ways that leave both unique, the one that finds most;
-    the least of those.
+    For each wanted barcode the spot, -1 if there is none; and what was removed from all wanted
+    barcodes and from all of the spots. Of the cuts that leave both unique, it is the one that finds
+    most spots; of several such, the smallest.
     """
     found, of_best, most = np.full(len(wanted), -1, dtype=np.intp), (Cut(), Cut()), 0
     cut_wanted, cut_spots = (cache(partial(_unique, tuple(of))) for of in (wanted, spots))
@@ -74,7 +74,7 @@ def match_barcodes(
         of, among = cut_wanted(theirs), cut_spots(ours)
         hits = of.keys() & among.keys()
         if theirs.parts and ours.parts:
-            # What is left of numbered names ("spot_1", "cell_1") tells nothing.
+            # What is left of numbered names ("spot_1", "cell_1") identifies nothing.
             hits = {barcode for barcode in hits if len(barcode) >= _TELLING}
         if len(hits) > most:
             most, of_best = len(hits), (theirs, ours)
@@ -87,7 +87,7 @@ def match_barcodes(
 
 
 def _unique(barcodes: Sequence[str], cut: Cut) -> dict[str, int]:
-    """Place by barcode as cut; empty where two of them are the same then."""
+    """Position by cut barcode; empty if two of them become the same."""
     pairs = [(cut.of(barcode), place) for place, barcode in enumerate(barcodes)]
     pairs = [pair for pair in pairs if pair[0]]
     places = dict(pairs)

@@ -1,4 +1,4 @@
-"""Tables by barcode, as Loupe, pandas and spreadsheets write them: read, and its columns told."""
+"""Reads tables by barcode from Loupe, pandas and spreadsheets, and recognises their columns."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 BARCODE = "Barcode"
 _LINES = 20
-"""Lines by which the separator is told."""
+"""Number of lines used to find the separator."""
 _LOOKED_AT = 200
-"""Rows by which the column of barcodes is told."""
+"""Number of rows used to find the column of barcodes."""
 _SEPARATORS = (",", ";", "\t", "|")
 
 
 def read_barcode_table(path: Path) -> pd.DataFrame:
-    """Read a table of texts, whatever separates its columns.
+    """Read a table as text, with any separator.
 
     Returns
     -------
-    Texts without blanks at their ends; empty where a cell is.
+    Text without blanks at the ends; empty cells stay empty.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def read_barcode_table(path: Path) -> pd.DataFrame:
     except ValueError as error:
         raise InputError(f"{str(path)!r} is no CSV table ({error}): export it again.") from error
     if not isinstance(table.index, pd.RangeIndex):
-        # A row is longer than the head by the names of the rows, as R writes them.
+        # R writes names of rows, so a row is longer than the header.
         table = table.reset_index(names="")
     table.columns = [_without_mark(str(name)) for name in table.columns]
     return table.fillna("").apply(lambda column: column.astype(str).str.strip())
@@ -74,7 +74,7 @@ def _without_mark(name: str) -> str:
 
 
 def barcode_column(table: pd.DataFrame, spots: Sequence[str], path: Path) -> int:
-    """Tell which column holds the barcodes: ``Barcode``, or the one whose texts are known.
+    """Find the column of barcodes: ``Barcode``, or the one with the barcodes of the spots.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def barcode_column(table: pd.DataFrame, spots: Sequence[str], path: Path) -> int
 def label_column(
     table: pd.DataFrame, barcodes: int, wanted: str | None, path: Path
 ) -> tuple[int, str]:
-    """Tell which column holds the classes.
+    """Find the column of the classes.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def label_column(
 
     Returns
     -------
-    Its place, and a sentence where it was chosen among several.
+    Its position, and a sentence if it was chosen from several.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def label_column(
 
 
 def candidates(table: pd.DataFrame, barcodes: int) -> list[int]:
-    """Places of the columns that could hold the classes: one where it is plain.
+    """Positions of the columns that could hold the classes; a single one if it is clear.
 
     Parameters
     ----------
@@ -179,12 +179,12 @@ def _others(table: pd.DataFrame, barcodes: int) -> list[int]:
 
 
 def _is_count(column: pd.Series, name: str) -> bool:
-    """Whether a column without a heading numbers the rows, as pandas writes its index."""
+    """Whether a column without a heading numbers the rows, like the index of pandas."""
     return not name and [*column] in ([*map(str, range(n, n + len(column)))] for n in (0, 1))
 
 
 def _has_names(column: pd.Series) -> bool:
-    """Whether a column holds names, which are neither numbers nor truth values."""
+    """Whether a column holds names, not numbers or truth values."""
     import pandas as pd
 
     said = column[~column.map(is_missing)]

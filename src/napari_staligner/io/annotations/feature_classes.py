@@ -13,7 +13,7 @@ from napari_staligner.core.evaluation.missing import is_missing
 from napari_staligner.core.palette import hex_color
 
 _CLASS_KEYS = ("classification", "class", "classes", "label", "annotation", "region", "name")
-"""Properties that hold a class, the first that says something holds."""
+"""Properties that may hold a class; the first that is not empty is used."""
 _COLOR_KEYS = ("color", "colorRGB", "colour", "fill", "stroke")
 
 
@@ -60,13 +60,13 @@ def _features_in(content: Any) -> Iterator[dict[str, Any]]:
 
 
 def properties_of(feature: Mapping[str, Any]) -> dict[str, Any]:
-    """Properties of a feature; those that were written as JSON in text are read."""
+    """Properties of a feature; those written as JSON text are parsed."""
     said = _read_text(feature.get("properties"))
     return dict(said) if isinstance(said, Mapping) else {}
 
 
 def metadata_of(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a feature tells of itself besides its class, as our own export does."""
+    """What a feature says about itself besides its class, as in our own export."""
     found = _read_text(said.get("metadata"))
     return dict(found) if isinstance(found, Mapping) else {}
 
@@ -82,7 +82,7 @@ def class_of(said: Mapping[str, Any]) -> tuple[str, str]:
 
     Returns
     -------
-    Both empty where it has none. Names of a class that is derived from others are joined by
+    Both empty if it has none. If a class is derived from others, its names are joined by
     ``": "``, as QuPath shows them.
     """
     by_key = {str(key).casefold(): value for key, value in said.items()}
@@ -109,7 +109,7 @@ def _color_in(said: Mapping[str, Any]) -> str:
 
 
 def _read_text(value: Any) -> Any:
-    """What a text holds that is JSON, or a dictionary as Python writes it; geopandas does so."""
+    """The content of a text that is JSON or, as geopandas writes it, a Python dictionary."""
     if not isinstance(value, str) or value.strip()[:1] not in ("{", "[", '"'):
         return value
     for read in (json.loads, ast.literal_eval):

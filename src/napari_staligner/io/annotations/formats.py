@@ -1,4 +1,4 @@
-"""Annotations to and from a file, of the format that its name says."""
+"""Annotations to and from a file; its name says the format."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def export_annotations(
 
 
 def columns_to_choose(adata: AnnData, path: Path) -> list[str]:
-    """Columns of a table by barcode of which one has to be named; none in other files.
+    """Columns of a table by barcode if one has to be chosen; none for other files.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def import_annotations(
     path
         ``.geojson`` or ``.json``; ``.csv``, ``.tsv`` or ``.txt``.
     slice_name
-        The slice that the file is of.
+        The slice that the file belongs to.
     coordinates
         Of GeoJSON.
     column

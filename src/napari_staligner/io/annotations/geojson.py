@@ -1,4 +1,4 @@
-"""Annotated regions as GeoJSON, as QuPath and TissUUmaps write and read it."""
+"""Annotated regions as GeoJSON, for QuPath and TissUUmaps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Coordinates = Literal["spots", "image"]
 are pixels of the tissue image in the file."""
 
 UNCLASSIFIED = "Unclassified"
-"""Class of regions of a file that gives none a class."""
+"""Class of the regions of a file without any classes."""
 
 
 def write_geojson(
@@ -118,7 +118,7 @@ def _features(
         polygon = affinity.scale(polygon, factor, factor, origin=(0, 0))
         yield {
             "type": "Feature",
-            # The same region gets the same identifier again, so that QuPath replaces it.
+            # The same region gets the same identifier each time, so that QuPath replaces it.
             "id": str(uuid5(NAMESPACE_URL, f"{name}/{region.name}")),
             "geometry": mapping(polygon),
             "properties": {
@@ -147,8 +147,8 @@ def read_geojson(
     adata
         Integrated slices.
     annotations
-        Gets the classes, for the present annotator; new ones are added. Where polygons lie over
-        each other, the later one holds.
+        Gets the classes, for the present annotator; new ones are added. Where polygons overlap,
+        the later one counts.
     path
         The file.
     slice_name
@@ -158,13 +158,13 @@ def read_geojson(
 
     Returns
     -------
-    How many spots changed, and what of the file was left out. Regions without a class are left out
-    where others have one; where none has, all get the class ``"Unclassified"``.
+    How many spots changed, and what was left out. Regions without a class are left out if others
+    have one; if none has, all get the class ``"Unclassified"``.
 
     Raises
     ------
     InputError
-        The file cannot be read, it is not known which slice it is of, or no region holds a spot.
+        The file cannot be read, its slice is not known, or no region holds a spot.
     """
     regions, notes = _regions(adata, path, slice_name, coordinates)
     classes = list(annotations.classes)
@@ -205,7 +205,7 @@ class _Region:
 def _regions(
     adata: AnnData, path: Path, slice_name: str | None, coordinates: Coordinates | None
 ) -> tuple[list[_Region], list[str]]:
-    """Regions of a file that have an area and a class, and what is to be said of the others."""
+    """Regions of a file that have an area and a class, and notes on the others."""
     import shapely
     from shapely import affinity
     from shapely.geometry import shape
@@ -286,7 +286,7 @@ def _slice_meant(adata: AnnData, name: str, where: str) -> str:
 
 
 def _factor(adata: AnnData, name: str, coordinates: str) -> float:
-    """Take coordinates of the spots to the wanted ones by this factor."""
+    """The factor from coordinates of the spots to the wanted ones."""
     from anndata import AnnData
 
     if coordinates != "image":
@@ -306,5 +306,5 @@ def rows_of_slice(adata: AnnData, name: str) -> NDArray[np.intp]:
 
 
 def xy_of(adata: AnnData, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Coordinates of some spots as they came, float64, shape (rows, 2)."""
+    """Original coordinates of some spots, float64, shape (rows, 2)."""
     return spots_xy(adata)[rows]

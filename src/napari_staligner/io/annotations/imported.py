@@ -1,4 +1,4 @@
-"""What came of reading annotations from a file."""
+"""The outcome of reading annotations from a file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of reading annotations from a file.
+    """The outcome of reading annotations from a file.
 
     Parameters
     ----------
     n_changed
         Spots whose class changed.
     notes
-        What was left out, and what was guessed, a sentence each.
+        What was left out or guessed, a sentence each.
     """
 
     n_changed: int

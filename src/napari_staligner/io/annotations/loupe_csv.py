@@ -42,7 +42,7 @@ def write_barcodes(
     annotations
         Of these spots; those of the present annotator are written.
     path
-        Target. Of one slice, the columns are ``Barcode,annotation``, which Loupe imports; of
+        Target. For one slice, the columns are ``Barcode,annotation``, which Loupe imports; for
         several, ``Barcode,annotation,slice``.
     slice_name
         The slice; ``None`` takes all.
@@ -79,7 +79,7 @@ def read_barcodes(
     slice_name: str | None = None,
     column: str | None = None,
 ) -> Imported:
-    """Give the spots that a file names their classes, as one edit.
+    """Give spots the classes that a file lists, as one edit.
 
     Parameters
     ----------
@@ -88,13 +88,13 @@ def read_barcodes(
     annotations
         Gets the classes, for the present annotator; new ones are added.
     path
-        A table with a head, its columns parted by commas, semicolons or tabs. One column holds
-        barcodes, as the slice had them or as the result names its spots; endings and beginnings
-        that name a sample may be missing, or be there in addition.
+        A table with a header, separated by commas, semicolons or tabs. One column holds barcodes,
+        as in the slice or as in the result; endings and beginnings that name a sample may be
+        missing or added.
     slice_name
-        Slice of the barcodes; ``None`` reads a column ``slice``, if there is one.
+        Slice of the barcodes; ``None`` reads the column ``slice``, if there is one.
     column
-        That holds the classes; ``None`` takes ``annotation``, or the only one that holds names.
+        The one that holds the classes; ``None`` takes ``annotation``, or the only one with names.
 
     Returns
     -------
@@ -103,8 +103,8 @@ def read_barcodes(
     Raises
     ------
     InputError
-        The file cannot be read, several columns could be meant, no barcode is of a spot, or one is
-        of several slices.
+        The file cannot be read, several columns could be meant, no barcode belongs to a spot, or
+        one belongs to several slices.
     """
     import pandas as pd
 
@@ -120,7 +120,7 @@ def read_barcodes(
 
 
 def columns_of_classes(adata: AnnData, path: Path) -> list[str]:
-    """Columns of a table by barcode of which one has to be named; none where it is plain.
+    """Columns of a table by barcode if one has to be chosen; none if it is clear.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def columns_of_classes(adata: AnnData, path: Path) -> list[str]:
 def _told(
     path: Path, ours: pd.DataFrame, slice_name: str | None, column: str | None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Barcode, class and slice (empty: any) that a file tells, and sentences on its columns."""
+    """Barcode, class and slice (empty: any) from a file, and sentences on its columns."""
     import pandas as pd
 
     table = read_barcode_table(path)
@@ -160,7 +160,7 @@ def _told(
     if twice.any():
         notes.append(
             f"{path.name!r}: {int(twice.sum()):,} barcodes have more than one class; "
-            "the last one of each holds."
+            "the last one of each counts."
         )
     return told.drop_duplicates([BARCODE, K.SLICE], keep="last", ignore_index=True), notes
 
@@ -168,10 +168,10 @@ def _told(
 def _places(
     adata: AnnData, ours: pd.DataFrame, told: pd.DataFrame, path: Path
 ) -> tuple[NDArray[np.intp], list[str]]:
-    """Row of each barcode, -1 where there is none, and sentences on those and on guesses."""
+    """Row of each barcode, -1 if there is none, and sentences on those and on guesses."""
     place = np.full(len(told), -1, dtype=np.intp)
     notes = []
-    # The result's own names come first: they tell the slice.
+    # The result's own names come first: they include the slice.
     named = adata.obs_names.get_indexer(told[BARCODE])
     for name, part in told.groupby(K.SLICE).groups.items():
         rows = np.arange(adata.n_obs) if not name else rows_of_slice(adata, str(name))
@@ -183,14 +183,14 @@ def _places(
         if len(twice):
             raise InputError(
                 f"{path.name!r}: barcode {twice.iloc[0]!r} is in several slices: "
-                "name the slice that the file is of."
+                "name the slice that the file belongs to."
             )
         found, theirs, own = match_barcodes([*wanted], [*spots])
         place[rest[found >= 0]] = rows[found[found >= 0]]
         if theirs.parts or own.parts:
             first = int(np.argmax(found >= 0))
             notes.append(
-                f"{path.name!r}: barcodes are compared without what names the sample: "
+                f"{path.name!r}: barcodes are compared without the name of the sample: "
                 f"{wanted.iloc[first]!r} is taken for {spots.iloc[found[first]]!r}."
             )
     lost = int((place < 0).sum())
@@ -200,11 +200,11 @@ def _places(
     said = f"{path.name!r}: {lost:,} of {len(place):,} barcodes are in no slice, {first!r} for one"
     if lost == len(place):
         raise InputError(f"{said}: name the slice, or take the file that belongs to it.")
-    return place, [*notes, f"{said}; they are left out, as of spots that were filtered out."]
+    return place, [*notes, f"{said}; they are left out, like spots that were filtered out."]
 
 
 def _barcodes(adata: AnnData) -> pd.DataFrame:
-    """Barcode, as the slice had it, and slice of each spot."""
+    """Original barcode and slice of each spot."""
     import pandas as pd
 
     barcodes = adata.obs_names.to_numpy(dtype=object, copy=True)

@@ -35,7 +35,7 @@ def elements_of(adata: AnnData, annotations: Annotations, name: str, key: str) -
     name
         Of the slice.
     key
-        What its elements and its coordinate system are called; see :func:`element_names`.
+        Name of its elements and its coordinate system; see :func:`element_names`.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def _image(adata: AnnData, name: str, key: str) -> dict[str, Any]:
 
 
 def _places(adata: AnnData, name: str, key: str) -> dict[str, Any]:
-    """Transformations of a slice to its own coordinate system and the common one."""
+    """Transformations from a slice to its own coordinate system and to the common one."""
     from spatialdata.transformations import Affine, Identity
 
     places: dict[str, Any] = {key: Identity()}
@@ -118,9 +118,9 @@ def _places(adata: AnnData, name: str, key: str) -> dict[str, Any]:
 
 
 def element_names(names: Iterable[str]) -> dict[str, str]:
-    """What the elements of slices are called: SpatialData takes letters, digits, ``_-.`` only.
+    """Names of the elements of slices: SpatialData accepts only letters, digits and ``_-.``.
 
-    No two are the same, nor are they where small letters are taken for capitals.
+    No two are the same, even if case is ignored.
     """
     found: dict[str, str] = {}
     for name in names:

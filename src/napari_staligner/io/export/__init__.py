@@ -1,1 +1,1 @@
-"""Results handed on: to other programs, as tables, or back into the slices' own files."""
+"""Exports results: for other programs, as tables, or as the slices' own files."""

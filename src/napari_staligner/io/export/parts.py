@@ -1,4 +1,4 @@
-"""What several exports share: slices of a result, what it tells of their spots, names of files."""
+"""What the exports share: slices of a result, its columns and arrays, and file names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NOT_HANDED_ON = frozenset({K.SLICE, K.LIBRARY, K.ELEMENT, K.INSTANCE})
-"""Columns that mean something only where slices stand together."""
+"""Columns that have a meaning only when slices are together."""
 
 
 def rows_by_slice(adata: AnnData) -> dict[str, NDArray[np.intp]]:
@@ -28,12 +28,12 @@ def rows_by_slice(adata: AnnData) -> dict[str, NDArray[np.intp]]:
 
 
 def own_names(adata: AnnData, name: str, rows: NDArray[np.intp]) -> pd.Index:
-    """Return the names of spots as their slice calls them: without its own at the end."""
+    """Return the names of spots in their slice, without the slice's name at the end."""
     return adata.obs_names[rows].str.removesuffix(f"_{name}")
 
 
 def columns_made(adata: AnnData) -> list[str]:
-    """Columns of ``obs`` that were made here and tell of a spot: domain, confidence, classes."""
+    """Columns of ``obs`` about spots that were made here: domain, confidence, classes."""
     ours = written(adata)["obs"] - NOT_HANDED_ON
     return [str(key) for key in adata.obs if key in ours]
 
@@ -45,12 +45,12 @@ def arrays_made(adata: AnnData) -> list[str]:
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:
-    """Names of files for slices, which every system takes; each is another one."""
+    """File names for slices, all different and valid on every system."""
     found: dict[str, str] = {}
     for name in names:
         plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip().rstrip(".") or "slice"
         free, number = plain, 2
-        # Some systems take capitals for small letters.
+        # Some systems ignore case.
         while free.lower() in {each.lower() for each in found.values()}:
             free, number = f"{plain} ({number})", number + 1
         found[name] = free

@@ -1,4 +1,4 @@
-"""Each slice back as its own file, with what the result tells of its spots added."""
+"""Each slice as its own file again, with the columns and arrays of the result added."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 def slice_steps(adata: AnnData, draft: Path) -> Steps[str]:
     """Write each slice of a result as ``<slice>.h5ad`` into a folder.
 
-    A slice is read from its own file again, with all that it holds there, also the spots that were
-    left out; where the file is gone or has changed, it is taken from the result, and that is said.
-    Added are the columns of ``obs`` and the arrays of ``obsm`` that were made here, under their
-    names; a column of the slice that has such a name is kept as ``<column>_of_input``.
+    A slice is read from its own file again, with everything in it, including spots that were left
+    out. If the file is gone or has changed, the slice is taken from the result, and a note says so.
+    The columns of ``obs`` and arrays of ``obsm`` that were made here are added under their names;
+    a column of the slice with the same name is kept as ``<column>_of_input``.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _of_result(name: str, why: str) -> str:
 def _from_its_file(
     adata: AnnData, name: str, rows: NDArray[np.intp], source: Source | None
 ) -> tuple[AnnData | None, str]:
-    """The slice as its file holds it; or ``None``, and why it is not to be had."""
+    """The slice from its own file; or ``None``, and why it is not available."""
     if source is None:
         return None, "it came from memory"
     try:
@@ -89,14 +89,14 @@ def _from_its_file(
     except (InputError, ComputeError) as error:
         return None, reason(error)
     if not own.obs_names.is_unique or not own_names(adata, name, rows).isin(own.obs_names).all():
-        return None, "its spots are called otherwise there"
+        return None, "its spots have other names there"
     own.uns.pop(K.SOURCE, None)
     own.uns.pop(K.NOTES, None)
     return own, ""
 
 
 def _add(own: AnnData, adata: AnnData, name: str, rows: NDArray[np.intp]) -> None:
-    """Write into a slice what the result tells of its spots."""
+    """Add to a slice what the result says about its spots."""
     names = own_names(adata, name, rows)
     columns, arrays = columns_made(adata), arrays_made(adata)
     claim(own, "obs", *columns)

@@ -41,7 +41,7 @@ def write_spatialdata(adata: AnnData, annotations: Annotations, path: Path) -> P
     annotations
         Of these spots.
     path
-        Folder to write, ``.zarr``; one that is there is replaced when all is written.
+        Folder to write, ``.zarr``; an existing one is replaced when all is written.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def store_steps(adata: AnnData, draft: Path) -> Steps[str]:
 
 def _write(store: SpatialData, draft: Path) -> None:
     with warnings.catch_warnings():
-        # Of anndata, about what a later version of it will do.
+        # anndata warns about what a later version of it will do.
         warnings.filterwarnings("ignore", message="zarr v3 autosharding")
         store.write(draft)
 
@@ -76,13 +76,13 @@ def _write(store: SpatialData, draft: Path) -> None:
 def to_spatialdata(adata: AnnData, annotations: Annotations) -> SpatialData:
     """Return integrated slices as a SpatialData object.
 
-    Each slice has a coordinate system of its own name, in the units of its coordinates, and, where
-    it was aligned, a place in the system ``"aligned"``. Its elements are circles (``…_spots``), the
-    tissue image (``…_image``), outlines of the annotated classes (``…_regions``) and what was drawn
-    (``…_drawn``). A table of its own (``…_table``) annotates its spots: genes, columns with those
-    categories that it has, embeddings. What is of several slices (graphs, parameters, transforms,
-    every edit of the annotations) is in the table ``"staligner_result"``, by which the store opens
-    as a result again.
+    Each slice has a coordinate system with its own name, in the units of its coordinates. If it
+    was aligned, it also has a place in the system ``"aligned"``. Its elements are circles
+    (``…_spots``), the tissue image (``…_image``), outlines of the annotated classes (``…_regions``)
+    and drawn shapes (``…_drawn``). Its own table (``…_table``) annotates its spots: genes,
+    embeddings, and columns with only the categories that it has. What belongs to several slices
+    (graphs, parameters, transforms, every edit of the annotations) is in the table
+    ``"staligner_result"``, so that the store opens as a result again.
 
     Parameters
     ----------
@@ -115,13 +115,13 @@ def _table_of(adata: AnnData, name: str, rows: NDArray[np.intp], key: str) -> An
 
     genes = genes_of_slice(adata, name)
     part = adata[rows, genes]
-    # Of the view, unused categories would be gone before their colours are looked up.
+    # A view would drop unused categories before their colours are looked up.
     obs, uns = adata.obs.iloc[rows].copy(), {}
     for column in obs.select_dtypes("category"):
         colors = adata.uns.get(f"{column}_colors")
         used = np.unique(obs[column].cat.codes[obs[column].cat.codes >= 0])
         if colors is not None and len(colors) == len(obs[column].cat.categories):
-            # Viewers pair categories with colours one by one.
+            # Viewers match categories and colours by position.
             uns[f"{column}_colors"] = np.asarray(colors, dtype=object)[used]
         obs[column] = obs[column].cat.remove_unused_categories()
     table = AnnData(
@@ -143,7 +143,7 @@ def _table_of(adata: AnnData, name: str, rows: NDArray[np.intp], key: str) -> An
 
 
 def _table_of_all(adata: AnnData, keys: dict[str, str]) -> AnnData:
-    """What is of several slices: all but the expression and the images."""
+    """What belongs to several slices: all but the expression and the images."""
     from anndata import AnnData
     from spatialdata.models import TableModel
 
@@ -166,7 +166,7 @@ def _table_of_all(adata: AnnData, keys: dict[str, str]) -> AnnData:
 
 
 def _with_valid_keys(table: AnnData) -> dict[str, Any]:
-    """Rename in place what SpatialData does not take; return the keys here, and their own."""
+    """Rename in place the keys that SpatialData does not accept; return the new and old keys."""
     from spatialdata import sanitize_table
 
     before = {slot: list(getattr(table, slot)) for slot in SLOTS}

@@ -1,4 +1,4 @@
-"""Slices as plain text: a table of spots, and counts as 10x Genomics and R write them."""
+"""Slices as plain text: a table of spots, and counts in the format of 10x Genomics."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from napari_staligner.core.progress import Steps
 
 GENES = 4096
-"""Columns of counts that are written at once."""
+"""How many columns of counts are written at once."""
 
 
 def table_steps(adata: AnnData, draft: Path) -> Steps[str]:
     """Write the spots of each slice as ``<slice>_coordinates.csv`` into a folder.
 
-    The columns are ``barcode``, ``x``, ``y``, where the slices were aligned ``x_aligned`` and
-    ``y_aligned``, and what was made here: ``domain``, ``alignment_confidence``, ``annotation`` and
-    so on. Beside it lie the counts, ``<slice>_matrix.mtx.gz`` with ``…_barcodes.tsv.gz`` and
-    ``…_features.tsv.gz``: the folder is read again by :func:`~napari_staligner.read_slices`.
+    The columns are ``barcode``, ``x``, ``y``, ``x_aligned`` and ``y_aligned`` (if the slices were
+    aligned), and what was made here: ``domain``, ``alignment_confidence``, ``annotation`` and so
+    on. The counts are next to it: ``<slice>_matrix.mtx.gz`` with ``…_barcodes.tsv.gz`` and
+    ``…_features.tsv.gz``. :func:`~napari_staligner.read_slices` can read the folder.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def table_steps(adata: AnnData, draft: Path) -> Steps[str]:
 
 
 def spot_table(adata: AnnData, name: str, rows: NDArray[np.intp]) -> pd.DataFrame:
-    """Return what a result tells of the spots of a slice; see :func:`table_steps`."""
+    """Return what a result says about the spots of a slice; see :func:`table_steps`."""
     xy = spots_xy(adata)[rows]
     table = {"barcode": own_names(adata, name, rows), "x": xy[:, 0], "y": xy[:, 1]}
     if K.SPATIAL_ALIGNED in adata.obsm:

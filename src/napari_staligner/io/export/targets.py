@@ -1,4 +1,4 @@
-"""What a result can be handed on to, and how that is written."""
+"""The programs and formats that a result can be exported to."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from napari_staligner.core.progress import Steps
 
 MARK = "export.json"
-"""File by which a folder that was exported is known again."""
+"""File that marks a folder as exported from here."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A program or a form that a result can be handed on to.
+    """A program or a format that a result can be exported to.
 
     Parameters
     ----------
     title
-        As people call it.
+        Its usual name.
     tip
         What is written, in a few words.
     suffix
-        How the name ends; empty for a folder.
+        End of the file name; empty for a folder.
     module, function
-        Where it is written: ``function(adata, draft)`` yields its progress, and returns what was
+        What writes it: ``function(adata, draft)`` yields its progress, and returns what was
         written, in a few words.
     """
 
@@ -94,11 +94,11 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ),
     }
 )
-"""By the word that the shell takes."""
+"""The targets by their names on the command line."""
 
 
 def export_steps(adata: AnnData, to: str, path: Path, *, overwrite: bool = False) -> Steps[str]:
-    """Hand integrated slices on.
+    """Export integrated slices.
 
     Parameters
     ----------
@@ -107,14 +107,13 @@ def export_steps(adata: AnnData, to: str, path: Path, *, overwrite: bool = False
     to
         A key of :data:`TARGETS`.
     path
-        File or folder to write, beside it first and then moved into place.
+        File or folder to write; it is first written next to it, then moved into place.
     overwrite
-        Whether one that is there may be replaced: a file, or a folder that was exported before.
+        Whether an existing file, or a folder that was exported before, may be replaced.
 
     Returns
     -------
-    What was written, in a few words. What had to be left out or guessed is said by ``note`` of the
-    steps.
+    What was written, in a few words. The ``note`` of a step says what was left out or guessed.
 
     Raises
     ------
@@ -151,7 +150,7 @@ def check_export(to: str, path: Path, *, overwrite: bool = False) -> Target:
     target = TARGETS[to]
     if target.suffix and path.suffix != target.suffix:
         raise InputError(
-            f"{str(path)!r} does not end in {target.suffix}, by which {target.title} knows it: "
+            f"{str(path)!r} does not end in {target.suffix}, which {target.title} needs: "
             f"call it {path.stem + target.suffix!r}."
         )
     _check_folder(path.resolve().parent)
@@ -164,7 +163,7 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"The folder {str(folder)!r} does not exist: make it first.")
     try:
-        # An actual attempt, as for results.
+        # A real attempt, as for results.
         Path(tempfile.mkdtemp(prefix=".staligner-", dir=folder)).rmdir()
     except OSError as error:
         raise InputError(
@@ -181,11 +180,11 @@ def _check_present(path: Path, target: Target, overwrite: bool) -> None:
             f"{str(path)!r} is there already: choose another name, or say that it may be replaced "
             "(--overwrite)."
         )
-    # All that a folder holds would be gone.
+    # Replacing a folder deletes all that is in it.
     known = {MARK} if not target.suffix else {"zarr.json", ".zgroup"}
     inside = {part.name for part in path.iterdir()} if path.is_dir() else known
     if inside and not inside & known:
         raise InputError(
-            f"{str(path)!r} holds what was not exported from here, and is not replaced: choose "
+            f"{str(path)!r} holds files that were not exported from here, so it is kept: choose "
             "another name."
         )

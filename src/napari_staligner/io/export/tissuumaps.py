@@ -1,4 +1,4 @@
-"""Integrated slices as the .h5ad that TissUUmaps opens, side by side."""
+"""Integrated slices, side by side, as an .h5ad that TissUUmaps opens."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 BLANK_PIXELS = 1000
 """Longer side of the white picture below a slice without an image."""
 HIRES = "spatial_hires"
-"""``obsm``: places in pixels of the image of each slice, by which TissUUmaps draws several."""
+"""Key of ``obsm``: positions in pixels of each slice's image, where TissUUmaps draws spots."""
 
 
 class _Ground(NamedTuple):
-    """What lies below a slice: pixels, shape (height, width, 3); pixels per unit; first corner."""
+    """The image below a slice: pixels, shape (height, width, 3); pixels per unit; first corner."""
 
     pixels: NDArray[np.uint8]
     factor: float
@@ -40,12 +40,12 @@ class _Ground(NamedTuple):
 
 
 def tissuumaps_steps(adata: AnnData, draft: Path) -> Steps[str]:
-    """Write integrated slices as TissUUmaps reads an ``.h5ad``.
+    """Write integrated slices as an ``.h5ad`` for TissUUmaps.
 
-    It has an image of each slice under the name of its library, and puts the spots that
-    ``obs["library_id"]`` counts to it on that image, by their number among the libraries, which it
-    lists by the alphabet. A slice without an image gets a white one. Genes lie by columns, by
-    which TissUUmaps reads them one at a time; what was made here is a group of its own.
+    TissUUmaps shows each library's image and puts the spots with that ``obs["library_id"]`` on
+    it, by the number of the library in alphabetical order. A slice without an image gets a white
+    one. The expression is stored by columns, so that TissUUmaps can read one gene at a time; what
+    was made here is a separate group.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def _image_of(adata: AnnData, name: str) -> _Ground | None:
 
 
 def _blank(xy: NDArray[np.float64]) -> _Ground:
-    """A white picture as large as the tissue, and a spot more on each side."""
+    """A white picture as large as the tissue, with a margin of a spot on each side."""
     margin = spot_size(xy)
     corner = xy.min(axis=0) - margin
     extent = xy.max(axis=0) + margin - corner

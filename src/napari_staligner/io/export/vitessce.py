@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from napari_staligner.core.progress import Steps
 
 SETS = (K.DOMAIN, K.ANNOTATION)
-"""Columns of ``obs`` by which spots are coloured."""
+"""Columns of ``obs`` that colour the spots."""
 TILE = 256
 """Pixels of a tile of an image."""
 _WIDTH, _ROWS = 12, 12
-"""The page is a grid of so many columns and rows."""
+"""Number of columns and rows of the page's grid."""
 
 
 def vitessce_steps(adata: AnnData, draft: Path) -> Steps[str]:
     """Write a folder whose ``index.html`` shows integrated slices in any browser, offline.
 
-    One view shows the embedding of all spots (the UMAP, where there is one), one for each slice the
-    tissue image with the spots; domains and annotated classes are sets of spots in their colours.
-    Data are in ``data``, the configuration is ``vitessce.json``, which other pages of Vitessce
-    take, too, and Vitessce's own JavaScript is in ``javascript``.
+    One view shows the embedding of all spots (the UMAP, if there is one); a view for each slice
+    shows its tissue image with the spots. Domains and annotated classes are sets of spots in their
+    colours. Data are in ``data``, Vitessce's own JavaScript is in ``javascript``, and
+    ``vitessce.json`` is the configuration, which other pages of Vitessce can also use.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def vitessce_steps(adata: AnnData, draft: Path) -> Steps[str]:
 
 
 def _picture(adata: AnnData) -> tuple[str, NDArray[np.float64]]:
-    """Two coordinates of each spot in the embedding, and what they are called."""
+    """Two coordinates of each spot in the embedding, and their name."""
     if K.UMAP in adata.obsm:
         return "UMAP", np.asarray(adata.obsm[K.UMAP], dtype=np.float64)[:, :2]
     z = np.asarray(adata.obsm[K.EMBEDDING], dtype=np.float64)
@@ -146,7 +146,7 @@ def _colors(adata: AnnData, column: str, n: int) -> list[list[int]]:
 
 
 def _image(data: Path, name: str, adata: AnnData, slice_name: str) -> dict[str, Any] | None:
-    """Write the tissue image of a slice as OME-TIFF; ``factor`` takes coordinates to its pixels."""
+    """Write the tissue image of a slice as OME-TIFF; ``factor`` is pixels per coordinate unit."""
     from anndata import AnnData
     from tifffile import imwrite
 
@@ -175,7 +175,7 @@ def _config(
     sources: dict[str, list[dict[str, Any]]],
     title: str,
 ) -> dict[str, Any]:
-    """The configuration of Vitessce: data sets, what the views share, where the views are."""
+    """The configuration of Vitessce: data sets, what the views share, and the layout."""
     uids = {name: f"slice{number}" for number, name in enumerate(slices, 1)}
     spots = {}
     for name, rows in slices.items():
@@ -196,13 +196,13 @@ def _config(
 
 
 _SHARED = ("obsType", "obsColorEncoding", "obsSetSelection", "obsSetColor")
-"""What all views have in common: a set that is chosen in one is seen in all."""
+"""What all views share: a set chosen in one is shown in all."""
 _OWN = ("spatialZoom", "spatialTargetX", "spatialTargetY")
-"""What each view of a slice has for itself, and finds by itself."""
+"""What each view of a slice has of its own and sets by itself."""
 
 
 def _space(adata: AnnData, spots: dict[str, Any], title: str) -> dict[str, Any]:
-    """What views may share, by the names of scopes."""
+    """What views may share, with the names of scopes."""
     column = next((key for key in SETS if key in adata.obs), K.SLICE)
     values = pd.Categorical(adata.obs[column])
     colors = _colors(adata, column, len(values.categories))
@@ -221,7 +221,7 @@ def _space(adata: AnnData, spots: dict[str, Any], title: str) -> dict[str, Any]:
 
 
 def _layout(uids: dict[str, str]) -> list[dict[str, Any]]:
-    """The embedding and the sets on the left, the slices in rows beside them."""
+    """The embedding and the sets on the left, the slices in rows next to them."""
     shared = dict.fromkeys(_SHARED, "A")
     left = max(3, _WIDTH // (len(uids) + 1))
     of_all = shared | {"dataset": "all"}

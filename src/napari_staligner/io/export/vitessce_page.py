@@ -1,7 +1,7 @@
 """The page that shows a configuration of Vitessce, and Vitessce's JavaScript on this machine.
 
-A browser lets a page that lies in a folder read no file beside it, but run scripts. So each file of
-data and of JavaScript lies there as a script, too, that hands its content to the page.
+A browser does not let a page in a folder read files next to it, but it lets it run scripts. So
+each file of data and of JavaScript is also written as a script that passes its content on.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from napari_staligner.io import user_folder
 _log = logging.getLogger(__name__)
 
 VITESSCE, REACT = "3.9.11", "18.3.1"
-"""Versions that the page was tried with."""
+"""Versions that the page was tested with."""
 PACKAGES = (f"vitessce@{VITESSCE}", f"react@{REACT}", f"react-dom@{REACT}")
 _SECONDS = 300
 _UNUSED = re.compile(r"(higlass|ReactNeuroglancer)-.*")
-"""Views of other kinds of data, which are loaded when they are shown only."""
+"""Views of other kinds of data, which are loaded only when they are shown."""
 NO_JAVASCRIPT = (
-    "The page has no JavaScript of Vitessce, so it shows nothing yet ({why}): install Node.js, "
-    "whose npm brings it, and export again; "
+    "The page has no JavaScript of Vitessce, so it shows nothing yet ({why}): install Node.js "
+    "with npm, which fetches it, and export again; "
     f"or give vitessce.json to a page of Vitessce {VITESSCE}."
 )
 
 
 def write_page(draft: Path, config: Mapping[str, Any]) -> str:
-    """Write ``index.html`` with all that it needs.
+    """Write ``index.html`` with everything that it needs.
 
     Parameters
     ----------
     draft
         The folder; its ``data`` are there.
     config
-        Of Vitessce; its files lie in ``data``.
+        Of Vitessce; its files are in ``data``.
 
     Returns
     -------
-    A sentence where Vitessce's JavaScript could not be had; else empty.
+    A sentence if Vitessce's JavaScript could not be fetched; else empty.
     """
     scripts = []
     for path in sorted((draft / "data").iterdir()):
@@ -63,7 +63,7 @@ def write_page(draft: Path, config: Mapping[str, Any]) -> str:
         first, others = _javascript(folder)
         why = ""
     except (OSError, subprocess.SubprocessError, tarfile.TarError, KeyError) as error:
-        _log.info("Vitessce's JavaScript could not be had", exc_info=True)
+        _log.info("Vitessce's JavaScript could not be fetched", exc_info=True)
         first, others, why = [], [], _why(error)
     named = [f"javascript/{name}" for name in others]
     tags = [f'<script src="{_quoted(name)}"></script>' for name in [*scripts, *named]]
@@ -71,7 +71,7 @@ def write_page(draft: Path, config: Mapping[str, Any]) -> str:
     page = (
         _PAGE.replace("@HEAD@", "\n".join(head))
         .replace("@SCRIPTS@", "\n".join(tags))
-        # Inside a script, this would end it.
+        # This would end the script.
         .replace("@CONFIG@", json.dumps(config).replace("</", "<\\/"))
     )
     (draft / "index.html").write_text(page, encoding="utf-8")
@@ -94,7 +94,7 @@ def _why(error: Exception) -> str:
 
 
 def _javascript(folder: Path) -> tuple[list[str], list[str]]:
-    """Write Vitessce and React into a folder; names of those that run first, and of the others."""
+    """Write Vitessce and React into a folder; return the files to run first, and the rest."""
     archives = _archives()
     first = []
     for package in ("react", "react-dom"):
@@ -115,7 +115,7 @@ def _javascript(folder: Path) -> tuple[list[str], list[str]]:
             if _UNUSED.fullmatch(base):
                 continue
             text = _member(archive, name).decode("utf-8")
-            # What lies in memory has no place that "./" could be beside.
+            # A script in memory has no folder that "./" could refer to.
             text = re.sub(
                 r'((?:from|import) ?\(?)"\./([^"/]+)"',
                 lambda found: f'{found[1]}"vitessce/{found[2]}"' if found[2] in own else found[0],

@@ -1,6 +1,6 @@
-"""What laboratories have: the formats of the field, told apart and read.
+"""Recognises and reads the formats of the field.
 
-:func:`~napari_staligner.io.formats.sniff.sniff` says what lies at a path, by names and first bytes;
-:func:`~napari_staligner.io.formats.read.read_found` reads it. A family of formats is one file:
+:func:`~napari_staligner.io.formats.sniff.sniff` says what is at a path, by names and first bytes;
+:func:`~napari_staligner.io.formats.read.read_found` reads it. Each family of formats has a file:
 ``tenx``, ``flat``, ``stereo`` and ``store``.
 """

@@ -1,4 +1,4 @@
-"""What takes long to read is written once as ``.h5ad`` in the user's folder for caches."""
+"""Samples that are slow to read are written once as ``.h5ad`` in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from napari_staligner.io.formats.found import Found
 
 LARGE = 50_000_000
-"""Bytes of the files of a sample from which on it is kept."""
+"""A sample is kept if its files have at least this many bytes."""
 MOST = 12
-"""Samples that are kept; the one that was not used for longest goes first."""
+"""How many samples are kept; the least recently used goes first."""
 _KINDS = {"visium_hd", "gem", "gef"}
 _VERSION = 1
-"""Goes up where the same files are read otherwise."""
+"""Raise it when the same files are read in another way."""
 
 
 def place_of(found: Found, asked: Mapping[str, str]) -> Path | None:
-    """Where a sample is kept; ``None`` where it is read quickly.
+    """Where a sample is kept; ``None`` if it is quick to read.
 
     Parameters
     ----------
     found
-        What lies at the path.
+        What is at the path.
     asked
         What was chosen of its format.
 
     Returns
     -------
-    A path that hangs on the path, sizes and times of the files, and on the choice.
+    A path made from the path, sizes and times of the files, and the choice.
     """
     if found.kind not in _KINDS:
         return None
@@ -57,7 +57,7 @@ def place_of(found: Found, asked: Mapping[str, str]) -> Path | None:
 
 
 def kept(place: Path, *, backed: bool) -> AnnData | None:
-    """Return what was kept; ``None`` where nothing is, or it cannot be read."""
+    """Return what was kept; ``None`` if there is nothing, or it cannot be read."""
     import anndata as ad
 
     from napari_staligner.io.anndata import left_on_disk_of
@@ -67,7 +67,7 @@ def kept(place: Path, *, backed: bool) -> AnnData | None:
     try:
         adata = left_on_disk_of(place) if backed else ad.read_h5ad(place)
         os.utime(place)
-    except Exception:  # whatever h5py or anndata meets in a file that was cut off
+    except Exception:  # any error of h5py or anndata on a file that was cut off
         place.unlink(missing_ok=True)
         return None
     return adata
@@ -78,7 +78,7 @@ def keep(place: Path, adata: AnnData) -> bool:
 
     Returns
     -------
-    Whether it could be; not being able to is no harm.
+    Whether it could be kept; a failure does no harm.
     """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

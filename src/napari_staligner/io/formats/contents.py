@@ -1,4 +1,4 @@
-"""What a file is by its first bytes."""
+"""Recognises a file by its first bytes."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from napari_staligner.io.formats.guard import GZIP, opened
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 FIRST = 1 << 16
-"""Bytes that are looked at."""
+"""Number of bytes that are read."""
 _R = (b"X\n", b"A\n", b"RDX", b"RDA")
 _SPOT = re.compile(rb'^"?\d+(\.\d+)?x\d+(\.\d+)?"?[\t,]')
 _SPOTS = re.compile(rb'^"?[^\t,]*"?[\t,]"?\d+(\.\d+)?x\d+(\.\d+)?"?[\t,\r\n]')
 
 
 def kind_of_file(path: Path) -> str:
-    """Tell what a file is by itself.
+    """Tell what a file is from its content alone.
 
     Returns
     -------
-    ``anndata``, ``10x`` (a matrix of 10x Genomics), ``gem``, ``gef``, ``st``, ``rds``, or nothing
-    where its bytes do not tell.
+    ``anndata``, ``10x`` (a matrix of 10x Genomics), ``gem``, ``gef``, ``st``, ``rds``, or empty
+    if its bytes do not say.
 
     Raises
     ------
     InputError
-        It cannot be opened, or is packed in a way that is not read.
+        It cannot be opened, or is compressed in a way that is not supported.
     """
     name = path.name.lower()
     if name.endswith((".rds", ".rdata", ".rda", ".robj")):
         return "rds"
     if name.endswith(".h5ad"):
-        return "anndata"  # anndata says best what is wrong with one
+        return "anndata"  # anndata's own errors are the clearest
     if name.endswith((".gem", ".gem.gz")):
         return "gem"
     if name.endswith(".gef"):
@@ -64,7 +64,7 @@ def _start(path: Path) -> bytes:
         with opened(path) as stream:
             return stream.read(FIRST)
     except InputError:
-        return b""  # Its reader says what is wrong.
+        return b""  # its reader says what is wrong
 
 
 def _kind_of_h5(path: Path) -> str:

@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from spatialdata import SpatialData
 
 NAMES = "staligner_names"
-"""In its ``uns``: of each slot, the keys that SpatialData does not take (here, and their own); and
-``elements``, what the elements of each slice are called. Arrays of text, shape (n, 2)."""
+"""In its ``uns``: for each slot, the keys that SpatialData does not accept (as written, and
+original); and ``elements``, the names of each slice's elements. Arrays of text, shape (n, 2)."""
 SLOTS = ("obs", "var", "obsm", "varm", "obsp", "layers", "uns")
 """Slots whose keys SpatialData checks."""
 
 
 def result_of_store(store: SpatialData) -> AnnData:
-    """Return the integrated slices that a store was made of by an export.
+    """Return the integrated slices that were exported to a store.
 
     Parameters
     ----------
     store
         A SpatialData object with the table ``"staligner_result"``. Columns that others added to
-        the tables of slices are taken, too.
+        the tables of slices are read, too.
 
     Raises
     ------
     InputError
-        The table of a slice is gone.
+        The table of a slice is missing.
     """
     table = store.tables[K.RESULT_TABLE].copy()
     names = table.uns.pop(NAMES)
@@ -47,10 +47,10 @@ def result_of_store(store: SpatialData) -> AnnData:
     rows, keys = rows_by_slice(table), {str(name): str(key) for key, name in names["elements"]}
     lost = [name for name in rows if f"{keys.get(name)}_table" not in store.tables]
     if lost:
-        # What is absent is not zero.
+        # Missing values must not become zeros.
         raise InputError(
             f"The store has lost the table of slice {lost[0]!r}: take the others one by one, with "
-            "[table=…] behind the path."
+            "[table=…] after the path."
         )
     parts = {name: (keys[name], store.tables[f"{keys[name]}_table"]) for name in rows}
     matrices = {name: part.X for name, (_, part) in parts.items()}
@@ -88,7 +88,7 @@ def _joined(
     parts: dict[str, tuple[str, AnnData]],
     matrices: dict[str, Any],
 ) -> Any:
-    """Put matrices of slices below each other, with all genes: CSR if any is sparse, else dense."""
+    """Stack the matrices of slices, with all genes: CSR if any is sparse, else dense."""
     blocks, order = [], []
     for name, matrix in matrices.items():
         part = parts[name][1]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_staligner.io.formats.found import Found, Named
 
 CONTROLS = re.compile(r"(Blank|NegPrb|NegControl|Negative|SystemControl|FalseCode)[-_ \d]?.*")
-"""Names of probes that target no gene, of MERSCOPE and CosMx."""
+"""Names of probes of MERSCOPE and CosMx that target no gene."""
 XY = (
     ("pxl_col_in_fullres", "pxl_row_in_fullres"),
     ("x_centroid", "y_centroid"),
@@ -41,9 +41,9 @@ XY = (
     ("x_coord", "y_coord"),
     ("row", "col"),
 )
-"""Names of the columns of x and y, the first that is there."""
+"""Names of the columns of x and y; the first one present is used."""
 NAMES = ("barcode", "barcodes", "cell", "cell_id", "spot", "spot_id", "bead", "id")
-"""Names of the column that names spots; else the first."""
+"""Names of the column with the names of the spots; otherwise the first column."""
 
 
 def read_merscope(found: Found, chosen: Mapping[str, str]) -> Named:
@@ -53,7 +53,7 @@ def read_merscope(found: Found, chosen: Mapping[str, str]) -> Named:
     cells = need(found.files, "cells", found.path, "cell_metadata.csv")
     table = read_table(cells, ids=("cell", "EntityID"))
     need_columns(table, ("center_x", "center_y"), cells, "MERSCOPE's cell_metadata.csv")
-    # The column of names has none, or is called cell, EntityID, or X where R wrote it.
+    # The column of names has no heading, or is called cell, EntityID, or X if R wrote it.
     name = next((c for c in ("EntityID", "cell") if c in table), str(table.columns[0]))
     table = table.set_index(names_as_text(table[name])).drop(columns=name)
     library = Library(scalefactors={"microns_per_pixel": 1.0}, metadata=_scan(found))
@@ -109,7 +109,7 @@ def read_cosmx(found: Found, chosen: Mapping[str, str]) -> Named:
 
 
 def _cosmx_names(table: pd.DataFrame) -> pd.Series:
-    """A cell's number counts within its field of view."""
+    """Numbers of cells are unique only within a field of view."""
     return table["fov"] + "_" + table["cell_ID"]
 
 
@@ -124,8 +124,8 @@ def _cosmx_places(
         return Places(table, GLOBAL, path), "global pixels"
     if views is None or not set(LOCAL) <= set(table):
         raise InputError(
-            f"{str(path)!r} has no column {GLOBAL[0]!r}, and no …fov_positions_file.csv beside it "
-            "says where the fields of view lie: put that there."
+            f"{str(path)!r} has no column {GLOBAL[0]!r}, and no …fov_positions_file.csv next to it "
+            "says where the fields of view are: put that there."
         )
     local = numbers(table, LOCAL, path)
     rows = views.index.get_indexer(table["fov"])
@@ -141,7 +141,7 @@ def _cosmx_places(
 
 
 def _views(found: Found) -> pd.DataFrame | None:
-    """Positions of the fields of view; ``None`` where no file tells them."""
+    """Positions of the fields of view; ``None`` if no file has them."""
     if "views" not in found.files:
         return None
     path = found.files["views"]
@@ -153,7 +153,7 @@ def _views(found: Found) -> pd.DataFrame | None:
 
 
 def _microns_per_pixel(views: pd.DataFrame, path: Path) -> dict[str, float]:
-    """Size of a pixel where the positions of the views are told in mm as well."""
+    """Size of a pixel, if the positions of the views are given in mm as well."""
     column = next((c for c in ("x_global_mm", "x_mm") if c in views), None)
     if column is None or len(views) < 2:
         return {}
@@ -163,7 +163,7 @@ def _microns_per_pixel(views: pd.DataFrame, path: Path) -> dict[str, float]:
 
 
 def read_slideseq(found: Found, chosen: Mapping[str, str]) -> Named:
-    """Read the beads of Slide-seq; whether beads are rows or columns is seen by their names."""
+    """Read the beads of Slide-seq; their names show whether they are rows or columns."""
     path = need(found.files, "matrix", found.path, "MappedDGEForR.csv or …digital_expression.txt")
     beads = need(found.files, "cells", found.path, "BeadLocationsForR.csv")
     places = _any_places(beads)
@@ -180,7 +180,7 @@ def _oriented(path: Path, likely_spots: Callable[[pd.Index], int]) -> Counts:
 
 
 def _any_places(path: Path) -> Places:
-    """Read a table of positions whose columns are called as in one of the usual ways."""
+    """Read a table of positions whose columns have one of the usual names."""
     table = read_table(path, comment=True)
     xy = next((pair for pair in XY if set(pair) <= set(table)), None)
     if xy is None and len(table.columns) == 6:
@@ -191,7 +191,7 @@ def _any_places(path: Path) -> Places:
     if xy is None:
         there = ", ".join(map(repr, list(table.columns)[:12]))
         raise InputError(
-            f"{str(path)!r} has no columns that are called as coordinates are (it has {there}): "
+            f"{str(path)!r} has no columns with a usual name for coordinates (it has {there}): "
             "call them 'x' and 'y'."
         )
     name = next((c for c in NAMES if c in table), str(table.columns[0]))
@@ -204,18 +204,18 @@ def _any_places(path: Path) -> Places:
 
 
 _SPOT = re.compile(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)")
-"""The name of a spot of Spatial Transcriptomics is its place in the array."""
+"""A spot of Spatial Transcriptomics is named after its place in the array."""
 
 
 def read_st(found: Found, chosen: Mapping[str, str]) -> Named:
-    """Read a table of Spatial Transcriptomics, whose spots are named by their place."""
+    """Read a table of Spatial Transcriptomics, with spots named by their place."""
     path = found.files["matrix"]
     counts = _oriented(path, lambda names: int(names.str.fullmatch(_SPOT.pattern).sum()))
     wrong = [name for name in counts.spots if not _SPOT.fullmatch(name)]
     if wrong:
         raise InputError(
-            f"{str(path)!r} has a spot called {wrong[0]!r}, which is no place in an array such as "
-            "'10x12': name spots by column and row."
+            f"{str(path)!r} has a spot called {wrong[0]!r}, which is not a place in an array such "
+            "as '10x12': name spots by column and row."
         )
     if "positions" in found.files:
         places = _aligned(found.files["positions"])
@@ -228,7 +228,7 @@ def read_st(found: Found, chosen: Mapping[str, str]) -> Named:
 
 
 def _aligned(path: Path) -> Places:
-    """The table that tells where on the image the spots of an array lie."""
+    """The table that says where the spots of an array are on the image."""
     table = read_table(path)
     need_columns(table, ("x", "y", "pixel_x", "pixel_y"), path, "the table of spots and pixels")
     table.index = pd.Index([f"{x:g}x{y:g}" for x, y in numbers(table, ("x", "y"), path)])
@@ -237,7 +237,7 @@ def _aligned(path: Path) -> Places:
 
 
 def read_mtx_sample(found: Found, chosen: Mapping[str, str]) -> Named:
-    """Read a matrix as it lies in GEO, with positions where a table of them lies beside it."""
+    """Read a matrix from GEO, with positions if there is a table of them next to it."""
     samples = found.choices.get("sample", ())
     if not samples:
         return [_mtx(found.name, found.title, found.files)]

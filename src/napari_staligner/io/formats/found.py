@@ -1,4 +1,4 @@
-"""What is told of a path before it is read."""
+"""What is known about a path before it is read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "rds": "an R object",
     }
 )
-"""Of each kind, what people call it."""
+"""The usual name of each kind."""
 
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -47,23 +47,23 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "anndata": ("counts",),
     }
 )
-"""Of each kind, what may be chosen behind the path, as in ``outs[bin=008um]``."""
+"""What may be chosen after the path for each kind, as in ``outs[bin=008um]``."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What lies at a path.
+    """What is at a path.
 
     Parameters
     ----------
     kind
         One of :data:`TITLES`.
     path
-        The folder or file that was recognised; around the given one where that is a part.
+        The folder or file that was recognised; it contains the given path if that is only a part.
     name
-        What its slice is called.
+        Name of its slice.
     files
-        Those that are read, by their role, as far as they are there.
+        The files to read, by their role, as far as they are there.
     choices
         What may be chosen, and the values that are known to be there.
     """
@@ -75,9 +75,9 @@ class Found:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def chosen(self, asked: Mapping[str, str]) -> dict[str, str]:
-        """Return what is chosen: what was asked for, and the defaults of what was not.
+        """Return the choices: those that were made, and defaults for the rest.
 
-        Bins have a default: 8 µm of Visium HD, 50 spots of the chip of Stereo-seq.
+        Bins have a default: 8 µm for Visium HD, 50 spots of the chip for Stereo-seq.
         """
         chosen = {name: value for name, value in asked.items() if name in self.choices}
         bins = self.choices.get("bin")
@@ -90,7 +90,7 @@ class Found:
         return chosen
 
     def read_files(self, chosen: Mapping[str, str]) -> dict[str, Path]:
-        """Return the files that are read with what is chosen, by their role.
+        """Return the files that are read with the given choices, by their role.
 
         The scan is not among them: it is too large to be loaded.
         """
@@ -101,9 +101,9 @@ class Found:
 
     @property
     def open_choices(self) -> dict[str, tuple[str, ...]]:
-        """What a person has to choose, as there is more than one: the values by what is chosen.
+        """What a person has to choose because there is more than one value: the values by key.
 
-        Of bins of Stereo-seq those that are usual; any other number can be given as well.
+        For bins of Stereo-seq, the usual ones; any other number can be given as well.
         """
         several = {name: values for name, values in self.choices.items() if len(values) > 1}
         if self.kind in ("gem", "gef") and self.choices.get("bin") == ():
@@ -112,31 +112,31 @@ class Found:
 
     @property
     def title(self) -> str:
-        """What people call the format."""
+        """The usual name of the format."""
         return TITLES[self.kind]
 
 
 DEFAULT_BIN = "008um"
-"""Of Visium HD: what 10x Genomics begins its own analyses with."""
+"""For Visium HD: the size with which 10x Genomics starts its own analyses."""
 DEFAULT_SPOTS = 50
-"""Of Stereo-seq, in spots of the chip: 25 µm, as the published analyses take it."""
+"""For Stereo-seq, in spots of the chip: 25 µm, as in the published analyses."""
 
 USUAL_SPOTS = ("20", "50", "100", "200")
 
 
 def bin_name(asked: str) -> str:
-    """Return a size of bins of Visium HD as its folders are called: ``8``, ``8um``, ``008um``."""
+    """Return the folder name for a bin size of Visium HD given as ``8``, ``8um`` or ``008um``."""
     digits = re.fullmatch(r"(square_)?0*(\d+)\s*(um|µm)?", asked.strip())
     return f"{int(digits[2]):03d}um" if digits else asked
 
 
 def choices_of(kind: str) -> dict[str, tuple[str, ...]]:
-    """What may be chosen of a kind, whose values are not known yet."""
+    """What may be chosen for a kind; the values are not known yet."""
     return dict.fromkeys(CHOICES.get(kind, ()), ())
 
 
 def of_file(kind: str, path: Path) -> Found:
-    """Return what a file is by itself."""
+    """Return what a file is on its own."""
     choices = choices_of(kind)
     if kind == "gef" and holds_cells_alone(path):
         choices["bin"] = ("cell",)
@@ -155,7 +155,7 @@ _GENERIC = {"outs", "binned_outputs", "spatial", "output", "data"}
 
 
 def sample_name(folder: Path) -> str:
-    """Name of the sample in a folder: that of the first folder upwards which says something."""
+    """Name of the sample in a folder: the first meaningful folder name, going upwards."""
     for place in (folder.resolve(), *folder.resolve().parents):
         if place.name and place.name not in _GENERIC and not BIN.fullmatch(place.name):
             return place.name
@@ -163,4 +163,4 @@ def sample_name(folder: Path) -> str:
 
 
 BIN = re.compile(r"square_(\d{3})um")
-"""Name of the folder of a size of bins of Visium HD."""
+"""Name of the folder of a bin size of Visium HD."""

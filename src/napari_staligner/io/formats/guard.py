@@ -1,4 +1,4 @@
-"""What a file may not do while it is read: unpack without end, be cut off, or lead elsewhere."""
+"""Checks on files while they are read: unpacking without end, being cut off, leading elsewhere."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 GZIP = b"\x1f\x8b"
 MOST_RATIO = 200
-"""Tables of counts, mostly zeros, shrink to a fiftieth at most; deflate's limit is a thousandth."""
+"""Count tables, mostly zeros, shrink to a fiftieth at most; deflate's limit is a thousandth."""
 ALWAYS_FINE = 1 << 28
 """Bytes that any file may unpack to, whatever its ratio."""
 H5_RATIO = 1100
-"""No filter of HDF5 that comes with it packs tighter than deflate."""
+"""None of HDF5's built-in filters compresses more than deflate."""
 
 
 @contextmanager
@@ -61,14 +61,14 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         with io.BufferedReader(raw, 1 << 20) as stream:
             yield stream
     except Exception:
-        # A parser written in C may put an error of its own in the place of the stream's.
+        # A parser written in C may replace the stream's error with its own.
         if raw.error is not None:
             raise raw.error from None
         raise
 
 
 class _Unpacked(io.RawIOBase):
-    """A gzip file as a stream that ends with a sentence where it should."""
+    """A gzip file as a stream that raises an :class:`InputError` if it is damaged or too large."""
 
     def __init__(self, path: Path) -> None:
         self.error: InputError | None = None
@@ -107,7 +107,7 @@ def check_file(path: Path) -> None:
     Raises
     ------
     InputError
-        It is missing, a folder, or empty.
+        It is missing, is a folder, or is empty.
     """
     if path.is_dir():
         raise InputError(f"{str(path)!r} is a folder where a file belongs: put the file there.")
@@ -158,7 +158,7 @@ def check_own(path: Path) -> None:
     try:
         file = h5py.File(path, "r")
     except OSError:
-        return  # anndata's own reader says what is wrong with it
+        return  # anndata's own reader says what is wrong
     with file:
         check_links(file, path)
 
@@ -174,7 +174,7 @@ def check_links(group: h5py.Group, path: Path) -> None:
     waiting, met = [group], set()
     while waiting:
         here = waiting.pop()
-        # A group may lie in itself.
+        # A group may contain itself.
         address = h5py.h5o.get_info(here.id).addr
         if address in met:
             continue
@@ -185,7 +185,7 @@ def check_links(group: h5py.Group, path: Path) -> None:
             if isinstance(link, h5py.ExternalLink):
                 raise _leads_out(path, where, link.filename)
             if isinstance(link, h5py.SoftLink):
-                continue  # What it names is met where it is, or does not exist.
+                continue  # Its target is checked where it is, or does not exist.
             member = here[name]
             if isinstance(member, h5py.Group):
                 waiting.append(member)
@@ -203,18 +203,18 @@ def _check_dataset(dataset: h5py.Dataset, where: str, path: Path) -> None:
 
 
 def values(dataset: h5py.Dataset, path: Path) -> NDArray[Any]:
-    """Read a dataset whose size is believable; see :func:`check_size`."""
+    """Read a dataset if its size is plausible; see :func:`check_size`."""
     check_size(dataset, path)
     return dataset[()]
 
 
 def check_size(dataset: h5py.Dataset, path: Path) -> None:
-    """Check that a dataset holds about what it claims.
+    """Check that a dataset holds about as much as it claims.
 
     Raises
     ------
     InputError
-        It would fill far more memory than what is stored can.
+        It would need far more memory than the stored bytes can fill.
     """
     stored = dataset.id.get_storage_size()
     if dataset.nbytes > max(ALWAYS_FINE, H5_RATIO * stored):
@@ -225,7 +225,7 @@ def check_size(dataset: h5py.Dataset, path: Path) -> None:
 
 
 def check_inside(folder: Path) -> None:
-    """Check that all of a zarr store lies in its own folder.
+    """Check that all of a zarr store is in its own folder.
 
     Parameters
     ----------
@@ -258,11 +258,11 @@ def _check_metadata(folder: Path, path: Path) -> None:
         raise InputError(
             f"{str(path)!r} is damaged ({_first(error)}): copy or write the store again."
         ) from error
-    # Paths of a multiscale image are told in its attributes; members of a store in its metadata.
+    # The paths of a multiscale image are in its attributes; a store's members in its metadata.
     members = told.get("metadata") if isinstance(told, dict) else None
     names = list(members) if path.name != ".zattrs" and isinstance(members, dict) else []
     for name in (*names, *_paths(told)):
-        # The name of an element, "/images/blobs", is no path in the file system.
+        # The name of an element, "/images/blobs", is not a path in the file system.
         if _OUT.fullmatch(name):
             raise _leads_out(folder, path.name, name)
 

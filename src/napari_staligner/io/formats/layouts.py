@@ -1,4 +1,4 @@
-"""Folders as instruments and archives lay them out, by the names of their files."""
+"""Recognises the folders of instruments and archives by the names of their files."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _PLACES = re.compile(
 
 
 class SeveralSamples(InputError):
-    """A folder is of a known format, but which sample is meant is not known.
+    """A folder has a known format, but it is not clear which sample is meant.
 
     Parameters
     ----------
     text
         The sentence.
     samples
-        What each of them is.
+        The samples found.
     """
 
     def __init__(self, text: str, samples: tuple[Found, ...] = ()) -> None:
@@ -57,7 +57,7 @@ class SeveralSamples(InputError):
 
 
 def listed(folder: Path) -> list[Path]:
-    """What lies in a folder, but for what macOS leaves there.
+    """What is in a folder, without the files that macOS leaves there.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def listed(folder: Path) -> list[Path]:
 
 
 def folder_kind(path: Path) -> Found | None:
-    """What a folder itself is; ``None`` where it is nothing known."""
+    """What a folder itself is; ``None`` if it is nothing known."""
     there = listed(path)
     for layout in _LAYOUTS:
         found = layout(path, there)
@@ -83,7 +83,7 @@ def folder_kind(path: Path) -> Found | None:
 
 
 def _first(there: list[Path], pattern: str) -> Path | None:
-    """The first file whose whole name, or its end after a prefix, fits a pattern."""
+    """The first file whose name, or its end after a prefix, matches a pattern."""
     wanted = re.compile(rf"(.*[_.-])?{pattern}", re.IGNORECASE)
     return next((p for p in there if wanted.fullmatch(p.name)), None)
 
@@ -133,7 +133,7 @@ def _one_bin(path: Path, there: list[Path]) -> Found | None:
 
 
 def _space_ranger(path: Path, there: list[Path], prefix: str = "") -> dict[str, Path]:
-    """Files of one sample as Space Ranger writes them, here or in ``spatial``."""
+    """Space Ranger's files of one sample, here or in ``spatial``."""
     matrices = {p.name.removeprefix(prefix): p for p in there if p.name.startswith(prefix)}
     found = {}
     for name in _MATRIX_ORDER:
@@ -157,7 +157,7 @@ _MATRIX_ORDER = (
 
 
 def _matrix_files(path: Path) -> dict[str, Path]:
-    """A file of counts, or the three in a folder."""
+    """The file of counts, or the three files in a folder."""
     if not path.is_dir():
         return {"matrix": path}
     return {
@@ -207,7 +207,7 @@ def _visium(path: Path, there: list[Path]) -> Found | None:
 
 
 def _samples(there: list[Path], wanted: Callable[[str], bool]) -> list[str]:
-    """Beginnings of names, as GEO puts them before those of Space Ranger's files."""
+    """The prefixes that GEO adds to the names of Space Ranger's files."""
     found = []
     for place in there:
         match = re.match(
@@ -283,7 +283,7 @@ def _mtx_files(there: list[Path], prefix: str) -> dict[str, Path]:
 def _stereo(path: Path, there: list[Path]) -> Found | None:
     names = re.compile(r".*\.(gem|gem\.gz|gef)")
     files = [p for p in there if p.is_file() and names.fullmatch(p.name)]
-    # Of one chip, SAW writes several; that of the tissue alone is meant.
+    # SAW writes several files for a chip; the one of the tissue alone is meant.
     tissue = [p for p in files if ".tissue." in p.name]
     if not files:
         return None
@@ -299,7 +299,7 @@ def _spot_tables(path: Path, there: list[Path]) -> Found | None:
 
 
 def st_table(path: Path) -> Found:
-    """A table of Spatial Transcriptomics, and the table of pixels beside it."""
+    """A table of Spatial Transcriptomics, and the table of pixels next to it."""
     name = bare_name(path)
     beside = listed(path.parent)
     table = next(

@@ -1,7 +1,7 @@
-"""Counts as 10x Genomics writes them: one ``.h5``, or three files with a ``matrix.mtx``.
+"""Counts in the format of 10x Genomics: one ``.h5``, or three files with a ``matrix.mtx``.
 
-scanpy's readers take neither what R wrote (indices that are floats) nor names that are not
-compressed, so both are read here, by h5py and by scipy.
+scanpy's readers accept neither files written by R (indices that are floats) nor files that are
+not compressed, so both are read here, by h5py and by scipy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GENES = "Gene Expression"
 
 @dataclass
 class Counts:
-    """Counts before they have places.
+    """Counts without positions.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Counts:
     path
         The file, for messages.
     var
-        What else is known of the genes.
+        What else is known about the genes.
     notes
         What was left out, a sentence each.
     """
@@ -105,7 +105,7 @@ def read_mtx(matrix: Path, barcodes: Path | None, features: Path | None) -> Coun
     for name, path in (("barcodes.tsv", barcodes), ("features.tsv", features)):
         if path is None:
             raise InputError(
-                f"{str(matrix)!r} has no {name} (or {name}.gz) beside it: put it there."
+                f"{str(matrix)!r} has no {name} (or {name}.gz) next to it: put it there."
             )
     assert barcodes is not None
     assert features is not None
@@ -115,7 +115,7 @@ def read_mtx(matrix: Path, barcodes: Path | None, features: Path | None) -> Coun
     if counts.shape != (len(table), len(spots)):
         raise InputError(
             f"{str(matrix)!r} is {counts.shape[0]:,} × {counts.shape[1]:,}, but there are "
-            f"{len(table):,} features and {len(spots):,} barcodes beside it: put the three files "
+            f"{len(table):,} features and {len(spots):,} barcodes next to it: put the three files "
             "of one sample together."
         )
     columns = {key: table[key].to_numpy() for key in table}
@@ -145,7 +145,7 @@ def _read_market(path: Path) -> sparse.coo_matrix:
             f"{str(path)!r} is no sparse matrix in the format of Matrix Market: give the "
             "matrix.mtx as it was written."
         )
-    # Six characters an entry at least, which gzip packs to a thousandth at most.
+    # An entry has at least six characters, and gzip shrinks them to a thousandth at most.
     if entries[2] * 6 > 1000 * path.stat().st_size + 4096:
         raise InputError(
             f"{str(path)!r} claims {entries[2]:,} entries, more than it can hold: it is cut off or "

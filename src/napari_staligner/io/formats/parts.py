@@ -1,4 +1,4 @@
-"""From counts and a table of positions to a slice, and what is said about it."""
+"""Makes a slice from counts and a table of positions, with notes about it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_staligner.io.formats.matrices import Counts
 
 IN_TISSUE = ("in_tissue", "selected")
-"""Columns of ``obs`` that are 0 off the tissue, of Space Ranger and of Spatial Transcriptomics."""
+"""Columns of ``obs`` in Space Ranger and Spatial Transcriptomics that are 0 off the tissue."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Places:
     Parameters
     ----------
     table
-        A row a spot, its name as index; other columns go to ``obs``.
+        One row per spot, with its name as index; other columns go to ``obs``.
     xy
         Columns of x and y.
     path
@@ -53,7 +53,7 @@ class Library:
         ``hires`` and ``lowres``, shape (height, width, 3 or 4).
     scalefactors
         As Space Ranger writes them; ``microns_per_pixel`` is the size of the unit of the
-        coordinates, in µm, of every format whose unit is known.
+        coordinates in µm, for every format where it is known.
     metadata
         ``source_image_path``, of the image that is too large to be loaded.
     """
@@ -63,7 +63,7 @@ class Library:
     metadata: dict[str, str] = field(default_factory=dict)
 
     def to_uns(self) -> dict[str, Any]:
-        """Return it as it lies under a name in ``uns["spatial"]``."""
+        """Return it as it is stored under a name in ``uns["spatial"]``."""
         return {
             "images": self.images,
             "scalefactors": self.scalefactors,
@@ -81,19 +81,19 @@ def make_slice(
     name
         Of the slice.
     what
-        The format and what was chosen, for the first note.
+        The format and the choices, for the first note.
     counts, places, library
         Its parts.
 
     Returns
     -------
     Name and slice: counts in ``X``, coordinates in ``obsm["spatial"]``, image and scale in
-    ``uns["spatial"]``, what was taken for what in ``uns["staligner_notes"]``.
+    ``uns["spatial"]``, and how the files were understood in ``uns["staligner_notes"]``.
 
     Raises
     ------
     InputError
-        Names occur twice, no spot has a place, or a coordinate is no number.
+        Names occur twice, no spot has a position, or a coordinate is not a number.
     """
     _check_names(counts.spots, counts.path)
     _check_names(places.table.index, places.path)
@@ -115,20 +115,20 @@ def without_places(name: str, what: str, counts: Counts) -> tuple[str, AnnData]:
     _check_names(counts.spots, counts.path)
     adata = _anndata(counts, np.arange(len(counts.spots)), pd.DataFrame(index=counts.spots))
     first = (
-        f"{what}, {adata.n_obs:,} spots × {adata.n_vars:,} genes; no table of positions lies "
-        f"beside {counts.path.name!r}, so they have no coordinates"
+        f"{what}, {adata.n_obs:,} spots × {adata.n_vars:,} genes; there is no table of positions "
+        f"next to {counts.path.name!r}, so they have no coordinates"
     )
     note(adata, [first, *counts.notes, *_about_spots(adata), *_about_genes(counts)])
     return name, adata
 
 
 def note(adata: AnnData, notes: Sequence[str]) -> None:
-    """Add to what is said of a slice, a sentence each, without its full stop."""
+    """Add notes to a slice: one sentence each, without a full stop."""
     add_notes(adata, [f"{each}." for each in notes])
 
 
 def need(files: Mapping[str, Path], role: str, folder: Path, names: str) -> Path:
-    """Return a file of a format.
+    """Return the file of a role.
 
     Raises
     ------
@@ -141,12 +141,12 @@ def need(files: Mapping[str, Path], role: str, folder: Path, names: str) -> Path
 
 
 def _matched(counts: Counts, places: Places) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
-    """Rows of the table of positions that fit the counts, and of the counts that have a place."""
+    """Rows of the positions that match the counts, and of the counts that have a position."""
     notes = []
     spots = counts.spots
     rows = places.table.index.get_indexer(spots)
     if (rows < 0).all():
-        # "-1", the number of the GEM well, is often left out in one of the two.
+        # "-1", the number of the GEM well, is often missing in one of the two.
         bare = places.table.index.str.replace(r"-\d+$", "", regex=True)
         if bare.is_unique:
             rows = bare.get_indexer(spots.str.replace(r"-\d+$", "", regex=True))
@@ -192,7 +192,7 @@ def _about_spots(adata: AnnData) -> list[str]:
         if off:
             notes.append(
                 f"{off:,} of {adata.n_obs:,} spots lie off the tissue (obs[{column!r}] is 0) and "
-                f"are kept; [{column}=1] behind the path leaves them out"
+                f"are kept; [{column}=1] after the path leaves them out"
             )
     empty = int((np.diff(adata.X.indptr) == 0).sum())
     if empty:
@@ -206,7 +206,7 @@ def _about_genes(counts: Counts) -> list[str]:
 
 
 def _about_images(xy: np.ndarray, library: Library) -> list[str]:
-    """Whether the image is of these spots; an array may stand out beyond the image a little."""
+    """Whether the image is of these spots; an array may reach a little beyond the image."""
     for role, image in list(library.images.items())[:1]:
         at = xy * library.scalefactors[f"tissue_{role}_scalef"]
         off = int((~((at >= 0) & (at <= image.shape[1::-1])).all(axis=1)).sum())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_PIXELS = 100_000_000
-"""Space Ranger's larger image has 36 million at most; more is the whole scan."""
+"""Space Ranger's larger image has 36 million at most; one with more is the whole scan."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def read_scalefactors(path: Path) -> dict[str, float]:
     Raises
     ------
     InputError
-        It cannot be read, or a factor is no positive number.
+        It cannot be read, or a factor is not a positive number.
     """
     factors = {}
     for name, value in read_json(path).items():
@@ -85,7 +85,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         pixels = np.asarray(iio.imread(data, extension=Path(name).suffix))
     except InputError:
         raise
-    except Exception as error:  # each of imageio's plugins raises what its own library does
+    except Exception as error:  # each plugin of imageio raises the errors of its own library
         raise InputError(
             f"{str(path)!r} cannot be read as an image ({type(error).__name__}): copy it again, or "
             "take it away to go without."

@@ -39,28 +39,28 @@ _READERS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "anndata": ("store", "read_anndata"),
     }
 )
-"""Of each kind, its module and function."""
+"""Module and function for each kind."""
 
 
 def read_path(source: Source, *, backed: bool = False) -> tuple[Named, Source]:
-    """Read what lies at a path, with what its format lets one choose.
+    """Read what is at a path, with the choices that its format offers.
 
     Parameters
     ----------
     source
-        The path, and what stood in brackets behind it.
+        The path, and the choices in brackets after it.
     backed
-        Leave the matrices on disk: of an AnnData, and of what is kept because it is large.
+        Leave the matrices on disk, for an AnnData and for large samples that are cached.
 
     Returns
     -------
-    Name and AnnData of each slice, which knows where it came from, and what of the source is still
-    to be chosen: a column of ``obs``, or a slice by name.
+    Name and AnnData of each slice, with its source recorded, and the choices that remain: a column
+    of ``obs``, or a slice by name.
 
     Raises
     ------
     InputError
-        There is nothing, or it cannot be read.
+        Nothing is there, or it cannot be read.
     """
     found = sniff(Path(source.path))
     asked = {name: value for name, value in source.choices.items() if name in found.choices}
@@ -68,7 +68,7 @@ def read_path(source: Source, *, backed: bool = False) -> tuple[Named, Source]:
     if found.kind == "anndata":
         from napari_staligner.io.formats.store import read_anndata
 
-        # The error of a reader of AnnData says what is wrong with it.
+        # The errors of the AnnData reader already say what is wrong.
         return read_anndata(found, asked, backed=backed), replace(source, choices=others)
     place = place_of(found, asked)
     known = None if place is None else kept(place, backed=backed)
@@ -77,7 +77,7 @@ def read_path(source: Source, *, backed: bool = False) -> tuple[Named, Source]:
         known = kept(place, backed=True)
         slices = slices if known is None else [(slices[0][0], known)]
     for column in [name for name in others if name in IN_TISSUE]:
-        # A part of a slice, not one of several: it keeps its name.
+        # This is a part of a slice, not one of several, so it keeps its name.
         slices = [(n, _where(n, a, column, others[column])) for n, a in slices]
         del others[column]
     wanted = [item for item in slices if item[0] == source.slice]
@@ -89,10 +89,10 @@ def read_path(source: Source, *, backed: bool = False) -> tuple[Named, Source]:
 
 
 def _marked(found: Found, asked: Mapping[str, str], path: str) -> Named:
-    """Read slices, each of which knows where it came from."""
+    """Read slices and record the source of each."""
     slices = read_found(found, asked)
     if len(slices) == 1 and is_result(slices[0][1]):
-        # It tells itself where its slices came from.
+        # A result records the sources of its slices itself.
         return slices
     chosen = found.chosen(asked)
     kept_as = Source(str(Path(path).resolve()), checksum(Path(path), chosen), choices=chosen)
@@ -129,13 +129,13 @@ def read_found(found: Found, chosen: Mapping[str, str] | None = None) -> Named:
     found
         What :func:`~napari_staligner.io.formats.sniff.sniff` told.
     chosen
-        What was chosen behind the path; what is not takes its default, which is said.
+        The choices after the path; the others take their defaults, and a note says so.
 
     Returns
     -------
     Name and AnnData of each slice, as :func:`~napari_staligner.read_slices` gives them: counts in
-    ``X``, ``obsm["spatial"]``, ``uns["spatial"]`` in squidpy's layout; what was taken for what is
-    in ``uns["staligner_notes"]``.
+    ``X``, ``obsm["spatial"]``, ``uns["spatial"]`` in squidpy's layout; how the files were
+    understood is in ``uns["staligner_notes"]``.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def read_found(found: Found, chosen: Mapping[str, str] | None = None) -> Named:
         raise ComputeError(
             f"{str(found.path)!r} does not fit into memory: choose larger bins, or cut out a part."
         ) from error
-    except Exception as error:  # whatever h5py, pandas, zarr or a picture's library meets
+    except Exception as error:  # any error of h5py, pandas, zarr or an image library
         line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise InputError(
             f"{str(found.path)!r} cannot be read as {found.title} ({type(error).__name__}: "

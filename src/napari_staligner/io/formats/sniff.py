@@ -1,4 +1,4 @@
-"""What lies at a path, by names and first bytes, before any of it is read."""
+"""Recognises what is at a path by names and first bytes, before reading it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from napari_staligner.io.formats.layouts import (
 
 
 def sniff(path: Path) -> Found:
-    """Tell what lies at a path.
+    """Tell what is at a path.
 
     Parameters
     ----------
     path
-        A file, or a folder such as Space Ranger's ``outs``; a file out of such a folder stands for
+        A file, or a folder such as Space Ranger's ``outs``; a file from such a folder stands for
         the folder.
 
     Raises
     ------
     InputError
-        Nothing is there, it is of no known format, or it holds several samples.
+        Nothing is there, the format is not known, or it holds several samples.
     """
     if path.is_dir():
         found = _part_of_folder(path) or folder_kind(path)
@@ -55,7 +55,7 @@ def sniff(path: Path) -> Found:
 
 
 def is_known(path: Path) -> bool:
-    """Whether something of a known format lies at a path; one sample, or several to choose from."""
+    """Whether a path has a known format: one sample, or several to choose from."""
     if path.suffix == ".h5ad":
         return True
     try:
@@ -75,7 +75,7 @@ _KNOWN = (
 
 
 def _part_of_folder(path: Path) -> Found | None:
-    """What a folder belongs to that holds part of a sample."""
+    """The sample that a folder is part of."""
     if _is_part(path):
         found = folder_kind(path.resolve().parent)
         if found is not None and any(role.endswith("matrix") for role in found.files):
@@ -89,7 +89,7 @@ def _is_part(folder: Path) -> bool:
 
 
 def _below(path: Path) -> Found:
-    """What the folders inside a folder hold, where that is one sample."""
+    """What the folders inside a folder hold, if that is one sample."""
     found = list(_found_below(path))
     if len(found) == 1:
         return found[0]
@@ -133,7 +133,7 @@ def _around(path: Path) -> Found | None:
         if own:
             return found
         if found.kind == "visium" and kind == "10x":
-            # The matrix that was asked for, not the one that is preferred.
+            # Read the matrix that the user gave, not the preferred one.
             files = {role: f for role, f in found.files.items() if role not in MTX}
             return replace(found, files={**files, "matrix": path})
     return None

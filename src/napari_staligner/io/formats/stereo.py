@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_staligner.io.formats.found import Found, Named
 
 PITCH_UM = 0.5
-"""Between two spots of DNA on a chip, which is the unit of the coordinates."""
+"""Distance between two DNA spots on a chip, which is the unit of the coordinates."""
 CELL = "cell"
 ROWS = 1_000_000
 """Rows of a table of molecules that are read at once."""
@@ -42,7 +42,7 @@ def bin_of(found: Found, chosen: Mapping[str, str]) -> int | str:
     Raises
     ------
     InputError
-        It is no size.
+        It is not a size.
     """
     asked = found.chosen(chosen)["bin"].strip().lower().removeprefix("bin")
     if asked in (CELL, "cells"):
@@ -57,7 +57,7 @@ def bin_of(found: Found, chosen: Mapping[str, str]) -> int | str:
 
 @dataclass
 class _Molecules:
-    """Molecules of a piece of a file: where, of which gene, how many."""
+    """Molecules of a piece of a file: their position, gene and number."""
 
     x: NDArray[np.int64]
     y: NDArray[np.int64]
@@ -78,7 +78,7 @@ class _Binned:
     outside: int = 0
 
     def add(self, piece: _Molecules) -> None:
-        """Take in a piece."""
+        """Add a piece."""
         if isinstance(self.size, int):
             key = (piece.y // self.size << 32) + (piece.x // self.size)
         else:
@@ -210,7 +210,7 @@ def _molecules(
 
 
 def read_gef(found: Found, chosen: Mapping[str, str]) -> Named:
-    """Read a ``.gef`` in square bins, summed up from the finest that it holds, or its cells."""
+    """Read a ``.gef`` in square bins, summed from finer ones if needed, or its cells."""
     with opened_h5(found.path) as file:
         if "geneExp" not in file and "cellBin" not in file:
             raise InputError(
@@ -257,7 +257,7 @@ def _square_bins(found: Found, file: h5py.File, size: int, default: str) -> Name
 
 
 def _finest(group: h5py.Group, size: int, path: Path) -> int:
-    """The finest bins that are there, of which bins of the size are made."""
+    """The finest bins in the file that can be summed to bins of the given size."""
     there = sorted(int(n[3:]) for n in group if n.startswith("bin") and n[3:].isdecimal())
     fitting = [each for each in there if each and size % each == 0]
     if not fitting:

@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from napari_staligner.io.formats.found import Found, Named
 
 GLOBAL = "global"
-"""The coordinate system that SpatialData makes where nothing else is said."""
+"""The coordinate system that SpatialData uses by default."""
 LONGEST = 4096
-"""Pixels of the longer side of an image that is loaded."""
+"""Most pixels on the longer side of an image that is loaded."""
 
 
 def read_anndata(found: Found, chosen: Mapping[str, str], *, backed: bool = False) -> Named:
     """Read an AnnData as it is.
 
-    ``counts`` names the layer, or ``raw``, that holds the counts: the slice keeps that in its
-    source, by which an integration takes them; ``X`` stays what it is.
+    ``counts`` names the layer, or ``raw``, that holds the counts. The slice records this in its
+    source, and an integration reads the counts from there; ``X`` stays as it is.
     """
     from napari_staligner.io.anndata import read_backed, read_file
 
@@ -62,10 +62,9 @@ def _check_counts(path: Path, adata: AnnData, name: str) -> None:
 def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
     """Read the tables of a SpatialData store; each region that a table annotates is a slice.
 
-    Coordinates are the centroids of the region's instances in one coordinate system. An image of
-    the same system is taken where it lies on it without being turned, shifted or stretched.
-    A store that was exported from here is read as the result that it holds, unless something is
-    chosen.
+    Coordinates are the centroids of the region's instances in one coordinate system. An image in
+    the same system is used if it is not turned, shifted or stretched there. A store that was
+    exported from here is read as the result that it holds, unless something is chosen.
     """
     check_inside(found.path)
     if not found.choices["table"]:
@@ -80,7 +79,7 @@ def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
     names = [name for name in wanted(found, "table", chosen) if name != K.RESULT_TABLE]
     if len(names) > 1:
         raise InputError(
-            f"{str(found.path)!r} holds several tables: choose one behind the path, such as "
+            f"{str(found.path)!r} holds several tables: choose one after the path, such as "
             f"[table={names[0]}] ({', '.join(names)})."
         )
     store = _open(found.path)
@@ -95,7 +94,7 @@ def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
 
 
 def _open(path: Path) -> Any:
-    # ome-zarr warns about labels without a parent by way of logging, as if it were the user's.
+    # ome-zarr logs a warning about labels without a parent, which is not the user's fault.
     logging.getLogger("ome_zarr").addHandler(logging.NullHandler())
     import spatialdata
 
@@ -174,20 +173,20 @@ def _system(path: Path, store: Any, region: str, chosen: Mapping[str, str]) -> s
         return asked
     if GLOBAL in there:
         return GLOBAL
-    # Stores of several slices have a system of its own for each, by whose name its elements begin.
+    # Stores of several slices have a system for each, and its elements begin with its name.
     own = [name for name in there if region == name or region.startswith(f"{name}_")]
     if len(there) == 1 or own:
         return (own or there)[0]
     raise InputError(
         f"{str(path)!r}: {region!r} lies in several coordinate systems ({', '.join(there)}): "
-        f"choose one behind the path, such as [system={there[0]}]."
+        f"choose one after the path, such as [system={there[0]}]."
     )
 
 
 def _centroids(
     store: Any, region: str, system: str, instances: pd.Series, path: Path
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Rows of the table whose instance is there, and their places."""
+    """Rows of the table whose instance exists, and their positions."""
     from spatialdata import get_centroids
 
     found = get_centroids(store[region], coordinate_system=system)
@@ -204,7 +203,7 @@ def _centroids(
 
 
 def _diameter(store: Any, region: str, system: str) -> dict[str, float]:
-    """Diameter of the spots of a region, where they are circles."""
+    """Diameter of the spots of a region, if they are circles."""
     from spatialdata.transformations import get_transformation
 
     if region not in store.shapes or "radius" not in store[region]:
@@ -215,7 +214,7 @@ def _diameter(store: Any, region: str, system: str) -> dict[str, float]:
 
 
 def _image(store: Any, system: str, chosen: Mapping[str, str], path: Path) -> tuple[Library, str]:
-    """The image of a coordinate system, and what is said of it."""
+    """The image of a coordinate system, and a note on it."""
     asked = chosen.get("image")
     if asked is not None and asked not in store.images:
         raise InputError(

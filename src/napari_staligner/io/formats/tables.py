@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CELLS = 4_000_000
-"""Numbers of a table of counts that are parsed at once."""
+"""How many numbers of a count table are parsed at once."""
 
 
 def read_table(
@@ -27,7 +27,7 @@ def read_table(
     names: Sequence[str] | None = None,
     comment: bool = False,
 ) -> pd.DataFrame:
-    """Read a table of spots whole.
+    """Read a whole table of spots.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def read_table(
     ids
         Columns that hold names, which are kept as text.
     names
-        Of the columns, where the table has no heading.
+        Of the columns, if the table has no heading.
     comment
-        Whether lines that start with ``#`` are left out.
+        Whether to skip lines that start with ``#``.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def names_as_text(column: pd.Series) -> pd.Series:
 
 
 def separator(path: Path) -> str:
-    """Tell what stands between the columns of a text by its first line that is no comment."""
+    """Find the separator of a text table from its first line that is not a comment."""
     with opened(path) as stream:
         line = next((line for line in stream if not line.startswith(b"#")), b"")
     counts = {sep: line.count(sep.encode()) for sep in ("\t", ",", ";", " ")}
@@ -105,7 +105,7 @@ def numbers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> NDArray[
     Raises
     ------
     InputError
-        A value is missing or no number.
+        A value is missing or not a number.
     """
     found = np.empty((len(frame), len(columns)))
     for k, column in enumerate(columns):
@@ -128,24 +128,24 @@ def read_wide(
     Parameters
     ----------
     path
-        Text, gzip or not: a row each with names first, then counts.
+        Text, gzip or not; each row has names first, then counts.
     ids
-        Columns that hold names; those that are absent are passed over. By default the first.
+        Columns that hold names; missing ones are ignored. By default the first column.
 
     Returns
     -------
-    Counts, CSR float32; the columns of names, as text; the names of the other columns.
+    Counts, CSR float32; the columns of names as text; the names of the other columns.
 
     Raises
     ------
     InputError
-        It cannot be read, or holds what is no number.
+        It cannot be read, or holds something that is not a number.
     """
     sep = separator(path)
     with opened(path) as stream:
         head = _parsed(path, stream, sep=sep, nrows=1, comment="#")
     columns = [str(column) for column in head.columns]
-    # R writes a heading without a place for the names of rows, which then are the index.
+    # R writes no heading for the names of rows, so pandas makes them the index.
     bare = not isinstance(head.index, pd.RangeIndex)
     named = [name for name in columns if name in ids] if ids else columns[: not bare]
     counted = [name for name in columns if name not in named]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_staligner.io.formats.found import Found, Named
 
 PITCH_UM = 100.0
-"""Between the centres of neighbouring spots of Visium."""
+"""Distance between the centres of neighbouring Visium spots."""
 COLUMNS = (
     "barcode",
     "in_tissue",
@@ -29,11 +29,11 @@ COLUMNS = (
     "pxl_row_in_fullres",
     "pxl_col_in_fullres",
 )
-"""Of Space Ranger's tables of positions; version 1 writes them without a heading."""
+"""Columns of Space Ranger's table of positions; version 1 writes no heading."""
 
 
 def read_visium(found: Found, chosen: Mapping[str, str]) -> Named:
-    """Read Visium; several samples that lie in one folder, each with a prefix, are read all."""
+    """Read Visium; if a folder holds several samples with prefixes, all are read."""
     samples = found.choices.get("sample", ())
     if not samples:
         return [_visium(found.name, found.files, found.path, found.title)]
@@ -44,7 +44,7 @@ def read_visium(found: Found, chosen: Mapping[str, str]) -> Named:
 
 
 def read_visium_hd(found: Found, chosen: Mapping[str, str]) -> Named:
-    """Read Visium HD at one size of bins."""
+    """Read Visium HD at one bin size."""
     bins = found.choices["bin"]
     if not bins:
         raise InputError(
@@ -59,7 +59,7 @@ def read_visium_hd(found: Found, chosen: Mapping[str, str]) -> Named:
     others = [f"[bin={other}]" for other in bins if other != size]
     what = f"{found.title}, bins of {int(size[:3])} µm"
     if "bin" not in chosen and others:
-        what += f" by default ({', '.join(others)} is there too)"
+        what += f" by default (there is also {', '.join(others)})"
     files = found.read_files({"bin": size}) | _scan(found)
     return [_visium(found.name, files, found.path, what, square=True)]
 
@@ -84,13 +84,13 @@ def wanted(found: Found, choice: str, chosen: Mapping[str, str]) -> tuple[str, .
 
 
 def _scan(found: Found) -> dict[str, Path]:
-    """The whole image, which belongs to all sizes of bins."""
+    """The whole image, which belongs to all bin sizes."""
     scans = [file for role, file in found.files.items() if role.split()[-1] == "scan"]
     return {"scan": scans[0]} if scans else {}
 
 
 def read_counts(files: Mapping[str, Path], folder: Path, names: str) -> Counts:
-    """Read counts as one ``.h5`` or as three files."""
+    """Read counts from one ``.h5`` or from three files."""
     matrix = need(files, "matrix", folder, names)
     if ".mtx" in matrix.name:
         return read_mtx(matrix, files.get("barcodes"), files.get("features"))
@@ -132,7 +132,7 @@ def read_positions(path: Path) -> Places:
 def _library(
     files: Mapping[str, Path], positions: Places, *, square: bool
 ) -> tuple[Library, list[str]]:
-    """Image and scale; of square bins the scale is known only if Space Ranger tells it."""
+    """Image and scale; for square bins the scale is known only if Space Ranger gives it."""
     notes = []
     factors = read_scalefactors(files["scalefactors"]) if "scalefactors" in files else {}
     images = {}
@@ -180,7 +180,7 @@ def read_xenium(found: Found, chosen: Mapping[str, str]) -> Named:
 
 
 def _morphology(found: Found) -> dict[str, str]:
-    """Where Xenium's image lies, which is too large to be loaded."""
+    """Path of Xenium's image, which is too large to be loaded."""
     if "experiment" not in found.files:
         return {}
     path = found.files["experiment"]

@@ -1,1 +1,1 @@
-"""Other methods on the same slices, to measure an integration by."""
+"""Other methods on the same slices, to compare an integration with."""

@@ -1,4 +1,4 @@
-"""Means over a spot and its neighbours on the tissue: the plainest use of where spots lie."""
+"""Means over a spot and its neighbours on the tissue: the simplest use of positions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def neighbor_means(values: NDArray[np.floating[Any]], connectivities: Any) -> ND
     values
         Shape (spots, d).
     connectivities
-        Shape (spots, spots), sparse: not 0 where two spots are neighbours; no self loops.
+        Shape (spots, spots), sparse: nonzero for neighbours; no self loops.
 
     Returns
     -------

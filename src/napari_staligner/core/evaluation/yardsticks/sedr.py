@@ -1,4 +1,4 @@
-"""SEDR on slices: from counts and places to its embedding."""
+"""SEDR on slices: from counts and coordinates to its embedding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SedrJob:
     ----------
     counts
         Shape (spots, genes), sparse or dense. Shared with the result, which never changes it in
-        place, since a copy of all genes would hold up a window.
+        place, because copying all genes would block a window.
     genes
         Shape (genes,), bool: those that all slices have.
     coordinates
@@ -34,7 +34,7 @@ class SedrJob:
     slice_of
         Shape (spots,): number of the slice.
     seed
-        Of the first weights and of all that is drawn.
+        Of the initial weights and of all random draws.
     device
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     epochs
@@ -76,7 +76,7 @@ def sedr_steps(job: SedrJob) -> Steps[Sedr]:
     Raises
     ------
     InputError
-        The values are no counts, or too few genes or neighbours are left.
+        The values are not counts, or too few genes or neighbours are left.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What SEDR sees of slices: principal components of the scaled genes, and who lies by whom."""
+"""The input of SEDR: principal components of the scaled genes, and spatial neighbours."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 COMPONENTS = 200
 VARIABLE_GENES = 2000
 FEWEST_SPOTS, FEWEST_COUNTS = 50, 10
-"""Of a gene that is taken."""
+"""Of a gene that is used."""
 PER_SPOT = 1e6
 NEIGHBORS_HEXAGONAL, NEIGHBORS_ELSEWHERE = 12, 6
-"""On the tissue: the authors take 12 for Visium and 6 for Stereo-seq."""
+"""Neighbours on the tissue: the authors use 12 for Visium and 6 for Stereo-seq."""
 HEXAGONAL = 1.15
 """On a hexagonal grid the sixth nearest spot is no farther than this many times the nearest; on a
 square one it is √2 times as far, among scattered spots more."""
@@ -30,8 +30,8 @@ square one it is √2 times as far, among scattered spots more."""
 def sedr_components(counts: Any) -> NDArray[np.float32]:
     """First 200 principal components of the scaled variable genes, all slices together.
 
-    Genes in 50 spots and with 10 counts or more, scaled to a million counts a spot and not logged;
-    the 2,000 most variable of them (``seurat_v3`` on the counts), each with mean 0 and variance 1.
+    Genes in at least 50 spots and with 10 counts or more, scaled to a million counts per spot, not
+    logged; the 2,000 most variable (``seurat_v3`` on the counts), each with mean 0 and variance 1.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def sedr_components(counts: Any) -> NDArray[np.float32]:
             AnnData(counts), flavor="seurat_v3", n_top_genes=VARIABLE_GENES, inplace=False
         )
         values = values[:, found["highly_variable"].to_numpy(bool)]
-    # Centring is left to the components, so that no dense table of spots by genes is made.
+    # principal_components centres the values without making a dense table of spots by genes.
     values = sparse.csr_matrix(values @ sparse.diags(1 / _deviations(values)), dtype=np.float32)
     n = min(COMPONENTS, min(values.shape) - 1)
     mean, axes = principal_components([values], n)
@@ -73,7 +73,7 @@ def sedr_components(counts: Any) -> NDArray[np.float32]:
 
 
 def _deviations(values: sparse.csr_matrix) -> NDArray[np.float64]:
-    """Standard deviation of each gene, as scanpy's ``pp.scale`` has it; 1 for a constant one."""
+    """Standard deviation of each gene, as in scanpy's ``pp.scale``; 1 for a constant one."""
     n = values.shape[0]
     double = values.astype(np.float64)
     mean = np.asarray(double.mean(axis=0)).ravel()
@@ -85,7 +85,7 @@ def _deviations(values: sparse.csr_matrix) -> NDArray[np.float64]:
 def neighbors(
     coordinates: NDArray[np.float64], rows: Sequence[NDArray[np.intp]]
 ) -> tuple[sparse.csr_matrix, int]:
-    """Nearest spots on the tissue, of the own slice.
+    """Nearest spots on the tissue, within each slice.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ def neighbors(
 
     Returns
     -------
-    Shape (spots, spots), CSR, 1 where either is among the k nearest of the other; and k: 12 where
-    all slices lie on hexagonal grids, as Visium's do, else 6.
+    Shape (spots, spots), CSR, 1 where either is among the k nearest of the other; and k: 12 if all
+    slices are on hexagonal grids, as with Visium, else 6.
     """
     k = NEIGHBORS_HEXAGONAL
     if not all(_hexagonal(coordinates[of]) for of in rows):

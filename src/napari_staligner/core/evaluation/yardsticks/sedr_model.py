@@ -1,7 +1,7 @@
 r"""The model of SEDR (Xu, Fu, Long et al. 2024, Genome Medicine 16:12, 10.1186/s13073-024-01283-x).
 
-With N spots of G components, spots M that are masked, the learnt token t, Ã the neighbours with
-self loops and :math:`S = D^{-1/2} Ã D^{-1/2}`::
+With N spots of G components, masked spots M, the learnt token t, Ã the neighbours with self
+loops and :math:`S = D^{-1/2} Ã D^{-1/2}`::
 
     x_i' = x_i + t  for i in M,  x_i else
     f    = Drop ELU BN(Drop ELU BN(x' V1 + b1) V2 + b2)      N × 16
@@ -11,8 +11,8 @@ self loops and :math:`S = D^{-1/2} Ã D^{-1/2}`::
     z    = [f, g]                                            N × 32
     X̂    = S Drop(z) Ud                                      N × G
 
-Written afresh from the paper and from how the authors' release behaves. As there, the token is
-added, so that nothing is masked at first and never wholly.
+Written anew from the paper and from the behaviour of the authors' release. As there, the token is
+added, so that at first nothing is masked, and later never completely.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ with warnings.catch_warnings():
 
 
 class Draws:
-    """All that is drawn while SEDR trains.
+    """All random draws while SEDR trains.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ class Draws:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Places of a sparse square matrix, by rows and by columns.
+    """Positions of the entries of a sparse square matrix, by rows and by columns.
 
     Parameters
     ----------
     pointers, columns, rows
         CSR, and the row of each entry, int64.
     by_column, rows_by_column, order
-        The same by columns; ``order`` says where each entry stands by rows.
+        The same by columns; ``order`` gives the position of each entry in the order by rows.
     """
 
     pointers: Tensor
@@ -97,7 +97,7 @@ class Pattern:
 
     @classmethod
     def of(cls, matrix: sparse.csr_matrix, device: torch.device | str = "cpu") -> Pattern:
-        """Take all entries that are stored, zeros too."""
+        """Take all stored entries, including zeros."""
         matrix = sparse.csr_matrix(matrix, copy=True)
         matrix.sort_indices()
         rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
@@ -119,7 +119,7 @@ class Pattern:
         return self._csr(self.by_column, self.rows_by_column, entries) @ values
 
     def products(self, values: Tensor) -> Tensor:
-        """Return the scalar product of the two rows of values, shape (n, d), of each entry."""
+        """Return for each entry the scalar product of its two rows of values, shape (n, d)."""
         if values.is_cuda or torch.backends.mkl.is_available():
             zeros = torch.zeros(len(self.rows), device=values.device)
             blank = self._csr(self.pointers, self.columns, zeros)
@@ -134,7 +134,7 @@ class Pattern:
 
 
 class _Smoothed(torch.autograd.Function):
-    """S times values, for the symmetric S."""
+    """S times values, for a symmetric S."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, pattern: Pattern, entries: Tensor) -> Tensor:
@@ -164,14 +164,14 @@ class _Products(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class SedrGraph:
-    """Neighbours as the model and its loss take them.
+    """Neighbours in the form that the model and its loss use.
 
     Parameters
     ----------
     pattern, entries
         S: neighbours and self loops, and its entries, float32.
     pairs, labels
-        Pairs of spots, and 1 where they are neighbours or the same, else 0, float32.
+        Pairs of spots, and 1 if they are neighbours or the same, else 0, float32.
     norm
         Weight of the pairs' loss, about 0.5: mean over slices of n² / (2 (n² − entries)).
     """
@@ -190,9 +190,9 @@ class SedrGraph:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> SedrGraph:
-        """Take neighbours without self loops, and draw as many pairs as there are entries of Ã.
+        """Take neighbours without self loops, and draw as many pairs as Ã has entries.
 
-        The second spot of such a pair is any spot of any slice; the pairs are kept.
+        The second spot of such a pair may be any spot of any slice; the pairs stay the same.
         """
         n = neighbors.shape[0]
         looped = sparse.csr_matrix(
@@ -230,7 +230,7 @@ class SedrGraph:
 
 
 class SedrModel(nn.Module):
-    """The network; see the head of this module.
+    """The network; see the top of this module.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ class SedrModel(nn.Module):
     def __init__(self, n_inputs: int, generator: torch.Generator) -> None:
         super().__init__()
         wide, narrow = FEATURE_UNITS
-        # Without torch's own first weights, which all others draw from, too.
+        # Skip torch's own initial weights: drawing them would advance the global generator.
         layers = [skip_init(nn.Linear, *of) for of in ((n_inputs, wide), (wide, narrow))]
         self.dense = nn.ModuleList(layers)
         self.norms = nn.ModuleList(
@@ -263,7 +263,7 @@ class SedrModel(nn.Module):
             nn.init.xavier_uniform_(weight, generator=generator)
 
     def losses(self, x: Tensor, graph: SedrGraph, draws: Draws) -> Tensor:
-        """Go forward once and weigh the losses; a number.
+        """Run one forward pass and return the weighted sum of the losses.
 
         Parameters
         ----------
@@ -272,7 +272,7 @@ class SedrModel(nn.Module):
         graph
             Neighbours.
         draws
-            Where masked spots, noise and dropped values come from.
+            Source of masked spots, noise and dropped values.
         """
         masked = draws.masked(len(x))
         seen = x + masked * self.token
@@ -291,7 +291,7 @@ class SedrModel(nn.Module):
         return RECONSTRUCTION * reconstruction + GRAPH * linked + SELF * of_masked
 
     def embed(self, x: Tensor, graph: SedrGraph) -> Tensor:
-        """Return z without token, noise and dropping, shape (N, 32)."""
+        """Return z without token, noise and dropout, shape (N, 32)."""
         self.eval()
         with torch.no_grad():
             features, mean, _ = self._encode(x, graph, None)
