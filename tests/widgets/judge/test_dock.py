@@ -248,7 +248,7 @@ def test_figures_go_with_the_domains_they_are_about(dock, figures):
     # Late figures of the old domains are not taken either.
     dock.figures._on_run_returned(figures)
     assert dock.session.figures.evaluation is None
-    assert dock.status.text().startswith("The domains changed meanwhile")
+    assert dock.status.text().startswith("The domains have changed")
 
 
 def test_a_column_that_cannot_be_compared_with_is_one_sentence(dock, qtbot):
