@@ -163,7 +163,7 @@ def test_any_embedding_can_be_chosen(tmp_path):
     [
         ("[embedding=X_none]", r"no embedding obsm\['X_none'\]: choose one of 'STAligner'"),
         ("[embedding=STAligner,slice=none]", r"no obs\['none'\] to tell slices apart.*'half'"),
-        ("[embedding=STAligner,half=left]", "chooses both an embedding of several slices and a part"),
+        ("[embedding=STAligner,half=left]", "chooses both an embedding of several slices and a"),
     ],
 )
 def test_what_is_not_there_is_refused_in_a_sentence(tmp_path, chosen, says):

@@ -417,7 +417,7 @@ def test_a_verdict_with_note_and_name_is_kept_and_taken_back(dock, qtbot):
     qtbot.mouseClick(panel.undo, LEFT)
     assert dock.session.verdicts.given == (given,)
     assert not dock.session.saved
-    assert dock.status.text() == "Taken back: domain 1, slice1 – slice2, not aligned."
+    assert dock.status.text() == "Undone: domain 1, slice1 – slice2, not aligned."
     qtbot.mouseClick(panel.undo, LEFT)
     assert listed(dock) == []
     assert not panel.undo.isEnabled()
