@@ -1,4 +1,4 @@
-"""A finished result of another program as one of ours: its slices, graphs and matches."""
+"""Turns a finished result of another program into one of ours: slices, graphs and matches."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ FEWEST_SPOTS = 2
 
 
 def adopt_steps(adata: AnnData, found: Finished) -> Steps[AnnData]:
-    """Make a finished result of another program one that can be judged, without training.
+    """Turn a finished result of another program into one that can be judged, without training.
 
     Parameters
     ----------
     adata
         What its file holds; it is not changed.
     found
-        What of it is taken for what.
+        The slots that are used.
 
     Returns
     -------
-    Its spots, slice by slice, with all that the file holds. Spots without a slice, a place or an
-    embedding are left out, and a note says so. Added are ``obs["slice"]``, ``obs["library_id"]``,
+    Its spots, slice by slice, with everything in the file. Spots without a slice, coordinates or an
+    embedding are left out, and a note says so. It adds ``obs["slice"]``, ``obs["library_id"]``,
     ``obsm["STAligner"]`` (the embedding, float32), ``obsp["spatial_connectivities"]``,
-    ``obsp["spatial_distances"]``, ``obsp["mutual_neighbors"]`` and ``uns["staligner"]``; columns
-    that have such a name are kept as ``<column>_of_input``. The stages that follow after a training
-    (confidence, domains, registration) are missing still:
+    ``obsp["spatial_distances"]``, ``obsp["mutual_neighbors"]`` and ``uns["staligner"]``; existing
+    columns with these names are kept as ``<column>_of_input``. The stages that follow training
+    (confidence, domains, registration) are still missing:
     :func:`~napari_staligner.complete` computes them.
 
     Raises
@@ -90,7 +90,7 @@ def adopt_steps(adata: AnnData, found: Finished) -> Steps[AnnData]:
 
 
 def _lean(adata: AnnData, found: Finished) -> tuple[AnnData, list[str]]:
-    """The spots that have an embedding, called by their rows, without genes."""
+    """The spots that have an embedding, named by their rows, without genes."""
     from anndata import AnnData
 
     z = np.asarray(adata.obsm[found.embedding], dtype=np.float64)

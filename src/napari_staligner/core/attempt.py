@@ -1,4 +1,4 @@
-"""Stages after the training: one that fails is missing from the result, and all else stays."""
+"""Stages after training: if one fails, only its part of the result is missing."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ COMPLETE = (
 
 @dataclass(frozen=True)
 class LaterStage:
-    """A part of the result that is computed once the training is done.
+    """A part of the result that is computed after training.
 
     Parameters
     ----------
     name
-        In a word.
+        In one word.
     opening
-        How the sentence begins that it is missing.
+        Start of the sentence that says that it is missing.
     again
-        How it is computed once more.
+        How to compute it again.
     """
 
     name: str
@@ -46,7 +46,7 @@ class LaterStage:
     again: str = COMPLETE
 
     def sentence(self, error: Exception) -> str:
-        """Say that it is missing, why, and how to compute it once more."""
+        """Say that it is missing, why, and how to compute it again."""
         return f"{self.opening} ({reason(error)}): {self.again}."
 
 
@@ -108,14 +108,14 @@ STAGES = (
 
 
 def drop_notes(adata: AnnData, *stages: LaterStage) -> None:
-    """Drop the notes that stages are missing: they are there now.
+    """Drop the notes that stages are missing, once they are there.
 
     Parameters
     ----------
     adata
         Integrated slices; changes ``uns["staligner"]["notes"]``.
     stages
-        What is there.
+        The stages that are there.
     """
     kept = writable_record(adata)
     notes = [str(note) for note in kept.get("notes", ())]
@@ -126,7 +126,7 @@ def drop_notes(adata: AnnData, *stages: LaterStage) -> None:
 
 
 def attempt(make_steps: Callable[[], Steps[T]], stage: LaterStage) -> Steps[T | None]:
-    """Compute a stage; where it fails, say so and go on.
+    """Compute a stage; if it fails, say so and go on.
 
     Parameters
     ----------
@@ -137,8 +137,8 @@ def attempt(make_steps: Callable[[], Steps[T]], stage: LaterStage) -> Steps[T | 
 
     Returns
     -------
-    What the computation returns; ``None`` where it fails, for whatever reason. Then a step's
-    ``lost`` says so in a sentence, and the traceback goes to the log.
+    What the computation returns; ``None`` if it fails for any reason. Then a step's ``lost`` says
+    so in a sentence, and the traceback goes to the log.
     """
     try:
         return (yield from make_steps())
@@ -160,7 +160,7 @@ def reason(error: Exception) -> str:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether there was too little memory; torch says so in words only."""
+    """Whether there was too little memory; torch says so only in its message."""
     signs = ("out of memory", "not enough memory", "allocate memory")
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
 
@@ -180,6 +180,6 @@ def collecting(
 
 
 def warn_lost(lost: Sequence[str]) -> None:
-    """Warn of the stages that failed."""
+    """Warn about the stages that failed."""
     for sentence in dict.fromkeys(lost):
         warnings.warn(sentence, ComputeWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""Compact blocks of tissue: neighbours are alike, so blocks are what is drawn at random."""
+"""Compact blocks of tissue: neighbours are alike, so blocks and not spots are drawn at random."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 BLOCK_SPOTS, MOST_BLOCKS = 16, 256
-"""Spots of a block of tissue; blocks of a slice at most (larger ones where it has more spots)."""
+"""Spots of a block of tissue; most blocks of a slice (blocks are larger if it has more spots)."""
 
 
 def blocks_of(points: NDArray[np.floating[Any]], spots: int = BLOCK_SPOTS) -> NDArray[np.int64]:
-    """Cut one slice into compact blocks of equal numbers of spots, by halving the longer side.
+    """Cut one slice into compact blocks with equal numbers of spots, by halving the longer side.
 
     Parameters
     ----------
     points
         Shape (spots, 2).
     spots
-        About how many spots a block has; more where there would be too many blocks.
+        About how many spots a block has; more if there would be too many blocks.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def blocks_of(points: NDArray[np.floating[Any]], spots: int = BLOCK_SPOTS) -> ND
 def halves(
     rows: NDArray[np.intp], points: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Halve some of the spots of a slice across the longer side of the place that they take.
+    """Halve some of the spots of a slice across the longer side of their extent.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def halves(
 
     Returns
     -------
-    Rows of either half, in their order along that side; equally many, or one more in the second.
+    Rows of both halves, in order along that side; equal numbers, or one more in the second.
     """
     side = int(np.ptp(points[rows], axis=0).argmax())
     rows = rows[np.argsort(points[rows, side], kind="stable")]
@@ -56,7 +56,7 @@ def halves(
 
 @lru_cache(maxsize=32)
 def _blocks(coordinates: bytes, n: int, spots: int) -> NDArray[np.int64]:
-    """Blocks of the same spots, which are asked for again with each change of the domains."""
+    """Blocks, cached: each change of the domains needs those of the same spots again."""
     points = np.frombuffer(coordinates).reshape(n, -1)
     wanted = min(MOST_BLOCKS, n / spots)
     parts = [np.arange(n)]

@@ -1,8 +1,8 @@
-"""Fields of a dataclass that say themselves what they are.
+"""Fields of a dataclass that describe themselves.
 
-A field is written ``Annotated[type, Setting(...)]``. Its check, the way it is read from text and
-files, its line in the docstring, its option in the shell, and its control with the tip all come
-from there: a new setting is one new field.
+A field is written ``Annotated[type, Setting(...)]``. Its check, its reading from text and files,
+its line in the docstring, its command-line option, and its control with the tip all come from
+there: a new setting is one new field.
 """
 
 from __future__ import annotations
@@ -25,29 +25,30 @@ _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 
 @dataclass(frozen=True)
 class Setting:
-    """What there is to say of one field, besides its type and default.
+    """The description of one field, besides its type and default.
 
     Parameters
     ----------
     label
-        Of its control.
+        Label of its control.
     tip
-        What it does, in plain words: tip of its control, help of its option, and documentation.
+        What it does, in plain words: the tip of its control, the help of its option, and its
+        documentation.
     least, most
-        Bounds, which are allowed; ``None`` for none.
+        Bounds, which are allowed values; ``None`` for none.
     above
-        A lower bound that is not allowed itself.
+        A lower bound that is not itself allowed.
     unset
         What ``None`` stands for, in a few words.
     titles
         Names of values for people, ``{value: title}``; the control offers them.
     flag
-        Option of the shell; ``None`` makes it from the name, and an empty string leaves the setting
-        to ``--set``.
+        Command-line option; ``None`` makes it from the name, and an empty string leaves the
+        setting to ``--set``.
     metavar
-        Name of the value in the help of the shell; empty for its type.
+        Name of the value in the command line's help; empty for its type.
     shown
-        Least and most of the control; the bounds where ``None``.
+        Range of the control; the bounds if ``None``.
     step, decimals
         Of the control.
     no_control
@@ -82,13 +83,13 @@ class Described:
     optional
         Whether it may be ``None``.
     allowed
-        Its values, where it has but a few.
+        Its values, if it has only a few.
     default
         Its default.
     setting
-        What else there is to say.
+        The rest of its description.
     by_slice
-        Whether there may be a value for each slice instead, by its name.
+        Whether it may instead have a value for each slice, by name.
     """
 
     name: str
@@ -101,12 +102,12 @@ class Described:
 
     @property
     def plain(self) -> bool:
-        """Whether a value is one word: not so a list of pairs, or one for each slice."""
+        """Whether a value is one word, unlike a list of pairs or a value for each slice."""
         return self.kind in _KINDS and not self.by_slice
 
     @property
     def flag(self) -> str:
-        """Option of the shell; empty where ``--set`` sets it."""
+        """Command-line option; empty if ``--set`` sets it."""
         own = self.setting.flag
         return f"--{self.name.replace('_', '-')}" if own is None else own
 
@@ -122,7 +123,7 @@ class Described:
         Raises
         ------
         InputError
-            It is not of the type of the field.
+            It does not have the type of the field.
         """
         try:
             return _TRUTHS[text.lower()] if self.kind is bool else self.kind(text)
@@ -131,7 +132,7 @@ class Described:
             raise InputError(f"Setting {self.name!r} is {text!r}: {remedy}.") from None
 
     def read(self, value: Any) -> Any:
-        """Give a value that was read from a file the type of the field."""
+        """Convert a value that was read from a file to the type of the field."""
         if self.by_slice and isinstance(value, Mapping):
             return {str(name): self.kind(of) for name, of in value.items()}
         if self.by_slice and value is not None:
@@ -139,7 +140,7 @@ class Described:
         return self.kind(value) if self.plain and value is not None else value
 
     def options(self, value: Any) -> list[str]:
-        """Return the words of the shell that set a value other than ``None``; a list has none."""
+        """Return the command-line words that set a value other than ``None``; none for a list."""
         if self.kind not in _KINDS:
             return []
         if isinstance(value, Mapping):
@@ -151,7 +152,7 @@ class Described:
         return [self.flag, str(value)]
 
     def _remedy(self, value: Any) -> str:
-        """Say what to give instead of a value, or nothing if it can be used."""
+        """Say what to give instead of a value; empty if it can be used."""
         if value is None and self.optional:
             return ""
         if self.by_slice and isinstance(value, Mapping):
@@ -176,7 +177,7 @@ class Described:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A type whose values are one word; ``remedy`` says what they are."""
+    """A type with values of one word; ``remedy`` says what to give."""
 
     holds: Callable[[Any], bool]
     remedy: str

@@ -1,4 +1,4 @@
-"""All of it in one call: slices in, one integrated AnnData out."""
+"""Everything in one call: slices in, one integrated AnnData out."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def integrate(
     ----------
     slices
         Slices, each with counts in ``X`` (or in a layer) and ``obsm["spatial"]``; a list, or names
-        and slices. They are not changed; what certainly holds several sections is split. What is on
-        disk, as ``read_slices(..., backed=True)`` and ``anndata.read_h5ad(..., backed="r")`` leave
-        it, is read a slice at a time.
+        and slices. They are not changed; a slice that certainly holds several sections is split.
+        Data on disk, from ``read_slices(..., backed=True)`` or
+        ``anndata.read_h5ad(..., backed="r")``, are read one slice at a time.
     settings
         Settings to start from, or their name: ``"default"`` (ours) or ``"published"`` (the paper's
         method and schedule).
@@ -95,16 +95,16 @@ def integrate(
     on_progress
         Called with each :class:`~napari_staligner.core.progress.Progress`.
     **changes
-        Fields of :class:`~napari_staligner.core.settings.Settings` to change, as
+        Fields of :class:`~napari_staligner.core.settings.Settings` to change, such as
         ``domains=7, seed=0``.
 
     Returns
     -------
     All spots that were used, all genes. ``X``, ``layers``, ``obsm`` and ``var`` hold what the
-    slices hold (layers and embeddings: those that all of them have), on disk where it is on
-    disk (as dask arrays; :func:`~napari_staligner.write_result` copies them piece by piece). A
-    column of a slice that is called as one of ours is kept as ``<column>_of_input``, and a note
-    says so. Added are ``obs["slice"]``, ``obs["library_id"]``, ``obs["domain"]``,
+    slices hold (only layers and embeddings that all of them have). Data on disk stay there (as
+    dask arrays; :func:`~napari_staligner.write_result` copies them piece by piece). A column of a
+    slice with the name of one of ours is kept as ``<column>_of_input``, and a note says so. The
+    call adds ``obs["slice"]``, ``obs["library_id"]``, ``obs["domain"]``,
     ``obs["alignment_confidence"]``, ``obs["registration_residual"]``, ``obsm["STAligner"]``,
     ``obsm["spatial_aligned"]``, ``obsm["registration_shift"]``,
     ``obsp["spatial_connectivities"]``, ``obsp["spatial_distances"]``, ``obsp["attention"]``,
@@ -119,7 +119,7 @@ def integrate(
     Warns
     -----
     ComputeWarning
-        What is computed after the training failed in part: the result is without it, a note in
+        A stage after training failed: the result lacks its part, a note in
         ``uns["staligner"]["notes"]`` says so, and :func:`~napari_staligner.complete` tries again.
 
     References
@@ -153,14 +153,14 @@ def _named(
 
 
 def _parted(slices: Sequence[tuple[str, AnnData]]) -> list[tuple[str, AnnData]]:
-    """Split what certainly holds several sections, unless it was split by a column before."""
+    """Split slices that certainly hold several sections, unless they come from a split already."""
     parted: list[tuple[str, AnnData]] = []
     for name, adata in slices:
         found = None if is_part(source_of(adata)) else sections_of(adata)
         if found is None:
             parted.append((name, adata))
             continue
-        # Notes go to the slice, and this one is the user's.
+        # Notes are added to the slice, and this one belongs to the user.
         parts = split_where_certain(name, with_slots(adata))
         parted += [(f"{name} {each}" if found.certain else name, part) for each, part in parts]
     return parted
@@ -168,7 +168,7 @@ def _parted(slices: Sequence[tuple[str, AnnData]]) -> list[tuple[str, AnnData]]:
 
 @dataclass
 class _Ledger:
-    """Where the run stands, and what was said on the way."""
+    """The progress of the run, and its notes so far."""
 
     total: int
     done: int
@@ -193,7 +193,7 @@ class _Ledger:
 
 
 def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> Steps[AnnData]:
-    """Integrate slices, a step at a time; see :func:`integrate`.
+    """Integrate slices, one step at a time; see :func:`integrate`.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     inputs = Inputs.of(slices)
     slices = inputs.slices
     extent = InputSize.of(slices)
-    # What cannot fit at all is said before anything is read.
+    # Refuse what cannot fit into memory before anything is read.
     check_memory(estimate(extent, settings))
     ready = yield from ledger.follow(prepare_steps(slices, settings), part)
     slices, genes, expression, depth, layers = ready
@@ -235,10 +235,10 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     extent = replace(InputSize.of(slices), n_genes=expression.n_genes, stored=expression.stored)
     need = estimate(extent, settings)
     check_memory(need)
-    # Said, but not kept with the result: it tells of this machine at this moment.
+    # Shown, but not stored with the result: it is only about this machine at this moment.
     yield Progress("estimate", ledger.done, ledger.total, outlook=str(need))
     trained = yield from ledger.follow(train(data, settings), epochs)
-    # From here on nothing that fails may cost the training.
+    # From here on, no failure may lose the training.
     job = StagesJob(
         places,
         trained.embedding,
@@ -275,7 +275,7 @@ def _joined(
 
 
 def _tables_of(slices: Sequence[tuple[str, AnnData]], genes: Sequence[str]) -> AnnData:
-    """All but the expression; where even that fails, slices and coordinates of the spots."""
+    """All but the expression; if even that fails, only slices and coordinates of the spots."""
     from anndata import AnnData
 
     try:
@@ -298,11 +298,11 @@ def _provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> Steps[
 
 
 class Ready(NamedTuple):
-    """Slices that were checked, with what is trained on.
+    """Checked slices, and the data to train on.
 
     ``slices`` have unique names and only the spots that are used; ``genes`` are those they share;
-    ``log_depth``, shape (spots,), is ``None`` where the values of a slice are not counts;
-    ``layers`` hold the counts, ``None`` where they are in ``X``.
+    ``log_depth``, shape (spots,), is ``None`` if the values of a slice are not counts; ``layers``
+    name the layers of the counts, ``None`` for ``X``.
     """
 
     slices: list[tuple[str, AnnData]]
@@ -313,12 +313,12 @@ class Ready(NamedTuple):
 
 
 def check_slices(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> None:
-    """Check what can be told without looking into the slices.
+    """Check what can be checked without looking into the slices.
 
     Raises
     ------
     InputError
-        There is none, two have one name, or the settings name one that is not there.
+        There are none, two have the same name, or the settings name one that is not there.
     """
     from napari_staligner.core.training.matching import pairs_of
 
@@ -345,7 +345,7 @@ def check_slices(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> N
 
 
 def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> Steps[Ready]:
-    """Check the slices and find their shared variable genes, one slice after the other.
+    """Check the slices and find their shared variable genes, slice by slice.
 
     Raises
     ------
@@ -363,7 +363,7 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     for done, (name, adata) in enumerate(slices):
         yield Progress(f"check {name}", 2 * done, 2 * len(slices))
         adata = with_places(name, with_plain_matrices(name, adata))
-        # Before any spot is left out, so that a window finds them by their names again.
+        # Before any spot is left out, so that a window can find them by name again.
         adata, renamed = with_unique_names(name, adata)
         adata, layer, said = with_counts_layer(name, adata, wanted)
         adata, held, left = used_spots(name, adata, layer, all_spots=settings.all_spots)
@@ -373,7 +373,7 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
         yield Progress(f"variable genes of {name}", 2 * done + 1, 2 * len(slices))
         if settings.ranked:
             genes.append(held.var_names)
-            # Where a slice has no more, all that are shared are used.
+            # If a slice has no more, all shared genes are used.
             if held.n_vars > settings.genes_wanted:
                 found.append(variability(name, held, layer))
         else:
@@ -409,7 +409,7 @@ def _record(
     trained: Trained,
     settings: Settings,
 ) -> None:
-    """Write what the training gave."""
+    """Write the results of training."""
     names = list(graphs)
     adata.obs[K.LIBRARY] = adata.obs[K.SLICE]
     adata.obsm[K.EMBEDDING] = trained.embedding
@@ -438,7 +438,7 @@ def _distances(adata: AnnData, graphs: Mapping[str, SpatialGraph]) -> Steps[None
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
-    """Settings as AnnData can store them: what is ``None`` is left out."""
+    """Settings in a form that AnnData can store: ``None`` is left out."""
     values = {key: value for key, value in asdict(settings).items() if value is not None}
     if "pairs" in values:
         values["pairs"] = np.array(values["pairs"], dtype=object).reshape(-1, 2)

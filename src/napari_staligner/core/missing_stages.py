@@ -1,4 +1,4 @@
-"""What integrated slices lack of what is computed once the training is done."""
+"""Which stages after training integrated slices lack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def missing_stages(adata: AnnData) -> tuple[LaterStage, ...]:
-    """Which stages integrated slices lack, of those that can be computed once more.
+    """Which stages integrated slices lack, among those that can be computed again.
 
     Parameters
     ----------
@@ -43,6 +43,6 @@ def missing_stages(adata: AnnData) -> tuple[LaterStage, ...]:
 
 
 def settle_notes(adata: AnnData) -> None:
-    """Drop the notes on stages that were missing and are no more."""
+    """Drop the notes on stages that are no longer missing."""
     again = (MATCHES, CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION)
     drop_notes(adata, *set(again) - set(missing_stages(adata)))

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# The seven hues of Okabe and Ito, then, one after the other, the colour farthest (CIEDE2000) from
-# all before it and from the grey of spots without a value, as seen with normal colour vision and
-# with each of the three kinds of colour blindness (Machado 2009); very light, very dark and
-# greyish colours were left out. A test measures the distances.
+# The seven hues of Okabe and Ito. Then, one by one, the colour farthest (CIEDE2000) from all before
+# it and from the grey of spots without a value, both with normal colour vision and with each of
+# the three kinds of colour blindness (Machado 2009); very light, very dark and greyish colours
+# were left out. A test measures the distances.
 _COLORS = (
     "#0072b2 #e69f00 #009e73 #d55e00 #cc79a7 #56b4e9 #f0e442 #780f2d "
     "#b4e1c3 #2d3c69 #b40000 #5af0ff #3c00d2 #00695a #7878ff #c3b478 "
@@ -38,7 +38,7 @@ def categorical_colors(n: int) -> list[str]:
 
 
 def free_colors(taken: Sequence[str]) -> list[str]:
-    """Return the colours of the palette that are not taken; those like a taken one come last.
+    """Return the colours of the palette that are not taken; those similar to a taken one come last.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def free_colors(taken: Sequence[str]) -> list[str]:
     if not taken or not free:
         return free or list(_COLORS)
     ours, theirs = to_rgba(free)[:, None, :3], to_rgba(taken)[None, :, :3]
-    # As the eye weighs red, green and blue, roughly.
+    # Roughly as the eye weighs red, green and blue.
     mean = (ours + theirs)[..., 0] / 2
     weights = np.stack([2 + mean, np.full_like(mean, 4), 3 - mean], axis=-1)
     nearest = np.sqrt((weights * (ours - theirs) ** 2).sum(axis=-1)).min(axis=1)
@@ -57,11 +57,11 @@ def free_colors(taken: Sequence[str]) -> list[str]:
 
 
 _ALIKE = 0.5
-"""Distance of colours of which black and white are 3 apart."""
+"""Distance of similar colours, where black and white are 3 apart."""
 
 
 def to_rgba(colors: Sequence[Any]) -> NDArray[np.float32]:
-    """Return colours, hex or of any other form, as float32 RGBA, shape (n, 4).
+    """Return colours, hex or in any other form, as float32 RGBA, shape (n, 4).
 
     A colour that cannot be read becomes grey; see :func:`hex_color` for what can.
     """
@@ -85,12 +85,12 @@ def hex_color(value: Any) -> str:
     Parameters
     ----------
     value
-        Red, green and blue, and opacity if it is given: 0-255 or fractions of 1; a whole number
-        that packs them, as Java does; or hex, ``rgb(...)`` or a name that matplotlib knows.
+        Red, green, blue and optionally opacity: 0-255 or fractions of 1; a whole number that packs
+        them, as in Java; or hex, ``rgb(...)`` or a name that matplotlib knows.
 
     Returns
     -------
-    ``#rrggbb``, or ``#rrggbbaa`` where it is not opaque; empty if it cannot be read.
+    ``#rrggbb``, or ``#rrggbbaa`` if it is not opaque; empty if it cannot be read.
     """
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, str):
@@ -106,7 +106,7 @@ def _hex_of_text(text: str) -> str:
     if text[:1] in tuple("[(") or text.casefold().startswith("rgb"):
         inside = text[re.search(r"[\[(]|$", text).end() :].rstrip(")]")  # type: ignore[union-attr]
         return _hex_of_parts(inside.replace(",", " ").split())
-    # Six digits may be hex as well, and are meant so in a text.
+    # Six digits may also be hex; in a text, that is what they mean.
     if re.fullmatch(r"-\d+|\d{9,}", text):
         return hex_color(int(text))
     if re.fullmatch(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{8})", text):

@@ -1,4 +1,4 @@
-"""What a long computation says while it runs."""
+"""What a long computation reports while it runs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Progress:
     Parameters
     ----------
     stage
-        What goes on, in a word or two, as shown beside the bar.
+        What is going on, in a word or two, shown next to the bar.
     done, total
         Steps of the whole run; an epoch is one step.
     loss
         Losses of the epoch, if the step was one.
     note
-        A sentence for the user that warns, if there is one.
+        A warning to the user in a sentence, if there is one.
     outlook
-        A sentence on what the run will take, if it is known now.
+        A sentence on the time and memory that the run will take, if known by now.
     lost
         A sentence on a part of the result that failed and will be missing.
     """

@@ -14,7 +14,7 @@ Positives = Literal["random", "nearest"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 RANKED_GENES, GENES_OF_EACH = 2000, 5000
-"""Variable genes, where no number is given: ranked over the slices, and those of each slice."""
+"""Default numbers of variable genes: ranked over the slices, and of each slice."""
 
 # Why the dock has no control for a setting.
 _BY_NAME = "Default and Published, the settings by name, choose it."
@@ -76,7 +76,7 @@ class Settings:
             'obsm["spatial"]',
             unset="found for each slice, about 6 neighbours",
             above=0,
-            no_control="The Slices dock has it, beside the graph that it makes.",
+            no_control="The Slices dock has it, next to the graph that it makes.",
         ),
     ] = None
     n_neighbors: Annotated[
@@ -88,7 +88,7 @@ class Settings:
             least=1,
             flag="--neighbors",
             metavar="K",
-            no_control="The Slices dock has it, beside the graph that it makes.",
+            no_control="The Slices dock has it, next to the graph that it makes.",
         ),
     ] = None
     pairs: Annotated[
@@ -106,7 +106,7 @@ class Settings:
         int,
         Setting(
             "Pretraining",
-            "Most epochs in which the embedding only learns to rebuild the genes",
+            "Most epochs in which the embedding only learns to reconstruct the genes",
             least=0,
             shown=(0, 100_000),
             step=50,
@@ -127,9 +127,9 @@ class Settings:
         float,
         Setting(
             "Tolerance",
-            "Pretraining ends when the share of the variance that is rebuilt gained less than this "
-            "part of itself in 25 epochs, and alignment when the overlap of the matches with those "
-            "of the search before rose by less; 0 trains all epochs",
+            "Pretraining ends when the explained share of the variance grew by less than this part "
+            "of itself in 25 epochs, alignment when the overlap of the matches with those of the "
+            "search before rose by less; 0 trains all epochs",
             least=0,
             flag="",
             no_control=_BY_NAME,
@@ -143,7 +143,7 @@ class Settings:
         float,
         Setting(
             "α",
-            "Weight of rebuilding the genes against pulling the slices together, 0 to 1: lower "
+            "Weight of reconstructing the genes against pulling the slices together, 0 to 1: lower "
             "mixes them more, higher keeps the structure of each",
             least=0,
             most=1,
@@ -154,8 +154,8 @@ class Settings:
         float,
         Setting(
             "Margin",
-            "By how much, in units of the embedding, a spot has to be nearer to its match than to "
-            "a random spot of its own slice; 2.5 where the slices differ strongly",
+            "How much nearer, in units of the embedding, a spot has to be to its match than to a "
+            "random spot of its own slice; 2.5 if the slices differ strongly",
             least=0,
             shown=(0, 100),
             step=0.5,
@@ -175,8 +175,8 @@ class Settings:
         int,
         Setting(
             "Search spots",
-            "A search for matches compares at most so many spots of a slice, drawn anew each time, "
-            "and of more than 13 slices not every pair; 0 compares all",
+            "A search for matches compares at most this many spots of a slice, drawn anew each "
+            "time, and with more than 13 slices not every pair; 0 compares all",
             least=0,
             flag="",
             no_control=_BY_NAME,
@@ -201,7 +201,7 @@ class Settings:
         float,
         Setting(
             "Clip",
-            "A gradient with a larger norm is cut to this",
+            "A gradient with a larger norm is scaled down to this",
             above=0,
             flag="",
             no_control=_FIXED,
@@ -217,9 +217,9 @@ class Settings:
         int | None,
         Setting(
             "Genes",
-            "How many of the most variable genes are used, of those that all slices share",
-            unset="2,000 that rank highest over the slices; published: those that are among 5,000 "
-            "of each slice",
+            "How many of the most variable genes that all slices share are used",
+            unset="the 2,000 that rank highest over the slices; published: those among the top "
+            "5,000 of each slice",
             least=1,
             shown=(1, 100_000),
             step=500,
@@ -230,7 +230,7 @@ class Settings:
         bool,
         Setting(
             "Ranked genes",
-            "Choose genes by their rank over all slices, and not in each slice alone",
+            "Choose genes by their rank over all slices, not in each slice separately",
             flag="",
             no_control=_BY_NAME,
         ),
@@ -239,8 +239,8 @@ class Settings:
         int,
         Setting(
             "Components",
-            "The model sees so many principal components of the log-normalised expression; 0 gives "
-            "it the expression itself",
+            "How many principal components of the log-normalised expression the model sees; 0 "
+            "gives it the expression itself",
             least=0,
             flag="",
             no_control=_BY_NAME,
@@ -250,8 +250,9 @@ class Settings:
         bool,
         Setting(
             "Offsets",
-            "With components: take out of the input what sets matched spots of different slices "
-            "apart, again at every search for matches. Spots without a match have no say in it",
+            "With components: remove from the input the difference between matched spots of "
+            "different slices, again at every search for matches. Spots without a match do not "
+            "count",
             flag="",
             no_control=_BY_NAME,
         ),
@@ -260,8 +261,8 @@ class Settings:
         bool,
         Setting(
             "Depth",
-            "With components: take out of the input what changes with sequencing depth from a spot "
-            "to its neighbours on the tissue",
+            "With components: remove from the input what changes with sequencing depth between a "
+            "spot and its neighbours on the tissue",
             flag="",
             no_control=_BY_NAME,
         ),
@@ -270,8 +271,8 @@ class Settings:
         bool,
         Setting(
             "Wide input",
-            "With components: the model sees the mean of a spot's surroundings on the tissue "
-            "beside the spot itself",
+            "With components: the model sees the mean of a spot's surroundings on the tissue in "
+            "addition to the spot itself",
             flag="",
             no_control=_BY_NAME,
         ),
@@ -297,7 +298,7 @@ class Settings:
         Precision,
         Setting(
             "Precision",
-            "Of matrix products; auto takes bfloat16 where the processor is made for it",
+            "Of matrix products; auto takes bfloat16 if the processor supports it natively",
             flag="",
             no_control=_BY_NAME,
         ),
@@ -306,7 +307,7 @@ class Settings:
         str | Mapping[str, str] | None,
         Setting(
             "Counts in",
-            "Where the raw counts are: in X or in a layer; where slices differ, in a layer of each",
+            "Where the raw counts are: in X or in a layer; if slices differ, a layer for each",
             unset="X",
             titles={None: "X"},
             metavar="LAYER|SLICE=LAYER",
@@ -327,7 +328,7 @@ class Settings:
     def as_named(self, name: str) -> Settings:
         """Return these settings with the method and schedule of named settings.
 
-        Radius, domains, seed and whatever else the named settings agree on stay as they are.
+        Radius, domains, seed and all else that the named settings have in common stay as they are.
 
         Raises
         ------
@@ -340,11 +341,11 @@ class Settings:
 
     @property
     def genes_wanted(self) -> int:
-        """How many variable genes: over all slices where they are ranked, else of each slice."""
+        """How many variable genes: over all slices if they are ranked so, else of each slice."""
         return self.n_top_genes or (RANKED_GENES if self.ranked else GENES_OF_EACH)
 
     def name(self) -> str:
-        """Name of the settings whose method and schedule these are, or an empty string."""
+        """Name of the settings with this method and schedule, or an empty string."""
         for name, named in SETTINGS.items():
             if all(getattr(self, key) == getattr(named, key) for key in METHOD_FIELDS):
                 return name
@@ -401,7 +402,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "imaging": Preset(
             "Imaging-based (MERFISH, Xenium)",
-            "Panels of some hundred genes, all of them informative: no gene is left out.",
+            "Panels of a few hundred genes, all informative: no gene is left out.",
             {"mnn_k": 100, "n_top_genes": 100_000},
         ),
     }
@@ -409,12 +410,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Read ``NAME=VALUE``, the value as the type of the setting.
+    """Read ``NAME=VALUE``; the value gets the type of the setting.
 
     Raises
     ------
     InputError
-        There is no such setting that a value can be given to, or the value is not of its type.
+        There is no such setting that can be given so, or the value does not have its type.
     """
     name, _, value = text.partition("=")
     known = {key: each for key, each in described(Settings).items() if each.plain}
@@ -492,4 +493,4 @@ METHOD_FIELDS: tuple[str, ...] = tuple(
     for each in fields(Settings)
     if len({getattr(named, each.name) for named in SETTINGS.values()}) > 1
 )
-"""What the named settings differ in."""
+"""The fields in which the named settings differ."""

@@ -1,7 +1,7 @@
-"""What is computed once the training is done, and once more where it is missing.
+"""The stages after training, which can be computed again if they are missing.
 
 The matches between slices, the confidence of the spots, the domains, the slices that have them, and
-the registration: each for itself, so that one that fails costs none of the others.
+the registration. Each is separate, so that a failure of one does not lose the others.
 """
 
 from __future__ import annotations
@@ -50,27 +50,27 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StagesJob:
-    """All that the stages need, copied.
+    """Everything that the stages need, copied.
 
     Parameters
     ----------
     coordinates
-        Of each slice, shape (spots, 2), in the order of the rows of the embedding.
+        For each slice, shape (spots, 2), in the order of the rows of the embedding.
     embedding
         Shape (spots of all slices, d).
     connectivities, mutual
         Shape (spots, spots), CSR: neighbours on the tissue, and mutual nearest neighbours across
-        slices; the latter ``None`` where they are missing.
+        slices; the latter ``None`` if they are missing.
     pairs
         Names of the slices that were aligned; all pairs if ``None``.
     settings
         Of the run.
     wanted
-        What is to be computed.
+        The stages to compute.
     confidence
-        Shape (spots,), if it is known already.
+        Shape (spots,), if already known.
     domains
-        Shape (spots,), if they are known already.
+        Shape (spots,), if already known.
     """
 
     coordinates: dict[str, NDArray[np.float64]]
@@ -105,7 +105,7 @@ class StagesJob:
 
 @dataclass(frozen=True)
 class Staged:
-    """What the stages gave; ``None`` where one failed or was not wanted."""
+    """The results of the stages; ``None`` for one that failed or was not wanted."""
 
     mutual: csr_matrix | None = None
     confidence: NDArray[np.float32] | None = None
@@ -119,7 +119,7 @@ def stage_steps(job: StagesJob) -> Steps[Staged]:
 
     Returns
     -------
-    What they gave. Of each that failed, a step's ``lost`` says so.
+    Their results. For each that failed, a step's ``lost`` says so.
     """
     confidence, found, tested, registered, mutual = job.confidence, None, None, None, None
     if MATCHES in job.wanted and job.mutual is None:
@@ -186,7 +186,7 @@ def _registration(job: StagesJob) -> Steps[Registered]:
 
 
 def record_stages(adata: AnnData, staged: Staged, settings: Settings) -> Steps[None]:
-    """Write what the stages gave into integrated slices; one that cannot be written is missing.
+    """Write the stages into integrated slices; one that cannot be written is missing.
 
     Parameters
     ----------
@@ -195,9 +195,9 @@ def record_stages(adata: AnnData, staged: Staged, settings: Settings) -> Steps[N
         what :func:`~napari_staligner.core.domains.domains.record_domains` and
         :func:`~napari_staligner.register` set.
     staged
-        What they gave.
+        Their results.
     settings
-        What it was computed with.
+        The settings of the computation.
     """
     from napari_staligner.core.domains.domains import record_domains
     from napari_staligner.core.domains.presence import record_presence
@@ -232,7 +232,7 @@ def _once(write: Callable[[], object]) -> Steps[None]:
 
 
 def _clear(adata: AnnData, stage: LaterStage) -> None:
-    """Remove what is left of a stage that was written in part."""
+    """Remove the rest of a stage that was only partly written."""
     kept = record_of(adata)
     slots: dict[LaterStage, tuple[tuple[Any, str], ...]] = {
         DOMAINS: ((adata.obs, K.DOMAIN), (adata.uns, K.DOMAIN_COLORS), (kept, K.PRESENCE)),
@@ -272,7 +272,7 @@ def complete(
 
     Returns
     -------
-    ``None``, or the copy. What is there stays as it is; what is missing is computed with the
+    ``None``, or the copy. Existing parts stay as they are; missing ones are computed with the
     settings of the run, and written to the slots that :func:`~napari_staligner.integrate` names.
 
     Raises
@@ -283,7 +283,7 @@ def complete(
     Warns
     -----
     ComputeWarning
-        A stage fails once more.
+        A stage fails again.
     """
     target = adata.copy() if copy else adata
     lost: list[str] = []
@@ -295,7 +295,7 @@ def complete(
 
 
 def stages_job(adata: AnnData) -> StagesJob:
-    """Copy from integrated slices what the stages need that they lack.
+    """Copy from integrated slices what their missing stages need.
 
     Raises
     ------

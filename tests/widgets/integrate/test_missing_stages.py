@@ -77,7 +77,7 @@ def look_everywhere(session) -> None:
 SAID = {
     CONFIDENCE: {"Compare": None},
     DOMAINS: {"Domains": "This result has no domains", "Judge": "This result has no domains"},
-    PRESENCE: {"Judge": "It is not known in which slices"},
+    PRESENCE: {"Judge": "It is not known which slices"},
     REGISTRATION: {"Alignment": "are not registered: press Register"},
 }
 PATCHES = {

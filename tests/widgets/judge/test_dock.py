@@ -248,7 +248,7 @@ def test_figures_go_with_the_domains_they_are_about(dock, figures):
     # Late figures of the old domains are not taken either.
     dock.figures._on_run_returned(figures)
     assert dock.session.figures.evaluation is None
-    assert dock.status.text().startswith("The domains changed meanwhile")
+    assert dock.status.text().startswith("The domains have changed")
 
 
 def test_a_column_that_cannot_be_compared_with_is_one_sentence(dock, qtbot):
@@ -431,7 +431,7 @@ def test_a_verdict_with_note_and_name_is_kept_and_taken_back(dock, qtbot):
     qtbot.mouseClick(panel.undo, LEFT)
     assert dock.session.verdicts.given == (given,)
     assert not dock.session.saved
-    assert dock.status.text() == "Taken back: domain 1, slice1 – slice2, not aligned."
+    assert dock.status.text() == "Undone: domain 1, slice1 – slice2, not aligned."
     qtbot.mouseClick(panel.undo, LEFT)
     assert listed(dock) == []
     assert not panel.undo.isEnabled()

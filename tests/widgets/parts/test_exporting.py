@@ -107,9 +107,9 @@ def test_a_result_of_another_program_is_opened_and_handed_on(dock, qtbot, monkey
     theirs = tmp_path / "theirs.h5ad"
     made.write_h5ad(theirs)
     before = theirs.read_bytes()
-    with qtbot.waitSignal(dock._reader.ended):
-        dock._open([theirs])
-    assert "is taken for a finished result of another program" in dock.status.text()
+    dock._open([theirs])
+    taken = "is taken for a finished result of another program"
+    qtbot.waitUntil(lambda: taken in dock.status.text() and not dock._reader.running)
     session = dock.session
     assert list(session.slices) == ["a", "b"]
     assert session.result.adata is not None

@@ -1,5 +1,5 @@
-"""Domains of the embedding, and in which slices they are.
+"""Domains of the embedding, and which slices have them.
 
-``mixture`` divides the embedding, ``slice_specific`` finds structures that one slice has alone,
-``domains`` puts both together and records them, ``presence`` tests where each domain is.
+``mixture`` divides the embedding, ``slice_specific`` finds structures that only one slice has,
+``domains`` combines both and records them, ``presence`` tests where each domain is.
 """

@@ -47,14 +47,14 @@ class FoundDomains:
     labels
         Shape (spots,): 0, 1, … with the largest domain first.
     stability
-        Mean adjusted Rand index of the mixture with those that are as likely, up to 1; NaN for
-        Leiden, or where the tissue is not known.
+        Mean adjusted Rand index of the mixture with equally likely ones, up to 1; NaN for Leiden,
+        or if the tissue is not known.
     """
 
     labels: NDArray[np.int64]
     stability: float = float("nan")
     presence: PresenceTable | None = None
-    """In which slices they are: labels ``"0"``, ``"1"``, … and slices numbered in the same way;
+    """Which slices have them: labels ``"0"``, ``"1"``, … and slices numbered in the same way;
     ``None`` if the tissue is not known, or the test failed."""
 
 
@@ -76,8 +76,8 @@ def find_domains(
         the mixture, what :func:`~napari_staligner.core.domains.slice_specific.tissue_of` reads.
     domains
         Number of domains, found by a Gaussian mixture with one covariance shared by all
-        components (mclust's EEE), in which a structure that one slice alone has gets a component
-        of its own; ``None`` uses Leiden.
+        components (mclust's EEE), where a structure that only one slice has gets its own
+        component; ``None`` uses Leiden.
     resolution
         Resolution of Leiden.
     smooth
@@ -124,8 +124,8 @@ def domain_steps(
     settings
         ``domains`` or ``resolution``, ``smooth``, ``seed``.
     tissue
-        Where spots lie and how they align: the mixture then weighs optima that are as likely, and
-        keeps a component for each structure that one slice alone has.
+        Where spots are and how they align: the mixture then chooses between equally likely
+        optima, and keeps a component for each structure that only one slice has.
     """
     z = np.asarray(embedding, dtype=np.float64)
     stability = float("nan")
@@ -158,8 +158,8 @@ def _numbered(codes: NDArray[np.int64]) -> pd.Categorical:
 def _fit(z: NDArray[np.float64], k: int, seed: int, tissue: SpotContext | None) -> Steps[Fit]:
     """Fit the mixture, and again with what holds the structures that one slice alone has.
 
-    A domain that grew far beyond its structure took in what other slices have as well; then there
-    is no structure to hold.
+    A domain that grew far beyond its structure includes tissue that other slices also have; then
+    there is no structure to hold.
     """
     if tissue is None:
         return (yield from mixture(z, k, seed))
@@ -214,7 +214,7 @@ def smooth_labels(labels: NDArray[np.integer[Any]], connectivities: Any) -> NDAr
     n = len(labels)
     ones = sparse.csr_matrix((np.ones(n), (np.arange(n), labels)))
     votes = (sparse.csr_matrix(connectivities) @ ones + ones).toarray()
-    # Half a vote breaks ties in favour of the spot's own label and no more.
+    # Half a vote only breaks ties in favour of the spot's own label.
     votes[np.arange(n), labels] += 0.5
     return np.asarray(votes.argmax(axis=1), dtype=np.int64)
 
@@ -233,19 +233,19 @@ def record_domains(
     stability: float = float("nan"),
     tested: PresenceTable | None = None,
 ) -> None:
-    """Write labels as domains; one that matches a domain of before keeps its name and colour.
+    """Write labels as domains; one that matches a previous domain keeps its name and colour.
 
     Parameters
     ----------
     adata
-        Integrated slices; sets ``obs["domain"]``, ``uns["domain_colors"]`` and, in
-        ``uns["staligner"]["params"]``, what the domains were found with, and in
-        ``uns["staligner"]["domain_stability"]``, how stable they are, if that is known. Where there
-        are slices and coordinates, also sets ``uns["staligner"]["presence"]``.
+        Integrated slices; sets ``obs["domain"]``, ``uns["domain_colors"]``, the settings of the
+        domains in ``uns["staligner"]["params"]``, and their stability, if known, in
+        ``uns["staligner"]["domain_stability"]``. With slices and coordinates, it also sets
+        ``uns["staligner"]["presence"]``.
     labels
         Shape (spots,): 0, 1, …
     settings
-        What they were found with.
+        The settings that they were found with.
     stability, tested
         See :class:`FoundDomains`; the domains are tested here if they were not yet.
     """
@@ -280,7 +280,7 @@ def record_domains(
 def _inherit(
     adata: AnnData, labels: NDArray[np.integer[Any]], k: int
 ) -> tuple[list[str], list[str]]:
-    """Names and colours of k new domains, taken from the domains of before where they overlap."""
+    """Names and colours of k new domains, taken from the previous domains that they overlap."""
     old = adata.obs[K.DOMAIN].cat if K.DOMAIN in adata.obs else None
     old_names = [] if old is None else [str(name) for name in old.categories]
     old_colors = [str(color) for color in adata.uns.get(K.DOMAIN_COLORS, [])]
@@ -295,16 +295,16 @@ def _inherit(
 def twins(
     labels: NDArray[np.integer[Any]], reference: NDArray[np.integer[Any]]
 ) -> NDArray[np.int64]:
-    """Match labels with those of a reference, so that as many spots as can be agree.
+    """Match labels with those of a reference, so that as many spots as possible agree.
 
     Parameters
     ----------
     labels, reference
-        Shape (spots,): 0, 1, …; a spot with -1 says nothing.
+        Shape (spots,): 0, 1, …; a spot with -1 is ignored.
 
     Returns
     -------
-    Of each label, the one of the reference, -1 where none is left that shares a spot with it.
+    For each label, the one of the reference, -1 if none is left that shares a spot with it.
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -1,9 +1,9 @@
 """A Gaussian mixture with one covariance for all components (mclust's EEE), from many starts.
 
-With one covariance, what tells components apart is linear in z: the quadratic term is the same for
-all. So a round of expectation and maximisation needs two products of size spots × d × k, where the
-general algorithm needs the scatter of all spots again; it is some twenty times faster, and many
-starts can be afforded.
+With one covariance, the differences between components are linear in z: the quadratic term is the
+same for all. So a round of expectation and maximisation needs two products of size spots × d × k,
+while the general algorithm needs the scatter of all spots again. It is about twenty times faster,
+which allows many starts.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ REGULARISATION = 1e-5
 ROUNDS = 2000
 TRIAL_TOLERANCE, TOLERANCE = 1e-5, 1e-8
 TRIAL_SPOTS = 50_000
-"""Starts are tried on so many spots, drawn where there are more; the best then climbs on all."""
+"""Starts are tried on at most this many spots, drawn at random; the best then climbs on all."""
 SAME = 2e-3
-"""Two optima are the same when their mean log-likelihoods differ by less than this."""
+"""Two optima are the same if their mean log-likelihoods differ by less than this."""
 LEVEL = 0.05
 
 
@@ -45,8 +45,8 @@ class Fit:
     each
         Shape (spots,): log-likelihood of each spot, up to the same constant.
     stability
-        Mean adjusted Rand index with the optima that are as likely; 1 where there is no other,
-        NaN where it was not asked.
+        Mean adjusted Rand index with the equally likely optima; 1 if there is no other, NaN if it
+        was not computed.
     """
 
     likelihood: float
@@ -56,19 +56,19 @@ class Fit:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Likeliest component of each spot, shape (spots,)."""
+        """Most likely component of each spot, shape (spots,)."""
         return np.asarray(self.shares.argmax(axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Lone:
-    """Components that one slice alone has, and some of the spots that they hold for certain.
+    """Components that only one slice has, and some spots that certainly belong to them.
 
     Parameters
     ----------
     seeds
-        Shape (spots,): the component of a spot that is known to be of one, else -1. They are the
-        first components, 0, 1, …
+        Shape (spots,): the component of a spot that is known to belong to one, else -1. These are
+        the first components, 0, 1, …
     slice_of
         Shape (spots,): number of the slice.
     """
@@ -83,7 +83,7 @@ class Lone:
 
     @cached_property
     def _slices(self) -> NDArray[np.float64]:
-        """1 where a spot is of a slice, shape (spots, slices)."""
+        """1 where a spot belongs to a slice, shape (spots, slices)."""
         return np.eye(int(self.slice_of.max()) + 1)[self.slice_of]
 
     def rows(self, drawn: NDArray[np.int64]) -> Lone:
@@ -91,7 +91,7 @@ class Lone:
         return Lone(self.seeds[drawn], self.slice_of[drawn])
 
     def starts(self, z: NDArray[np.float64], k: int, seed: int) -> Iterator[NDArray[np.int64]]:
-        """Labels to start from: the seeds as they are, the others from a fit without them."""
+        """Labels to start from: the seeds keep theirs, the others come from a fit without them."""
         free = self.seeds < 0
         for start in _starts(z[free], k - self.count, seed):
             labels = self.seeds.copy()
@@ -99,7 +99,7 @@ class Lone:
             yield labels
 
     def barred(self, k: int) -> NDArray[np.float64]:
-        """Shape (k, spots): minus infinity where a spot cannot be of a component, else 0."""
+        """Shape (k, spots): minus infinity where a spot cannot belong to a component, else 0."""
         allowed = np.ones((k, len(self.seeds)), dtype=bool)
         for component in range(self.count):
             first = (self.seeds == component).argmax()
@@ -109,7 +109,7 @@ class Lone:
         return np.where(allowed, 0.0, -np.inf)
 
     def proportions(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log of each component's proportion in a spot's own slice, less that in all.
+        """Log of each component's proportion in a spot's own slice, minus that in all slices.
 
         Takes and gives shape (k, spots).
         """
@@ -125,7 +125,7 @@ def mixture(
     blocks: NDArray[np.int64] | None = None,
     lone: Lone | None = None,
 ) -> Steps[Fit]:
-    """Fit by the best of several starts: one start alone falls into poor optima.
+    """Fit by the best of several starts: a single start often ends in a poor optimum.
 
     Parameters
     ----------
@@ -136,15 +136,15 @@ def mixture(
     seed
         Of the starts.
     blocks
-        Shape (spots,): number of the block of tissue that a spot lies in. With them, optima that
-        the likelihood cannot tell apart are told by what most of them agree on.
+        Shape (spots,): number of the block of tissue that contains a spot. With them, if the
+        likelihood cannot separate optima, the one that agrees best with the others is taken.
     lone
-        Components that one slice alone has.
+        Components that only one slice has.
 
     Returns
     -------
-    The likeliest optimum, or of several as likely ones that which agrees best with the others;
-    the search ends early when the likeliest was reached three times.
+    The most likely optimum or, of several equally likely ones, the one that agrees best with the
+    others. The search ends early once the most likely one was reached three times.
     """
     z = (z - z.mean(axis=0)) / (z.std() or 1.0)
     drawn = _drawn(len(z), seed, lone)
@@ -172,7 +172,7 @@ def mixture(
 
 
 def _drawn(n: int, seed: int, lone: Lone | None) -> NDArray[np.int64]:
-    """Rows that starts are tried on; what is known of lone components is always among them."""
+    """Rows that starts are tried on; they always include the seeds of lone components."""
     if n <= TRIAL_SPOTS:
         return np.arange(n)
     drawn = np.random.default_rng(seed).choice(n, TRIAL_SPOTS, replace=False)
@@ -180,21 +180,21 @@ def _drawn(n: int, seed: int, lone: Lone | None) -> NDArray[np.int64]:
 
 
 def as_likely(fits: Sequence[Fit], blocks: NDArray[np.int64]) -> list[Fit]:
-    """Optima that the data cannot tell from the likeliest one, each of them once.
+    """Optima that the data cannot distinguish from the most likely one, each once.
 
-    Vuong's test: the spots' log-likelihoods in two fits differ by nothing on average. Neighbours
-    are alike, so blocks of tissue are what is counted.
+    Vuong's test, with the hypothesis that the mean difference of the spots' log-likelihoods in two
+    fits is zero. Neighbours are alike, so blocks of tissue are counted and not spots.
 
     Parameters
     ----------
     fits
         Optima.
     blocks
-        Shape (spots,): number of the block that a spot lies in.
+        Shape (spots,): number of the block that contains a spot.
 
     Returns
     -------
-    The likeliest first; those that are less likely at a level of 5 % (one-sided) are left out.
+    The most likely first; those that are less likely at a level of 5 % (one-sided) are left out.
     """
     from scipy.stats import norm
 
@@ -211,11 +211,11 @@ def as_likely(fits: Sequence[Fit], blocks: NDArray[np.int64]) -> list[Fit]:
 
 
 def most_agreed(fits: Sequence[Fit]) -> tuple[Fit, float]:
-    """Of several fits that which agrees best with the others; the first of equals.
+    """The fit that agrees best with the others; the first if several do.
 
     Returns
     -------
-    The fit, and its mean adjusted Rand index with the others; 1 where there is none.
+    The fit, and its mean adjusted Rand index with the others; 1 if there are none.
     """
     from sklearn.metrics import adjusted_rand_score
 
@@ -230,7 +230,7 @@ def most_agreed(fits: Sequence[Fit]) -> tuple[Fit, float]:
 
 @dataclass(frozen=True)
 class Rule:
-    """What tells components apart is linear in z; ``common`` is the same for all of them."""
+    """Scores of components, linear in z; ``common`` is the same for all of them."""
 
     towards: NDArray[np.float64]
     constant: NDArray[np.float64]
@@ -249,7 +249,7 @@ class Rule:
         precision = np.linalg.inv(within)
         towards = means @ precision
         constant = np.log(sizes / n) - 0.5 * (towards * means).sum(axis=1)
-        # What is the same for all components: the quadratic term and the determinant.
+        # The part that is the same for all components: the quadratic term and the determinant.
         common = (scatter * precision).sum() / n + np.linalg.slogdet(within)[1]
         return cls(towards, constant, float(common), precision)
 
@@ -265,7 +265,7 @@ def climb(
     tolerance: float,
     lone: Lone | None = None,
 ) -> Fit:
-    """Expectation and maximisation, from labels to the optimum nearby.
+    """Expectation and maximisation, from labels to a nearby optimum.
 
     Parameters
     ----------
@@ -276,13 +276,13 @@ def climb(
     labels
         Shape (spots,): where to start.
     tolerance
-        Ends when a round raises the mean log-likelihood by less.
+        It ends when a round raises the mean log-likelihood by less than this.
     lone
-        Components that one slice alone has; ``labels`` have them first, and proportions are then
-        those in each slice.
+        Components that only one slice has; ``labels`` have them first, and proportions are then
+        those within each slice.
     """
     found, codes = np.unique(labels, return_inverse=True)
-    # Components come first: numpy is many times faster over a long last axis than over a short one.
+    # Components come first: numpy is many times faster over a long last axis than a short one.
     shares = (np.arange(len(found))[:, None] == codes).astype(np.float64)
     barred = np.zeros(0) if lone is None else lone.barred(len(found))
     likelihood = -np.inf
@@ -305,9 +305,9 @@ def climb(
 
 
 def _starts(z: NDArray[np.float64], k: int, seed: int) -> Iterator[NDArray[np.integer[Any]]]:
-    """Labels to start from: k-means and Ward's tree, by turns in z and in whitened z.
+    """Labels to start from: k-means and Ward's tree, alternately in z and in whitened z.
 
-    Neither knows of a shared covariance. Where it is round, z itself serves best; where it is long,
+    Neither uses a shared covariance. If it is round, z itself works best; if it is elongated,
     whitened z does (mclust's trees start there).
     """
     from sklearn.cluster import KMeans
@@ -322,7 +322,7 @@ def _starts(z: NDArray[np.float64], k: int, seed: int) -> Iterator[NDArray[np.in
 
 
 def _ward(z: NDArray[np.float64], k: int, seed: int, sample: int = 1500) -> NDArray[np.int64]:
-    """Ward's tree on a sample, the others to the nearest mean (as mclust starts)."""
+    """Ward's tree on a sample; other spots go to the nearest mean (as mclust starts)."""
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import cdist
 

@@ -29,7 +29,7 @@ Verdict = Literal["shared", "slice-specific", "depleted", "unclear"]
 PERMUTATIONS = 4999
 LEVEL = 0.05
 FOLD = 4.0
-"""A share counts as lacking where it is at least so many times smaller."""
+"""A share counts as lacking if it is at least this many times smaller."""
 COLUMNS = ("label", "slice", "spots", "share", "elsewhere", "confidence", "p", "q", "verdict")
 
 
@@ -46,15 +46,15 @@ class Presence:
     share
         Of the slice's spots, 0..1.
     elsewhere
-        Mean share in the other slices; NaN where there is none.
+        Mean share in the other slices; NaN if there are none.
     confidence
-        Mean ``alignment_confidence`` of these spots; NaN where it is not known.
+        Mean ``alignment_confidence`` of these spots; NaN if it is not known.
     p, q
         Two-sided, of the permutation test; adjusted by Benjamini and Hochberg over the table.
     verdict
         ``"slice-specific"``: the slice has it, every other one lacks it. ``"depleted"``: the slice
         lacks what others have. ``"unclear"``: shares differ as much, but too few blocks have the
-        label to tell that from chance. Else ``"shared"``.
+        label to rule out chance. Else ``"shared"``.
     """
 
     label: str
@@ -70,7 +70,7 @@ class Presence:
 
 @dataclass(frozen=True)
 class PresenceTable:
-    """Every label in every slice, labels in their order, slices in theirs."""
+    """Every label in every slice, in the order of the labels and of the slices."""
 
     rows: tuple[Presence, ...]
 
@@ -85,7 +85,7 @@ class PresenceTable:
         return cls(tuple(Presence(**{str(k): v for k, v in row.items()}) for row in records))
 
     def named(self, labels: Mapping[str, str], slices: Mapping[str, str]) -> PresenceTable:
-        """The same with other names, given by the present ones, and in the order of these."""
+        """The same with new names, given by present name, and in the order of these mappings."""
         rows = {(row.label, row.slice): row for row in self.rows}
         return PresenceTable(
             tuple(
@@ -96,11 +96,11 @@ class PresenceTable:
         )
 
     def specific(self) -> dict[str, Presence]:
-        """Of each label that lies in one slice only, its row in that slice."""
+        """For each label that is in only one slice, its row in that slice."""
         return {row.label: row for row in self.rows if row.verdict == "slice-specific"}
 
     def unclear(self) -> list[str]:
-        """Labels that may lie in one slice only, or be lacking in one."""
+        """Labels that may be in only one slice, or be lacking in one."""
         return list(dict.fromkeys(row.label for row in self.rows if row.verdict == "unclear"))
 
 
@@ -114,15 +114,15 @@ def presence(
 ) -> PresenceTable:
     """Test in which slices labels are present.
 
-    Each slice is cut into compact blocks of about 16 spots, and the blocks, not the spots, are
-    what is drawn: neighbours in a tissue are alike, so their number says little. If the slices had
-    the same composition, it would not matter to which slice a block belongs; so the share of a
-    label in a slice is compared with 4,999 redistributions of all blocks over the slices.
+    Each slice is cut into compact blocks of about 16 spots, and blocks, not spots, are drawn:
+    neighbours in a tissue are alike, so their number says little. If the slices had the same
+    composition, it would not matter which slice a block belongs to. So the share of a label in a
+    slice is compared with 4,999 redistributions of all blocks over the slices.
 
     Parameters
     ----------
     labels
-        Shape (spots,): domains or regions; spots without one count for the size of the slice only.
+        Shape (spots,): domains or regions; spots without one only count for the size of the slice.
     slices
         Shape (spots,).
     coordinates
@@ -190,7 +190,7 @@ def domain_presence(adata: AnnData) -> PresenceTable:
 
 
 def presence_of(adata: AnnData) -> PresenceTable | None:
-    """The recorded test of the domains, else a new one; ``None`` where that fails.
+    """The recorded test of the domains, else a new one; ``None`` if that fails.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def presence_of(adata: AnnData) -> PresenceTable | None:
 
 
 def record_presence(adata: AnnData, tested: PresenceTable | None = None) -> PresenceTable:
-    """Write the test of the domains to ``uns["staligner"]["presence"]``; returns it.
+    """Write the test of the domains to ``uns["staligner"]["presence"]``, and return it.
 
     A note that the test was missing is dropped.
 
@@ -214,7 +214,7 @@ def record_presence(adata: AnnData, tested: PresenceTable | None = None) -> Pres
     adata
         See :func:`domain_presence`.
     tested
-        The table, if it is known already.
+        The table, if it is already known.
     """
     table = domain_presence(adata) if tested is None else tested
     writable_record(adata)[K.PRESENCE] = table.to_frame()
@@ -223,7 +223,7 @@ def record_presence(adata: AnnData, tested: PresenceTable | None = None) -> Pres
 
 
 def recorded_presence(adata: AnnData) -> PresenceTable | None:
-    """The table in ``uns["staligner"]["presence"]``; ``None`` if it is not of these domains."""
+    """The table in ``uns["staligner"]["presence"]``; ``None`` if it is of other domains."""
     frame = record_of(adata).get(K.PRESENCE)
     if not isinstance(frame, pd.DataFrame) or list(frame.columns) != list(COLUMNS):
         return None
@@ -235,7 +235,7 @@ def recorded_presence(adata: AnnData) -> PresenceTable | None:
 
 
 def _counts(adata: AnnData) -> dict[tuple[str, str], int]:
-    """Spots by domain and slice: pandas' crosstab takes fifty times as long, at every click."""
+    """Spots by domain and slice; pandas' crosstab would take fifty times as long at every click."""
     labels, slices = (pd.Categorical(adata.obs[key]) for key in (K.DOMAIN, K.SLICE))
     names = [(str(a), str(b)) for a in labels.categories for b in slices.categories]
     label, slice_ = labels.codes, slices.codes
@@ -279,7 +279,7 @@ def _p_values(
 
 @lru_cache(maxsize=1)
 def _redistributions(blocks: tuple[int, ...], seed: int) -> NDArray[np.int16]:
-    """Slice of every block in every redistribution; the next domains of a result take the same."""
+    """Slice of every block in every redistribution; cached for the next domains of a result."""
     owner = np.repeat(np.arange(len(blocks), dtype=np.int16), blocks)
     drawn = np.tile(owner, (PERMUTATIONS, 1))
     return np.random.default_rng(seed).permuted(drawn, axis=1, out=drawn)
@@ -301,7 +301,7 @@ def _elsewhere(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _verdicts(shares: NDArray[np.float64], q: NDArray[np.float64]) -> list[list[Verdict]]:
-    """Verdict of each label in each slice: both the test and the size of the difference count."""
+    """Verdict for each label in each slice, from the test and the size of the difference."""
     elsewhere = _elsewhere(shares)
     verdicts: list[list[Verdict]] = []
     for own, others, adjusted in zip(shares, elsewhere, q, strict=True):

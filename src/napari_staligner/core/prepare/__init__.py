@@ -1,1 +1,1 @@
-"""Slices before the training: checks, shared genes, spatial graphs, and the joined table."""
+"""Slices before training: checks, shared genes, spatial graphs, and the joined table."""

@@ -1,4 +1,4 @@
-"""Slices put into one AnnData."""
+"""Joins slices into one AnnData."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rehearse(
     used_genes: Sequence[str],
     counts: Sequence[str | None],
 ) -> None:
-    """Join the slices without what is large, and see that a file can hold the result.
+    """Join the slices without the large parts, and check that a file can hold the result.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ def rehearse(
     Raises
     ------
     InputError
-        They cannot be joined, or what they give cannot be written.
+        They cannot be joined, or the result cannot be written.
     """
-    # Whole tables without values, and a few spots with all their values.
+    # Once whole tables without values, and once a few spots with all their values.
     few = [(name, adata[:2]) for name, adata in slices]
     for join in (
         lambda: without_expression(slices, used_genes),
@@ -48,13 +48,13 @@ def rehearse(
         except (TypeError, ValueError, NotImplementedError) as error:
             raise InputError(
                 f"The slices cannot be joined ({error}): leave out the columns and layers that "
-                "are of other types than numbers and text."
+                "are neither numbers nor text."
             ) from error
         check_storable(joined)
 
 
 def without_expression(slices: Sequence[tuple[str, AnnData]], used_genes: Sequence[str]) -> AnnData:
-    """Put slices into one AnnData as :func:`concatenate` does, without ``X`` and layers."""
+    """Join slices into one AnnData like :func:`concatenate`, but without ``X`` and layers."""
     from anndata import AnnData
 
     tables = []
@@ -74,7 +74,7 @@ def concatenate(
     used_genes: Sequence[str],
     counts: Sequence[str | None],
 ) -> tuple[AnnData, str | None]:
-    """Put slices into one AnnData with all spots and all genes.
+    """Join slices into one AnnData with all spots and all genes.
 
     Parameters
     ----------
@@ -88,9 +88,8 @@ def concatenate(
     Returns
     -------
     adata
-        ``X``, and the layers and embeddings that all slices have, hold what the slices hold, with
-        zeros for genes that a slice lacks (``varm["in_slice"]`` tells which); spots are named
-        ``<spot>_<slice>``.
+        ``X``, and the layers and embeddings that all slices have, with zeros for genes that a
+        slice lacks (``varm["in_slice"]`` says which); spots are named ``<spot>_<slice>``.
     counts
         The layer that holds the counts of all; ``None`` for ``X``.
     """
@@ -107,7 +106,7 @@ def concatenate(
         fill_value=0,
         uns_merge="same",
     )
-    # The join sorts the genes; they stay in the order of the slices.
+    # The join sorts the genes, so restore the order of the slices.
     joined = joined[:, pd.unique(np.concatenate([a.var_names for _, a in slices]))].copy()
     joined.obs[K.SLICE] = pd.Categorical(joined.obs[K.SLICE].astype(str), categories=names)
     for _, adata in slices:
@@ -121,7 +120,7 @@ def concatenate(
         [joined.var_names.isin(adata.var_names) for _, adata in slices], axis=1
     )
     own = ((name, adata, own_library(adata, name)) for name, adata in slices)
-    # By the name of the slice, for squidpy.
+    # Named after the slice, for squidpy.
     joined.uns[K.SPATIAL] = {
         name: drawable(library[1], spots_xy(adata))
         for name, adata, library in own

@@ -1,4 +1,4 @@
-"""Where the spots of a slice lie: the one reader of coordinates, however a file has them."""
+"""Where the spots of a slice are: reads coordinates in all forms that files have."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("array_col", "array_row"),
     ("col", "row"),
 )
-"""Names of the columns that hold x and y, in small letters, the surest first; the last two are of
-arrays."""
+"""Names of the columns that hold x and y, in lower case, the surest first; the last two pairs are
+array positions."""
 
 SLOTS = ("X_spatial", "spatial_fullres", "spatial_coords", "coords", "coordinates", "X_xy", "xy")
-"""Keys of ``obsm`` that hold coordinates where there is no ``obsm["spatial"]``."""
+"""Keys of ``obsm`` that hold coordinates if there is no ``obsm["spatial"]``."""
 
 FEWEST_AT_PLACE, SHARE_AT_PLACE = 5, 0.01
-"""So many spots, and such a share of them, at one place have no place of their own."""
+"""With at least this many spots, and this share of them, at one place, it is not a real place."""
 
 
 @dataclass
 class _Read:
-    """Coordinates x and y as they were found: where, and what is to be said of it."""
+    """Coordinates x and y as they were found: the slot, and notes on them."""
 
     xy: NDArray[Any]
     slot: str
@@ -62,12 +62,12 @@ class _Read:
 
 
 def with_places(name: str, adata: AnnData) -> AnnData:
-    """Return a slice with x and y in ``obsm["spatial"]``, and without spots that have no place.
+    """Return a slice with x and y in ``obsm["spatial"]``, and without spots that have none.
 
     Coordinates are taken from ``obsm["spatial"]`` (an array or a table, x and y, with a constant
     third coordinate, or the columns of ``tissue_positions``), from another slot of ``obsm``, or
     from two columns of ``obs``. Spots without numbers, at (-1, -1), or at a place that many share
-    are left out. Whatever is not plain is said in the notes of the slice.
+    are left out. The notes of the slice say whatever is not obvious.
 
     Parameters
     ----------
@@ -78,12 +78,12 @@ def with_places(name: str, adata: AnnData) -> AnnData:
 
     Returns
     -------
-    The slice itself where nothing had to be done.
+    The slice itself if nothing had to be done.
 
     Raises
     ------
     InputError
-        There are no coordinates, or what is there cannot be read as x and y.
+        There are no coordinates, or they cannot be read as x and y.
     """
     found = _found(name, adata)
     placed, notes = _placed(name, found)
@@ -102,7 +102,7 @@ def with_places(name: str, adata: AnnData) -> AnnData:
 def xy_of_slice(name: str, adata: AnnData) -> NDArray[Any]:
     """Return x and y of all spots of a slice, shape (spots, 2); see :func:`with_places`.
 
-    Those of spots without a place may be NaN.
+    They may be NaN for spots without a place.
     """
     return _found(name, adata).xy
 
@@ -144,7 +144,7 @@ def _of_slot(name: str, slot: str, value: Any) -> _Read:
 
 
 def _of_table(name: str, slot: str, table: pd.DataFrame) -> _Read:
-    """Read a table by the names of its columns, or by their order where names tell nothing."""
+    """Read a table by the names of its columns, or by their order if the names do not help."""
     pair = _pair_in(table.columns)
     if pair is None:
         found = _of_slot(name, slot, table.to_numpy())
@@ -162,7 +162,7 @@ def _of_table(name: str, slot: str, table: pd.DataFrame) -> _Read:
 
 
 def _of_grid(xy: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
-    """Lay rows and columns of an array out as they are on the slide, with columns one apart."""
+    """Place the rows and columns of an array as on the slide, with columns one apart."""
     with np.errstate(invalid="ignore"):
         odd, odd_row = np.abs(xy.sum(axis=1)) % 2, np.abs(xy[:, 1]) % 2
     if np.nanmin(odd) == np.nanmax(odd) and np.nanmax(odd_row) == 1:
@@ -203,12 +203,12 @@ def _is_positions(values: NDArray[np.float64], *, sure: bool) -> bool:
     whole = len(values) > 0 and bool((grid == np.round(grid)).all() and (grid >= 0).all())
     if not whole or not set(np.unique(values[:, 0])) <= {0.0, 1.0}:
         return False
-    # Without the first column, which tells much, the grid has to be much finer than the pixels.
+    # Without the first column, which says much, the array must be much coarser than the pixels.
     return sure or bool((np.ptp(grid, axis=0) * 5 < np.ptp(pixels, axis=0)).all())
 
 
 def _numbers(name: str, slot: str, values: NDArray[Any]) -> tuple[NDArray[np.float64], list[str]]:
-    """Take numbers, or text that tells numbers; what is no number becomes NaN."""
+    """Read numbers, or numbers written as text; anything else becomes NaN."""
     if values.dtype.kind in "fiu":
         return values.astype(np.float64), []
     table = pd.DataFrame(values)
@@ -221,7 +221,7 @@ def _numbers(name: str, slot: str, values: NDArray[Any]) -> tuple[NDArray[np.flo
 
 
 def _placed(name: str, found: _Read) -> tuple[NDArray[np.bool_], list[str]]:
-    """Which spots have a place of their own, and what is said of the others."""
+    """Which spots have a place of their own, and notes on the others."""
     xy = np.asarray(found.xy, dtype=np.float64)
     finite = np.asarray(np.isfinite(xy).all(axis=1))
     placed, notes = finite.copy(), []
@@ -251,7 +251,7 @@ def _placed(name: str, found: _Read) -> tuple[NDArray[np.bool_], list[str]]:
 def unique_places(
     xy: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
-    """Find the places at which spots lie.
+    """Find the distinct places of spots.
 
     Parameters
     ----------
@@ -260,10 +260,10 @@ def unique_places(
 
     Returns
     -------
-    The places, shape (places, 2); of each spot the number of its place; of each place the number of
-    its spots.
+    The places, shape (places, 2); the number of the place of each spot; how many spots each place
+    has.
     """
-    # Numpy sorts complex numbers as pairs, many times faster than rows of an array.
+    # NumPy sorts complex numbers as pairs, many times faster than rows of an array.
     pairs = xy[:, 0] + 1j * xy[:, 1]
     places, at, counts = np.unique(pairs, return_inverse=True, return_counts=True)
     return np.c_[places.real, places.imag], at.reshape(-1), counts
@@ -285,14 +285,14 @@ def _shared_by_many(
 
 
 def _of_shape(xy: NDArray[Any]) -> list[str]:
-    """Say that spots lie on one line, which a tissue does not."""
+    """Say if all spots are on one line, because no tissue is."""
     if len(xy) > 2 and np.ptp(np.asarray(xy, dtype=np.float64), axis=0).min() == 0:
         return ["all spots lie on one line; look whether these are x and y."]
     return []
 
 
 def _pair_in(columns: Iterable[Any]) -> tuple[Any, Any] | None:
-    """Columns that hold x and y, by their names; ``None`` where no two are called so."""
+    """Columns that hold x and y, by their names; ``None`` if there are no such two."""
     columns = list(columns)
     return next(filter(None, (_as_named(columns, pair) for pair in PAIRS)), None)
 

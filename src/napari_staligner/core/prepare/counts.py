@@ -1,7 +1,7 @@
-"""What the values of a slice are: counts, values that are logged, or neither; and where counts are.
+"""What the values of a slice are: counts, logged values, or neither; and where its counts are.
 
-Three classes are told apart, as they need different treatment: counts, values that are normalised
-and logged, and values that are normalised but not logged (CPM and the like).
+Three classes are distinguished because they need different treatment: counts, normalised and
+logged values, and values that are normalised but not logged (CPM and the like).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RAW = "raw"
-"""Name by which ``.raw`` is asked for, where there is no layer of that name."""
+"""Name that means ``.raw``, if there is no layer of that name."""
 COUNTS_NAMES = ("counts", "raw_counts", "raw", "umi", "umis", "count", "raw_count", "umi_counts")
-"""Names of layers that hold counts, in small letters."""
+"""Names of layers that hold counts, in lower case."""
 SOME_ROWS = 500
 LARGEST_LOGGED = 20.0
 """No logarithm of a normalised count is larger: log2 of a million counts per million is 20."""
 LEVEL = 1e-3
-"""Totals that differ by less than this part of their mean are the same."""
+"""Totals that differ by less than this part of their mean count as equal."""
 
 
 class ValueKind(StrEnum):
@@ -46,7 +46,7 @@ class ValueKind(StrEnum):
 
 
 def is_counts(values: NDArray[Any]) -> bool:
-    """Whether values are non-negative whole numbers; looks at up to 100,000 of them."""
+    """Whether values are non-negative whole numbers; checks up to 100,000 of them."""
     if values.dtype.kind in "ub":
         return True
     flat = values.reshape(-1)
@@ -62,8 +62,8 @@ def stored(matrix: Any) -> NDArray[Any]:
 def kind_of(matrix: Any) -> ValueKind:
     """Tell what the values of a matrix are.
 
-    Values with fractions are not logged where the totals of all spots are equal, where they are
-    whole multiples of the least value of their spot, or where they are too large for a logarithm.
+    Values with fractions are not logged if the totals of all spots are equal, if they are whole
+    multiples of the smallest value of their spot, or if they are too large for a logarithm.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def _level(rows: sparse.csr_matrix) -> bool:
 
 
 def _multiples(values: NDArray[np.float64], indptr: NDArray[np.integer[Any]]) -> bool:
-    """Whether the values of most spots are whole multiples of the least of each."""
+    """Whether the values of most spots are whole multiples of each spot's smallest value."""
     told = whole = 0
     for start, end in pairwise(indptr):
         row = values[start:end]
@@ -110,9 +110,9 @@ def _multiples(values: NDArray[np.float64], indptr: NDArray[np.integer[Any]]) ->
 
 
 def layers_of_counts(adata: AnnData) -> list[str]:
-    """Return the layers that hold whole numbers, those that are called as counts first.
+    """Return the layers that hold whole numbers, those with a usual name for counts first.
 
-    Looks at the first spots only. ``"raw"`` stands for ``.raw`` if there is no such layer.
+    Checks only the first spots. ``"raw"`` stands for ``.raw`` if there is no such layer.
     """
     some = {key: layer[:SOME_ROWS] for key, layer in named_layers(adata).items()}
     if raw_fits(adata):
@@ -150,7 +150,7 @@ def with_raw(adata: AnnData) -> AnnData:
 def layers_wanted(
     slices: Sequence[tuple[str, AnnData]], counts_layer: str | Mapping[str, str] | None
 ) -> str | Mapping[str, str] | None:
-    """Return the setting ``counts_layer``; by slice, and so no guess, if no slice has the layer."""
+    """Return the setting ``counts_layer``; by slice, so that nothing is guessed, if none has it."""
     if not isinstance(counts_layer, str):
         return counts_layer
     raw = counts_layer.lstrip(".") == RAW
@@ -169,20 +169,20 @@ def with_counts_layer(
     name
         Of the slice.
     adata
-        The slice; what lies on disk is read as far as it has to be looked at.
+        The slice; data on disk are read only as far as needed.
     wanted
-        Of :class:`~napari_staligner.core.settings.Settings`: the layer of all slices, or of some by
-        their names. What was said with the file of this slice goes before.
+        From :class:`~napari_staligner.core.settings.Settings`: the layer of all slices, or of some
+        by name. A choice made with the file of this slice takes precedence.
 
     Returns
     -------
-    The slice (with ``.raw`` as a layer, if that is what is taken), its layer (``None`` for ``X``),
-    and what is to be said.
+    The slice (with ``.raw`` as a layer, if that is used), its layer (``None`` for ``X``), and
+    notes.
 
     Raises
     ------
     InputError
-        The layer is not there, and it is not certain which other holds the counts.
+        The layer is not there, and it is not certain which other one holds the counts.
     """
     source = source_of(adata)
     own = None if source is None else source.choices.get(COUNTS)
@@ -205,7 +205,7 @@ def with_counts_layer(
 def _another(
     name: str, adata: AnnData, layer: str | None, *, certain: bool
 ) -> tuple[AnnData, str | None, list[str]]:
-    """Take the one place that holds counts, where the layer that was named is not there."""
+    """Take the only place that holds counts, if the named layer is not there."""
     lacks = "no X" if layer is None else f"no layers[{layer!r}]"
     found = layers_of_counts(adata)
     x = None if adata.X is None or layer is None else in_memory(adata.X[:SOME_ROWS])
@@ -227,7 +227,7 @@ def _another(
 
 
 def _instead_of_scaled(name: str, adata: AnnData) -> tuple[AnnData, str | None, list[str]]:
-    """Take ``.raw`` where X is scaled; otherwise say where counts are."""
+    """Take ``.raw`` if X is scaled; otherwise say where counts are."""
     if raw_fits(adata) and not _negative(adata.raw.X):
         note = "X holds negative values, so .raw is used instead."
         return with_raw(adata), RAW, [f"Slice {name!r}: {note}"]
@@ -249,7 +249,7 @@ def _slot(adata: AnnData, key: str) -> str:
 
 
 def said_of_kind(name: str, adata: AnnData, layer: str | None, kind: ValueKind) -> list[str]:
-    """Say of values that are no counts what is done with them, and where counts are.
+    """For values that are not counts, say how they are used, and where counts are.
 
     Parameters
     ----------
@@ -292,14 +292,14 @@ def joined_layer(layers: Sequence[str | None], taken: Sequence[str]) -> str | No
 
 
 def counts_slot(result: AnnData) -> str | None:
-    """Return the layer of a result that holds what it was integrated from; ``None`` for ``X``."""
+    """Return the layer that a result was integrated from; ``None`` for ``X``."""
     kept = record_of(result)
     layer = kept.get(K.COUNTS_LAYER, kept.get("params", {}).get("counts_layer"))
     return str(layer) if isinstance(layer, str) and layer in result.layers else None
 
 
 def parse_counts_layers(texts: Sequence[str]) -> str | dict[str, str] | None:
-    """Read ``LAYER``, or ``SLICE=LAYER`` as often as there are slices.
+    """Read ``LAYER``, or ``SLICE=LAYER`` for each slice.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Log-normalised expression of all slices: made a slice at a time, whenever it is asked for."""
+"""Log-normalised expression of all slices, computed one slice at a time when it is needed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HOLD_BYTES = 1 << 30
-"""Where one matrix of all slices is needed and takes more, it lies in a scratch file."""
+"""If one matrix of all slices is needed and takes more bytes, it goes to a scratch file."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """Log-normalised expression of the shared genes, slice after slice.
+    """Log-normalised expression of the shared genes, slice by slice.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ class Expression:
     stored
         How many values the blocks store, at most.
     block
-        Makes the block of the slice with a number: shape (spots, genes), CSR float32, columns
-        sorted. Counts that lie on disk are read for it, so that one slice at a time is in memory.
+        Makes the block of a slice from its number: shape (spots, genes), CSR float32, columns
+        sorted. Counts on disk are read for it, so that only one slice is in memory at a time.
     """
 
     sizes: tuple[int, ...]
@@ -50,13 +50,13 @@ class Expression:
         layers: Sequence[str | None],
         stored: int,
     ) -> Expression:
-        """Take the genes of slices whose counts, in these layers, are in memory or on disk."""
+        """Take the genes of slices; their counts, in these layers, may be in memory or on disk."""
 
         def block(number: int) -> sparse.csr_matrix:
             name, adata = slices[number]
             whole = normalize(name, adata, layers[number])
             part = sparse.csr_matrix(whole[:, adata.var_names.get_indexer(genes)])
-            # Sums are taken in this order, which must not hang on the genes' order in a file.
+            # Sums are taken in this order; it must not depend on the order of genes in a file.
             part.sort_indices()
             return part
 
@@ -64,7 +64,7 @@ class Expression:
 
     @classmethod
     def held(cls, blocks: Sequence[sparse.csr_matrix]) -> Expression:
-        """Take blocks that are there."""
+        """Take existing blocks."""
         sizes = tuple(block.shape[0] for block in blocks)
         stored = sum(block.nnz for block in blocks)
         return cls(sizes, blocks[0].shape[1], stored, blocks.__getitem__)
@@ -74,18 +74,18 @@ class Expression:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """All spots, and genes."""
+        """Number of all spots, and of genes."""
         return sum(self.sizes), self.n_genes
 
     @property
     def spools(self) -> bool:
-        """Whether one matrix of all slices would lie in a scratch file."""
+        """Whether one matrix of all slices would go to a scratch file."""
         return 8 * self.stored > HOLD_BYTES
 
     def stacked(self) -> sparse.csr_matrix:
         """Make one matrix of all slices, in memory or in a scratch file.
 
-        Of the file, the system keeps in memory what there is room for.
+        The system keeps as much of the file in memory as there is room for.
         """
         index = np.int32 if self.stored < np.iinfo(np.int32).max else np.int64
         values, columns = (self._room(kind) for kind in (np.float32, index))
@@ -101,6 +101,6 @@ class Expression:
     def _room(self, kind: type[np.generic]) -> NDArray[Any]:
         if not self.spools:
             return np.empty(self.stored, dtype=kind)
-        # The file has no name, and is gone with the array.
+        # The file has no name, and disappears with the array.
         with tempfile.TemporaryFile() as file:
             return np.memmap(file, dtype=kind, mode="w+", shape=(self.stored,))

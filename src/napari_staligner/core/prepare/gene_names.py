@@ -1,7 +1,7 @@
-"""Genes of slices that are named in different ways: brought to the names of the first slice.
+"""Matches genes that slices name in different ways; they get the names of the first slice.
 
-Names may differ by case, by the version of an Ensembl identifier, by the prefix of a genome, or
-one slice may have symbols and another identifiers, where a column of ``var`` tells both.
+Names may differ in case, in the version of an Ensembl identifier, or in the prefix of a genome. Or
+one slice has symbols and another identifiers, and a column of ``var`` links them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 ENOUGH_SHARED = 0.9
 """If the slices share this part of the genes of the smallest, names are left as they are."""
 FEWEST_GAINED, SHARE_GAINED = 10, 0.1
-"""So many genes more, and such a part of those of the smallest slice, have to be gained."""
+"""Matching must gain this many genes, and this part of those of the smallest slice."""
 MOST_COLUMNS = 12
 MOSTLY = 0.9
-"""If this part of the names end as a version does, that is what it is, whatever they are."""
+"""If this part of the names end like a version, it is one, whatever the names are."""
 
 _VERSION = r"^(ENS[A-Z]*[GTP]\d{6,}|[XN][MR]_\d+)\.\d+(?:_PAR_Y)?$"
 _ANY_VERSION = r"\.\d+$"
@@ -39,7 +39,7 @@ _PREFIX = rf"^(?:{_GENOMES})(?:_+|-+)(?=\w)"
 
 @dataclass(frozen=True)
 class _Way:
-    """A way to compare names: what it passes over, in words and in code."""
+    """A way to compare names: what it ignores, in words and in code."""
 
     words: str
     key: Callable[[pd.Series], pd.Series]
@@ -71,7 +71,7 @@ class _Naming:
 def with_matched_genes(
     slices: Sequence[tuple[str, AnnData]],
 ) -> tuple[list[tuple[str, AnnData]], list[str]]:
-    """Give genes that are the same in all slices the same name, where that is certain.
+    """Give the same gene the same name in all slices, if the match is certain.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def with_matched_genes(
 
     Returns
     -------
-    The slices, with ``var_names`` as the first slice has them where a gene was matched, and a
-    sentence for each slice whose names changed.
+    The slices, where matched genes have the ``var_names`` of the first slice, and a sentence for
+    each slice with changed names.
     """
     slices = list(slices)
     if len(slices) < 2 or _enough(slices):
@@ -115,12 +115,12 @@ def _n_shared(keys: Sequence[pd.Index]) -> int:
 
 
 def _agreeing(slices: Sequence[tuple[str, AnnData]], way: _Way) -> list[_Naming]:
-    """Of each slice the naming that agrees best with one naming of the first slice."""
+    """For each slice, the naming that agrees best with one naming of the first slice."""
     every = [_namings(adata, way) for _, adata in slices]
     best: tuple[int, list[_Naming]] = (-1, [])
     for first in every[0]:
         wanted = set(first.keys)
-        # The first of equals: var_names before columns.
+        # The first of equally good ones: var_names before columns.
         chosen = [max(own, key=lambda n: len(wanted & set(n.keys))) for own in every[1:]]
         n = _n_shared([first.keys, *(naming.keys for naming in chosen)])
         if n > best[0]:
@@ -129,7 +129,7 @@ def _agreeing(slices: Sequence[tuple[str, AnnData]], way: _Way) -> list[_Naming]
 
 
 def _namings(adata: AnnData, way: _Way) -> list[_Naming]:
-    """Ways in which a slice names its genes: ``var_names``, and columns of nearly unique texts."""
+    """Ways in which a slice names its genes: ``var_names``, and columns of nearly unique text."""
     found = [_Naming(None, _keys(adata.var_names.to_series(), way))]
     for column in adata.var.columns:
         values = hashable(adata.var[column])
@@ -141,7 +141,7 @@ def _namings(adata: AnnData, way: _Way) -> list[_Naming]:
 
 
 def _keys(names: pd.Series, way: _Way) -> pd.Index:
-    """Keys of names; empty where a name has none, or where two genes would have the same."""
+    """Keys of names; empty if a name has none, or if two genes would have the same."""
     text = names.astype(object).where(names.notna(), "").astype(str).str.strip()
     keys = way.key(text).to_numpy(dtype=object)
     keys[pd.Series(keys).duplicated(keep=False).to_numpy()] = ""
@@ -158,7 +158,7 @@ def _renamed(
         old = np.array([*map(str, adata.var_names)], dtype=object)
         given = [names_of.get(k, o) if k else o for k, o in zip(naming.keys, old, strict=True)]
         new = np.array(given, dtype=object)
-        # A name that another gene of the slice has already is not given twice.
+        # Never use a name that another gene of the slice already has.
         clash = pd.Series(new).duplicated(keep=False).to_numpy() & (new != old)
         new[clash] = old[clash]
         for key, final in zip(naming.keys, new, strict=True):
@@ -185,7 +185,7 @@ def _with_index(var: pd.DataFrame, names: NDArray[Any]) -> pd.DataFrame:
 
 
 def examples(names: Sequence[str], genes: Sequence[Iterable[str]], odd: int) -> str:
-    """Show a gene name of a slice, and one of another, for a sentence that says they do not fit.
+    """Show a gene name of a slice and one of another, for a sentence that says they do not match.
 
     Parameters
     ----------

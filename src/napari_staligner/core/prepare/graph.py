@@ -1,4 +1,4 @@
-"""The spatial graph of a slice: who is a neighbour of whom on the tissue."""
+"""The spatial graph of a slice: which spots are neighbours on the tissue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WANTED_NEIGHBORS = 6
 SAME_UNIT = 1.5
-"""Sections of one tissue whose extents differ more than this are hardly in the same unit."""
+"""If extents of sections of one tissue differ more than this, they hardly share a unit."""
 FEW, MANY = 2, 30
 
 
@@ -35,7 +35,7 @@ class SpatialGraph:
     Parameters
     ----------
     connectivities
-        Shape (spots, spots), CSR float32, symmetric: 1 where two spots are neighbours.
+        Shape (spots, spots), CSR float32, symmetric: 1 for neighbours.
     distances
         Same pattern, float64: their distance, in the units of the coordinates.
     radius
@@ -83,7 +83,7 @@ class SpatialGraph:
 
 
 def spacing(coordinates: NDArray[np.floating]) -> float:
-    """Median distance from a spot to its nearest spot at another place.
+    """Median distance from a spot to the nearest spot at another place.
 
     Parameters
     ----------
@@ -104,9 +104,9 @@ def spacing(coordinates: NDArray[np.floating]) -> float:
 def find_radius(coordinates: NDArray[np.floating]) -> float:
     """Find the radius within which a spot has about 6 neighbours.
 
-    A tenth more than the median distance to the sixth nearest spot: on a hexagonal grid this lies
-    well between the first ring and the second, on a square grid it takes the eight around a spot,
-    and among scattered spots it gives six to seven.
+    A tenth more than the median distance to the sixth nearest spot. On a hexagonal grid this is
+    well between the first ring and the second, on a square grid it includes the eight spots around
+    a spot, and among scattered spots it gives six to seven.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def spatial_graph(coordinates: NDArray[np.floating], settings: Settings) -> Spat
         Shape (spots, 2).
     settings
         ``radius`` (two spots are neighbours when strictly closer) or ``n_neighbors`` (made
-        symmetric: neighbours in either direction); a radius is found where neither is given.
+        symmetric: neighbours in either direction); a radius is found if neither is given.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def spatial_graph(coordinates: NDArray[np.floating], settings: Settings) -> Spat
 
 @contextmanager
 def _quiet() -> Iterator[ModuleType]:
-    """Squidpy, which warns when imported and logs each graph on stdout, kept from doing so."""
+    """Squidpy without its warnings at import and its log of each graph on stdout."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
         import squidpy
@@ -186,7 +186,7 @@ def _distances(connected: sparse.csr_matrix, points: NDArray[np.float64]) -> spa
 def graph_steps(
     coordinates: Sequence[tuple[str, NDArray[np.floating]]], settings: Settings
 ) -> Steps[dict[str, SpatialGraph]]:
-    """Build the graphs of several slices, a step each.
+    """Build the graphs of several slices, one per step.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def graph_steps(
     Raises
     ------
     InputError
-        In no slice does any spot have a neighbour.
+        No spot of any slice has a neighbour.
     """
     graphs: dict[str, SpatialGraph] = {}
     for done, (name, points) in enumerate(coordinates):

@@ -1,4 +1,4 @@
-"""What slices bring into a result: X, and the layers and embeddings that all of them have."""
+"""What a result takes from its slices: X, and the layers and embeddings that all of them have."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 OF_ONE_FILE = ("X_pca", "X_harmony", "X_tsne", "X_umap")
-"""Starts of keys of ``obsm`` that mean the same in two slices only if they were computed of both at
-once."""
+"""Starts of keys of ``obsm`` that are comparable between slices only if they were computed from
+them together."""
 
 
 def slim_slices(
@@ -27,8 +27,8 @@ def slim_slices(
 ) -> tuple[list[AnnData], str | None]:
     """Return the parts of slices that are joined: X, layers, obs, coordinates, colours.
 
-    A layer that a slice lacks is in none of them: absent counts are not zeros. Where the counts of
-    slices are in different places, they get a layer of their own.
+    A layer that a slice lacks is left out of all: missing counts are not zeros. If the counts of
+    slices are in different places, they get their own layer.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def slim_slices(
 
     Returns
     -------
-    The parts, and the layer of their counts; ``None`` for ``X``. Where a slice has no ``X``, that
-    of all parts is their counts.
+    The parts, and the layer of their counts; ``None`` for ``X``. If a slice has no ``X``, the
+    ``X`` of all parts is their counts.
     """
     from anndata import AnnData
 
@@ -75,7 +75,7 @@ def _counts_of(slices: Sequence[AnnData], counts: Sequence[str | None]) -> list[
 
 
 def carried(slices: Sequence[AnnData]) -> list[str]:
-    """Keys of ``obsm`` that all slices have in the same width, and that mean the same in all."""
+    """Keys of ``obsm`` that all slices have with the same width and the same meaning."""
     sources = [source_of(adata) for adata in slices]
     one_file = len({source and source.path for source in sources}) == 1 and sources[0] is not None
     found = []
@@ -105,18 +105,18 @@ def left_behind(slices: Sequence[tuple[str, AnnData]], counts: Sequence[str | No
         used = [c == key for (_, a), c in zip(slices, counts, strict=True) if key in a.layers]
         if key not in layers and not all(used):
             notes.append(
-                f"layers[{key!r}] is not in the result, as slice {lack[0]!r} lacks it; "
-                "its values are not zero but unknown."
+                f"layers[{key!r}] is not in the result, because slice {lack[0]!r} lacks it; "
+                "its values there are unknown, not zero."
             )
     carry = {*carried(every), K.SPATIAL}
     keys = (key for adata in every for key in adata.obsm if str(key) not in carry)
     for key in dict.fromkeys(keys):
-        # An own name, under which the result keeps what it makes itself, was moved aside before.
+        # A key with a name that the result uses itself was moved aside before.
         own = next((k for k in RESERVED["obsm"] if key.startswith(f"{k}_of_input")), key)
         if own.startswith(OF_ONE_FILE):
-            why = "would compare what was computed of each slice by itself"
+            why = "would compare values that were computed for each slice separately"
         else:
-            why = "takes what all slices have in one width"
+            why = "takes only keys that all slices have with the same width"
         notes.append(f"obsm[{own!r}] of the slices is not in the result, which {why}.")
     return notes
 
@@ -128,7 +128,7 @@ def _common(slices: Sequence[AnnData], of: Any) -> list[str]:
 
 
 def _columns(value: Any) -> Any:
-    """Width of an array, or the columns of a table; ``None`` of what is neither."""
+    """Width of an array, or the columns of a table; ``None`` for anything else."""
     if isinstance(value, pd.DataFrame):
         return tuple(map(str, value.columns))
     kind = getattr(value, "dtype", np.dtype(object)).kind

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNNAMED = "library"
-"""Name of a library that stands in ``uns["spatial"]`` itself, without a name."""
+"""Name for a library that is ``uns["spatial"]`` itself, without a name."""
 
 SECTION_COLUMNS: tuple[str, ...] = (
     *("library_id", "library", "library_ids", "slice", "slice_id", "section", "section_id"),
@@ -25,10 +25,10 @@ SECTION_COLUMNS: tuple[str, ...] = (
     *("batch_name", "batch", "orig.ident", "brain_section_label", "section_name", "puck"),
     *("replicate", "capture_area", "dataset", "experiment"),
 )
-"""Columns of ``obs`` that name sections or libraries, in small letters, the surest first."""
+"""Columns of ``obs`` that name sections or libraries, in lower case, the surest first."""
 
 _ADDED = "added"
-"""In a library of a result: what it was given to be drawn."""
+"""Key in a library of a result: what was added for drawing."""
 _DIAMETER, _HIRES, _LOWRES = "spot_diameter_fullres", "tissue_hires_scalef", "tissue_lowres_scalef"
 _OF_INPUT = re.compile(r"_of_input(_\d+)?$")
 _NO_VALUE = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null"})
@@ -40,8 +40,8 @@ def libraries_in(spatial: object) -> dict[str, Mapping[str, Any]]:
     Parameters
     ----------
     spatial
-        What is there. Entries that are no libraries are passed over, as is what is no dictionary;
-        a library that stands there without a name is called ``"library"``.
+        Its value. Entries that are not libraries are ignored, and so is a value that is not a
+        dictionary; a library without a name is called ``"library"``.
     """
     if not isinstance(spatial, Mapping):
         return {}
@@ -55,8 +55,8 @@ def named_values(column: pd.Series) -> pd.Series:
 
     Returns
     -------
-    Texts without spaces around them, whole numbers without a decimal point, and ``None`` where
-    there is no value, be it the text "nan".
+    Texts without spaces around them, whole numbers without a decimal point, and ``None`` for a
+    missing value or the text "nan".
     """
     codes, values = pd.factorize(hashable(column))
     names = np.array([*map(as_name, values), None], dtype=object)
@@ -64,14 +64,14 @@ def named_values(column: pd.Series) -> pd.Series:
 
 
 def hashable(column: pd.Series) -> pd.Series:
-    """Return a column; as texts where its values are lists and the like, which do not compare."""
+    """Return a column; as text if its values cannot be hashed, such as lists."""
     if column.dtype != object or column.map(lambda value: isinstance(value, Hashable)).all():
         return column
     return column.where(column.isna(), column.map(str))
 
 
 def as_name(value: Any) -> str | None:
-    """Return a value as a name; ``None`` if it is none. See :func:`named_values`."""
+    """Return a value as a name; ``None`` if it is not one. See :func:`named_values`."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
     text = (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
@@ -79,9 +79,9 @@ def as_name(value: Any) -> str | None:
 
 
 def section_columns(columns: Iterable[Any]) -> list[Any]:
-    """Return the columns that are called as those which name sections, the surest first.
+    """Return the columns with a usual name for sections, the surest first.
 
-    One of the input that was moved aside, as ``library_id_of_input``, still is.
+    One of the input that was moved aside, such as ``library_id_of_input``, still counts.
     """
     small = {_OF_INPUT.sub("", str(column).strip().lower()): column for column in columns}
     return [small[name] for name in SECTION_COLUMNS if name in small]
@@ -95,8 +95,8 @@ def column_of_libraries(obs: pd.DataFrame, names: Collection[str]) -> Any | None
     obs
         Of all spots of a file.
     names
-        Of its libraries. Two values of a column have to be among them, and half of its values; one
-        is enough in a column that is called as those which name sections.
+        Of its libraries. Two values of a column have to be among them, and half of its values; in a
+        column with a usual name for sections, one is enough.
     """
     called = section_columns(obs.columns)
     best: tuple[int, Any] = (0, None)
@@ -114,8 +114,8 @@ def column_of_libraries(obs: pd.DataFrame, names: Collection[str]) -> Any | None
 def own_library(adata: AnnData, name: str = "") -> tuple[str, Mapping[str, Any]] | None:
     """Return the library of a slice, with its name.
 
-    The only one; or that which is called as the slice; or that which a column of ``obs`` names for
-    all spots. ``None`` where none of these holds.
+    The only one; or the one with the name of the slice; or the one that a column of ``obs`` names
+    for all spots. ``None`` if there is no such library.
 
     Parameters
     ----------
@@ -154,10 +154,10 @@ def library_of_part(
 
 
 def drawable(library: Mapping[str, Any], xy: NDArray[np.floating[Any]]) -> dict[str, Any]:
-    """Return a library that squidpy and TissUUmaps draw by their defaults.
+    """Return a library that squidpy and TissUUmaps can draw with their defaults.
 
-    Where its scale factors lack ``spot_diameter_fullres``, spots get the size at which they nearly
-    touch; where its only image is ``lowres``, that one is ``hires`` as well.
+    If its scale factors lack ``spot_diameter_fullres``, spots get the size at which they nearly
+    touch; if its only image is ``lowres``, it also becomes ``hires``.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def drawable(library: Mapping[str, Any], xy: NDArray[np.floating[Any]]) -> dict[
 
     Returns
     -------
-    One that tells in ``added`` what it was given; see :func:`as_it_came`.
+    One that records in ``added`` what was added; see :func:`as_it_came`.
     """
     library = as_it_came(library)
     factors = library.get("scalefactors")
@@ -180,7 +180,7 @@ def drawable(library: Mapping[str, Any], xy: NDArray[np.floating[Any]]) -> dict[
         factors[_DIAMETER] = spot_size(np.asarray(xy, dtype=np.float64))
         added[_DIAMETER] = True
     if "hires" not in images and {"lowres"} <= set(images) and _LOWRES in factors:
-        # A factor of an image that is not there; it comes back when the slice does.
+        # A factor of a missing image; it is restored together with the slice.
         added["hires"] = factors.get(_HIRES, np.nan)
         images["hires"], factors[_HIRES] = images["lowres"], factors[_LOWRES]
     made = {**library, "images": images, "scalefactors": factors}
@@ -205,7 +205,7 @@ def as_it_came(library: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_library(name: str, adata: AnnData) -> str | None:
-    """Say that a slice gets no library though there are some; ``None`` if all is clear."""
+    """Say that a slice gets no library although there are some; ``None`` if all is clear."""
     there = libraries_in(adata.uns.get(K.SPATIAL))
     if not there or own_library(adata, name) is not None:
         return None
@@ -213,19 +213,19 @@ def without_library(name: str, adata: AnnData) -> str | None:
 
 
 def no_library(names: Iterable[str]) -> str:
-    """Say of a slice that none of these libraries is known to be its own."""
+    """Say that none of these libraries is known to belong to a slice."""
     there = ", ".join(map(repr, names))
     return (
-        f"none of the libraries in uns['spatial'] ({there}) is named as the slice or by a column "
-        "of obs as 'library_id', so it has no tissue image."
+        f"none of the libraries in uns['spatial'] ({there}) has the name of the slice, or is named "
+        "by a column of obs such as 'library_id', so it has no tissue image."
     )
 
 
 def libraries_of_result(result: AnnData, name: str) -> dict[str, Any]:
     """Return the part of ``uns["spatial"]`` that belongs to a slice of a result.
 
-    A library has the name of its slice; one of several that a slice brought has that name, a space
-    and its own.
+    A library has the name of its slice. If a slice had several, each has that name, a space and
+    its own name.
     """
     names = sorted(map(str, result.obs[K.SLICE].cat.categories), key=len, reverse=True)
     found = {}
@@ -237,7 +237,7 @@ def libraries_of_result(result: AnnData, name: str) -> dict[str, Any]:
 
 
 def _named_for(obs: pd.DataFrame, libraries: Collection[str], name: str) -> str | None:
-    """Name of the library that is called as a slice, or that its spots name."""
+    """Name of the library that has the name of a slice, or that its spots name."""
     if name and name.strip() in libraries:
         return name.strip()
     named = (_only(obs[column], libraries) for column in section_columns(obs.columns))

@@ -1,4 +1,4 @@
-"""Matrices of slices as the engine takes them: CSR, CSC or dense, in a type that can be counted."""
+"""Brings matrices of slices to forms that the engine can use: CSR, CSC or dense, of usual types."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def with_plain_matrices(name: str, adata: AnnData) -> AnnData:
-    """Return a slice whose ``X``, ``layers`` and ``.raw`` are plain matrices; the same if they are.
+    """Return a slice with plain ``X``, ``layers`` and ``.raw``; the same slice if they already are.
 
     Sparse arrays and other sparse formats become CSR matrices, half floats become float32, and
-    objects that are numbers too; no value changes.
+    objects that are numbers become float64; no value changes.
 
     Raises
     ------
     InputError
-        ``X`` or a layer holds no numbers.
+        ``X`` or a layer holds something other than numbers.
     """
     raw = adata.raw
     plain = {key: _plain(name, f"layers[{key!r}]", m) for key, m in named_layers(adata).items()}
@@ -69,7 +69,7 @@ def _plain(name: str, slot: str, matrix: Any) -> Any:
 
 
 def _cast(matrix: Any, kind: type[np.floating[Any]]) -> Any:
-    """Cast the values that are stored; scipy has no sparse matrices of half floats."""
+    """Cast the stored values; scipy has no sparse matrices of half floats."""
     if not sparse.issparse(matrix):
         if matrix.dtype.kind == "c":
             raise TypeError

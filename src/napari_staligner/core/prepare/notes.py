@@ -1,4 +1,4 @@
-"""What was guessed or left out when a slice was read: sentences that stay with the slice."""
+"""Notes on what was guessed or left out when a slice was read; they stay with the slice."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def add_notes(adata: AnnData, notes: Iterable[str]) -> None:
-    """Keep sentences with a slice, in ``uns["staligner_notes"]``.
+    """Store sentences with a slice, in ``uns["staligner_notes"]``.
 
     Parameters
     ----------
     adata
         The slice.
     notes
-        What follows after "Slice 'A': ", with a full stop; none is added twice.
+        The text after "Slice 'A': ", with a full stop; none is added twice.
     """
     kept = _kept(adata)
     new = [note for note in notes if note not in kept]
@@ -31,12 +31,12 @@ def add_notes(adata: AnnData, notes: Iterable[str]) -> None:
 
 
 def notes_of(name: str, adata: AnnData) -> list[str]:
-    """Return what is kept with a slice, as sentences that name it."""
+    """Return the notes of a slice, as sentences that name it."""
     return [f"Slice {name!r}: {note}" for note in _kept(adata)]
 
 
 def new_notes(name: str, part: AnnData, before: AnnData) -> list[str]:
-    """Return the notes of a slice that what it was cut from had not, as sentences that name it."""
+    """Return the notes of a slice that are not in ``before``, as sentences that name it."""
     known = _kept(before)
     return [f"Slice {name!r}: {note}" for note in _kept(part) if note not in known]
 

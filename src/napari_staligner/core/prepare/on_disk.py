@@ -1,4 +1,4 @@
-"""Matrices that stay on disk until they are asked for, as dask arrays of whole rows."""
+"""Matrices that stay on disk until they are needed, as dask arrays of whole rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 INDEX = ("indices", "indptr")
 ROWS = 4096
-"""Rows that are read and written at once."""
+"""How many rows are read and written at once."""
 
 
 def named_layers(adata: AnnData) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def named_layers(adata: AnnData) -> dict[str, Any]:
 
 
 def on_disk(matrix: Any) -> bool:
-    """Whether a matrix is a dask array, whose values are not in memory."""
+    """Whether a matrix is a dask array, with values that are not in memory."""
     return hasattr(matrix, "compute")
 
 
@@ -41,13 +41,13 @@ def left_on_disk(element: Any) -> Any:
 
     Returns
     -------
-    A dask array; its blocks are rows, CSR or dense. It opens the file for each block, and the
-    element may be closed. A matrix that can be read only as a whole is read.
+    A dask array; its blocks are rows, CSR or dense. It opens the file for each block, so the
+    element may be closed. A matrix that can only be read whole is read.
     """
     try:
         lazy = _lazy(element)
         if lazy.numblocks[0] > 1:
-            # To see now, not in the middle of a run, whether it can be read so.
+            # Find out now, not in the middle of a run, whether it can be read this way.
             lazy[:1].compute()
     except Exception:  # anndata raises whatever h5py, zarr or dask meet
         return read_matrix(element)
@@ -55,7 +55,7 @@ def left_on_disk(element: Any) -> Any:
 
 
 def read_matrix(element: Any) -> Any:
-    """Read a matrix of a file, also if its numbers are of types that scipy does not take.
+    """Read a matrix from a file, even if its numbers have types that scipy does not accept.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def read_matrix(element: Any) -> Any:
 
     try:
         matrix = read_elem(element)
-        # Some types are found out only when the values are used.
+        # Some types show only when the values are used.
         matrix[:1].sum()
         if sparse.issparse(matrix) and any(getattr(matrix, k).dtype.kind != "i" for k in INDEX):
             raise TypeError("the indices are no whole numbers")
@@ -90,14 +90,14 @@ def _lazy(element: Any) -> Any:
     if hasattr(element, "keys") and any(element[k].dtype.kind != "i" for k in INDEX):
         raise TypeError("the indices are no whole numbers")
     if "csc" in str(element.attrs.get("encoding-type", "")):
-        # Stored by columns: rows can be had only from the whole.
+        # Stored by columns: rows can only be read from the whole.
         return _sparse_blocks(read_elem_lazy(element).rechunk((-1, -1)))
     width = element.attrs["shape"][1] if "shape" in element.attrs else element.shape[1]
     return read_elem_lazy(element, chunks=(ROWS, int(width)))
 
 
 def unbacked(adata: AnnData) -> AnnData:
-    """Return a slice that was opened with ``backed="r"`` as one whose ``X`` is a dask array."""
+    """Return a slice opened with ``backed="r"`` as one with a dask array as ``X``."""
     if not adata.isbacked:
         return adata
     if adata.is_view:
@@ -109,9 +109,9 @@ def unbacked(adata: AnnData) -> AnnData:
 
 
 def with_slots(adata: AnnData, **slots: Any) -> AnnData:
-    """Return a slice of the same arrays with all its slots, but for those that are given.
+    """Return a slice with the same arrays in all slots, except for the given ones.
 
-    Tables and dictionaries are its own: what is added to one, the other lacks.
+    It has its own tables and dictionaries: changes to one do not affect the other.
     """
     from anndata import AnnData
 
@@ -129,7 +129,7 @@ def with_slots(adata: AnnData, **slots: Any) -> AnnData:
 
 
 def alike(matrices: Sequence[Any]) -> list[Any]:
-    """Bring matrices of slices to one kind where one is on disk, so that they can be joined.
+    """If a matrix is on disk, bring all matrices to one kind, so that they can be joined.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def alike(matrices: Sequence[Any]) -> list[Any]:
 
     Returns
     -------
-    As they are, if all are in memory; else dask arrays, sparse where one is.
+    Unchanged if all are in memory; else dask arrays, sparse if one is.
     """
     if not any(map(on_disk, matrices)):
         return list(matrices)

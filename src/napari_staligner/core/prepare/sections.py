@@ -1,4 +1,4 @@
-"""Several sections in one file: how they are noticed, and how they are parted."""
+"""Several sections in one file: how they are detected, and how they are split."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_SECTIONS = 60
-"""A column with more values names no sections."""
+"""A column with more values does not name sections."""
 FEWEST_COINCIDING, SHARE_COINCIDING = 10, 0.05
-"""So many spots, and such a share, at the place of another are no accident."""
+"""If this many spots, and this share, are at the place of another, it is no accident."""
 PARTED = 0.02
-"""A column parts sections if within them at most this share of those spots still coincide."""
+"""A column separates sections if at most this share of those spots still coincide within them."""
 INTERLEAVED = 0.1
-"""Sections lie among each other if the nearest of this share of spots is of another section."""
+"""Sections are mixed if the nearest spot of this share of spots is of another section."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Sections:
     Parameters
     ----------
     key
-        Column of ``obs`` that names them; empty where none does.
+        Column of ``obs`` that names them; empty if none does.
     values
         Their names.
     reason
-        By what they were noticed, to follow after "holds several sections".
+        How they were detected, to follow after "holds several sections".
     certain
-        Whether the column and something else agree: libraries of ``uns["spatial"]`` that are
-        called as its values, or places that coincide only across them.
+        Whether something else agrees with the column: libraries of ``uns["spatial"]`` with the
+        names of its values, or places that coincide only across them.
     """
 
     key: str
@@ -63,11 +63,12 @@ class Sections:
     certain: bool = False
 
     def sentence(self) -> str:
-        """Say it, with what to do; to follow after "Slice 'A': "."""
+        """Say so, and what to do; to follow after "Slice 'A': "."""
         if not self.key:
             return (
-                f"it seems to hold several sections ({self.reason}), and no column of obs parts "
-                "them; add one that names the section of each spot and give it as --slice-key."
+                f"it seems to hold several sections ({self.reason}), and no column of obs "
+                "separates them; add one that names the section of each spot and give it as "
+                "--slice-key."
             )
         there = f"obs[{self.key!r}] names {len(self.values)} sections ({_some(self.values)}"
         if self.certain:
@@ -76,7 +77,7 @@ class Sections:
 
 
 def sections_of(adata: AnnData) -> Sections | None:
-    """Notice that a file holds several sections.
+    """Detect whether a file holds several sections.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def sections_of(adata: AnnData) -> Sections | None:
 
     Returns
     -------
-    What was noticed, the surest first; ``None`` where nothing tells of several sections.
+    The surest finding; ``None`` if there is no sign of several sections.
     """
     libraries = libraries_in(adata.uns.get(K.SPATIAL))
     by_library = _by_libraries(adata, libraries)
@@ -115,14 +116,14 @@ def _by_libraries(adata: AnnData, libraries: dict[str, Any]) -> Sections | None:
         return Sections(str(key), values, f"named {what}", certain=sure)
     if len(values) == 1 or len(libraries) < 2:
         return None
-    # More libraries than the spots tell of: a column may still be called as those that name them.
+    # More libraries than the spots name: a column may still have a usual name for sections.
     found = _by_name(adata)
     reason = f"uns['spatial'] has {len(libraries)} libraries"
     return Sections("", (), reason) if found is None else replace(found, reason=reason)
 
 
 def _by_places(adata: AnnData, xy: NDArray[np.float64]) -> Sections | None:
-    """Notice spots at one place, or among those of other sections."""
+    """Detect spots at the same place, or mixed with those of other sections."""
     finite = np.isfinite(xy).all(axis=1)
     together = np.zeros(len(xy), dtype=bool)
     together[finite] = _coinciding(xy[finite])
@@ -147,7 +148,7 @@ def _by_places(adata: AnnData, xy: NDArray[np.float64]) -> Sections | None:
 
 
 def _by_name(adata: AnnData) -> Sections | None:
-    """Notice a column that is called as those which name sections."""
+    """Detect a column with a usual name for sections."""
     for key in section_columns(adata.obs.columns):
         values = _values(adata, key)
         if 1 < len(values) <= MOST_SECTIONS:
@@ -156,7 +157,7 @@ def _by_name(adata: AnnData) -> Sections | None:
 
 
 def _candidates(adata: AnnData) -> list[Any]:
-    """Columns that may name sections, those that are called so first, then by fewest values."""
+    """Columns that may name sections: those with a usual name first, then by fewest values."""
     called = section_columns(adata.obs.columns)
     several = {}
     for key in adata.obs.columns:
@@ -168,13 +169,13 @@ def _candidates(adata: AnnData) -> list[Any]:
 
 
 def _coinciding(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which spots lie at the place of another."""
+    """Which spots are at the place of another."""
     _, at, counts = unique_places(xy)
     return np.asarray(counts[at] > 1)
 
 
 def _interleaved(adata: AnnData, key: Any, xy: NDArray[np.float64]) -> bool:
-    """Whether spots of a section lie among those of others."""
+    """Whether spots of a section are mixed with those of others."""
     from scipy.spatial import KDTree
 
     points, codes = _coded(adata, key, xy)
@@ -185,14 +186,14 @@ def _interleaved(adata: AnnData, key: Any, xy: NDArray[np.float64]) -> bool:
 
 
 def _coded(adata: AnnData, key: Any, xy: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Places of the spots that a column names a section of, and the section's number."""
+    """Places of the spots for which a column names a section, and the section's number."""
     codes, _ = pd.factorize(named_values(adata.obs[key]))
     known = np.isfinite(xy).all(axis=1) & (codes >= 0)
     return xy[known], codes[known]
 
 
 def _values(adata: AnnData, key: Any) -> tuple[str, ...]:
-    """Names in a column that there are spots of: in the order of its categories, else sorted."""
+    """Names in a column that have spots: in the order of its categories, else sorted."""
     column = hashable(adata.obs[key])
     if hasattr(column, "cat"):
         values = column.cat.remove_unused_categories().cat.categories.to_series()
@@ -213,11 +214,11 @@ def split_by(name: str, adata: AnnData, key: str) -> list[tuple[str, AnnData]]:
     adata
         All slices of the file.
     key
-        Column of ``obs``; spots without a value are left out, and that is said.
+        Column of ``obs``; spots without a value are left out, and a note says so.
 
     Returns
     -------
-    Name and AnnData of each, a copy with its own library of ``uns["spatial"]``, if one is its own.
+    Name and AnnData of each: a copy with only its own library of ``uns["spatial"]``, if any.
 
     Raises
     ------
@@ -235,7 +236,7 @@ def split_by(name: str, adata: AnnData, key: str) -> list[tuple[str, AnnData]]:
         raise InputError(f"{name!r}: obs[{key!r}] is empty: choose another column.")
     empty = int(sum(value is None for value in values))
     if empty:
-        # Said once, of the file.
+        # Said once, for the file.
         add_notes(
             slices[0][1],
             [
@@ -262,12 +263,12 @@ def _part(adata: AnnData, key: str, value: str, rows: NDArray[np.bool_]) -> AnnD
 
 
 def is_part(source: Source | None) -> bool:
-    """Whether a slice is already one of several in a file: named, or chosen by a column."""
+    """Whether a slice is already one of several in a file, chosen by name or by a column."""
     return source is not None and bool(source.slice or set(source.choices) - {COUNTS})
 
 
 def split_where_certain(name: str, adata: AnnData) -> list[tuple[str, AnnData]]:
-    """Split a file whose sections are certain; else return it as one slice, with what was noticed.
+    """Split a file if its sections are certain; else return it as one slice, with a note.
 
     Parameters
     ----------
@@ -288,7 +289,7 @@ def split_where_certain(name: str, adata: AnnData) -> list[tuple[str, AnnData]]:
 
 
 def clean_name(name: str) -> str:
-    """Names become keys of HDF5 groups, in which a slash would start another level."""
+    """Names become keys of HDF5 groups, where a slash would start another level."""
     return name.strip().replace("/", "_") or "slice"
 
 

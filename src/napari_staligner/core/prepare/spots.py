@@ -1,4 +1,4 @@
-"""Spots that tell nothing of the tissue: off it, or without counts."""
+"""Spots that say nothing about the tissue: off it, or without counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TISSUE_COLUMNS = ("in_tissue", "intissue", "tissue", "on_tissue", "under_tissue", "is_in_tissue")
-"""Columns of ``obs`` that say whether a spot lies on the tissue, in small letters."""
+"""Columns of ``obs`` that say whether a spot is on the tissue, in lower case."""
 _SAID: Mapping[str, bool] = MappingProxyType(
     dict.fromkeys(("0", "0.0", "false", "f", "no", "n", "off", "out"), False)
     | dict.fromkeys(("1", "1.0", "true", "t", "yes", "y", "on", "in"), True)
@@ -32,10 +32,10 @@ _SAID: Mapping[str, bool] = MappingProxyType(
 
 
 def off_tissue(obs: pd.DataFrame) -> tuple[NDArray[np.bool_], str]:
-    """Which spots lie off the tissue, shape (spots,), and the column that says so.
+    """Which spots are off the tissue, shape (spots,), and the column that says so.
 
-    Numbers, truths and texts are understood; a column that holds anything else says nothing, and a
-    spot without a value is on the tissue.
+    Numbers, booleans and text are understood; a column with anything else is ignored, and a spot
+    without a value is on the tissue.
     """
     small = {str(column).strip().lower(): column for column in obs.columns}
     for name in TISSUE_COLUMNS:
@@ -63,7 +63,7 @@ def without_counts(matrix: Any) -> NDArray[np.bool_]:
 def used_spots(
     name: str, adata: AnnData, layer: str | None, *, all_spots: bool
 ) -> tuple[AnnData, AnnData, list[str]]:
-    """Return a slice with the spots that are integrated, once more with its counts in memory.
+    """Return a slice with only the spots that are integrated, and also with its counts in memory.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def used_spots(
 
     Returns
     -------
-    The slice, the same with its counts in memory, and what is to be said.
+    The slice, the same with its counts in memory, and notes.
     """
     held = with_counts(adata, layer)
     matrix = expression_of(name, held, layer)
@@ -86,14 +86,14 @@ def used_spots(
     if not out.any():
         return adata, held, notes
     if adata.n_obs - out.sum() < FEWEST_SPOTS:
-        # Of all spots: without the others it would seem to be a slice of so few.
+        # Check all spots: without the others it would look like a slice with few spots.
         check_expressed(name, matrix, f"layers[{layer!r}]" if layer else "X")
     part = adata[~out].copy()
     return part, part if held is adata else held[~out].copy(), notes
 
 
 def mark_of(adata: AnnData, layer: str | None) -> str:
-    """Return what tells a slice, whose counts are in memory, from any other."""
+    """Return a text that identifies a slice with its counts in memory."""
     matrix = adata.X if layer is None else adata.layers[layer]
     whole = hashlib.sha256(f"{adata.shape}".encode())
     for totals in (matrix.sum(axis=0), matrix.sum(axis=1), adata.obsm[K.SPATIAL]):
@@ -108,7 +108,7 @@ def same_slices(names: Sequence[str], marks: Sequence[str]) -> list[str]:
         if first.setdefault(mark, name) != name:
             notes.append(
                 f"Slices {first[mark]!r} and {name!r} are the same: all spots and counts are "
-                "equal, so look whether a file was given twice."
+                "equal, so check whether a file was given twice."
             )
     return notes
 
@@ -127,11 +127,11 @@ def left_out(
     matrix
         Its counts in memory, shape (spots, genes).
     all_spots
-        Keep them nevertheless.
+        Keep them anyway.
 
     Returns
     -------
-    Shape (spots,), and what is to be said. Nothing is left out where nothing would be left.
+    Shape (spots,), and notes. Nothing is left out if no spot would remain.
     """
     off, column = off_tissue(adata.obs)
     empty = without_counts(matrix) & ~off

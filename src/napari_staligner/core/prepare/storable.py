@@ -1,8 +1,8 @@
-"""Tables of slices, brought to what ``.h5ad`` can hold before anything is computed.
+"""Converts tables of slices to what ``.h5ad`` can hold, before anything is computed.
 
-A column of names in one slice and of numbers in another, lists, dates, booleans with gaps: pandas
-holds them, HDF5 does not, and a join of slices makes some of them itself. What can be kept is kept
-as it is; else numbers stay numbers, and all others become text.
+Columns of names in one slice and numbers in another, lists, dates, booleans with missing values:
+pandas can hold them, HDF5 cannot, and joining slices makes some of them. Values stay as they are if
+possible; else numbers stay numbers, and all others become text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def storable_slices(
     slices: Sequence[tuple[str, AnnData]],
 ) -> tuple[list[tuple[str, AnnData]], list[str]]:
-    """Bring the tables of slices to what the joined ``.h5ad`` can hold.
+    """Convert the tables of slices to what the joined ``.h5ad`` can hold.
 
     Parameters
     ----------
@@ -49,10 +49,10 @@ def storable_slices(
     Returns
     -------
     slices
-        The same with ``obs``, ``var``, frames of ``obsm``, and what is joined of ``uns``, as a file
-        can hold them. A column has the same type in all slices. The other arrays are shared.
+        The same with ``obs``, ``var``, frames of ``obsm``, and the joined part of ``uns`` in forms
+        that a file can hold. A column has the same type in all slices. Other arrays are shared.
     notes
-        A sentence for each column whose values change their type, and for each name that changes.
+        A sentence for each column that changes its type, and for each name that changes.
     """
     names = [name for name, _ in slices]
     obs, notes = storable_frames({name: adata.obs for name, adata in slices}, "obs")
@@ -80,12 +80,12 @@ def storable_slices(
 
 
 def _of_usual_width(matrix: Any) -> Any:
-    """A matrix as float32 where it is of float16, for which there is no sparse one."""
+    """A matrix, as float32 if it is float16, which sparse matrices do not support."""
     return matrix.astype(np.float32) if getattr(matrix, "dtype", None) == np.float16 else matrix
 
 
 def _uns(name: str, uns: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What is joined of ``uns``, storable; the rest as it is."""
+    """``uns`` with the part that is joined made storable, and the rest unchanged."""
     held, notes = dict(uns), list[str]()
     for key, value in uns.items():
         if key == K.SPATIAL or str(key).endswith("_colors"):
@@ -113,17 +113,17 @@ def _obsm(
 
 
 def check_storable(adata: AnnData) -> None:
-    """Write all of an AnnData but large arrays of ``uns`` to memory, as a file would hold it.
+    """Write an AnnData, without large arrays of ``uns``, to memory as it would go to a file.
 
     Parameters
     ----------
     adata
-        A result, or one of few spots or without values in its matrices.
+        A result, or a version of it with few spots or without values in its matrices.
 
     Raises
     ------
     InputError
-        Something cannot be written; it names the slot.
+        Something cannot be written; the message names the slot.
     """
     parts = {"obs": adata.obs, "var": adata.var, "X": adata.X}
     parts |= {f"layers[{key!r}]": layer for key, layer in named_layers(adata).items()}
@@ -139,7 +139,7 @@ def check_storable(adata: AnnData) -> None:
 
 
 def _without_numbers(value: Any) -> Any:
-    """The same with empty arrays of numbers, which can always be written and may be large."""
+    """The same with arrays of numbers emptied: they can always be written, and may be large."""
     if isinstance(value, Mapping):
         return {key: _without_numbers(part) for key, part in value.items()}
     return value[:0] if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" else value
@@ -151,7 +151,7 @@ def _without_numbers(value: Any) -> Any:
 def storable_frames(
     frames: Mapping[str, pd.DataFrame], slot: str
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Bring frames that will be joined to what a file can hold.
+    """Convert frames that will be joined to what a file can hold.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def storable_frames(
     -------
     frames
         New ones: names are text and unique, and a column has the same type in all frames that have
-        it. Where one lacks it, the type is one that has a value for what is missing.
+        it. If one lacks it, the type is one that allows missing values.
     notes
         A sentence for each change of a type or a name.
     """
@@ -204,10 +204,10 @@ def storable_names(names: pd.Index[Any]) -> list[str]:
 
 
 def storable_name(name: object) -> str:
-    """Name of a column or a key: text without what leads elsewhere in a file."""
+    """Name of a column or a key: text without signs that mean a path in a file."""
     text = "_".join(map(as_text, name)) if isinstance(name, tuple) else as_text(name)
     text = text.replace("/", "_")
-    # These name the group itself, and the names of the rows.
+    # These mean the group itself, and the names of the rows.
     return {"": "unnamed", ".": "_", "_index": "index"}.get(text, text)
 
 
@@ -239,7 +239,7 @@ def _renamed(name: str, slot: str, frame: pd.DataFrame, names: Sequence[str]) ->
 
 
 def _said(where: str, columns: Mapping[str, Column], kept: str, names: Sequence[str]) -> list[str]:
-    """Say what a column held and is kept as, where that is another kind of values."""
+    """Say what a column held and how it is kept, if that is another kind of values."""
     held: dict[tuple[str, ...], list[str]] = {}
     for name, column in columns.items():
         if column.held:
@@ -269,7 +269,7 @@ _NOTHING = object()
 
 
 def storable_value(value: Any, slot: str, lost: list[str]) -> Any:
-    """Bring an entry of ``uns`` to what a file can hold.
+    """Convert an entry of ``uns`` to what a file can hold.
 
     Parameters
     ----------
@@ -278,12 +278,12 @@ def storable_value(value: Any, slot: str, lost: list[str]) -> Any:
     slot
         Its name, for messages.
     lost
-        Names of what cannot be kept are appended.
+        The names of entries that cannot be kept are appended.
 
     Returns
     -------
-    Mappings stay mappings with names that a file can hold; lists and arrays become arrays of
-    numbers or text, what has no such form, JSON.
+    Mappings stay mappings, with names that a file can hold; lists and arrays become arrays of
+    numbers or text; all else becomes JSON.
     """
     if isinstance(value, Mapping):
         made = {
@@ -304,7 +304,7 @@ def storable_value(value: Any, slot: str, lost: list[str]) -> Any:
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
         value = str(value)
     if value is None or value is pd.NA or not unwritable(_without_numbers(value)):
-        # Nothing and a missing entry say the same, and older readers know the latter only.
+        # None and a missing entry mean the same, and older readers know only the latter.
         return _NOTHING if value is None or value is pd.NA else value
     lost.append(slot)
     return _NOTHING

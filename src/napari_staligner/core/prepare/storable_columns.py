@@ -1,4 +1,4 @@
-"""Columns of tables, brought to the types that ``.h5ad`` can hold: booleans, numbers, text."""
+"""Converts columns of tables to the types that ``.h5ad`` can hold: booleans, numbers, text."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ EXACT = 2**53
 
 
 class Column(NamedTuple):
-    """A column of a slice as a file can hold it, and what it held: kinds of values, in words."""
+    """A column of a slice in a form that a file can hold, and in words the values that it had."""
 
     values: pd.Series[Any]
     held: tuple[str, ...]
 
 
 def unwritable(element: Any) -> str:
-    """Write an element of an AnnData to memory; returns why that fails, or nothing.
+    """Write an element of an AnnData to memory; return why that fails, or an empty text.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def unwritable(element: Any) -> str:
         try:
             write_elem(file, "element", element)
         except Exception as error:
-            # Whatever it is, a file would fail in the same way.
+            # Any error: a file would fail in the same way.
             return str(error).split("\n", 1)[0] or type(error).__name__
     return ""
 
@@ -55,7 +55,7 @@ def unwritable(element: Any) -> str:
 
 
 def plain(column: pd.Series[Any]) -> Column:
-    """Bring a column to what a file can hold.
+    """Convert a column to what a file can hold.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def plain(column: pd.Series[Any]) -> Column:
 
     Returns
     -------
-    Booleans, numbers or text, with gaps in the types that have them: ``boolean``, ``Int64`` or
-    float64, and object; or a categorical of such categories.
+    Booleans, numbers or text; with missing values, as ``boolean``, ``Int64`` or float64, and
+    object; or a categorical of such categories.
     """
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -79,7 +79,7 @@ def plain(column: pd.Series[Any]) -> Column:
         return Column(_on_values(column, change), held[0])
     if isinstance(dtype, np.dtype) and dtype.kind in "biufc":
         if dtype in (np.longdouble, np.clongdouble):
-            # Of another width on every machine.
+            # Its width depends on the machine.
             column = column.astype(np.complex128 if dtype.kind == "c" else np.float64)
         return Column(column, (BOOLEANS if dtype.kind == "b" else NUMBERS,))
     if isinstance(dtype, pd.BooleanDtype):
@@ -95,7 +95,7 @@ def plain(column: pd.Series[Any]) -> Column:
 
 
 def _of_objects(column: pd.Series[Any], values: pd.Series[Any]) -> Column:
-    """A column of Python's objects, or of a type of pandas that no file holds."""
+    """A column of Python objects, or of a pandas type that a file cannot hold."""
     values = values.where(values.notna(), np.nan)
     present = values[values.notna()]
     kind = types.infer_dtype(present, skipna=False)
@@ -110,13 +110,13 @@ def _of_objects(column: pd.Series[Any], values: pd.Series[Any]) -> Column:
         numbers = _numbers(values)
         return Column(_texts(values) if numbers is None else numbers, held)
     if kind in ("datetime64", "timedelta64", "datetime", "timedelta"):
-        # In the words of pandas, which leaves the time out where all are at midnight.
+        # As pandas writes them: without the time if all are at midnight.
         return Column(column.astype(str).astype(object).where(values.notna(), np.nan), held)
     return Column(_texts(values), held)
 
 
 def _numbers(values: pd.Series[Any]) -> pd.Series[Any] | None:
-    """Python's numbers in the array type that holds them exactly; ``None`` if there is none."""
+    """Python numbers in the array type that holds them exactly; ``None`` if there is none."""
     present = values[values.notna()]
     gaps = len(present) < len(values)
     if any(isinstance(value, complex | np.complexfloating) for value in present):
@@ -135,7 +135,7 @@ def _numbers(values: pd.Series[Any]) -> pd.Series[Any] | None:
 
 
 def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Values as text; gaps stay."""
+    """Values as text; missing values stay."""
     present = values.notna().to_numpy()
     made = np.full(len(values), np.nan, dtype=object)
     held = values.to_numpy(dtype=object)[present]
@@ -156,7 +156,7 @@ def is_clean(values: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """Say a value as text that HDF5 can hold; lists and dictionaries as JSON."""
+    """Return a value as text that HDF5 can hold; lists and dictionaries as JSON."""
     if isinstance(value, bytes):
         text = value.decode(errors="backslashreplace")
     elif isinstance(value, float | np.floating):
@@ -205,7 +205,7 @@ def _word(value: Any) -> str:
 def one_type(
     columns: Mapping[str, Column], *, gaps: bool
 ) -> tuple[dict[str, pd.Series[Any]], Base]:
-    """Bring columns to one type, see :func:`_alike`; to text where no rule foresees what it is."""
+    """Bring columns to one type, see :func:`_alike`; to text if no rule applies."""
     try:
         alike, base = _alike(columns, gaps=gaps)
         if not any(unwritable(_array(part)) for part in alike.values()):
@@ -217,7 +217,7 @@ def one_type(
 
 
 def _array(column: pd.Series[Any]) -> Any:
-    """The values as they are written; a few where these are numbers, which can always be."""
+    """The values as they are written; only a few of numbers, which can always be written."""
     if types.is_numeric_dtype(column.dtype):
         column = column[:2]
     return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
@@ -235,7 +235,7 @@ def _alike(columns: Mapping[str, Column], *, gaps: bool) -> tuple[dict[str, pd.S
 
     Returns
     -------
-    The columns, and what they hold: text where one does, else numbers where one does.
+    The columns, and what they hold: text if one does, else numbers if one does.
     """
     parts = {name: column.values for name, column in columns.items()}
     filled = {name: part for name, part in parts.items() if part.notna().any()}
@@ -263,7 +263,7 @@ def _alike(columns: Mapping[str, Column], *, gaps: bool) -> tuple[dict[str, pd.S
         filled = {name: _on_values(part, _texts) for name, part in filled.items()}
         gaps = gaps or any(part.hasnans for part in filled.values())
         if gaps and not all(map(_categorical, filled.values())):
-            # Text with gaps is written as categories only.
+            # Text with missing values can only be written as categories.
             filled = {name: part.astype(object).astype("category") for name, part in filled.items()}
             sort = True
     filled = _one_categorical(filled, sort=sort)
@@ -314,8 +314,8 @@ def _one_categorical(
 ) -> dict[str, pd.Series[Any]]:
     """Give categorical columns the same categories.
 
-    Their order counts only where it is the same in all slices. Those that were made of text are
-    sorted, as pandas does.
+    Their order counts only if it is the same in all slices. Those made from text are sorted, as in
+    pandas.
     """
     some = [part.cat.categories for part in columns.values() if _categorical(part)]
     if not some:
@@ -328,7 +328,7 @@ def _one_categorical(
 
 
 def _empty(index: pd.Index[Any], like: pd.Series[Any] | None) -> pd.Series[Any]:
-    """A column without any value, of the type of another."""
+    """A column without any values, with the type of another."""
     dtype = np.dtype(np.float64) if like is None else like.dtype
     return pd.Series(np.nan if dtype == np.float64 else None, index=index, dtype=dtype)
 
@@ -336,7 +336,7 @@ def _empty(index: pd.Index[Any], like: pd.Series[Any] | None) -> pd.Series[Any]:
 def _on_values(
     column: pd.Series[Any], change: Callable[[pd.Series[Any]], pd.Series[Any]]
 ) -> pd.Series[Any]:
-    """Change the values of a column; of a categorical one, its categories."""
+    """Change the values of a column; for a categorical one, its categories."""
     if not _categorical(column):
         return change(column)
     made = change(pd.Series(column.cat.categories))

@@ -1,4 +1,4 @@
-"""The low-rank input: principal components, and what is technical in them taken out."""
+"""The low-rank input: principal components, with technical effects removed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 ROWS = 4096
 HOPS, WIDEST = 2, 0.02
-"""Steps on the graph that the surroundings of a spot take, and the part of a slice that they cover
-at most."""
+"""Steps on the graph that define the surroundings of a spot, and the largest part of a slice that
+they may cover."""
 LEAST_VARIANCE = 1e-6
-"""Least variance of the genes, against their mean square, that is more than rounding in float32."""
+"""Least variance of the genes, relative to their mean square, above rounding in float32."""
 NO_VARIANCE = (
     "The variable genes that the slices share are the same in all spots, so there is nothing to "
     "align: check that X, or the layer named by counts_layer, holds the counts."
@@ -32,17 +32,17 @@ NO_VARIANCE = (
 def principal_components(
     blocks: Iterable[sparse.csr_matrix], n_components: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Axes on which expression varies most, from one pass over its rows.
+    """Axes along which expression varies most, from one pass over its rows.
 
-    Exact: from the covariance of the genes, which adds up over blocks of rows, so that only one
-    block is ever dense and slices may come one after the other.
+    Exact: computed from the covariance of the genes, which adds up over blocks of rows, so that
+    only one block is dense at a time and slices may come one by one.
 
     Parameters
     ----------
     blocks
         Log-normalised expression, each of shape (some spots, genes), CSR.
     n_components
-        How many; cut to what there is.
+        How many; fewer if there are fewer.
 
     Returns
     -------
@@ -80,10 +80,10 @@ def principal_components(
 def _iterated(
     covariance: NDArray[np.float64], k: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The largest eigenvalues and their vectors; ``None`` where the iteration does not get there.
+    """The largest eigenvalues and their vectors; ``None`` if the iteration does not converge.
 
-    It cannot start where the genes' sum is the same in all spots, nor end where many eigenvalues
-    are alike.
+    It cannot start if the genes' sum is the same in all spots, nor end if many eigenvalues are
+    alike.
     """
     from scipy.sparse.linalg import ArpackError, eigsh
 
@@ -114,10 +114,10 @@ def scores(
 def depth_slope(
     x: NDArray[np.float32], log_depth: NDArray[np.float64], connectivities: sparse.csr_matrix
 ) -> NDArray[np.float32]:
-    r"""How the input moves with sequencing depth, judged by neighbours on the tissue.
+    r"""How the input changes with sequencing depth, estimated from neighbours on the tissue.
 
-    Neighbours show nearly the same tissue, so what differs between them along with their depth is
-    technical; layers that hold more RNA than others do not enter. The slope b minimises the sum
+    Neighbours show nearly the same tissue, so differences between them that go with their depth are
+    technical; layers with more RNA than others have no effect on it. The slope b minimises the sum
     over neighbours of :math:`\|(x_i - x_j) - b (l_i - l_j)\|^2`.
 
     Parameters
@@ -131,14 +131,14 @@ def depth_slope(
 
     Returns
     -------
-    Shape (r,); zero where all neighbours are equally deep.
+    Shape (r,); zero if all neighbours have the same depth.
     """
     degree = np.asarray(connectivities.sum(axis=1)).ravel()
     apart = degree * log_depth - connectivities @ log_depth
     spread = float(apart @ log_depth)
     if spread <= 0:
         return np.zeros(x.shape[1], dtype=np.float32)
-    # By rows, since a product with numbers of twice the length makes a copy of x.
+    # By rows, because a product with float64 would make a copy of x.
     starts = range(0, len(x), ROWS)
     slope = sum(apart[start : start + ROWS] @ x[start : start + ROWS] for start in starts)
     return np.asarray(slope / spread, dtype=np.float32)
@@ -147,14 +147,14 @@ def depth_slope(
 def scaled(
     x: NDArray[np.float32], log_depth: NDArray[np.float64] | None, slope: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Take depth out of the input and scale it to a mean square of 1, in place.
+    """Remove depth from the input and scale it to a mean square of 1, in place.
 
     Parameters
     ----------
     x
         Shape (N, r).
     log_depth, slope
-        Of :func:`depth_slope`; ``None`` leaves depth in.
+        See :func:`depth_slope`; ``None`` leaves depth in.
     """
     squares = 0.0
     for start in range(0, len(x), ROWS):
@@ -174,9 +174,9 @@ def surroundings(
 ) -> NDArray[np.float32]:
     """Mean of the input around each spot, scaled to the mean square of the input.
 
-    Each of two steps takes the mean of a spot and its neighbours on the tissue: 19 spots on a
-    hexagonal grid, the nearer ones with more weight. Where these are more than 2 % of a slice,
-    which has too few spots for its structures to be as wide, there is one step, or none.
+    Two steps each take the mean of a spot and its neighbours on the tissue: in all 19 spots on a
+    hexagonal grid, the nearer ones with more weight. If these are more than 2 % of a slice, its
+    structures are probably narrower than that, so there is only one step, or none.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def surroundings(
     sizes
         Spots of each slice; rows of a slice are contiguous.
     out
-        Where to write them.
+        Array to write to.
 
     Returns
     -------
@@ -211,14 +211,14 @@ def surroundings(
 
 
 def _step(connectivities: sparse.csr_matrix) -> sparse.csr_matrix:
-    """To the mean of a spot and its neighbours."""
+    """Matrix that takes the mean of a spot and its neighbours."""
     near = sparse.csr_matrix(connectivities + sparse.eye(connectivities.shape[0]), dtype=np.float32)
     near.data = np.repeat(1 / np.diff(near.indptr).astype(np.float32), np.diff(near.indptr))
     return near
 
 
 def _steps_borne(step: sparse.csr_matrix) -> int:
-    """How many steps reach no more than a small part of a slice, up to two."""
+    """How many steps, up to two, reach only a small part of a slice."""
     most, reached = WIDEST * step.shape[0] ** 2, step
     for steps in range(HOPS):
         if reached.nnz > most:
@@ -228,25 +228,25 @@ def _steps_borne(step: sparse.csr_matrix) -> int:
 
 
 def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -> Tensor:
-    r"""What sets slices apart in the input, judged by their matched spots alone.
+    r"""Differences of slices in the input, estimated only from their matched spots.
 
     The offsets :math:`o` minimise the sum over matched spots of
-    :math:`w_{ij} \|(x_i - o_{s(i)}) - (x_j - o_{s(j)})\|^2`, in which every spot counts once
-    however many matches it has. Spots of a structure that one slice alone shows have few matches,
-    so that they do not bend the offset, as they would bend a mean over all spots.
+    :math:`w_{ij} \|(x_i - o_{s(i)}) - (x_j - o_{s(j)})\|^2`, where every spot counts once,
+    however many matches it has. Spots of a structure that only one slice has have few matches, so
+    they hardly affect the offset, unlike a mean over all spots.
 
     Parameters
     ----------
     x
         Shape (N, r): the input of all spots, rows of a slice contiguous.
     matches
-        Of each pair of slices.
+        For each pair of slices.
     sizes
         Spots of each slice.
 
     Returns
     -------
-    Shape (slices, r); their mean over spots is zero. A slice without matches stays where it is.
+    Shape (slices, r); their mean over spots is zero. A slice without matches is not moved.
     """
     n_slices = len(sizes)
     ends = np.cumsum([0, *sizes])
@@ -259,12 +259,12 @@ def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -
             int(np.searchsorted(ends, int(rows[0]), "right")) - 1
             for rows in (match.first, match.second)
         )
-        # Only the rows of the two slices, however many there are.
+        # Only the rows of these two slices, however many slices there are.
         first, second = match.first - ends[i], match.second - ends[j]
         share_i, share_j = (1.0 / torch.bincount(rows)[rows] for rows in (first, second))
         weight = (0.5 * (share_i + share_j)).double()
         total = weight.sum()
-        # Weights add up by spot first, so that no array of size matches × components is made.
+        # Sum weights by spot first, so that no array of size matches × components is made.
         apart = torch.bincount(first, weight, sizes[i]).to(x.dtype) @ x[ends[i] : ends[i + 1]]
         apart -= torch.bincount(second, weight, sizes[j]).to(x.dtype) @ x[ends[j] : ends[j + 1]]
         laplacian[i, i] += total
@@ -273,7 +273,7 @@ def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -
         laplacian[j, i] -= total
         pull[i] += apart.double()
         pull[j] -= apart.double()
-    # The pseudo-inverse leaves what no match decides at zero.
+    # The pseudo-inverse gives zero where no match decides.
     offsets = torch.linalg.pinv(laplacian, hermitian=True) @ pull
     share = torch.tensor(sizes, dtype=torch.float64, device=x.device)
     linked = (laplacian.diagonal() > 0).double()

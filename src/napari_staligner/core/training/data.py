@@ -1,4 +1,4 @@
-"""What is trained on, and what training gives."""
+"""The input and the output of training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is trained on; N spots, G genes.
+    """The input of training; N spots, G genes.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Prepared:
     connectivities
         Shape (N, N), CSR: the spatial graph of all slices, without self loops.
     coordinates
-        Shape (N, 2), float64, in the units of each slice; large slices are cut into tiles by them.
+        Shape (N, 2), float64, in the units of each slice; used to cut large slices into tiles.
     log_depth
         Shape (N,), float64: logarithm of each spot's total counts; ``None`` without counts.
     """
@@ -44,24 +44,24 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training gives; N spots, E edges.
+    """The output of training; N spots, E edges.
 
     Parameters
     ----------
     embedding
         Shape (N, d), float32: z after the last step.
     attention
-        Shape (N, N), CSR float32: α, row = receiving spot, rows sum to 1; ``None`` where that
-        failed, as for the next.
+        Shape (N, N), CSR float32: α, row = receiving spot, rows sum to 1; ``None`` if that failed,
+        as for ``mutual``.
     mutual
         Shape (N, N), CSR float32, symmetric: distance in z of mutual nearest neighbours.
     pairs
-        Numbers of the slices between which they were looked for.
+        Numbers of the slices between which they were searched.
     reconstruction, triplet
-        Shape (epochs,), float64: losses by epoch; the triplets' is NaN where there were none.
+        Shape (epochs,), float64: losses by epoch; the triplets' is NaN if there were none.
     reconstruction_by_slice
         Shape (slices,), float64: mean squared error of each slice after the last step; ``None``
-        where that failed.
+        if that failed.
     """
 
     embedding: NDArray[np.float32]

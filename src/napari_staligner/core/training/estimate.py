@@ -1,4 +1,4 @@
-"""What a run will take, told before it starts: time on this machine, and memory."""
+"""Estimates time and memory of a run on this machine before it starts."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 GIB = 1 << 30
 RUNTIME_BYTES = 300 << 20
-"""What libraries take that are loaded on the way."""
+"""Memory for libraries that are loaded during the run."""
 EDGE_BYTES = 120
-"""Of the graph, in the forms that it takes for training and in the result, for each edge."""
+"""Bytes per edge of the graph, in all its forms for training and in the result."""
 MATCHED, MATCH_BYTES = 0.3, 40
-"""Part of the nearest neighbours looked at that are mutual, and what one takes at the end."""
+"""Share of nearest neighbours that are mutual, and bytes for each at the end."""
 DISK_BYTES = 100e6
-"""Bytes of a compressed file read or written in a second."""
-# Of the speed of one large product, an epoch reaches about half: the rest is passes over memory.
+"""Bytes of a compressed file that are read or written per second."""
+# An epoch reaches about half the speed of one large product: the rest is passes over memory.
 EFFICIENCY = 0.5
-# Finding the k nearest costs about so many operations for each pair of spots compared.
+# Operations for each pair of spots that is compared to find the k nearest.
 OPERATIONS_A_PAIR = 400
 
 
 @dataclass(frozen=True)
 class InputSize:
-    """How much there is to work on.
+    """The size of the input.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class InputSize:
     n_genes, stored
         Shared variable genes, and stored values of their expression.
     joined
-        Bytes of the matrices that are in memory and are joined in the result.
+        Bytes of the matrices in memory that are joined in the result.
     """
 
     names: tuple[str, ...]
@@ -67,7 +67,7 @@ class InputSize:
 
     @classmethod
     def of(cls, slices: Sequence[tuple[str, AnnData]]) -> InputSize:
-        """Take what is known of slices before any is looked at: the least of genes."""
+        """Take what is known before slices are read, with the smallest number of genes."""
         matrices = (m for _, adata in slices for m in (adata.X, *named_layers(adata).values()))
         names, sizes = zip(*((name, adata.n_obs) for name, adata in slices), strict=True)
         return cls(names, sizes, joined=sum(map(_bytes, matrices)))
@@ -83,10 +83,10 @@ def _bytes(matrix: Any) -> int:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take at most: ``seconds``, and ``memory`` in bytes beyond what is in use.
+    """The most that a run will take: ``seconds``, and ``memory`` in bytes beyond what is in use.
 
-    ``streams`` tells whether it goes through the spots piece by piece, since all at once would
-    take more.
+    ``streams`` says whether it processes the spots piece by piece, because all at once would need
+    more memory.
     """
 
     seconds: float
@@ -108,14 +108,14 @@ def estimate(extent: InputSize, settings: Settings) -> Estimate:
     extent
         Of the slices.
     settings
-        Of the run; training that settles early takes less.
+        Of the run; training that stops early takes less.
     """
     n, width = sum(extent.sizes), extent.n_genes
     if settings.components:
         width = min(width, settings.components) * (2 if settings.wide else 1)
     device = find_device(settings.device)
     operations = _training(extent, settings, width) / EFFICIENCY + _searches(extent, settings)
-    # The covariance of the genes, once, and ten passes over what is stored, to read and write it.
+    # The covariance of the genes, once, and ten passes over the stored values to read and write.
     once = 2.0 * n * extent.n_genes**2 if settings.components else 0.0
     seconds = (operations + once) / _speed(device) + 10 * 8 * extent.stored / DISK_BYTES
     keeps = 4 * n * (width + 4 * settings.hidden) <= KEEP_BYTES
@@ -126,7 +126,7 @@ def estimate(extent: InputSize, settings: Settings) -> Estimate:
 def _training(extent: InputSize, settings: Settings, width: int) -> float:
     """Operations of all epochs."""
     n, h, d = sum(extent.sizes), settings.hidden, settings.latent
-    # Forward and both gradients of every product; a wide input needs no gradient of its own.
+    # Forward and both gradients of every product; a wide input itself needs no gradient.
     epoch = n * h * (12 * (width + d) if width <= h else 4 * width + 6 * h + 12 * d)
     return float(epoch * (settings.pretrain_epochs + settings.epochs))
 
@@ -148,7 +148,7 @@ def _memory(extent: InputSize, settings: Settings, width: int, keeps: bool, spoo
     activations = 4 * rows * (width + (4 if keeps else 6) * settings.hidden)
     scores = 4 * n * width if settings.components else 0
     stored = 0 if settings.components or spools else 8 * extent.stored
-    # One slice as it is read, normalised and cut to the genes.
+    # One slice while it is read, normalised and reduced to the genes.
     reading = 40 * extent.stored * largest // n
     edges = sum(m * min((settings.n_neighbors or WANTED_NEIGHBORS) + 1, m) for m in extent.sizes)
     partners = 2 * pairs_compared(extent.names, settings) / len(extent.names)
@@ -160,7 +160,7 @@ def _memory(extent: InputSize, settings: Settings, width: int, keeps: bool, spoo
 
 
 def check_memory(need: Estimate) -> None:
-    """Refuse a run that cannot fit.
+    """Refuse a run that does not fit into memory.
 
     Raises
     ------
@@ -170,13 +170,13 @@ def check_memory(need: Estimate) -> None:
     free = psutil.virtual_memory().available
     if need.memory > free:
         raise InputError(
-            f"This needs about {need.memory / GIB:.1f} GB of memory and {free / GIB:.1f} GB are "
-            "free: take fewer or smaller slices, or another machine."
+            f"This needs about {need.memory / GIB:.1f} GB of memory, but only {free / GIB:.1f} GB "
+            "are free: take fewer or smaller slices, or another machine."
         )
 
 
 def _speed(device: torch.device) -> float:
-    """Operations a second of one large product, measured in some hundredths of a second."""
+    """Operations per second of one large product, measured in a few hundredths of a second."""
     left, right = torch.ones(2048, 512, device=device), torch.ones(512, 512, device=device)
     best = float("inf")
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""Which spots of which slices are compared in a search for matches: all of them, or drawn ones."""
+"""Which spots of which slices a search for matches compares: all, or drawn ones."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from napari_staligner.core.training.triplets import Matches, Triplets, draw_trip
 Pair = tuple[int, int]
 
 PARTNERS = 12
-"""Other slices that a slice is compared with in a search, on average, where there are more."""
+"""With more slices, a slice is compared with this many others in a search, on average."""
 FEWEST_NEAREST = 5
-"""With fewer nearest neighbours than this, most of the drawn spots would go without a match."""
+"""With fewer nearest neighbours than this, most drawn spots would have no match."""
 
 
 def pairs_of(names: Sequence[str], settings: Settings) -> list[Pair]:
@@ -49,7 +49,7 @@ def pairs_compared(names: Sequence[str], settings: Settings) -> int:
 
 
 def draw_pairs(n_slices: int, n_pairs: int, generator: torch.Generator) -> list[Pair]:
-    """Draw pairs of slices, a random chain through all slices among them; sorted."""
+    """Draw pairs of slices, including a random chain through all slices; sorted."""
     order = torch.randperm(n_slices, generator=generator).tolist()
     chain = {(min(pair), max(pair)) for pair in pairwise(order)}
     rest = [pair for pair in combinations(range(n_slices), 2) if pair not in chain]
@@ -60,10 +60,10 @@ def draw_pairs(n_slices: int, n_pairs: int, generator: torch.Generator) -> list[
 class Matcher:
     """Finds mutual nearest neighbours between slices and draws triplets from them.
 
-    A slice of more than ``settings.search_spots`` spots takes part in a search with so many of
-    them, which :meth:`thin` draws, and k shrinks with them, so that the same share of a slice
-    counts as near. Of many slices, only some pairs are compared: a chain through all slices, so
-    that none is cut off from the others, and random pairs.
+    Of a slice with more than ``settings.search_spots`` spots, a search uses only that many, which
+    :meth:`thin` draws. k shrinks in proportion, so that the same share of a slice counts as near.
+    With many slices, only some pairs are compared: a chain through all slices, so that none is
+    isolated, and random pairs.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Matcher:
             device
         )
         self.generator = torch.Generator().manual_seed(settings.seed)
-        # Of its own, so that what is drawn for triplets does not depend on it.
+        # A separate generator, so that the draws of triplets do not depend on it.
         self._thinning = torch.Generator().manual_seed(settings.seed)
         self._all_pairs = pairs_of(names, settings)
         self._n_pairs = pairs_compared(names, settings)
@@ -90,12 +90,12 @@ class Matcher:
         self.thin()
 
     def thin(self) -> None:
-        """Draw anew which spots and which pairs of slices the next searches compare."""
+        """Draw new spots and pairs of slices for the next searches."""
         self._drawn = tuple(parts[0] for parts in self._parts())
         self.pairs = self._draw_pairs()
 
     def find(self, embedding: Tensor, done: int, total: int) -> Steps[list[Matches]]:
-        """Matches of the drawn spots of every drawn pair of slices, a pair a step."""
+        """Matches of the drawn spots of every drawn pair of slices, one pair per step."""
         matches = []
         for i, j in self.pairs:
             yield self._progress(i, j, done, total)
@@ -103,10 +103,10 @@ class Matcher:
         return matches
 
     def find_all(self, embedding: Tensor, done: int, total: int) -> Steps[list[Matches]]:
-        """Matches of all spots of every drawn pair of slices, a pair a step.
+        """Matches of all spots of every drawn pair of slices, one pair per step.
 
-        Large slices are cut into random parts, and each part is compared with one of the other
-        slice: every spot takes part, at a cost that grows with their number and not its square.
+        Large slices are cut into random parts, and each part is compared with one part of the other
+        slice. Every spot takes part, and the cost grows with the number of spots, not its square.
         """
         parts = self._parts()
         matches = []
@@ -139,12 +139,12 @@ class Matcher:
         return mutual_nearest(embedding, first, second, k_there, k_back)
 
     def _k(self, drawn: int, whole: int) -> int:
-        """Nearest neighbours looked at among the drawn spots of a slice."""
+        """Number of nearest neighbours among the drawn spots of a slice."""
         k = self.settings.mnn_k
         return k if drawn == whole else max(min(k, FEWEST_NEAREST), round(k * drawn / whole))
 
     def _parts(self) -> list[tuple[Tensor, ...]]:
-        """Rows of each slice in random parts of about equal size, none larger than is compared."""
+        """Rows of each slice in random parts of about equal size, none too large to compare."""
         return [tuple(self._split(rows)) for rows in self.rows]
 
     def _split(self, rows: Tensor) -> Iterator[Tensor]:
@@ -163,7 +163,7 @@ class Matcher:
 
 
 def match_matrix(matches: Sequence[Matches], n: int) -> sparse.csr_matrix:
-    """Matches as a symmetric matrix; of many slices they are the largest part of a result."""
+    """Matches as a symmetric matrix; with many slices they are the largest part of a result."""
     if not matches:
         return sparse.csr_matrix((n, n), dtype=np.float32)
     first, second = (

@@ -24,7 +24,7 @@ with warnings.catch_warnings():
 
 @dataclass(frozen=True)
 class MessageGraph:
-    """Who sends to whom, self loops included, as CSR over receivers and over senders.
+    """Which spots send to which, including self loops, as CSR over receivers and over senders.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class MessageGraph:
     receivers
         Shape (edges,), int64: the receiver of each edge, in the same order.
     out_pointers, out_receivers, out_order
-        The same edges sorted by sender; ``out_order`` says where each stands in the first order.
+        The same edges sorted by sender; ``out_order`` gives each one's position in the first order.
     """
 
     pointers: Tensor
@@ -48,7 +48,7 @@ class MessageGraph:
     def from_connectivities(
         cls, connectivities: sparse.csr_matrix, device: torch.device | str = "cpu"
     ) -> MessageGraph:
-        """Take a CSR matrix (row = receiver) and add a self loop to every spot."""
+        """Take a CSR matrix (row = receiver), and add a self loop to every spot."""
         from scipy import sparse
 
         n = connectivities.shape[0]
@@ -84,7 +84,7 @@ def _csr(pointers: Tensor, columns: Tensor, values: Tensor, n: int) -> Tensor:
 
 
 class _Aggregate(torch.autograd.Function):
-    """A · values, without ever storing an array of size edges × width."""
+    """A · values, without storing an array of size edges × width."""
 
     @staticmethod
     def forward(ctx: Any, attention: Tensor, values: Tensor, graph: MessageGraph) -> Tensor:
@@ -116,7 +116,7 @@ def _sampled_product(graph: MessageGraph, left: Tensor, right: Tensor) -> Tensor
 
 
 class _Softmax(torch.autograd.Function):
-    """Softmax over the edges that reach a spot, for scores in 0..1."""
+    """Softmax over the incoming edges of a spot, for scores in 0..1."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, graph: MessageGraph) -> Tensor:
@@ -139,7 +139,7 @@ def _sum_by_receiver(values: Tensor, graph: MessageGraph) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Bring one number per spot to its edges, with a deterministic way back."""
+    """Copy one number per spot to its edges, with a deterministic gradient."""
 
     @staticmethod
     def forward(ctx: Any, per_spot: Tensor, graph: MessageGraph, of_sender: bool) -> Tensor:
@@ -158,7 +158,7 @@ class _Gather(torch.autograd.Function):
 class _GramResidual(torch.autograd.Function):
     """‖X − H Wᵀ‖² from P = X W, with no array of size spots × genes.
 
-    H may be bfloat16: then the products are, and sums and differences float32.
+    H may be bfloat16: then the products are too, but sums and differences are float32.
     """
 
     @staticmethod
@@ -166,7 +166,7 @@ class _GramResidual(torch.autograd.Function):
         ctx: Any, projected: Tensor, hidden: Tensor, weight: Tensor, norm: Tensor
     ) -> Tensor:
         weight = weight.to(hidden.dtype)
-        # Ours alone, so that no other array of its size is made where it is float32.
+        # Nothing else uses it, so if it is float32, no other array of its size is made.
         gap = (hidden @ (weight.t() @ weight)).float().sub_(projected)
         whole = hidden.float()
         ctx.save_for_backward(hidden, whole, weight)
@@ -186,11 +186,11 @@ class _GramResidual(torch.autograd.Function):
 
 
 class Output(NamedTuple):
-    """What one forward pass gives; N spots, E edges, H hidden, d latent.
+    """The output of one forward pass; N spots, E edges, H hidden, d latent.
 
     ``embedding`` is z (N × d), ``attention`` the α of every edge (E), ``hidden`` the decoder's h3
-    (N × H, in the precision of the products) and ``projected`` P (N × H), or ``None`` where the
-    input is narrower than H.
+    (N × H, in the precision of the products) and ``projected`` P (N × H), or ``None`` if the input
+    is narrower than H.
     """
 
     embedding: Tensor
@@ -210,7 +210,7 @@ class STAligner(nn.Module):
         h_1 &= \mathrm{ELU}(A P), \quad z = h_1 W_2, \quad
         h_3 = \mathrm{ELU}(A z W_2^T), \quad \hat X = h_3 W_1^T
 
-    with one head, no bias and no dropout; the decoder has no weights of its own.
+    with one head, no bias and no dropout; the decoder has no separate weights.
 
     Parameters
     ----------
@@ -223,12 +223,12 @@ class STAligner(nn.Module):
     seed
         Seed of the initial weights (Xavier normal, gain 1.414).
     precision
-        Of the matrix products: float32, or bfloat16 where the processor is made for it.
+        Of the matrix products: float32, or bfloat16 if the processor supports it natively.
 
     Shapes
     ------
-    X is (N, G), dense, float32, or bfloat16 where the products are; the graph has E edges, self
-    loops included; the output is described in :class:`Output`.
+    X is (N, G), dense, float32, or bfloat16 if the products are; the graph has E edges, including
+    self loops; the output is described in :class:`Output`.
 
     References
     ----------
@@ -281,11 +281,11 @@ class STAligner(nn.Module):
         received = _Gather.apply(score_dst, graph, False)
         attention = _Softmax.apply(torch.sigmoid(sent + received), graph)
         if projected is None:
-            # A (X W1) = (A X) W1: again the edges carry the smaller of the two.
+            # A (X W1) = (A X) W1: again the edges carry the narrower of the two.
             mixed = self._product(_Aggregate.apply(attention, x, graph), self.w1)
         else:
             mixed = _Aggregate.apply(attention, projected, graph).to(self.precision)
-        # From here to z all is in the chosen precision, which the next product would round to.
+        # From here to z all has the chosen precision; the next product would round to it anyway.
         embedding = self._product(F.elu(mixed, inplace=True), self.w2).float()
         return embedding, attention, projected
 
@@ -301,7 +301,7 @@ class STAligner(nn.Module):
         output
             Of :meth:`forward` on ``x``.
         n_own
-            Only the first so many spots count.
+            Only this many of the first spots count.
         """
         hidden = output.hidden[:n_own]
         if output.projected is None:
@@ -314,5 +314,5 @@ class STAligner(nn.Module):
         return self.residual(x, norm, output) / x.numel()
 
     def _product(self, left: Tensor, right: Tensor) -> Tensor:
-        """Matrix product, in the chosen precision as its result is."""
+        """Matrix product; it and its result have the chosen precision."""
         return left.to(self.precision) @ right.to(self.precision)

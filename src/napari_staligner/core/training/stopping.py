@@ -1,4 +1,4 @@
-"""When to stop: rules that know neither the data's scale nor its size."""
+"""When to stop: rules that depend on neither the scale nor the size of the data."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ WINDOW = 25
 
 
 class Settling:
-    """Says when a share that rises with training has stopped rising.
+    """Detects when a share that rises with training has stopped rising.
 
     Parameters
     ----------
     tolerance
-        It has when it gained less than this part of itself over the last 25 epochs; 0 means never.
+        It has stopped if it gained less than this part of itself in the last 25 epochs; 0: never.
     """
 
     def __init__(self, tolerance: float) -> None:
@@ -26,7 +26,7 @@ class Settling:
         self._seen: list[float] = []
 
     def settled(self, share: float) -> bool:
-        """Take the share of this epoch; tells whether it has settled."""
+        """Take the share of this epoch; return whether it has settled."""
         self._seen.append(share)
         if not self._tolerance or len(self._seen) <= WINDOW:
             return False
@@ -34,10 +34,10 @@ class Settling:
 
 
 class MatchSettling:
-    """Says when the set of mutual nearest neighbours has stopped settling.
+    """Detects when the set of mutual nearest neighbours has settled.
 
-    The overlap (Jaccard index) of two sets that follow each other rises while slices come together
-    and then stays where it is. How high depends on the data; that it no longer rises does not.
+    The overlap (Jaccard index) of successive sets rises while slices come together, and then stays
+    the same. Its level depends on the data, but that it no longer rises does not.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ class MatchSettling:
         self._overlap = 0.0
 
     def settled(self, matches: Sequence[Matches], before: Sequence[Matches] | None) -> bool:
-        """Take the matches of a search; tells whether they have settled.
+        """Take the matches of a search; return whether they have settled.
 
         Parameters
         ----------
         matches
             Of this search.
         before
-            Of the same spots in the search before, ``None`` in the first.
+            Those of the same spots in the search before, ``None`` in the first.
         """
         if not self._tolerance or before is None:
             return False

@@ -1,4 +1,4 @@
-"""Tiles: pieces of slices that are trained on one at a time, with the halo that makes it exact."""
+"""Tiles: pieces of slices for training one at a time, with a halo that makes it exact."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Tile:
     nodes
         Shape (nodes,), int64: rows in all spots; first the tile's own, then those within two steps
         on the graph. z of a spot needs its neighbours' input, and the reconstruction its
-        neighbours' z: with two steps, both are what they would be on the whole graph.
+        neighbours' z: with two steps, both are the same as on the whole graph.
     n_own
         How many of the nodes are the tile's own: losses and embeddings count for these.
     graph
@@ -51,7 +51,7 @@ def split(
     most: int,
     device: torch.device | str = "cpu",
 ) -> list[Tile]:
-    """Split all spots into tiles of at most ``most`` own spots, none across slices.
+    """Split all spots into tiles of at most ``most`` own spots, each within one slice.
 
     Parameters
     ----------
@@ -61,11 +61,11 @@ def split(
         Shape (N, N), CSR: the spatial graph of all slices, without self loops.
     coordinates
         Shape (N, 2), in the units of each slice; without them a slice is cut in the order of its
-        rows, which is as exact but has larger halos.
+        rows, which is just as exact but has larger halos.
     most
-        Own spots of a tile.
+        Most own spots of a tile.
     device
-        Where the tiles live.
+        Where the tiles are stored.
     """
     tiles, start = [], 0
     for size in sizes:
@@ -97,7 +97,7 @@ def _tile(
     inner = np.concatenate([own, near])
     far = _beyond(connectivities, near, inner)
     nodes = np.concatenate([inner, far])
-    # The far ones send but need not hear: nothing of theirs is used but their input.
+    # The far ones send but need not receive: only their input is used.
     heard = connectivities[inner][:, nodes]
     silent = sparse.csr_matrix((len(far), len(nodes)), dtype=heard.dtype)
     among = sparse.csr_matrix(sparse.vstack([heard, silent], format="csr"))
@@ -108,6 +108,6 @@ def _tile(
 def _beyond(
     connectivities: sparse.csr_matrix, rows: NDArray[np.intp], known: NDArray[np.intp]
 ) -> NDArray[np.intp]:
-    """Neighbours of rows that are not known yet."""
+    """Neighbours of rows that are not in the tile yet."""
     found = np.unique(connectivities[rows].indices)
     return np.setdiff1d(found, known).astype(np.intp)

@@ -1,4 +1,4 @@
-"""One exact step of training, whatever the number of spots: tile by tile, gradients added up."""
+"""One exact training step for any number of spots: tile by tile, with gradients added up."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 TILE_SPOTS = 16_384
 KEEP_BYTES = 1 << 30
-"""Inputs and activations up to this size stay in memory from one pass to the next. Fixed, so that
-a run gives the same numbers on a machine with more or less memory."""
+"""Inputs and activations up to this size stay in memory between passes. It is fixed, so that a run
+gives the same numbers on machines with more or less memory."""
 OFFSET_ROUNDS, OFFSET_SMALL = 2, 0.02
-"""Slices are moved and matched again up to so many times, while they move by more than this part
+"""Slices are moved and matched again up to this many times, while they move by more than this part
 of the length of a spot's input."""
 
 
 def find_device(name: str) -> torch.device:
-    """Device for a name: ``"auto"`` takes a GPU where there is one."""
+    """Device for a name: ``"auto"`` takes a GPU if there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -52,7 +52,7 @@ def find_device(name: str) -> torch.device:
 
 
 def find_precision(name: str, device: torch.device) -> torch.dtype:
-    """Type of matrix products: ``"auto"`` takes bfloat16 where the processor is made for it."""
+    """Type of matrix products: ``"auto"`` takes bfloat16 if the processor supports it natively."""
     if name != "auto":
         return torch.bfloat16 if name == "bfloat16" else torch.float32
     if device.type == "cuda":
@@ -84,10 +84,10 @@ class _Searched(NamedTuple):
 class Trainer:
     """The model, its input and its optimiser.
 
-    The graph has no edge between slices and the reconstruction is a sum over spots, so the
-    gradients of tiles add up to the gradient of the whole; the triplets need only z. So a step
-    embeds all tiles, differentiates the triplets in z, and then takes one tile at a time forward
-    and backward. Where all fits in memory, the first pass is kept and serves for the second.
+    The graph has no edges between slices and the reconstruction is a sum over spots, so the
+    gradients of tiles add up to the whole gradient; the triplets need only z. So a step embeds all
+    tiles, differentiates the triplets in z, and then runs one tile at a time forward and backward.
+    If everything fits in memory, the first pass is kept and used for the second.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class Trainer:
 
     @property
     def variance(self) -> float:
-        """Mean square of the input: the reconstruction loss of a model that says nothing."""
+        """Mean square of the input: the reconstruction loss of a model that always returns 0."""
         return self.input.square_sum / self.n_values
 
     def step(self, epoch: int, triplets: Triplets | None) -> Loss:
@@ -154,7 +154,7 @@ class Trainer:
         return Loss(epoch + 1, *both)
 
     def gradients(self, triplets: Triplets | None) -> tuple[Tensor, Tensor | None]:
-        """Add the gradients of one pass to the parameters; returns both losses."""
+        """Add the gradients of one pass to the parameters; return both losses."""
         weight, pull, triplet = 1.0, None, None
         outputs: Sequence[Output | None] = [None] * len(self.tiles)
         if triplets is not None:
@@ -176,7 +176,7 @@ class Trainer:
         return total, triplet
 
     def embed(self) -> Embedded:
-        """Embed all spots, in float32 whatever the precision of the training."""
+        """Embed all spots in float32, whatever the precision of training."""
         with self._exactly():
             return self._embed()
 
@@ -198,13 +198,13 @@ class Trainer:
 
         Returns
         -------
-        The matches, and those that the same spots had at the search before, if there was one.
+        The matches, and those of the same spots in the search before, if there was one.
         """
         before, embedding = self._searched, self.embed().embedding
         self.matcher.thin()
         old: Sequence[Matches] | None = None
         if before is not None:
-            # Of drawn spots, others were compared then.
+            # With drawn spots, that search compared other ones.
             old = before.matches
             if self.matcher.thins:
                 old = yield from self.matcher.find(before.embedding, done, total)
@@ -222,7 +222,7 @@ class Trainer:
         return matches, old
 
     def _first_pass(self) -> tuple[Sequence[Output | None], Tensor]:
-        """Embed all spots; where outputs are kept, returns them with what their gradients need."""
+        """Embed all spots; if outputs are kept, return them with what their gradients need."""
         z = self._empty()
         outputs: list[Output | None] = []
         for number, tile in enumerate(self.tiles):
@@ -251,7 +251,7 @@ class Trainer:
 
     @contextmanager
     def _exactly(self) -> Iterator[None]:
-        """What is searched in and what comes out is not rounded to the precision of a step."""
+        """Searches and results are computed without rounding to the precision of a step."""
         self.model.precision = torch.float32
         try:
             yield
@@ -271,7 +271,7 @@ class Trainer:
         return self._norms[number]
 
     def _input(self, number: int) -> Tensor:
-        """Input of a tile, kept from one pass to the next where that fits."""
+        """Input of a tile, kept between passes if it fits."""
         if not self.keeps or self.model.precision != self.precision:
             return self._rows(self.tiles[number])
         if not self._kept:
@@ -279,18 +279,18 @@ class Trainer:
         return self._kept[number]
 
     def _rows(self, tile: Tile) -> Tensor:
-        """Input of a tile; a wide one takes part in nothing but products."""
+        """Input of a tile, in the precision of products if it is wide, as it is used only there."""
         rows = self.input.rows(tile)
         return rows if self.model.narrow else rows.to(self.model.precision)
 
 
 class Input:
-    """What the model sees of all spots; dense only a tile at a time.
+    """The model's input for all spots; dense for only one tile at a time.
 
-    Log-normalised expression as it is, or, with ``settings.components``, its scores on the axes of
-    largest variance, without what depth does to them: ``scores``, shape (N, components), scaled to
-    a mean square of 1; with ``settings.wide``, beside them those of a spot's surroundings, as many
-    columns again. ``square_sum`` is ‖X‖².
+    Log-normalised expression itself or, with ``settings.components``, its scores on the axes of
+    largest variance, with depth removed: ``scores``, shape (N, components), scaled to a mean square
+    of 1. With ``settings.wide``, the scores of a spot's surroundings follow, in as many columns
+    again. ``square_sum`` is ‖X‖².
     """
 
     def __init__(self, data: Prepared, settings: Settings, device: torch.device) -> None:
@@ -326,9 +326,9 @@ class Input:
         return int(whole.shape[1])
 
     def move(self, offsets: Tensor) -> float:
-        """Take an offset, a row for each slice, out of the scores.
+        """Subtract an offset, a row for each slice, from the scores.
 
-        Returns the largest, as a part of the root mean square length of a spot's scores.
+        Returns the largest offset as a part of the root mean square length of a spot's scores.
         """
         assert self.scores is not None
         for rows, offset in zip(self.scores.split(list(self._sizes)), offsets, strict=True):
@@ -346,7 +346,7 @@ class Input:
 
 
 def _squares(values: NDArray[np.float32]) -> float:
-    """Sum of squares, by pieces, since the sum itself is taken with more digits."""
+    """Sum of squares, by pieces, because the sum uses higher precision."""
     flat = values.reshape(-1)
     pieces = np.split(flat, range(1 << 20, flat.size, 1 << 20))
     return float(sum(np.square(piece, dtype=np.float64).sum() for piece in pieces))

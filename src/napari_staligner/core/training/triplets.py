@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from napari_staligner.core.settings import Positives
 
 BLOCK_ELEMENTS = 1 << 20
-"""Distances looked at at once: few enough for a cache, enough for threads to take turns."""
+"""Distances in a batch: few enough for a cache, enough for threads to take turns."""
 STRIDE = 8
 AT_ONCE = 1 << 19
-"""Triplets that are differentiated at once."""
+"""How many triplets are differentiated at once."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Matches:
 
     @classmethod
     def joined(cls, parts: Sequence[Matches]) -> Matches:
-        """Put matches behind each other."""
+        """Concatenate matches."""
         return cls(*(torch.cat(values) for values in zip(*map(_parts, parts), strict=True)))
 
 
@@ -59,7 +59,7 @@ class Triplets:
         return F.triplet_margin_loss(anchor, positive, negative, margin=margin)
 
     def pull(self, embedding: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-        """The loss and its gradient in z, from pieces, so that memory does not grow with them."""
+        """The loss and its gradient in z, by pieces, so that memory does not grow with triplets."""
         total, gradient = embedding.new_zeros(()), torch.zeros_like(embedding)
         for part in zip(*(rows.split(AT_ONCE) for rows in _parts(self)), strict=True):
             z = embedding.detach().requires_grad_()
@@ -95,7 +95,7 @@ def nearest(query: Tensor, reference: Tensor, k: int) -> Tensor:
     half_norm = reference.square().sum(1).mul_(0.5)
     threads = torch.get_num_threads()
     found: list[Tensor] = []
-    # Products have threads of their own; numpy's selection lets others run.
+    # Products have their own threads; numpy's selection releases the lock for others.
     with ThreadPoolExecutor(threads) as pool:
         select = pool.map if threads > 1 else map
         for rows in query.split(block * threads):
@@ -107,10 +107,10 @@ def nearest(query: Tensor, reference: Tensor, k: int) -> Tensor:
 def _smallest(values: Tensor, k: int) -> Tensor:
     """Columns of the k smallest values of each row, in any order.
 
-    A bound taken from every eighth column leaves a little more than k values of each row, of which
-    the k smallest are sorted out. numpy's selection has the processor's widest instructions. Rows
-    that are left with too few, by chance, and rows with a tie for the last place are looked at
-    whole.
+    A bound from every eighth column leaves a little more than k values of each row, and the k
+    smallest are selected from these. numpy's selection uses the processor's widest instructions.
+    Rows with too few values left by chance, and rows with a tie for the last place, are selected
+    from whole.
     """
     n, m = values.shape
     share = k / STRIDE
@@ -145,7 +145,7 @@ def _sorted(keys: Tensor) -> Tensor:
 def mutual_nearest(
     embedding: Tensor, first: Tensor, second: Tensor, k: int, k_back: int | None = None
 ) -> Matches:
-    """Pairs of spots of two slices that are among each other's k nearest in z.
+    """Pairs of spots of two slices where each is among the other's k nearest in z.
 
     Parameters
     ----------
@@ -154,9 +154,9 @@ def mutual_nearest(
     first, second
         Rows of the two slices, int64.
     k
-        Neighbours looked at, cut to the size of the slice.
+        Number of nearest neighbours, at most the size of the slice.
     k_back
-        Those that spots of the second slice look at in the first, if not as many.
+        The same for spots of the second slice in the first, if different.
     """
     z_first, z_second = embedding[first], embedding[second]
     there = nearest(z_first, z_second, k)
@@ -164,11 +164,11 @@ def mutual_nearest(
     m = len(second)
     keys = (torch.arange(len(first), device=embedding.device)[:, None] * m + there).flatten()
     keys_back = (back * m + torch.arange(m, device=embedding.device)[:, None]).flatten()
-    # No key comes twice from one side, so what comes twice comes from both.
+    # No key occurs twice on one side, so a key that occurs twice is from both sides.
     both = _sorted(torch.cat([keys, keys_back]))
     keys = both[:-1][both[1:] == both[:-1]]
     i, j = torch.div(keys, m, rounding_mode="floor"), keys % m
-    # Rows taken by index_select: by brackets they take several times as long.
+    # index_select, because indexing with brackets takes several times as long.
     apart = z_first.index_select(0, i).sub_(z_second.index_select(0, j))
     return Matches(first[i], second[j], torch.linalg.vector_norm(apart, dim=1))
 
@@ -180,24 +180,24 @@ def draw_triplets(
     positives: Positives,
     generator: torch.Generator,
 ) -> Triplets | None:
-    """Draw one triplet for each anchor and each pair of slices in which it has matches.
+    """Draw one triplet for each anchor and each pair of slices where it has matches.
 
     Parameters
     ----------
     matches
-        Of each pair of slices; anchors come from both slices of a pair.
+        For each pair of slices; anchors come from both slices of a pair.
     slice_rows
         Rows of the spots of each slice, contiguous.
     slice_of
         Shape (N,), int64: the slice of each spot.
     positives
-        ``"random"``: any match of the anchor, drawn evenly; ``"nearest"``: its nearest.
+        ``"random"``: any match of the anchor, drawn uniformly; ``"nearest"``: its nearest.
     generator
         On the CPU, so that every device draws the same.
 
     Returns
     -------
-    The triplets, or ``None`` where there is no match at all.
+    The triplets, or ``None`` if there are no matches at all.
     """
     anchors, chosen = [], []
     for match in matches:

@@ -1,4 +1,4 @@
-"""The Judge dock: figures before and after, who has which domain, verdicts, and the report."""
+"""The Judge dock: figures before and after, domains by slice, verdicts, and the report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class JudgeWidget(Dock):
-    """Whether the alignment is right, where it is wrong, and what one slice alone has."""
+    """Whether the alignment is right, where it is wrong, and what only one slice has."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
@@ -102,7 +102,7 @@ class JudgeWidget(Dock):
         table = self.session.domains.presence()
         if table is None:
             what = (
-                "It is not known in which slices the domains are"
+                "It is not known which slices have the domains"
                 if self.session.domains.names
                 else "This result has no domains"
             )

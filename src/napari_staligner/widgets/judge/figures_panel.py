@@ -40,9 +40,9 @@ _METRIC = Qt.ItemDataRole.UserRole + 1
 _NO_LABELS = ""
 _TITLE_WIDTH, _VALUE_WIDTH = 138, 64
 _FIT = 3
-"""So many embeddings fit into a narrow dock."""
+"""How many embeddings fit into a narrow dock."""
 _NO_EMBEDDINGS = {K.SPATIAL, K.SPATIAL_ALIGNED, K.SHIFT}
-# Both can be read on napari's dark and light themes, and by the colour-blind.
+# Both are readable in napari's dark and light themes, and with colour blindness.
 BETTER, WORSE = QColor("#3d9df5"), QColor("#e8871e")
 _MARKS = {1: " ✓", 0: "", -1: " ✗"}
 _WORDS = {1: "better than {}", 0: "", -1: "worse than {}"}
@@ -56,7 +56,7 @@ class FiguresPanel(QWidget):
     pair_chosen = Signal(tuple)
     """A slice pair was clicked."""
     compared = Signal()
-    """All methods were compared, and there is a picture to look at."""
+    """All methods were compared, and their pictures can be shown."""
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
@@ -64,20 +64,20 @@ class FiguresPanel(QWidget):
         self._left_out: list[str] = []
         self.embeddings = QListWidget()
         self.embeddings.setToolTip(
-            "Embeddings to compare; the first checked one is what the others are measured by"
+            "Embeddings to compare; the others are compared with the first checked one"
         )
         self.labels = narrow(QComboBox())
-        self.labels.setToolTip("Column of obs to compare with, an annotation of layers for one")
+        self.labels.setToolTip("Column of obs to compare with, such as an annotation of layers")
         self.run = RunRow(
             "Compute figures",
-            "Computed in the background; what is missing is added to obsm",
+            "Computed in the background; missing embeddings are added to obsm",
             "nothing has changed",
             self,
         )
         self.methods = RunRow(
             "Compare with other methods",
             "Neighbour means, Harmony and SEDR on the same slices, with domains of the same "
-            "mixture: computed in the background, kept in obsm, and then shown side by side",
+            "mixture: computed in the background, stored in obsm, and then shown side by side",
             "nothing has changed",
             self,
         )
@@ -123,7 +123,7 @@ class FiguresPanel(QWidget):
     # -- what is shown ----------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Offer the embeddings and columns that there are, and show the figures."""
+        """Offer the embeddings and columns of the result, and show the figures."""
         result = self._session.result.adata
         self._fill_embeddings(result)
         self._fill_labels(result)
@@ -163,7 +163,7 @@ class FiguresPanel(QWidget):
         self.labels.setCurrentIndex(max(0, self.labels.findData(before)))
 
     def _allow(self) -> None:
-        # One at a time, since both set the session's figures.
+        # One at a time, because both set the session's figures.
         there = self._session.result.adata is not None
         self.run.allow(there and bool(self.chosen()) and not self.methods.running)
         self.methods.allow(there and not self.run.running)
@@ -196,13 +196,13 @@ class FiguresPanel(QWidget):
         self._allow()
 
     def _on_run_returned(self, evaluation: Evaluation) -> bool:
-        """Take figures, if they are still of these domains; return whether they are."""
+        """Take figures if they still belong to these domains; return whether they do."""
         self._session.figures.set(evaluation)
         taken = self._session.figures.evaluation is evaluation
         if taken:
             self.said.emit(" ".join(evaluation.notes), False)
         else:
-            self.said.emit("The domains changed meanwhile: compute the figures again.", True)
+            self.said.emit("The domains have changed: compute the figures again.", True)
         return taken
 
     def _on_methods_returned(self, evaluation: Evaluation) -> None:
@@ -212,7 +212,7 @@ class FiguresPanel(QWidget):
         self.compared.emit()
 
     def stop(self) -> None:
-        """End what runs without an answer."""
+        """End a running computation without its result."""
         self.run.stop()
         self.methods.stop()
 
@@ -223,7 +223,7 @@ class FiguresPanel(QWidget):
 
 
 def _embeddings(result: AnnData | None) -> dict[str, tuple[str, bool]]:
-    """Title of each embedding that can be compared, and whether it can be had here."""
+    """Title of each embedding that can be compared, and whether it is available here."""
     if result is None:
         return {}
     found = {}
@@ -243,7 +243,7 @@ def _embeddings(result: AnnData | None) -> dict[str, tuple[str, bool]]:
 
 
 class FiguresTree(QTreeWidget):
-    """A row a figure, with slice pairs and slices below it; a column an embedding."""
+    """One row per figure, with slice pairs and slices below it; one column per embedding."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -256,7 +256,7 @@ class FiguresTree(QTreeWidget):
         self.show_figures(None)
 
     def show_figures(self, evaluation: Evaluation | None) -> None:
-        """Show these; rows that were open stay so."""
+        """Show these figures; open rows stay open."""
         rows = [self.topLevelItem(row) for row in range(self.topLevelItemCount())]
         opened = {item.data(0, _METRIC) for item in rows if item.isExpanded()}
         self.clear()
@@ -313,7 +313,7 @@ class FiguresTree(QTreeWidget):
 def _item(
     title: str, metric: str, values: list[Mapping[str, float]], titles: list[str]
 ) -> QTreeWidgetItem:
-    """One row: figures of all embeddings, marked against the first."""
+    """One row: figures of all embeddings, marked by comparison with the first."""
     item = QTreeWidgetItem([title])
     item.setToolTip(0, title)
     nan = float("nan")

@@ -1,4 +1,4 @@
-"""The figures of the methods that are side by side: a row a method, the best of each in bold."""
+"""The figures of the methods side by side: one row per method, the best in bold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 class MethodsTable(QTreeWidget):
-    """What is said of each method in a few figures; all of them are in the tab Figures."""
+    """A few figures of each method; all of them are in the tab Figures."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -35,7 +35,7 @@ class MethodsTable(QTreeWidget):
         self.show_methods(())
 
     def show_methods(self, methods: Sequence[Method]) -> None:
-        """Show these; the labels have no row."""
+        """Show these methods; the labels have no row."""
         found = [method for method in methods if method.key]
         keys = key_figures(found)
         self.clear()
@@ -62,7 +62,7 @@ class MethodsTable(QTreeWidget):
         self._fit()
 
     def _fit(self) -> None:
-        """Let the names take what the figures leave, and show all rows."""
+        """Give the names the width that the figures leave, and show all rows."""
         header = self.header()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)

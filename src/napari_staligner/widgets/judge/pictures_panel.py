@@ -1,4 +1,4 @@
-"""Embeddings side by side: the tissue in each one's domains, and its UMAP."""
+"""Embeddings side by side: for each, the tissue with its domains, and its UMAP."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _NONE = "Compute figures first: the domains of each embedding come with them."
 _HEIGHT = 110
 """Least height of a picture."""
 _GAP = 0.06
-"""Between two slices, in their heights."""
+"""Gap between two slices, relative to their height."""
 
 
 class PicturesPanel(SpotsPanel):
@@ -65,7 +65,7 @@ class PicturesPanel(SpotsPanel):
         self.by = ChoiceRow(BY)
         self.run = RunRow(
             "Compute UMAPs",
-            "UMAP of each embedding that lacks one (scanpy), kept in obsm",
+            "Compute the UMAP of each embedding that lacks one (scanpy), and store it in obsm",
             "there are no new UMAPs",
             self,
         )
@@ -117,7 +117,7 @@ class PicturesPanel(SpotsPanel):
     # -- what is shown ----------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Show the embeddings that there are figures of; later, while the panel is not seen."""
+        """Show the embeddings that have figures; if the panel is hidden, wait until it is shown."""
         self._stale = not seen(self)
         if self._stale:
             return
@@ -133,12 +133,12 @@ class PicturesPanel(SpotsPanel):
         self.show_colors()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Catch up: another tab of the dock hid the panel."""
+        """Update: another tab of the dock hid the panel."""
         super().showEvent(event)
         self.show_if_stale()
 
     def show_if_stale(self) -> None:
-        """Catch up, once the panel is seen."""
+        """Update, if the panel is visible."""
         if self._stale and seen(self):
             self.refresh()
 
@@ -147,12 +147,12 @@ class PicturesPanel(SpotsPanel):
         return [method.key for method in self._methods if method.key and method.umap is None]
 
     def _make_views(self) -> None:
-        """Put a title over the pictures of each embedding, and pictures into two columns."""
+        """Put a title above the pictures of each embedding, and the pictures in two columns."""
         while self._grid.count():
             item = self._grid.takeAt(0)
             widget = None if item is None else item.widget()
             if widget is not None:
-                widget.setParent(None)  # not seen from now on; deleted in a moment
+                widget.setParent(None)  # hidden from now on; deleted in a moment
                 widget.deleteLater()
         self.tissues, self.umaps = [], {}
         self.names.setText(" · ".join(self._session.result.by_slice))
@@ -195,7 +195,7 @@ class PicturesPanel(SpotsPanel):
         self.show_spot()
 
     def show_spot(self) -> None:
-        """Mark the spot that is looked at."""
+        """Mark the spot that is inspected."""
         if not self._stale:
             self._mark_in([*self.tissues, *self.umaps.values()])
 
@@ -258,7 +258,7 @@ class PicturesPanel(SpotsPanel):
 
 
 def _in_a_row(session: Session) -> NDArray[np.float64]:
-    """Places of the result's spots with the slices in a row, of equal heights, y upwards."""
+    """Places of the result's spots, with slices of equal height in a row and y upwards."""
     if session.result.adata is None:
         return np.empty((0, 2))
     places, left = np.empty((session.result.adata.n_obs, 2)), 0.0
@@ -274,7 +274,7 @@ def _in_a_row(session: Session) -> NDArray[np.float64]:
 
 
 def _by_slice(session: Session) -> NDArray[np.float32]:
-    """Colour of each spot's slice, as the tissue has it."""
+    """Colour of each spot's slice, as on the tissue."""
     if session.result.adata is None:
         return np.empty((0, 4), np.float32)
     names = list(session.slices)

@@ -1,4 +1,4 @@
-"""The table domain × slice: who has what, how sure that is, and the verdict of the test."""
+"""The table domain × slice: spots and share, their confidence, and the verdict of the test."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 DOMAIN, SLICE, SPOTS, SHARE, CONFIDENCE, VERDICT = range(6)
 _HEADS = {
-    "Domain": "Click a row to see its domain alone on the tissue; Esc shows all",
+    "Domain": "Click a row to see only its domain on the tissue; Esc shows all",
     "Slice": "The slice that the row is about",
     "Spots": "Spots of the domain in the slice",
     "Share": "Share of the slice's spots",
     "Conf.": "Mean confidence of these spots: how well other slices share their neighbourhood",
     "Verdict": "Shared, in this slice only, or depleted in it, by a permutation of blocks of "
-    "tissue; unclear where too few blocks show a difference as large",
+    "tissue; unclear if a difference as large is in too few blocks",
 }
 _WIDTHS = {DOMAIN: 58, SPOTS: 46, SHARE: 48, CONFIDENCE: 44, VERDICT: 94}
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -42,7 +42,7 @@ class PresenceModel(QAbstractTableModel):
         self._colors: dict[str, QColor] = {}
 
     def refresh(self) -> None:
-        """Show the table as it is now."""
+        """Show the current table."""
         self.beginResetModel()
         table = self._session.domains.presence()
         self._rows = () if table is None else table.rows
@@ -55,17 +55,17 @@ class PresenceModel(QAbstractTableModel):
         return self._rows[row].label
 
     def dim(self) -> None:
-        """Show which domains are isolated now."""
+        """Dim the domains that are not isolated."""
         if self._rows:
             last = self.index(len(self._rows) - 1, len(_HEADS) - 1)
             self.dataChanged.emit(self.index(0, 0), last, [CellRole.DIMMED])
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
-        """One row a domain and slice."""
+        """One row per domain and slice."""
         return 0 if parent is not None and parent.isValid() else len(self._rows)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:
-        """As many as there are heads."""
+        """One column per title."""
         return 0 if parent is not None and parent.isValid() else len(_HEADS)
 
     def headerData(
@@ -81,7 +81,7 @@ class PresenceModel(QAbstractTableModel):
         return None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """What a cell says, is sorted by, and looks like."""
+        """Text, sort value and look of a cell."""
         row, column = self._rows[index.row()], index.column()
         match role:
             case Qt.ItemDataRole.DisplayRole:
@@ -105,7 +105,7 @@ class PresenceModel(QAbstractTableModel):
         return None
 
     def _order(self, place: int, column: int) -> float:
-        """What a cell is sorted by; domains and slices keep the order that they have everywhere."""
+        """Sort value of a cell; domains and slices keep their usual order."""
         row, n = self._rows[place], len(self._rows)
         if column == SPOTS:
             return row.spots
@@ -151,11 +151,11 @@ class PresencePanel(SortedTable):
         self.clicked.connect(self._on_row_clicked)
 
     def refresh(self) -> None:
-        """Show the domains as they are now."""
+        """Show the current domains."""
         self.table.refresh()
 
     def domain(self, row: int) -> str:
-        """Domain in a row, as the table is sorted now."""
+        """Domain in a row of the table as sorted."""
         return self.table.domain(self._sorted.mapToSource(self._sorted.index(row, 0)).row())
 
     def _on_row_clicked(self, index: QModelIndex) -> None:

@@ -1,4 +1,4 @@
-"""Verdicts of people: on what, how well aligned, why, and the list of those given."""
+"""Verdicts of people: about what, how well aligned, why; and the list of verdicts."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _WORDS: dict[Level, str] = {
     "not": "not aligned",
 }
 _TIPS: dict[Level, str] = {
-    "aligned": "What belongs together lies together",
-    "partly": "Some of it does: say in the note what does not",
-    "not": "What belongs together lies apart, or what does not lies together",
+    "aligned": "What belongs together is together",
+    "partly": "Some of it is: say in the note what is not",
+    "not": "What belongs together is apart, or what does not is together",
 }
 ABOUT, VERDICT, WHO, WHEN = range(4)
 _HEADS = ("About", "Verdict", "Who", "When")
@@ -49,7 +49,7 @@ _ROW_HEIGHT = 34
 
 
 class VerdictsPanel(QWidget):
-    """Say how well slices or a domain are aligned, and take it back."""
+    """Say how well slices or a domain are aligned, and undo it."""
 
     said = Signal(str, bool)
     """A sentence for the status line, and whether it is a problem."""
@@ -69,7 +69,7 @@ class VerdictsPanel(QWidget):
         self.who.setMaximumWidth(90)
         self.buttons = {level: QPushButton(title) for level, title in TITLES.items()}
         self.undo = QPushButton("Undo")
-        self.undo.setToolTip("Take the last verdict back")
+        self.undo.setToolTip("Undo the last verdict")
         self.list = QTreeWidget()
         self._lay_out()
         self._group = QButtonGroup(self)
@@ -93,7 +93,7 @@ class VerdictsPanel(QWidget):
         self.list.setHeaderLabels(_HEADS)
         self.list.setRootIsDecorated(False)
         self.list.setUniformRowHeights(True)
-        # The note is a second line below what it is about.
+        # The note is on a second line, below what it is about.
         self.list.setItemDelegate(CellDelegate(self.list))
         self.list.setMinimumHeight(100)
         header = self.list.header()
@@ -119,7 +119,7 @@ class VerdictsPanel(QWidget):
         self.show_verdicts()
 
     def show_isolated(self) -> None:
-        """Judge the domain that is shown alone; none alone means all."""
+        """Judge the domain that is shown alone, or all domains if none is."""
         isolated = self._session.view.isolated
         alone = next(iter(isolated)) if len(isolated) == 1 else None
         self.domain.setCurrentIndex(max(0, self.domain.findData(alone) if alone else 0))
@@ -146,7 +146,7 @@ class VerdictsPanel(QWidget):
         item.setData(ABOUT, CellRole.NOTE, verdict.note)
         item.setForeground(VERDICT, QBrush(QColor(_COLORS[verdict.level])))
         tip = "\n".join(filter(None, (verdict.about, verdict.note)))
-        item.setToolTip(ABOUT, tip if current else f"{tip}\nThe domains were others then.")
+        item.setToolTip(ABOUT, tip if current else f"{tip}\nThe domains were different then.")
         item.setToolTip(WHO, verdict.who)
         item.setToolTip(WHEN, f"{verdict.when} ({verdict.spots:,} spots)")
         return item
@@ -172,11 +172,11 @@ class VerdictsPanel(QWidget):
     def _on_undo_clicked(self) -> None:
         gone = self._session.verdicts.take_back()
         if gone is not None:
-            self.said.emit(f"Taken back: {gone.about}, {_WORDS[gone.level]}.", False)
+            self.said.emit(f"Undone: {gone.about}, {_WORDS[gone.level]}.", False)
 
 
 def _offer(box: QComboBox, choices: Sequence[tuple[str, object]]) -> None:
-    """Fill a box, and keep what was chosen if it is still there."""
+    """Fill a box, and keep the choice if it is still there."""
     chosen = box.currentText()
     box.clear()
     for text, data in choices:
