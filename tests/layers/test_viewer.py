@@ -84,7 +84,7 @@ def test_overlays_come_and_go_again_and_again_with_a_selection(canvas, layout):
         session.view.attention, session.view.links = Overlay(), LinkView()
         session.view.graph_shown = False
         assert set(viewer.layers) == before
-        if turn == 25:
+        if turn == 10:
             session.slices.clear()
             session.add(larger)
             session.set_result(result)

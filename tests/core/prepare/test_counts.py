@@ -258,7 +258,7 @@ def test_a_layer_that_a_slice_lacks_is_absent_not_zero() -> None:
     joined, layer = concatenate(ready.slices, ready.genes, ready.layers)
     assert layer is None
     assert not joined.layers
-    assert "layers['counts'] is not in the result, as slice 'B' lacks it" in said
+    assert "layers['counts'] is not in the result, because slice 'B' lacks it" in said
     joined.uns["staligner"] = {"params": {"counts_layer": "counts"}}
     assert counts_slot(joined) is None
 
