@@ -180,10 +180,11 @@ def residual_table(result: AnnData) -> Table:
 def slice_table(name: str, adata: AnnData) -> RichTable:
     """What a slice has that an integration can use."""
     from napari_staligner.core.prepare.counts import kind_of
+    from napari_staligner.core.prepare.libraries import own_library
     from napari_staligner.core.prepare.matrices import with_plain_matrices
     from napari_staligner.core.prepare.notes import notes_of
     from napari_staligner.core.prepare.on_disk import named_layers
-    from napari_staligner.io.images import image_problem, tissue_image
+    from napari_staligner.io.images import image_place
 
     adata = with_plain_matrices(name, adata)
     rows = [["spots × genes", f"{adata.n_obs} × {adata.n_vars}"]]
@@ -192,9 +193,9 @@ def slice_table(name: str, adata: AnnData) -> RichTable:
     rows.append(["layers", ", ".join(named_layers(adata)) or "none"])
     rows.append(["obs", ", ".join(map(str, adata.obs.columns)) or "none"])
     adata = _place_rows(name, adata, rows)
-    image = tissue_image(adata)
-    size = image_problem(adata) if image is None else "{1} × {0} pixels".format(*image[0].shape)
-    rows.append(["image", str(size)])
+    library = own_library(adata)
+    place = "none" if library is None else image_place(library[1])
+    rows.append(["image", place if isinstance(place, str) else "{1} × {0} pixels".format(*place)])
     rows += [["note", note] for note in notes_of(name, adata)]
     return _facts(f"Slice {name}", rows)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.coordinates import with_places
-from napari_staligner.core.prepare.libraries import drawable, own_library
+from napari_staligner.core.prepare.libraries import drawable_libraries
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.sections import split_by
 from napari_staligner.core.progress import Progress, Steps, part_of
@@ -138,12 +138,7 @@ def _record(
         result.obs_names_make_unique()
     result.obsm[K.EMBEDDING] = z
     result.obsm[K.SPATIAL] = np.concatenate([part.obsm[K.SPATIAL] for _, part in parts])
-    own = {name: own_library(part, name) for name, part in parts}
-    result.uns[K.SPATIAL] = {
-        name: drawable(own[name][1], part.obsm[K.SPATIAL])  # type: ignore[index]
-        for name, part in parts
-        if own[name] is not None
-    }
+    result.uns[K.SPATIAL] = drawable_libraries(parts)
     record = writable_record(result)
     record |= {
         "params": {"seed": Settings().seed},
@@ -174,10 +169,8 @@ def _matches(
 def _record_graphs(
     result: AnnData, graphs: dict[str, SpatialGraph], mutual: sparse.csr_matrix
 ) -> None:
-    def stacked(part: str) -> Any:
-        blocks = [getattr(graph, part) for graph in graphs.values()]
-        return sparse.csr_matrix(sparse.block_diag(blocks, format="csr"))
+    from napari_staligner.core.prepare.graph import stacked
 
-    result.obsp[K.CONNECTIVITIES] = stacked("connectivities")
-    result.obsp[K.DISTANCES] = stacked("distances")
+    result.obsp[K.CONNECTIVITIES] = stacked(graphs, "connectivities")
+    result.obsp[K.DISTANCES] = stacked(graphs, "distances")
     result.obsp[K.MUTUAL] = mutual

@@ -28,6 +28,7 @@ from napari_staligner.core.prepare.coordinates import with_places
 from napari_staligner.core.prepare.counts import layers_wanted, with_counts_layer
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.gene_names import with_matched_genes
+from napari_staligner.core.prepare.graph import stacked
 from napari_staligner.core.prepare.joining import left_behind
 from napari_staligner.core.prepare.matrices import with_plain_matrices
 from napari_staligner.core.prepare.notes import notes_of
@@ -222,7 +223,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     names = tuple(name for name, _ in slices)
     places = {name: spots_xy(adata) for name, adata in slices}
     graphs = yield from ledger.follow(graph_steps(list(places.items()), settings), part)
-    connectivities = _stack(graphs, "connectivities")
+    connectivities = stacked(graphs, "connectivities")
     coordinates = np.concatenate(list(places.values())).astype(np.float64)
     data = Prepared(
         names,
@@ -397,11 +398,6 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     return Ready(ready, shared, expression, depth, layers)
 
 
-def _stack(graphs: Mapping[str, SpatialGraph], part: str) -> sparse.csr_matrix:
-    blocks = [getattr(graph, part) for graph in graphs.values()]
-    return sparse.csr_matrix(sparse.block_diag(blocks, format="csr"))
-
-
 def _record(
     adata: AnnData,
     graphs: Mapping[str, SpatialGraph],
@@ -434,7 +430,7 @@ def _record(
 
 def _distances(adata: AnnData, graphs: Mapping[str, SpatialGraph]) -> Steps[None]:
     yield Progress("distances", 0, 1)
-    adata.obsp[K.DISTANCES] = _stack(graphs, "distances")
+    adata.obsp[K.DISTANCES] = stacked(graphs, "distances")
 
 
 def _plain(settings: Settings) -> dict[str, Any]:

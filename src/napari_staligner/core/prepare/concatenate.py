@@ -12,9 +12,8 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.joining import slim_slices
-from napari_staligner.core.prepare.libraries import drawable, own_library
+from napari_staligner.core.prepare.libraries import drawable_libraries
 from napari_staligner.core.prepare.storable import check_storable
-from napari_staligner.core.result.access import spots_xy
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -119,11 +118,6 @@ def concatenate(
     joined.varm[K.IN_SLICE] = np.stack(
         [joined.var_names.isin(adata.var_names) for _, adata in slices], axis=1
     )
-    own = ((name, adata, own_library(adata, name)) for name, adata in slices)
     # Named after the slice, for squidpy.
-    joined.uns[K.SPATIAL] = {
-        name: drawable(library[1], spots_xy(adata))
-        for name, adata, library in own
-        if library is not None
-    }
+    joined.uns[K.SPATIAL] = drawable_libraries(slices)
     return joined, layer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -223,3 +223,9 @@ def _refuse_edgeless(graphs: dict[str, SpatialGraph], settings: Settings) -> Non
                 f"obsm[{K.SPATIAL!r}], which may be in another unit; leave the radius out to have "
                 "it found from the spacing."
             )
+
+
+def stacked(graphs: Mapping[str, SpatialGraph], part: str) -> sparse.csr_matrix:
+    """Join a matrix of each graph along the diagonal, CSR, shape (all spots, all spots)."""
+    blocks = [getattr(graph, part) for graph in graphs.values()]
+    return sparse.csr_matrix(sparse.block_diag(blocks, format="csr"))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from napari_staligner import _keys as K
-from napari_staligner.core.result.access import spot_size
+from napari_staligner.core.result.access import spot_size, spots_xy
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -151,6 +151,16 @@ def library_of_part(
         column = column_of_libraries(adata.obs, libraries)
         key = None if column is None else _only(part_obs[column], libraries)
     return None if key is None else (key, libraries[key])
+
+
+def drawable_libraries(slices: Sequence[tuple[str, AnnData]]) -> dict[str, dict[str, Any]]:
+    """Return the libraries of slices under their names; see :func:`drawable`."""
+    own = ((name, adata, own_library(adata, name)) for name, adata in slices)
+    return {
+        name: drawable(library[1], spots_xy(adata))
+        for name, adata, library in own
+        if library is not None
+    }
 
 
 def drawable(library: Mapping[str, Any], xy: NDArray[np.floating[Any]]) -> dict[str, Any]:

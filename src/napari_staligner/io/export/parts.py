@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,11 @@ def rows_by_slice(adata: AnnData) -> dict[str, NDArray[np.intp]]:
     column = adata.obs[K.SLICE].cat.remove_unused_categories().cat
     codes = column.codes.to_numpy()
     return {str(name): np.flatnonzero(codes == i) for i, name in enumerate(column.categories)}
+
+
+def counted(slices: Sized) -> str:
+    """Say how many slices there are."""
+    return f"{len(slices)} slice{'' if len(slices) == 1 else 's'}"
 
 
 def own_names(adata: AnnData, name: str, rows: NDArray[np.intp]) -> pd.Index:

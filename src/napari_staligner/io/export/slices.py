@@ -17,6 +17,7 @@ from napari_staligner.core.result.provenance import sources_of
 from napari_staligner.io.export.parts import (
     arrays_made,
     columns_made,
+    counted,
     file_names,
     own_names,
     rows_by_slice,
@@ -66,8 +67,7 @@ def slice_steps(adata: AnnData, draft: Path) -> Steps[str]:
         yield Progress(f"writing {name}", 2 * done + 1, 2 * len(slices))
         _add(own, adata, name, rows)
         own.write_h5ad(draft / f"{files[name]}.h5ad", compression="gzip")
-    n = len(slices)
-    return f"{n} slice{'' if n == 1 else 's'}"
+    return counted(slices)
 
 
 def _of_result(name: str, why: str) -> str:

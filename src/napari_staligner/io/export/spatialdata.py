@@ -18,7 +18,7 @@ from napari_staligner.core.result.access import drop_record
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.io.annotations.spatialdata import element_names, elements_of
 from napari_staligner.io.atomic import written_beside
-from napari_staligner.io.export.parts import rows_by_slice
+from napari_staligner.io.export.parts import counted, rows_by_slice
 from napari_staligner.io.formats.exported import NAMES, SLOTS
 from napari_staligner.io.h5ad import genes_of_slice
 
@@ -63,7 +63,7 @@ def store_steps(adata: AnnData, draft: Path) -> Steps[str]:
     names = rows_by_slice(adata)
     yield Progress("writing the store", len(names), len(names) + 1)
     _write(store, draft)
-    return f"{len(names)} slice{'' if len(names) == 1 else 's'}"
+    return counted(names)
 
 
 def _write(store: SpatialData, draft: Path) -> None:

@@ -15,7 +15,13 @@ from napari_staligner import _keys as K
 from napari_staligner.core.prepare.on_disk import in_memory
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.result.access import record_of, spots_xy
-from napari_staligner.io.export.parts import columns_made, file_names, own_names, rows_by_slice
+from napari_staligner.io.export.parts import (
+    columns_made,
+    counted,
+    file_names,
+    own_names,
+    rows_by_slice,
+)
 from napari_staligner.io.h5ad import genes_of_slice
 
 if TYPE_CHECKING:
@@ -54,8 +60,7 @@ def table_steps(adata: AnnData, draft: Path) -> Steps[str]:
         if adata.X is not None:
             yield from _write_counts(adata, name, rows, start, step + 1, 2 * len(slices))
         step += 2
-    n = len(slices)
-    return f"Tables of {n} slice{'' if n == 1 else 's'}"
+    return f"Tables of {counted(slices)}"
 
 
 def spot_table(adata: AnnData, name: str, rows: NDArray[np.intp]) -> pd.DataFrame:

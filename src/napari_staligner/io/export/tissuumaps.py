@@ -16,7 +16,7 @@ from napari_staligner.core.prepare.on_disk import in_memory
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.result.access import drop_record, spot_size, spots_xy
 from napari_staligner.core.result.ownership import claim
-from napari_staligner.io.export.parts import columns_made, rows_by_slice
+from napari_staligner.io.export.parts import columns_made, counted, rows_by_slice
 from napari_staligner.io.images import tissue_image
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def tissuumaps_steps(adata: AnnData, draft: Path) -> Steps[str]:
         made.obsm[HIRES] = places
     yield Progress("writing", len(slices) + 1, len(slices) + 2)
     made.write_h5ad(draft, compression="gzip")
-    return f"{len(slices)} slice{'' if len(slices) == 1 else 's'}"
+    return counted(slices)
 
 
 def _image_of(adata: AnnData, name: str) -> _Ground | None:

@@ -15,7 +15,7 @@ from napari_staligner.core.palette import categorical_colors
 from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.result.access import spot_size, spots_xy
-from napari_staligner.io.export.parts import file_names, own_names, rows_by_slice
+from napari_staligner.io.export.parts import counted, file_names, own_names, rows_by_slice
 from napari_staligner.io.export.vitessce_page import write_page
 from napari_staligner.io.images import tissue_image
 
@@ -77,7 +77,7 @@ def vitessce_steps(adata: AnnData, draft: Path) -> Steps[str]:
     note = write_page(draft, config)
     if note:
         yield Progress("page", total - 1, total, note=note)
-    return f"A page of {len(slices)} slice{'' if len(slices) == 1 else 's'} (index.html)"
+    return f"A page of {counted(slices)} (index.html)"
 
 
 def _picture(adata: AnnData) -> tuple[str, NDArray[np.float64]]:

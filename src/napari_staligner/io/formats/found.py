@@ -121,6 +121,8 @@ DEFAULT_BIN = "008um"
 DEFAULT_SPOTS = 50
 """For Stereo-seq, in spots of the chip: 25 µm, as in the published analyses."""
 
+PITCH_UM = 0.5
+"""Of Stereo-seq: from one spot of the chip to the next."""
 USUAL_SPOTS = ("20", "50", "100", "200")
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import sparse
 
 from napari_staligner._errors import InputError
-from napari_staligner.io.formats.found import DEFAULT_SPOTS
+from napari_staligner.io.formats.found import DEFAULT_SPOTS, PITCH_UM
 from napari_staligner.io.formats.guard import check_size, opened, opened_h5, values
 from napari_staligner.io.formats.matrices import Counts
 from napari_staligner.io.formats.parts import Library, Places, make_slice
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from napari_staligner.io.formats.found import Found, Named
 
-PITCH_UM = 0.5
 """Distance between two DNA spots on a chip, which is the unit of the coordinates."""
 CELL = "cell"
 ROWS = 1_000_000

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.annotations.regions import VISIUM_PITCH_UM
 from napari_staligner.io.formats.matrices import Counts, read_h5, read_mtx
 from napari_staligner.io.formats.parts import Library, Places, make_slice, need
 from napari_staligner.io.formats.pictures import read_image, read_json, read_scalefactors
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from napari_staligner.io.formats.found import Found, Named
 
-PITCH_UM = 100.0
-"""Distance between the centres of neighbouring Visium spots."""
 COLUMNS = (
     "barcode",
     "in_tissue",
@@ -159,7 +158,7 @@ def _microns_per_pixel(positions: Places) -> dict[str, float]:
         return {}
     array = numbers(table, ("array_col", "array_row"), positions.path)
     pixels = numbers(table, positions.xy, positions.path)
-    microns = array * (PITCH_UM / 2, PITCH_UM * np.sqrt(3) / 2)
+    microns = array * (VISIUM_PITCH_UM / 2, VISIUM_PITCH_UM * np.sqrt(3) / 2)
     design = np.column_stack([microns, np.ones(len(microns))])
     fit, _, rank, _ = np.linalg.lstsq(design, pixels, rcond=None)
     size = np.sqrt(abs(np.linalg.det(fit[:2]))) if rank == 3 else 0.0

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_staligner.core.result.source import Source
+from napari_staligner.io.formats.found import PITCH_UM
 
 if TYPE_CHECKING:
     from napari_staligner.io.formats.found import Found
@@ -148,4 +149,4 @@ def _said(found: Found | None, name: str, value: str) -> str:
         return value
     if found.kind == "visium_hd":
         return f"{int(value.removesuffix('um'))} µm"
-    return f"{value} spots of the chip ({int(value) / 2:g} µm)"
+    return f"{value} spots of the chip ({int(value) * PITCH_UM:g} µm)"

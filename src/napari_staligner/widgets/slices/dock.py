@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from napari_staligner.widgets.slices.opening import (
     Looked,
     Opened,
     file_steps,
-    look_steps,
+    open_steps,
     sample_steps,
     split_steps,
 )
@@ -72,7 +72,6 @@ class SlicesWidget(Dock):
         self._grapher = Runner(self)
         self._graph_settings: Settings | None = None
         self._graph_problem = ""
-        self._read_next: Callable[[], None] | None = None
         self._make_controls()
         self._lay_out()
         self._connect_all()
@@ -158,7 +157,7 @@ class SlicesWidget(Dock):
         self._reader.progressed.connect(self._on_reader_progressed)
         self._reader.returned.connect(self._on_reader_returned)
         self._reader.failed.connect(self._on_reader_failed)
-        self._reader.ended.connect(self._on_reader_ended)
+        self._reader.ended.connect(self._show_enabled)
         self._grapher.returned.connect(self._on_grapher_returned)
         self._grapher.failed.connect(self._on_grapher_failed)
         self._grapher.ended.connect(self._build_graphs)
@@ -279,13 +278,10 @@ class SlicesWidget(Dock):
 
     def _open(self, paths: Iterable[Path]) -> None:
         if files := list(paths):
-            self._read(lambda: look_steps(files), "Open slices")
+            self._read(lambda: open_steps(files), "Open slices")
 
     def _choose(self, looked: Looked) -> None:
-        """Ask for what only a person knows; if there is nothing of it, read."""
-        if not looked.open_choices:
-            self._read_next = lambda: self._read(lambda: file_steps(looked.specs), "Open slices")
-            return
+        """Ask for what only a person knows."""
         self.choices = ChoicesDialog(looked, self)
         self.choices.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.choices.accepted.connect(self._on_choices_accepted)
@@ -310,12 +306,6 @@ class SlicesWidget(Dock):
 
     def _on_reader_failed(self, reason: str) -> None:
         self.say(reason, problem=True)
-
-    def _on_reader_ended(self) -> None:
-        self._show_enabled()
-        if self._read_next is not None:
-            read, self._read_next = self._read_next, None
-            read()
 
     def _on_reader_returned(self, opened: Opened | Looked) -> None:
         if isinstance(opened, Looked):

@@ -28,18 +28,18 @@ class Looked:
         What was recognised; ``None`` where only reading tells what a path is.
     specs
         The paths, as the shell is told of them; one for each of ``found``.
+    several
+        Whether a folder holds several samples.
     """
 
     found: list[Found | None] = field(default_factory=list)
     specs: list[str] = field(default_factory=list)
+    several: bool = False
 
     @property
     def open_choices(self) -> bool:
         """Whether there is something to choose: of a format, or which of several samples."""
         return self.several or any(each is not None and each.open_choices for each in self.found)
-
-    several: bool = False
-    """Whether a folder holds several samples."""
 
 
 @dataclass
@@ -68,6 +68,14 @@ class Opened:
     notes: list[str] = field(default_factory=list)
     replaces: str | None = None
     sections: list[tuple[AnnData, Sections]] = field(default_factory=list)
+
+
+def open_steps(paths: list[Path]) -> Steps[Looked | Opened]:
+    """Read files; if there is something to choose first, only tell what lies there."""
+    looked = yield from look_steps(paths)
+    if looked.open_choices:
+        return looked
+    return (yield from file_steps(looked.specs))
 
 
 def look_steps(paths: list[Path]) -> Steps[Looked]:
