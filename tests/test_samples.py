@@ -10,11 +10,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.sparse import csr_matrix, diags, issparse
 from scipy.spatial import cKDTree
-from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
+from napari_staligner.core.evaluation.baselines import harmonize
 from napari_staligner.samples import SLICE_NAMES, simulated_olfactory_bulb, write_sample
 
 if TYPE_CHECKING:
@@ -129,13 +129,78 @@ def test_spots_lie_on_the_tissue_of_the_image(slices: list[AnnData]) -> None:
         assert tissue[rows, columns].mean() > 0.98
 
 
-def test_platforms_separate_without_integration(slices: list[AnnData]) -> None:
+def neighbour_means(slices: list[AnnData]) -> tuple[np.ndarray, np.ndarray]:
+    """Components of the shared genes, averaged over seven spots, and the slice of each spot."""
     genes = sorted(set(slices[0].var_names) & set(slices[1].var_names))
     joined = np.vstack([log_normalised(a, genes).toarray() for a in slices])
+    values, means = principal_components(joined, 30), []
     of_slice = np.repeat([0, 1], [a.n_obs for a in slices])
-    labels = KMeans(9, n_init=1, random_state=0).fit_predict(principal_components(joined, 15))
+    for number, adata in enumerate(slices):
+        near = cKDTree(adata.obsm["spatial"]).query(adata.obsm["spatial"], 7)[1]
+        means.append(values[of_slice == number][near].mean(axis=1))
+    return np.vstack(means), of_slice
+
+
+def divided(values: np.ndarray) -> np.ndarray:
+    mixture = GaussianMixture(9, covariance_type="tied", random_state=0, n_init=2)
+    return mixture.fit_predict(values)
+
+
+def test_platforms_separate_without_integration(slices: list[AnnData]) -> None:
+    values, of_slice = neighbour_means(slices)
+    labels = divided(values)
     shares = [of_slice[labels == k].mean() for k in range(9)]
     assert np.mean([max(p, 1 - p) for p in shares]) > 0.95
+
+
+def test_simple_methods_find_the_layers_as_well_as_in_real_slices(slices: list[AnnData]) -> None:
+    pytest.importorskip("harmonypy")
+    regions = np.concatenate([adata.obs["region"].astype(str) for adata in slices])
+    assert 0.5 < adjusted_rand_score(regions, divided(harmonize(*neighbour_means(slices)))) < 0.7
+
+
+def test_markers_rise_as_in_real_slices(slices: list[AnnData]) -> None:
+    values = log_normalised(slices[0], list(slices[0].var_names)).expm1()
+    means = {
+        name: dict(zip(slices[0].var_names, np.asarray(part.mean(axis=0)).ravel(), strict=True))
+        for name in REGIONS
+        for part in [values[(slices[0].obs["region"] == name).to_numpy()]]
+    }
+    homes = {"GL": "Calb2 Th Nrsn1", "EPL": "Slc6a11 Doc2g", "MCL": "Slc17a7 Gabrb2 Reln Shisa3"}
+    homes |= {"GCL": "Nrgn Penk Pcp4", "RMS": "Sox11 Dcx Dlx2", "ONL": "Omp Fabp7 S100a5 Ccnd2"}
+    rises = {
+        gene: np.log2(means[name][gene] / np.mean([means[other][gene] for other in others]))
+        for name, genes in homes.items()
+        for others in [[other for other in REGIONS[:7] if other != name]]
+        for gene in genes.split()
+    }
+    assert all(-0.2 < rise < 3 for rise in rises.values()), str(rises)
+    assert np.mean([rise > 0.3 for rise in rises.values()]) > 0.9
+    of_nerve = [rises.pop(gene) for gene in homes["ONL"].split()]
+    assert np.mean(of_nerve) > np.mean(list(rises.values())) + 0.5
+
+
+def test_the_accessory_bulb_is_like_the_main_one_but_for_a_few_genes(slices: list[AnnData]) -> None:
+    values = log_normalised(slices[0], list(slices[0].var_names)).expm1()
+
+    def mean(name: str) -> np.ndarray:
+        chosen = values[(slices[0].obs["region"] == name).to_numpy()]
+        return np.log(np.asarray(chosen.mean(axis=0)).ravel() + 1e-5)
+
+    top = set(slices[0].var_names[np.argsort(mean("GCL") - mean("AOBgr"))[:20]])
+    assert len(top & {"Atp2b4", "Lypd1", "Foxp2", "Grp", "Oxtr", "Chst15", "Rasgrp1"}) >= 4
+    of_granule_cells = slices[0].var_names.isin(["Nrgn", "Penk", "Pcp4", "Meis2", "Camk4", "Gad2"])
+    apart = {n: (mean("AOBgr") - mean(n))[of_granule_cells].mean() for n in ("GCL", "EPL", "AOB")}
+    assert abs(apart["GCL"]) < 0.5 * min(apart["EPL"], apart["AOB"])
+
+
+def test_cell_bodies_hold_more_than_fibres(slices: list[AnnData]) -> None:
+    for adata in slices:
+        depth = np.asarray(adata.X.sum(axis=1)).ravel()
+        region = adata.obs["region"].to_numpy()
+        of = {name: np.median(depth[region == name]) for name in REGIONS[:7]}
+        assert 1.4 < of["GCL"] / of["ONL"] < 2.8
+        assert 1.3 < of["MCL"] / of["EPL"] < 2.8
 
 
 @pytest.mark.parametrize(("which", "n_domains"), [(0, 9), (1, 7)])

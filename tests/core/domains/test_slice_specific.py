@@ -164,6 +164,23 @@ def test_a_structure_holds_the_domains_that_it_has_or_one(links):
     parts = [set(rows[labels[rows] == label]) for label in (3, 4)]
     assert [set(np.flatnonzero(seeds == number)) for number in (0, 1)] == parts
     assert (seeds[rows[-5:]] == -1).all()
+    # A large part that lies in shared ones is another structure, beside that of its own.
+    labels = truth.copy()
+    labels[rows[-40:]] = 0
+    seeds = seeds_of([rows], labels, whole.slice_of)
+    assert [np.flatnonzero(seeds == number).tolist() for number in (0, 1)] == [
+        rows[:-40].tolist(),
+        rows[-40:].tolist(),
+    ]
+
+
+def test_single_spots_without_a_counterpart_do_not_hide_a_structure(links):
+    z, truth = layers()
+    whole = tissue(z, links)
+    noisy = np.random.default_rng(0).random(len(z)) < 0.1
+    whole.confidence[noisy & (whole.slice_of == 0)] = 0.2
+    (rows,) = lone_structures(z, whole, 4)
+    assert (truth[rows] == 3).mean() > 0.95
 
 
 def test_find_domains_reads_what_it_needs_from_the_result(links):

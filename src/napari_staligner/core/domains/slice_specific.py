@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOW = 0.5
-"""A spot below this has no counterpart: most walks to other slices and back do not come home."""
+"""A spot below this has no counterpart: most walks to other slices and back do not come home. It is
+the mean over a spot and its neighbours on the tissue that counts, as single spots are noisy."""
 NEAREST = 10
 """As many as the walks look at."""
 
@@ -54,6 +55,20 @@ class SpotContext:
             block[rows] = first + blocks_of(self.places[rows])
             first = int(block[rows].max()) + 1
         return block
+
+    @property
+    def lacking(self) -> NDArray[np.bool_]:
+        """Shape (spots,): which spots lack a counterpart; none where it is not known."""
+        if self.confidence is None:
+            return np.zeros(len(self.slice_of), dtype=bool)
+        links = sparse.coo_matrix(self.links)
+        on_tissue = self.slice_of[links.row] == self.slice_of[links.col]
+        near = sparse.csr_matrix(
+            (np.ones(int(on_tissue.sum())), (links.row[on_tissue], links.col[on_tissue])),
+            shape=links.shape,
+        )
+        sums = near @ self.confidence + self.confidence
+        return np.asarray(sums < LOW * (np.diff(near.indptr) + 1))
 
 
 def slices_of(adata: AnnData) -> pd.Categorical:
@@ -116,7 +131,7 @@ def lone_structures(
     """
     if tissue.confidence is None or len(np.unique(tissue.slice_of)) < 2:
         return []
-    low = tissue.confidence < LOW
+    low = tissue.lacking
     without = np.bincount(tissue.slice_of, low) / np.bincount(tissue.slice_of)
     rows = np.flatnonzero(low & (without[tissue.slice_of] <= 0.5))
     if len(rows) < BLOCK_SPOTS:
@@ -192,7 +207,11 @@ def seeds_of(
         inside = labels[rows]
         pieces = [rows[inside == label] for label in np.unique(inside[own[inside]])]
         pieces = [piece for piece in pieces if len(piece) >= BLOCK_SPOTS]
-        held += pieces if 2 * sum(map(len, pieces)) > len(rows) else [rows]
+        if 2 * sum(map(len, pieces)) <= len(rows):
+            held.append(rows)
+            continue
+        rest = np.setdiff1d(rows, np.concatenate(pieces))
+        held += [*pieces, rest] if len(rest) >= 2 * BLOCK_SPOTS else pieces
     seeds = np.full(len(labels), -1, dtype=np.int64)
     for number, rows in enumerate(held[: int(labels.max())]):
         seeds[rows] = number
@@ -218,10 +237,9 @@ def without_grown(
     Shape (spots,): the seeds of those in which at least a quarter of the spots lack one, numbered
     anew.
     """
-    assert tissue.confidence is not None
-    found = np.full_like(seeds, -1)
+    found, lacking = np.full_like(seeds, -1), tissue.lacking
     for number in range(int(seeds.max()) + 1):
-        lacking = tissue.confidence[labels == number] < LOW
-        if FOLD * lacking.sum() >= len(lacking):
+        here = lacking[labels == number]
+        if FOLD * here.sum() >= len(here):
             found[seeds == number] = found.max() + 1
     return found
