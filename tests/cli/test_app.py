@@ -94,10 +94,11 @@ def test_numbers_of_domains(files, tmp_path):
     outcome = run("numbers", out, "--most", "3")
     assert outcome.exit_code == 0
     said = [re.findall(r"[\d.]+", line) for line in outcome.output.splitlines()]
-    rows = [words for words in said if len(words) == 3]
-    assert [number for number, _, _ in rows] == ["2", "3"]
+    rows = [words for words in said if len(words) == 4]
+    assert [number for number, *_ in rows] == ["2", "3"]
     told = stability_by_number(ad.read_h5ad(out), [2, 3])
-    assert [float(mean) for _, mean, _ in rows] == told["mean"].round(3).tolist()
+    assert [float(mean) for _, mean, _, _ in rows] == told["mean"].round(3).tolist()
+    assert [float(kept) for *_, kept in rows] == (100 * told["kept"]).round(1).tolist()
     refused(run("numbers", out, "--least", "4", "--most", "3"), "numbers from 2 to")
     refused(run("numbers", files[0]), "integrate them first")
 

@@ -412,7 +412,7 @@ def compare_numbers(
     with _sentences():
         from napari_staligner.core.domains.number import number_job
 
-        found = _with_bar(number_job(_result_in(file), range(least, most + 1), seed=seed))
+        found = _with_bar(number_job(_result_in(file), range(least, most + 1), seed=seed).steps())
         show(_output(), number_table(found))
 
 

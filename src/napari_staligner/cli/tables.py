@@ -158,8 +158,11 @@ def _figure(value: float) -> str:
 
 def number_table(found: Sequence[NumberStability]) -> Table:
     """How alike the domains of two halves of the tissue are, for each number of domains."""
-    rows = [[str(one.domains), f"{one.mean:.3f}", f"{one.sd:.3f}"] for one in found]
-    return Table("Agreement of two halves (ARI)", ("domains",), ("mean", "sd"), rows)
+    rows = [
+        [str(one.domains), f"{one.mean:.3f}", f"{one.sd:.3f}", f"{one.kept:.1%}"] for one in found
+    ]
+    columns = ("mean", "sd", "spots that keep their domain")
+    return Table("Agreement of two halves (ARI)", ("domains",), columns, rows)
 
 
 def residual_table(result: AnnData) -> Table:

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.domains.domains import FoundDomains
+    from napari_staligner.core.domains.number import NumberJob
     from napari_staligner.core.domains.presence import PresenceTable
     from napari_staligner.core.domains.slice_specific import SpotContext
     from napari_staligner.session.result import Result
     from napari_staligner.session.view import View
+
+BEYOND = 3
+"""How many more domains than there are now are compared."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,20 @@ class Domains:
             settings,
             tissue_of(adata),
         )
+
+    def number_job(self) -> NumberJob:
+        """Copy what comparing numbers of domains needs: some more than there are now.
+
+        Raises
+        ------
+        InputError
+            There is no result yet.
+        """
+        from napari_staligner.core.domains.number import NUMBERS, number_job
+
+        adata = self._result.needed("compare numbers of domains in")
+        most = max(NUMBERS[-1], len(self.names) + BEYOND)
+        return number_job(adata, range(NUMBERS[0], most + 1), seed=self.settings.seed)
 
     # -- changes ----------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import pytest
 from anndata import AnnData
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.domains.number import stability_by_number
+from napari_staligner.core.domains.number import _kept, stability_by_number
 
 SIDE, KINDS = 24, 4
 
@@ -27,6 +27,16 @@ def test_the_number_of_kinds_is_stable_and_more_are_not():
     assert found["mean"].iloc[0] > 0.99
     assert found["sd"].iloc[0] < 0.01
     assert found["mean"].iloc[1] < 0.95
+    assert found["kept"].iloc[0] > 0.99
+    assert found["kept"].iloc[1] < 0.95
+
+
+def test_spots_keep_their_domain_whatever_it_is_called():
+    first = np.array([0, 0, 0, 1, 1, 2])
+    assert _kept(first, np.array([2, 2, 2, 0, 0, 1])) == 1.0
+    # Two of the three spots of domain 0 stay together, and no second domain may take them too.
+    assert _kept(first, np.array([2, 2, 1, 1, 1, 0])) == pytest.approx(5 / 6)
+    assert _kept(first, np.zeros(6, dtype=int)) == pytest.approx(3 / 6)
 
 
 def test_the_same_seed_gives_the_same_and_nothing_is_written():

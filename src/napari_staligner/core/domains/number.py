@@ -12,7 +12,7 @@ import pandas as pd
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.domains.mixture import Rule, mixture
-from napari_staligner.core.domains.slice_specific import tissue_of
+from napari_staligner.core.domains.slice_specific import SpotContext, tissue_of
 from napari_staligner.core.progress import Progress, Steps, finish, part_of
 
 if TYPE_CHECKING:
@@ -33,11 +33,43 @@ class NumberStability:
         Their number.
     mean, sd
         Of the adjusted Rand index over the halvings; 1 where halves always agree.
+    kept
+        Share of spots, 0..1, that keep their domain from one half to the other, once the domains
+        of both are matched one to one; mean of the halvings.
     """
 
     domains: int
     mean: float
     sd: float
+    kept: float
+
+
+@dataclass(frozen=True)
+class NumberJob:
+    """What comparing numbers of domains needs, copied.
+
+    Parameters
+    ----------
+    embedding
+        Shape (spots, d).
+    tissue
+        Where the spots lie.
+    numbers
+        Numbers of domains.
+    seed
+        Of the halvings and of the starts.
+    """
+
+    embedding: NDArray[np.float64]
+    tissue: SpotContext
+    numbers: tuple[int, ...] = NUMBERS
+    seed: int = 666
+
+    def steps(self) -> Steps[list[NumberStability]]:
+        """Compare them; see :func:`stability_by_number`."""
+        yield Progress("blocks of tissue", 0, 1)
+        blocks = self.tissue.blocks
+        return (yield from number_steps(self.embedding, blocks, self.numbers, self.seed))
 
 
 def stability_by_number(
@@ -57,22 +89,21 @@ def stability_by_number(
 
     Returns
     -------
-    Columns ``domains``, ``mean`` and ``sd``, see :class:`NumberStability`. A high value says that
-    the division does not hang on which spots there are; of numbers that are as stable, larger ones
-    say more.
+    Columns ``domains``, ``mean``, ``sd`` and ``kept``, see :class:`NumberStability`. A high value
+    says that the division does not hang on which spots there are; of numbers that are as stable,
+    larger ones say more.
 
     Raises
     ------
     InputError
         There is no embedding, no slice or place of the spots, or no such number of domains.
     """
-    return pd.DataFrame([vars(one) for one in finish(number_job(adata, numbers, seed=seed))])
+    found = finish(number_job(adata, numbers, seed=seed).steps())
+    return pd.DataFrame([vars(one) for one in found])
 
 
-def number_job(
-    adata: AnnData, numbers: Sequence[int] = NUMBERS, *, seed: int = 666
-) -> Steps[list[NumberStability]]:
-    """The same, a step at a time; see :func:`stability_by_number`."""
+def number_job(adata: AnnData, numbers: Sequence[int] = NUMBERS, *, seed: int = 666) -> NumberJob:
+    """Copy what comparing needs; see :func:`stability_by_number` for slots and errors."""
     tissue = tissue_of(adata)
     if K.EMBEDDING not in adata.obsm or tissue is None:
         raise InputError(
@@ -80,7 +111,7 @@ def number_job(
             "slices first."
         )
     z = np.array(adata.obsm[K.EMBEDDING], dtype=np.float64)
-    return number_steps(z, tissue.blocks, numbers, seed)
+    return NumberJob(z, tissue, tuple(numbers), seed)
 
 
 def number_steps(
@@ -115,14 +146,16 @@ def number_steps(
         )
     found, done, total = [], 0, 2 * HALVINGS * len(wanted)
     for k in wanted:
-        agreed = []
+        agreed, kept = [], []
         for half in halvings:
             said = []
             for rows in (half, ~half):
                 said.append((yield from part_of(_told(z, rows, k, seed), done, 1, total)))
                 done += 1
             agreed.append(adjusted_rand_score(*said))
-        found.append(NumberStability(k, float(np.mean(agreed)), float(np.std(agreed))))
+            kept.append(_kept(*said))
+        mean, sd = float(np.mean(agreed)), float(np.std(agreed))
+        found.append(NumberStability(k, mean, sd, float(np.mean(kept))))
     yield Progress("numbers of domains", total, max(total, 1))
     return found
 
@@ -142,3 +175,12 @@ def _told(
     fit = yield from mixture(some, k, seed)
     rule = Rule.of(some, some.T @ some, fit.shares.T)
     return np.asarray(rule.score(z).argmax(axis=0), dtype=np.int64)
+
+
+def _kept(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
+    """Share of spots in domains that belong together, matched one to one."""
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics.cluster import contingency_matrix
+
+    shared = contingency_matrix(first, second)
+    return float(shared[linear_sum_assignment(shared, maximize=True)].sum() / len(first))

@@ -27,6 +27,7 @@ from superqt.utils import signals_blocked
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.session import ColorBy
+from napari_staligner.widgets.domains.number_panel import NumberPanel
 from napari_staligner.widgets.parts.color_dialog import ask_color
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.form import row
@@ -45,6 +46,11 @@ DEBOUNCE_MS = 500
 STABILITY = (
     "Agreement (adjusted Rand index) of these domains with others that fit the embedding equally "
     "well; 1 if there are no others. If it is low, another number of domains may be better."
+)
+K_TIP = (
+    "Number of domains: groups of spots that are alike in the embedding, the same in all slices. A "
+    "structure whose spots vary can take two of them, and structures that are alike share one, so "
+    "k need not be the number of structures that you know."
 )
 
 
@@ -80,11 +86,12 @@ class DomainsWidget(Dock):
         self._method.addButton(self.leiden)
         self.k = QSpinBox()
         self.k.setRange(2, 60)
-        self.k.setToolTip("Number of domains")
+        self.k.setToolTip(K_TIP)
         self.resolution = QDoubleSpinBox()
         self.resolution.setRange(0.05, 5.0)
         self.resolution.setSingleStep(0.05)
         self.resolution.setToolTip("Higher finds more domains")
+        self.numbers = NumberPanel(self.session, self)
         self.smooth = QCheckBox("Smooth over neighbours")
         self.smooth.setToolTip("Each spot takes the domain that most of its neighbours have")
         for box in (self.k, self.resolution):
@@ -116,6 +123,7 @@ class DomainsWidget(Dock):
         found.addWidget(self.smooth, 2, 0, 1, 2)
         found.setColumnStretch(2, 1)
         self.body.addLayout(found)
+        self.body.addWidget(self.numbers)
         # Summary and progress share a place, so that the table does not move during a run.
         self._place = QStackedWidget()
         self._place.addWidget(row(self.summary, None, self.show_all, self.undo, self.redo))
@@ -131,6 +139,8 @@ class DomainsWidget(Dock):
         self.mixture.toggled.connect(self._on_choice_changed)
         self.smooth.toggled.connect(self._on_choice_changed)
         self._debounce.timeout.connect(self._find)
+        self.numbers.chosen.connect(self._on_number_chosen)
+        self.listen(self.numbers)
         self.cancel.clicked.connect(self._on_cancel_clicked)
         self._runner.progressed.connect(self._on_runner_progressed)
         self._runner.returned.connect(self._on_runner_returned)
@@ -197,6 +207,7 @@ class DomainsWidget(Dock):
             control.setEnabled(self._ready)
         self.k.setEnabled(self._ready and self.mixture.isChecked())
         self.resolution.setEnabled(self._ready and self.leiden.isChecked())
+        self.numbers.allow(self._ready)
         self.table.setEnabled(bool(self.session.domains.names))
 
     def _show_history(self) -> None:
@@ -224,6 +235,7 @@ class DomainsWidget(Dock):
         sizes = [self.session.slices[name].n_obs for name in slices]
         self.table.legend.show(slices, sizes, rows)
         self.show_all.setVisible(bool(isolated))
+        self.numbers.show_present()
         stability = self.session.domains.stability
         self.summary.setText(_summary(counts, sum(sizes), stability))
         self.summary.setToolTip(STABILITY if stability is not None else "")
@@ -289,6 +301,10 @@ class DomainsWidget(Dock):
     def _on_choice_changed(self) -> None:
         self._enable()
         self._debounce.start()
+
+    def _on_number_chosen(self, k: int) -> None:
+        self.mixture.setChecked(True)
+        self.k.setValue(k)
 
     def _on_cancel_clicked(self) -> None:
         self._stop()
@@ -367,6 +383,7 @@ class DomainsWidget(Dock):
 
     def _on_session_result_changed(self) -> None:
         self._stop()
+        self.numbers.forget()
         self._refresh()
 
     def _on_session_domains_changed(self) -> None:
