@@ -41,7 +41,7 @@ class Keeper(Protocol):
         """Keep this instead of what was kept before."""
 
 
-def begin(trainer: Trainer, keeper: Keeper | None) -> Course:
+def begin_course(trainer: Trainer, keeper: Keeper | None) -> Course:
     """Begin a training, or go on with the one that is kept.
 
     Raises
@@ -56,7 +56,7 @@ def begin(trainer: Trainer, keeper: Keeper | None) -> Course:
     return course
 
 
-def keep(course: Course, keeper: Keeper | None) -> None:
+def keep_course(course: Course, keeper: Keeper | None) -> None:
     """Keep a checkpoint if it is time for one, or one is wanted."""
     if keeper is not None and (course.due or keeper.wanted):
         keeper.save(state_of(course))

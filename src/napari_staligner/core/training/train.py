@@ -12,7 +12,7 @@ from torch import Tensor
 from napari_staligner.core.attempt import ATTENTION, MATCHES, RECONSTRUCTION, attempt
 from napari_staligner.core.progress import Loss, Progress, Steps
 from napari_staligner.core.settings import Settings
-from napari_staligner.core.training.checkpoint import Keeper, begin, keep
+from napari_staligner.core.training.checkpoint import Keeper, begin_course, keep_course
 from napari_staligner.core.training.data import Prepared, Trained
 from napari_staligner.core.training.matching import Matcher, match_matrix
 from napari_staligner.core.training.trainer import Trainer
@@ -39,23 +39,23 @@ def train(data: Prepared, settings: Settings, keeper: Keeper | None = None) -> S
     embedding that failed, a step's ``lost`` says so.
     """
     trainer = Trainer(data, settings)
-    course = begin(trainer, keeper)
+    course = begin_course(trainer, keeper)
     total = course.total
     while course.pretraining:
         loss = course.pretrain()
-        keep(course, keeper)
+        keep_course(course, keeper)
         yield Progress("pretrain", course.pretrained, total, loss=loss)
 
     while course.done < total:
         if not course.left:
             matches, before = yield from trainer.match(course.done, total)
             if course.settled(matches, before):
-                keep(course, keeper)
+                keep_course(course, keeper)
                 break
             if course.triplets is None and len(data.names) > 1:
                 yield Progress("align", course.done, total, note=NO_MATCH)
         loss = course.align()
-        keep(course, keeper)
+        keep_course(course, keeper)
         yield Progress("align", course.done, total, loss=loss)
 
     return (yield from _trained(trainer, course.history, total))
