@@ -100,6 +100,7 @@ RANKS = {
     "worker": 2,
     "layers": 2,
     "session": 3,
+    "jobs": 3.7,
     "io": 4,
     "samples": 5,
     "core": 6,

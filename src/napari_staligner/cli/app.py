@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from napari_staligner import _keys as K
-from napari_staligner._errors import ComputeError, InputError
-from napari_staligner.cli.options import PANEL, given_in, help_of, others, with_settings
+from napari_staligner._errors import InputError
+from napari_staligner.cli.console import errors as _errors
+from napari_staligner.cli.console import escaped as _escape
+from napari_staligner.cli.console import output as _output
+from napari_staligner.cli.console import sentences as _sentences
+from napari_staligner.cli.jobs import job_app
+from napari_staligner.cli.options import PANEL, help_of, others, with_settings
 from napari_staligner.cli.tables import (
-    WIDEST,
     agreement_lines,
     class_table,
     domain_table,
@@ -29,16 +29,15 @@ from napari_staligner.cli.tables import (
     slice_table,
 )
 from napari_staligner.core.registration.choice import Choice, Model
-from napari_staligner.core.settings import PRESETS, SETTINGS, Settings, parse_pair, parse_setting
+from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
 from napari_staligner.io.export.targets import TARGETS
 from napari_staligner.threads import share_cores
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from rich.console import Console
 
     from napari_staligner.core.progress import Progress, Steps, T
-
-_log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="napari-staligner",
@@ -60,47 +59,6 @@ DEFAULT = "default"
 @app.callback()
 def _begin() -> None:
     share_cores()
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Report errors as one sentence on stderr, with exit code 2 for bad input, else 1."""
-    try:
-        yield
-    except (InputError, ComputeError) as error:
-        _errors().print(f"[bold red]Error:[/] {_escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        _errors().print("Cancelled; nothing was written.")
-        raise typer.Exit(130) from None
-    except (typer.Exit, typer.Abort):
-        raise
-    except Exception as error:
-        _log.exception("The command failed")
-        from napari_staligner.core.attempt import reason
-
-        text = f"This failed ({reason(error)})."
-        _errors().print(f"[bold red]Error:[/] {_escape(text)}", soft_wrap=True)
-        raise typer.Exit(1) from None
-
-
-# Consoles are made at each use: stdout and stderr may have been replaced since the import.
-
-
-def _output() -> Console:
-    """Stdout; in a file or a pipe, tables keep their full width."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDEST)
-
-
-def _errors() -> Console:
-    return Console(stderr=True, highlight=False)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 @app.command("integrate")
@@ -145,23 +103,10 @@ def integrate_files(
 ) -> None:
     """Integrate slices and write one .h5ad with embedding, domains and attention."""
     with _sentences():
-        given = given_in(options) | dict(map(parse_setting, set_also or ()))
-        if counts_layer:
-            from napari_staligner.core.prepare.counts import parse_counts_layers
+        from napari_staligner.cli.choosing import chosen_settings
 
-            given["counts_layer"] = parse_counts_layers(counts_layer)
-        chosen = _settings(str(settings or DEFAULT), preset and str(preset), given)
+        chosen = chosen_settings(settings, preset, counts_layer, set_also, options)
         _integrate(slices, output, slice_key, chosen, chain, pair)
-
-
-def _settings(named: str, preset: str | None, given: dict[str, Any]) -> Settings:
-    from dataclasses import replace
-
-    if {"domains", "resolution"} <= set(given):
-        raise InputError("Give either --domains or --resolution, not both.")
-    settings = Settings().as_named(named)
-    settings = settings if preset is None else settings.with_preset(preset)
-    return replace(settings, **given)
 
 
 def _integrate(
@@ -172,19 +117,13 @@ def _integrate(
     chain: bool,
     pairs: list[str] | None,
 ) -> None:
-    from dataclasses import replace
-    from itertools import pairwise
-
+    from napari_staligner.cli.choosing import paired
     from napari_staligner.core.integrate import integrate_steps
     from napari_staligner.io.h5ad import check_result_target, read_slices
 
     check_result_target(output)
     slices = read_slices(paths, slice_key=slice_key, backed=True)
-    names = [name for name, _ in slices]
-    if chain:
-        settings = replace(settings, pairs=tuple(pairwise(names)))
-    elif pairs:
-        settings = replace(settings, pairs=tuple(parse_pair(pair, names) for pair in pairs))
+    settings = paired(settings, [name for name, _ in slices], chain=chain, pairs=pairs)
     result = _with_bar(integrate_steps(slices, settings))
     written = _write(result, output)
     console = _output()
@@ -663,6 +602,9 @@ def demo(
 
         for path in run_demo(screenshots):
             typer.echo(path)
+
+
+app.add_typer(job_app(integrate_files))
 
 
 if __name__ == "__main__":

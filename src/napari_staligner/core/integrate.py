@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.prepare.graph import SpatialGraph
+    from napari_staligner.core.training.checkpoint import Keeper
     from napari_staligner.core.training.data import Trained
 
 _log = logging.getLogger(__name__)
@@ -193,7 +194,9 @@ class _Ledger:
             yield step
 
 
-def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> Steps[AnnData]:
+def integrate_steps(
+    slices: Sequence[tuple[str, AnnData]], settings: Settings, keeper: Keeper | None = None
+) -> Steps[AnnData]:
     """Integrate slices, one step at a time; see :func:`integrate`.
 
     Parameters
@@ -202,6 +205,8 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
         Name and AnnData of each slice.
     settings
         See :class:`~napari_staligner.core.settings.Settings`.
+    keeper
+        Holds checkpoints of the training, which goes on from the last one; ``None`` keeps none.
     """
     from napari_staligner.core.prepare.graph import graph_steps
     from napari_staligner.core.training.data import Prepared
@@ -238,7 +243,7 @@ def integrate_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -
     check_memory(need)
     # Shown, but not stored with the result: it is only about this machine at this moment.
     yield Progress("estimate", ledger.done, ledger.total, outlook=str(need))
-    trained = yield from ledger.follow(train(data, settings), epochs)
+    trained = yield from ledger.follow(train(data, settings, keeper), epochs)
     # From here on, no failure may lose the training.
     job = StagesJob(
         places,

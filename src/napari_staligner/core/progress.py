@@ -78,3 +78,15 @@ def part_of(steps: Steps[T], start: int, span: int, total: int) -> Steps[T]:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         yield replace(step, done=start + span * step.done // max(step.total, 1), total=total)
+
+
+def spoken(seconds: float) -> str:
+    """Return a duration as people say it: ``2 min 10 s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

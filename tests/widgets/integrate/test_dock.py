@@ -14,10 +14,10 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core import integrate as core
 from napari_staligner.core.fields import described
-from napari_staligner.core.progress import Loss, Progress
+from napari_staligner.core.progress import Loss, Progress, spoken
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
 from napari_staligner.widgets.integrate import dock as module
-from napari_staligner.widgets.integrate.clock import Clock, spoken
+from napari_staligner.widgets.integrate.clock import Clock
 from napari_staligner.widgets.integrate.loss_plot import LossPlot
 
 LEFT = Qt.MouseButton.LeftButton

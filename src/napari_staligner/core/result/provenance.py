@@ -77,7 +77,7 @@ def record_provenance(adata: AnnData, slices: Sequence[tuple[str, AnnData]]) -> 
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
-        "versions": dict(_versions()),
+        "versions": package_versions(),
     }
 
 
@@ -173,11 +173,12 @@ def _pair_options(pairs: Sequence[tuple[str, str]], names: Sequence[str]) -> lis
     return [word for first, second in pairs for word in ("--pair", f"{first}:{second}")]
 
 
-def _versions() -> list[tuple[str, str]]:
-    found = []
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that a result depends on."""
+    found = {}
     for package in ("napari-staligner", *PACKAGES):
         try:
-            found.append((package, version(package)))
+            found[package] = version(package)
         except PackageNotFoundError:
             continue
     return found

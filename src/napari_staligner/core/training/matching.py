@@ -81,7 +81,7 @@ class Matcher:
         )
         self.generator = torch.Generator().manual_seed(settings.seed)
         # A separate generator, so that the draws of triplets do not depend on it.
-        self._thinning = torch.Generator().manual_seed(settings.seed)
+        self.thinning = torch.Generator().manual_seed(settings.seed)
         self._all_pairs = pairs_of(names, settings)
         self._n_pairs = pairs_compared(names, settings)
         self._most = settings.search_spots or max(sizes)
@@ -152,14 +152,14 @@ class Matcher:
         if n_parts == 1:
             yield rows
             return
-        order = torch.randperm(len(rows), generator=self._thinning).to(rows.device)
+        order = torch.randperm(len(rows), generator=self.thinning).to(rows.device)
         for part in order.tensor_split(n_parts):
             yield rows[part.sort().values]
 
     def _draw_pairs(self) -> list[Pair]:
         if self._n_pairs == len(self._all_pairs):
             return self._all_pairs
-        return draw_pairs(len(self.names), self._n_pairs, self._thinning)
+        return draw_pairs(len(self.names), self._n_pairs, self.thinning)
 
 
 def match_matrix(matches: Sequence[Matches], n: int) -> sparse.csr_matrix:

@@ -23,14 +23,14 @@ class Settling:
 
     def __init__(self, tolerance: float) -> None:
         self._tolerance = tolerance
-        self._seen: list[float] = []
+        self.seen: list[float] = []
 
     def settled(self, share: float) -> bool:
         """Take the share of this epoch; return whether it has settled."""
-        self._seen.append(share)
-        if not self._tolerance or len(self._seen) <= WINDOW:
+        self.seen.append(share)
+        if not self._tolerance or len(self.seen) <= WINDOW:
             return False
-        return share - self._seen[-1 - WINDOW] < self._tolerance * abs(share)
+        return share - self.seen[-1 - WINDOW] < self._tolerance * abs(share)
 
 
 class MatchSettling:
@@ -47,7 +47,7 @@ class MatchSettling:
 
     def __init__(self, tolerance: float) -> None:
         self._tolerance = tolerance
-        self._overlap = 0.0
+        self.overlap = 0.0
 
     def settled(self, matches: Sequence[Matches], before: Sequence[Matches] | None) -> bool:
         """Take the matches of a search; return whether they have settled.
@@ -64,7 +64,7 @@ class MatchSettling:
         keys, keys_before = _keys(matches), _keys(before)
         both = int(torch.isin(keys, keys_before, assume_unique=True).sum())
         overlap = both / max(1, len(keys) + len(keys_before) - both)
-        risen, self._overlap = overlap - self._overlap, overlap
+        risen, self.overlap = overlap - self.overlap, overlap
         return risen < self._tolerance
 
 

@@ -12,16 +12,16 @@ from torch import Tensor
 from napari_staligner.core.attempt import ATTENTION, MATCHES, RECONSTRUCTION, attempt
 from napari_staligner.core.progress import Loss, Progress, Steps
 from napari_staligner.core.settings import Settings
+from napari_staligner.core.training.checkpoint import Keeper, begin_course, keep_course
 from napari_staligner.core.training.data import Prepared, Trained
 from napari_staligner.core.training.matching import Matcher, match_matrix
-from napari_staligner.core.training.stopping import MatchSettling, Settling
 from napari_staligner.core.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def train(data: Prepared, settings: Settings) -> Steps[Trained]:
+def train(data: Prepared, settings: Settings, keeper: Keeper | None = None) -> Steps[Trained]:
     """Train a :class:`STAligner` on slices, an epoch a step.
 
     Parameters
@@ -30,6 +30,8 @@ def train(data: Prepared, settings: Settings) -> Steps[Trained]:
         The slices.
     settings
         See :class:`Settings`.
+    keeper
+        Holds checkpoints, from the last of which the training goes on; ``None`` keeps none.
 
     Returns
     -------
@@ -37,30 +39,26 @@ def train(data: Prepared, settings: Settings) -> Steps[Trained]:
     embedding that failed, a step's ``lost`` says so.
     """
     trainer = Trainer(data, settings)
-    history: list[Loss] = []
-    total = settings.pretrain_epochs + settings.epochs
-    pretraining = Settling(settings.tolerance)
-    for epoch in range(settings.pretrain_epochs):
-        history.append(trainer.step(epoch, None))
-        yield Progress("pretrain", epoch + 1, total, loss=history[-1])
-        if pretraining.settled(1 - history[-1].reconstruction / trainer.variance):
-            break
+    course = begin_course(trainer, keeper)
+    total = course.total
+    while course.pretraining:
+        loss = course.pretrain()
+        keep_course(course, keeper)
+        yield Progress("pretrain", course.pretrained, total, loss=loss)
 
-    done, end = settings.pretrain_epochs, total
-    aligning = MatchSettling(settings.tolerance)
-    while done < end:
-        matches, before = yield from trainer.match(done, total)
-        if aligning.settled(matches, before):
-            break
-        triplets = trainer.matcher.draw(matches)
-        if triplets is None and len(data.names) > 1:
-            yield Progress("align", done, total, note=NO_MATCH)
-        for _ in range(min(settings.refresh, end - done)):
-            history.append(trainer.step(len(history), triplets))
-            done += 1
-            yield Progress("align", done, total, loss=history[-1])
+    while course.done < total:
+        if not course.left:
+            matches, before = yield from trainer.match(course.done, total)
+            if course.settled(matches, before):
+                keep_course(course, keeper)
+                break
+            if course.triplets is None and len(data.names) > 1:
+                yield Progress("align", course.done, total, note=NO_MATCH)
+        loss = course.align()
+        keep_course(course, keeper)
+        yield Progress("align", course.done, total, loss=loss)
 
-    return (yield from _trained(trainer, history, total))
+    return (yield from _trained(trainer, course.history, total))
 
 
 NO_MATCH = (

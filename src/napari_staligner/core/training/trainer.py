@@ -74,7 +74,7 @@ class Embedded(NamedTuple):
     attention: Tensor
 
 
-class _Searched(NamedTuple):
+class Searched(NamedTuple):
     """A search for matches: z of all spots, and what was found."""
 
     embedding: Tensor
@@ -129,7 +129,7 @@ class Trainer:
         n = sum(data.sizes)
         self.keeps = 4 * n * (self.input.width + 4 * settings.hidden) <= keep_bytes
         self._kept: list[Tensor] = []
-        self._searched: _Searched | None = None
+        self.searched: Searched | None = None
         self._norms: dict[int, Tensor] = {}
 
     @property
@@ -200,7 +200,7 @@ class Trainer:
         -------
         The matches, and those of the same spots in the search before, if there was one.
         """
-        before, embedding = self._searched, self.embed().embedding
+        before, embedding = self.searched, self.embed().embedding
         self.matcher.thin()
         old: Sequence[Matches] | None = None
         if before is not None:
@@ -218,7 +218,7 @@ class Trainer:
                     break
                 embedding = self.embed().embedding
                 matches = yield from self.matcher.find(embedding, done, total)
-        self._searched = _Searched(embedding, matches)
+        self.searched = Searched(embedding, matches)
         return matches, old
 
     def _first_pass(self) -> tuple[Sequence[Output | None], Tensor]:
@@ -290,17 +290,19 @@ class Input:
     Log-normalised expression itself or, with ``settings.components``, its scores on the axes of
     largest variance, with depth removed: ``scores``, shape (N, components), scaled to a mean square
     of 1. With ``settings.wide``, the scores of a spot's surroundings follow, in as many columns
-    again. ``square_sum`` is ‖X‖².
+    again. ``square_sum`` is ‖X‖², and ``square_sum_before`` what it was before any offset was
+    taken out; ``moves`` are those offsets, in their order.
     """
 
     def __init__(self, data: Prepared, settings: Settings, device: torch.device) -> None:
         self.device = device
         self._sizes = data.sizes
         self.scores: Tensor | None = None
+        self.moves: list[NDArray[np.float32]] = []
         self._expression: sparse.csr_matrix | None = None
         if not settings.components:
             self._expression = data.expression.stacked()
-            self.square_sum = _squares(self._expression.data)
+            self.square_sum = self.square_sum_before = _squares(self._expression.data)
             if not self.square_sum:
                 raise InputError(NO_VARIANCE)
             return
@@ -316,7 +318,7 @@ class Input:
         if settings.wide:
             surroundings(found, data.connectivities, data.sizes, whole[:, width:])
         self.scores = torch.from_numpy(whole).to(device)
-        self.square_sum = _squares(whole)
+        self.square_sum = self.square_sum_before = _squares(whole)
 
     @property
     def width(self) -> int:
@@ -334,6 +336,7 @@ class Input:
         for rows, offset in zip(self.scores.split(list(self._sizes)), offsets, strict=True):
             rows -= offset
         self.square_sum = _squares(self.scores.cpu().numpy())
+        self.moves.append(offsets.cpu().numpy())
         return float(offsets.norm(dim=1).max().item() / self.width**0.5)
 
     def rows(self, tile: Tile) -> Tensor:

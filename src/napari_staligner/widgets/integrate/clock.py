@@ -43,15 +43,3 @@ class Clock:
         if done <= start:
             return None
         return max(0.0, (self._total - done) * (last - first) / (done - start))
-
-
-def spoken(seconds: float) -> str:
-    """Return a duration as people say it: ``2 min 10 s``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"

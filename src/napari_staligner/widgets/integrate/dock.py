@@ -17,8 +17,9 @@ from qtpy.QtWidgets import (
 from napari_staligner._errors import InputError
 from napari_staligner.core.attempt import PRESENCE
 from napari_staligner.core.missing_stages import missing_stages
+from napari_staligner.core.progress import spoken
 from napari_staligner.core.result.access import record_of
-from napari_staligner.widgets.integrate.clock import Clock, spoken
+from napari_staligner.widgets.integrate.clock import Clock
 from napari_staligner.widgets.integrate.loss_plot import LossPlot
 from napari_staligner.widgets.integrate.settings_panel import SettingsPanel
 from napari_staligner.widgets.parts.dock import Dock

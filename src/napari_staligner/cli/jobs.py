@@ -1,0 +1,243 @@
+"""The shell's ``job``: start integrations elsewhere, and look after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_staligner.cli.console import errors, escaped, output, sentences
+
+if TYPE_CHECKING:
+    from napari_staligner.cli.tables import Table
+    from napari_staligner.jobs.folder import JobFolder
+
+Job = Annotated[
+    str,
+    typer.Argument(help="Folder of the job, or its id as 'job list' shows it.", metavar="JOB"),
+]
+Folder = Annotated[Path, typer.Argument(help="Folder of the job.", metavar="JOB")]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on", help="local, slurm, dask:ADDRESS or ssh:HOST.", metavar="PLACE", show_default=True
+    ),
+]
+Place = Annotated[
+    Path | None,
+    typer.Option("--job", help="Folder of the job; new or empty. \\[default: one of its own]"),
+]
+Queue = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Ask Slurm for this, as time=8:00:00 or partition=gpu; can be repeated.",
+        metavar="NAME=VALUE",
+    ),
+]
+
+
+def job_app(integrate: Callable[..., Any]) -> typer.Typer:
+    """Return the commands of ``job``.
+
+    Parameters
+    ----------
+    integrate
+        The command whose slices and settings ``job start`` takes, too.
+    """
+    app = typer.Typer(
+        name="job", help="Integrate in a job that outlives window and shell.", no_args_is_help=True
+    )
+    app.command("run")(run)
+    app.command("start")(_with_parameters_of(integrate, start))
+    for command in (list_jobs, status, cancel, fetch, resume):
+        app.command(command.__name__.removesuffix("_jobs"))(command)
+    return app
+
+
+def _with_parameters_of(integrate: Callable[..., Any], start: Callable[..., Any]) -> Any:
+    """Give ``job start`` the slices and settings of ``integrate``, but its own place."""
+    taken = [each for name, each in signature(integrate).parameters.items() if name != "output"]
+    own = [
+        each
+        for each in signature(start, eval_str=True).parameters.values()
+        if each.kind is not Parameter.VAR_KEYWORD
+    ]
+
+    def command(**given: Any) -> None:
+        start(**given)
+
+    command.__doc__ = start.__doc__
+    parameters = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*taken[:1], *own)]
+    parameters += [each.replace(kind=Parameter.KEYWORD_ONLY) for each in taken[1:]]
+    command.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+def run(job: Folder) -> None:
+    """Compute a job, here and now; what starts jobs calls this."""
+    with sentences():
+        from napari_staligner.jobs.folder import JobFolder
+        from napari_staligner.jobs.run import run_job
+
+        folder = JobFolder(job)
+        code = run_job(folder, _say)
+        state = folder.state()
+        if state.sentence:
+            errors().print(escaped(state.sentence), soft_wrap=True)
+        raise typer.Exit(code)
+
+
+def _say(step: Any) -> None:
+    """Print what a log should have; the steps themselves are in progress.jsonl."""
+    for said in (step.outlook, step.note, step.lost):
+        if said:
+            errors().print(escaped(said), soft_wrap=True)
+
+
+def start(on: On = "local", job: Place = None, queue: Queue = None, **of_integrate: Any) -> None:
+    """Start to integrate slices in a job, and return at once."""
+    with sentences():
+        from napari_staligner.jobs.launch import start_job
+
+        folder = _made(on, job, dict(_option(each) for each in queue or ()), **of_integrate)
+        start_job(folder)
+        spec = folder.spec()
+        output().print(f"Job {spec.id} in {escaped(str(folder.path))}", soft_wrap=True)
+
+
+def _option(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+def _made(
+    on: str,
+    place: Path | None,
+    queue: dict[str, str],
+    *,
+    slices: list[str],
+    slice_key: str | None,
+    counts_layer: list[str] | None,
+    settings: str | None,
+    preset: str | None,
+    chain: bool,
+    pair: list[str] | None,
+    set_also: list[str] | None,
+    **options: Any,
+) -> JobFolder:
+    """Make a job; slices that cannot be read are refused now, not hours later."""
+    from napari_staligner.cli.choosing import chosen_settings, paired
+    from napari_staligner.core.integrate import check_slices
+    from napari_staligner.io.h5ad import read_slices
+    from napari_staligner.jobs.folder import Where
+    from napari_staligner.jobs.launch import make_job
+
+    where = Where.from_text(on, queue)
+    chosen = chosen_settings(settings, preset, counts_layer, set_also, options)
+    read = read_slices(slices, slice_key=slice_key, backed=True)
+    names = [name for name, _ in read]
+    chosen = paired(chosen, names, chain=chain, pairs=pair)
+    check_slices(read, chosen)
+    return make_job(
+        [_absolute(each) for each in slices],
+        chosen,
+        where,
+        title=", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else ""),
+        place=place,
+        slice_key=slice_key,
+    )
+
+
+def _absolute(text: str) -> str:
+    """A slice as given, with its path from the root."""
+    from dataclasses import replace
+
+    from napari_staligner.core.result.provenance import SAMPLE
+    from napari_staligner.io.sources import parse_source
+
+    source = parse_source(text)
+    if source.path.startswith(SAMPLE):
+        return text
+    return replace(source, path=str(Path(source.path).resolve())).spec()
+
+
+def list_jobs() -> None:
+    """List the jobs that were started here, the newest first."""
+    with sentences():
+        from napari_staligner.cli.tables import show
+        from napari_staligner.jobs.listing import known_jobs
+
+        jobs = known_jobs()
+        if jobs:
+            show(output(), _table(jobs))
+        else:
+            output().print("No job was started here yet.")
+
+
+def _table(jobs: list[JobFolder]) -> Table:
+    from napari_staligner.cli.tables import Table
+    from napari_staligner.jobs.outlook import glance
+
+    rows = []
+    for folder in jobs:
+        seen = glance(folder)
+        if isinstance(seen, str):
+            rows.append(["", "", "", "", "", seen])
+            continue
+        spec, state = seen.spec, seen.state
+        made = spec.made.replace("T", " ")[:16]
+        share = f"{seen.share:.0%}"
+        rows.append([spec.id, spec.title, str(spec.where), made, f"{state.condition} {share}"])
+        rows[-1].append(state.sentence)
+    return Table("", ["Job"], ["Slices", "On", "Made (UTC)", "State", ""], rows)
+
+
+def status(job: Job) -> None:
+    """Tell how a job is: its state, how far it is, and how long it may take yet."""
+    with sentences():
+        from napari_staligner.jobs.listing import job_of
+        from napari_staligner.jobs.outlook import look_closely
+
+        seen = look_closely(job_of(job))
+        for line in seen.lines():
+            output().print(escaped(line), soft_wrap=True)
+
+
+def cancel(job: Job) -> None:
+    """Ask a job to end; it does at its next step."""
+    with sentences():
+        from napari_staligner.jobs.launch import cancel_job
+        from napari_staligner.jobs.listing import job_of
+
+        cancel_job(job_of(job))
+        output().print("It ends at its next step.")
+
+
+def fetch(
+    job: Job,
+    target: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Copy the result there, .h5ad.")
+    ] = None,
+) -> None:
+    """Bring the result of a job here."""
+    with sentences():
+        from napari_staligner.jobs.launch import fetch_result
+        from napari_staligner.jobs.listing import job_of
+
+        written = fetch_result(job_of(job), target)
+        output().print(f"Written to {escaped(str(written))}", soft_wrap=True)
+
+
+def resume(job: Job) -> None:
+    """Go on with a job that was stopped, cancelled or failed, from its checkpoint."""
+    with sentences():
+        from napari_staligner.jobs.launch import resume_job
+        from napari_staligner.jobs.listing import job_of
+
+        folder = job_of(job)
+        resume_job(folder)
+        output().print(f"Job {folder.spec().id} goes on.", soft_wrap=True)

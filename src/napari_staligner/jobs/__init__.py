@@ -1,0 +1,1 @@
+"""Jobs: integrations that run outside the window, each of them a folder."""

@@ -1,0 +1,56 @@
+"""The checkpoint of a job, as a file of arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_staligner._errors import InputError
+from napari_staligner.io.atomic import written_beside
+
+if TYPE_CHECKING:
+    from napari_staligner.core.training.checkpoint import State
+
+
+class FileKeeper:
+    """Keeps the checkpoint in one file, which is replaced when all of the next one is written.
+
+    Parameters
+    ----------
+    path
+        The file, ``.npz``; its folder is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.wanted = False
+        """Whether a checkpoint is wanted at the end of this epoch."""
+
+    def load(self) -> State | None:
+        """Read the checkpoint; ``None`` if there is none.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read.
+        """
+        if not self._path.exists():
+            return None
+        try:
+            # Nothing but arrays: a file with Python objects in it is refused.
+            with np.load(self._path, allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(
+                f"The checkpoint {str(self._path)!r} cannot be read ({error}): remove it to begin "
+                "the job again."
+            ) from error
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint."""
+        self._path.parent.mkdir(exist_ok=True)
+        with written_beside(self._path) as draft, draft.open("wb") as file:
+            np.savez(file, **state)  # type: ignore[arg-type]
+        self.wanted = False

@@ -1,0 +1,1 @@
+"""Where a job can be computed: a module for each, which starts ``job run`` there."""

@@ -1,0 +1,206 @@
+"""``job run``: the only program that computes a job, wherever it was started from."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.attempt import out_of_memory, reason
+from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.jobs.folder import JobFolder, JobSpec, JobState
+from napari_staligner.jobs.keeper import FileKeeper
+from napari_staligner.jobs.watch import running
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_staligner.core.result.source import Source
+    from napari_staligner.core.training.checkpoint import Keeper
+    from napari_staligner.io.formats.found import Named
+
+_log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+DONE, FAILED, BAD_INPUT, STOPPED, CANCELLED = 0, 1, 2, 75, 130
+"""Exit codes of a job; after 75, it can go on."""
+
+STOPPED_FROM_OUTSIDE = (
+    "It was stopped from outside, by the time limit of a queue for one: go on with "
+    "'napari-staligner job resume'."
+)
+
+
+def run_job(folder: JobFolder, on_progress: Callable[[Progress], object] | None = None) -> int:
+    """Compute a job, or go on with it from its checkpoint.
+
+    Parameters
+    ----------
+    folder
+        Of the job. Its progress, state and result are written there.
+    on_progress
+        Also called with each step.
+
+    Returns
+    -------
+    The exit code of the process. All that goes wrong is told by ``state.json``.
+
+    Raises
+    ------
+    InputError
+        The folder is no job's, or the job is running already.
+    """
+    spec = folder.spec()
+    if running(folder):
+        raise InputError(f"The job {str(folder.path)!r} is running already: wait for it.")
+    folder.write_state(_own_state())
+    with _beating(folder):
+        code, said = _outcome(folder, spec, on_progress)
+    names = {DONE: "done", CANCELLED: "cancelled"}
+    condition = names.get(code, "failed")
+    folder.write_state(replace(_own_state(), condition=condition, sentence=said))  # type: ignore[arg-type]
+    return code
+
+
+def _outcome(
+    folder: JobFolder, spec: JobSpec, on_progress: Callable[[Progress], object] | None
+) -> tuple[int, str]:
+    try:
+        return _compute(folder, spec, on_progress)
+    except (InputError, ComputeError) as error:
+        return BAD_INPUT, str(error)
+    except KeyboardInterrupt:
+        return CANCELLED, ""
+    except Exception as error:
+        _log.exception("The job failed")
+        if out_of_memory(error):
+            return FAILED, "There is not enough memory: take another machine, or fewer slices."
+        return FAILED, f"This failed ({reason(error)})."
+
+
+def _compute(
+    folder: JobFolder, spec: JobSpec, on_progress: Callable[[Progress], object] | None
+) -> tuple[int, str]:
+    keeper = FileKeeper(folder.checkpoint)
+    steps = job_steps(folder, spec, keeper)
+    with _stopping() as stop:
+        while True:
+            if folder.cancel.exists():
+                return CANCELLED, ""
+            asked = keeper.wanted = stop.is_set()
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                result = end.value
+                break
+            folder.tell(step)
+            if on_progress is not None:
+                on_progress(step)
+            # An epoch keeps a checkpoint when one is wanted; before all else one was kept.
+            if asked and (step.loss is None or not keeper.wanted):
+                steps.close()
+                return STOPPED, STOPPED_FROM_OUTSIDE
+        return DONE, _write(folder, result)
+
+
+def _write(folder: JobFolder, result: AnnData) -> str:
+    """Write the result; return a sentence if it had to go elsewhere."""
+    from napari_staligner.io.elsewhere import write_somewhere
+
+    folder.tell(Progress("writing", 1, 1))
+    _, problem = write_somewhere(result, folder.out)
+    shutil.rmtree(folder.checkpoint.parent, ignore_errors=True)
+    return problem
+
+
+def job_steps(folder: JobFolder, spec: JobSpec, keeper: Keeper | None = None) -> Steps[AnnData]:
+    """Read the slices of a job and integrate them, one step at a time."""
+    from napari_staligner.core.integrate import integrate_steps
+
+    yield Progress("reading the slices", 0, 1)
+    return (yield from integrate_steps(slices_of_job(folder, spec), spec.settings, keeper))
+
+
+def slices_of_job(folder: JobFolder, spec: JobSpec) -> Named:
+    """Read the slices of a job; counts stay on disk.
+
+    Raises
+    ------
+    InputError
+        A file is gone or cannot be read.
+    """
+    from napari_staligner.core.result.source import Source
+    from napari_staligner.io.h5ad import read_slices
+    from napari_staligner.io.session_file import open_file
+
+    if spec.slices == (SESSION_FILE,):
+        content = open_file(folder.path / SESSION_FILE)
+        if content.problems:
+            raise InputError(content.problems[0])
+        return content.slices
+    places = [_within(folder, Source.from_spec(text)) for text in spec.slices]
+    return read_slices([place.spec() for place in places], slice_key=spec.slice_key, backed=True)
+
+
+SESSION_FILE = "slices.h5ad"
+"""The slices of a session, in the folder of its job."""
+
+
+def _within(folder: JobFolder, source: Source) -> Source:
+    """A source with its path from here; an absolute one stays."""
+    from napari_staligner.core.result.provenance import SAMPLE
+
+    if source.path.startswith(SAMPLE):
+        return source
+    return replace(source, path=str(folder.path / source.path))
+
+
+def _own_state() -> JobState:
+    import psutil
+
+    process = psutil.Process()
+    return JobState("running", "", socket.gethostname(), process.pid, process.create_time())
+
+
+@contextmanager
+def _beating(folder: JobFolder) -> Iterator[None]:
+    """Give signs of life, also within long steps."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            try:
+                folder.beat()
+            except OSError:
+                _log.exception("No sign of life could be given")
+
+    folder.beat()
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Notice SIGTERM instead of dying of it."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread() or os.name == "nt":
+        yield asked
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)

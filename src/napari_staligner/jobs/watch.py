@@ -1,0 +1,64 @@
+"""How a job really is: what its folder says, and whether its process still lives."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+
+from napari_staligner._errors import InputError
+from napari_staligner.jobs.folder import JobFolder, JobState
+
+STALE_SECONDS = 60.0
+"""Without a sign of life for so long, a job on another machine is taken for dead."""
+LATE_SECONDS = 600.0
+"""After so long, a process that was started but never reported is taken for dead."""
+
+GONE = (
+    "Its process ended without a word (it was killed, or the machine went down): go on with "
+    "'napari-staligner job resume'."
+)
+NEVER_BEGAN = "It never began: see log.txt in its folder."
+
+
+def seen_state(folder: JobFolder) -> JobState:
+    """Return the state of a job, corrected where its process is no more.
+
+    Parameters
+    ----------
+    folder
+        Of the job.
+
+    Raises
+    ------
+    InputError
+        The folder is no job's.
+    """
+    state = folder.state()
+    if state.condition == "queued" and folder.cancel.exists():
+        return replace(state, condition="cancelled")
+    if state.condition != "running" or _lives(folder, state):
+        return state
+    # It may have ended between the two looks.
+    state = folder.state()
+    return state if state.ended else replace(state, condition="failed", sentence=GONE)
+
+
+def running(folder: JobFolder) -> bool:
+    """Whether a process computes the job now."""
+    try:
+        return seen_state(folder).condition == "running"
+    except InputError:
+        return False
+
+
+def _lives(folder: JobFolder, state: JobState) -> bool:
+    if state.host != socket.gethostname():
+        return folder.age < STALE_SECONDS
+    import psutil
+
+    try:
+        process = psutil.Process(state.pid)
+        same = abs(process.create_time() - state.started) < 1
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
