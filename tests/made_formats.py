@@ -295,7 +295,13 @@ def make_cell_gef(path: Path) -> Path:
     return path
 
 
-def make_store(path: Path, *, turned: bool = False, regions: tuple[str, ...] = ("spots",)) -> Path:
+TURNED = np.array([[0.0, -0.5, 36.0], [0.5, 0.0, 0.0], [0.0, 0.0, 1.0]])
+"""Where the image lies in a store whose image is turned: by a quarter, and moved."""
+
+
+def make_store(
+    path: Path, *, turned: bool | np.ndarray = False, regions: tuple[str, ...] = ("spots",)
+) -> Path:
     """Write a SpatialData store: circles, an image twice as fine as their unit, and a table."""
     from anndata import AnnData
     from spatialdata import SpatialData
@@ -312,8 +318,8 @@ def make_store(path: Path, *, turned: bool = False, regions: tuple[str, ...] = (
     }
     pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     lying = Scale([0.5, 0.5], axes=("x", "y"))
-    if turned:
-        matrix = [[0, 0.5, 0], [-0.5, 0, 0], [0, 0, 1]]
+    if turned is not False:
+        matrix = TURNED if turned is True else turned
         lying = Affine(np.array(matrix), input_axes=("x", "y"), output_axes=("x", "y"))
     elements["he"] = Image2DModel.parse(
         pixels, dims=("y", "x", "c"), c_coords=["r", "g", "b"], transformations={"global": lying}

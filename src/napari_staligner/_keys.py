@@ -134,6 +134,11 @@ LAYER_CONTENT: Final = "staligner_content"
 last slice, until a session opens it. By then the layers of its other slices exist."""
 LAYER_ADATA: Final = "staligner_adata"
 """The slice's own AnnData."""
+LAYER_CHANNEL: Final = "staligner_channel"
+"""Channel of the tissue image that the layer shows; absent for colours."""
+LAYER_PLACE: Final = "staligner_place"
+"""Place of an image that is turned, shifted or stretched: float64, shape (3, 3), from (row, column,
+1) of its pixels to (y, x, 1) of the spots; ``None`` where the layer's scale tells it all."""
 LAYER_TABLE: Final = "adata"
 """The slice as a table of SpatialData, which shares its arrays (napari-spatialdata's name)."""
 

@@ -72,6 +72,16 @@ def grid_of(viewer: napari.Viewer) -> Any:
     return viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
 
 
+def scale_bar_of(viewer: napari.Viewer) -> Any:
+    """Scale bar of a viewer.
+
+    napari 0.9 moved ``viewer.scale_bar`` to ``viewer.canvas.overlays.scale_bar``. There the old
+    name warns; earlier versions do not have the new one. Can go when napari below 0.9 is no longer
+    supported.
+    """
+    return viewer.canvas.overlays.scale_bar if hasattr(viewer, "canvas") else viewer.scale_bar
+
+
 def node_of(viewer: napari.Viewer | None, layer: Layer) -> Any:
     """Node of vispy's scene that draws a layer; ``None`` without a window.
 

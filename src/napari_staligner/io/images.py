@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.libraries import own_library
+from napari_staligner.io.scans import Scan, open_scan, strided
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+SCAN, SCAN_MATRIX = "source_image_path", "source_image_matrix"
+"""In ``metadata`` of a library: the image at full size, and its place, float64, shape (3, 3): from
+(column, row, 1) of its pixels to (x, y, 1) of the spots. Without a place it is not shown."""
 RESOLUTIONS = ("hires", "lowres", "fullres")
 """The best first; the last is as large as the coordinates, so it is slow to draw."""
 DEPTHS = (255, 1023, 4095, 16383, 65535)
@@ -45,6 +52,101 @@ def tissue_image(adata: AnnData) -> tuple[NDArray[Any], float] | None:
         return None
     found = _best(library[1])
     return None if isinstance(found, str) else (as_rgb(found.pixels), found.factor)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is shown under the spots of a slice.
+
+    Parameters
+    ----------
+    scan
+        The image as a pyramid: that of full size where it can be opened, else a small one.
+    matrix
+        Its place, float64, shape (3, 3): from (column, row, 1) of the finest level to (x, y, 1) of
+        the spots.
+    """
+
+    scan: Scan
+    matrix: NDArray[np.float64]
+
+
+def shown_picture(adata: AnnData) -> Picture | None:
+    """Return what is shown under the spots of a slice; ``None`` if there is nothing.
+
+    Parameters
+    ----------
+    adata
+        Slice; reads its own library, as :func:`tissue_image` does. If ``metadata`` names an image
+        of full size and its place, and the file is still there, it is that, and the small image is
+        its coarsest level. Nothing of it is read.
+    """
+    library = own_library(adata)
+    if library is None:
+        return None
+    found, small = scan_of(library[1]), tissue_image(adata)
+    if found is not None:
+        scan, matrix = found
+        fits = small is not None and not scan.channels and _fits(small, scan, matrix)
+        return Picture(with_overview(scan, small[0]) if small and fits else scan, matrix)
+    if small is None:
+        return None
+    return Picture(Scan(tuple(strided(small[0]))), np.diag([1 / small[1], 1 / small[1], 1.0]))
+
+
+def read_first_look(adata: AnnData) -> None:
+    """Read what :func:`shown_picture` shows from afar, and keep it as long as the file is open.
+
+    Where a file has no small levels, all of it is read once: a window does this in the background.
+
+    Parameters
+    ----------
+    adata
+        The slice.
+    """
+    picture = shown_picture(adata)
+    if picture is not None:
+        np.asarray(picture.scan.overview)
+
+
+def scan_of(library: Mapping[str, Any]) -> tuple[Scan, NDArray[np.float64]] | None:
+    """The image of full size of a library, and its place; ``None`` if it cannot be opened.
+
+    Parameters
+    ----------
+    library
+        A slice's own part of ``uns["spatial"]``.
+    """
+    metadata = library.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    path, matrix = metadata.get(SCAN), metadata.get(SCAN_MATRIX)
+    if not path or matrix is None:
+        return None
+    try:
+        matrix = np.asarray(matrix, dtype=np.float64).reshape(3, 3)
+        return open_scan(Path(str(path))), matrix
+    except (InputError, ValueError, TypeError):
+        return None
+
+
+def with_overview(scan: Scan, pixels: NDArray[np.uint8]) -> Scan:
+    """Take a small picture for the coarsest level of a scan in colours."""
+    n = scan.levels[0].shape[2]
+    if pixels.shape[2] != n:
+        pixels = (
+            pixels[..., :3] if n == 3 else np.dstack([pixels, np.full_like(pixels[..., 0], 255)])
+        )
+    larger = [level for level in scan.levels if max(level.shape[:2]) > max(pixels.shape[:2])]
+    return Scan((*larger, *strided(pixels)))
+
+
+def _fits(small: tuple[NDArray[Any], float], scan: Scan, matrix: NDArray[np.float64]) -> bool:
+    """Whether a small picture shows the whole of a scan, which lies straight."""
+    scale = float(matrix[0, 0])
+    if not np.allclose(matrix, np.diag([scale, scale, 1.0]), atol=1e-9) or scale <= 0:
+        return False
+    expected = np.array(small[0].shape[:2]) / small[1] / scale
+    return bool((np.abs(expected - scan.size) <= np.maximum(2 / small[1] / scale, 1)).all())
 
 
 def image_problem(adata: AnnData) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_staligner import _keys as K
-from napari_staligner.layers.layer_data import IMAGE_NAME
+from napari_staligner.layers.layer_data import CHANNEL_NAME, IMAGE_NAME, image_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,17 +87,19 @@ class Adoption:
             return {}
         found: dict[str, Layer] = {K.Role.SPOTS: spots[0]}
         old = spots[0].metadata[K.LAYER_SLICE]
-        images = [x for x in layers if _shows(x, K.Role.IMAGE, old)]
-        if images:
-            found[K.Role.IMAGE] = images[0]
+        for layer in layers:
+            role = str(layer.metadata.get(K.LAYER_ROLE, ""))
+            if role and image_roles([role]) and layer.metadata.get(K.LAYER_SLICE) == old:
+                found.setdefault(role, layer)
         for role, layer in found.items():
             layer.metadata[K.LAYER_SLICE] = name
-            layer.name = IMAGE_NAME.format(name) if role == K.Role.IMAGE else name
+            layer.name = name if role == K.Role.SPOTS else _image_name(name, layer)
         return found
 
 
-def _shows(layer: Layer, role: str, name: str) -> bool:
-    return layer.metadata.get(K.LAYER_ROLE) == role and layer.metadata.get(K.LAYER_SLICE) == name
+def _image_name(name: str, layer: Layer) -> str:
+    channel = layer.metadata.get(K.LAYER_CHANNEL)
+    return IMAGE_NAME.format(name) if channel is None else CHANNEL_NAME.format(name, channel)
 
 
 def _is_spots(layer: Layer) -> bool:

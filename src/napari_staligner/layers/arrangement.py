@@ -14,6 +14,7 @@ from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.camera import Camera
 from napari_staligner.layers.layouts import Footprint, placements, to_napari
 from napari_staligner.layers.stacking import Stacking
+from napari_staligner.layers.units import Units, world_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,6 +48,9 @@ class Arrangement:
         self.stacking = Stacking()
         self._placements: dict[str, np.ndarray] = {}
         self._height: dict[str, float] = {}
+        self._units = Units(viewer)
+        self.unit = 1.0
+        """Units of the world per unit in which slices were placed: µm where they are known."""
 
     def hides(self, name: str) -> bool:
         """Whether the edges and markers of a slice are hidden at present."""
@@ -79,11 +83,12 @@ class Arrangement:
         grid = grid_of(viewer)
         # Leave the grid first: while it is on, every change of the list moves layers around.
         grid.enabled = False
+        spanning = list(spanning)
         _sort(viewer, [*(x for roles in layers.values() for x in roles.values()), *spanning])
         if not is_solid(session):
             self._camera.flatten()
         before = self._placements
-        footprints = self._place(session, layers)
+        footprints = self._place(session, layers, spanning)
         self.stacking.show(session, layers)
         if session.view.layout == "grid" and len(layers) > 1:
             grid.stride = max(map(len, layers.values()))
@@ -127,11 +132,20 @@ class Arrangement:
         yx = (xy @ matrix[:2, :2].T + matrix[:2, 2])[:, ::-1]
         return np.column_stack([np.full(len(yx), self._height.get(name, 0.0)), yx])
 
-    def _place(self, session: Session, layers: SliceLayers) -> dict[str, Footprint]:
+    def _place(
+        self, session: Session, layers: SliceLayers, spanning: list[Layer]
+    ) -> dict[str, Footprint]:
         footprints = {
             name: footprint(spots_xy(session.slices[name]), roles) for name, roles in layers.items()
         }
-        self._placements = placements(session.view.layout, footprints, session.alignment.transforms)
+        microns = self._units.microns({name: session.slices[name] for name in layers})
+        placed = placements(session.view.layout, footprints, session.alignment.transforms, microns)
+        unit = world_unit(placed, microns)
+        self.unit = unit if np.isfinite(unit) else 1.0
+        to_world = np.diag([self.unit, self.unit, 1.0])
+        self._placements = {name: to_world @ matrix for name, matrix in placed.items()}
+        ours = [*spanning, *(layer for roles in layers.values() for layer in roles.values())]
+        self._units.tell(ours, known=bool(np.isfinite(unit)))
         heights = self._heights(session, layers)
         for name, placement in self._placements.items():
             for layer in layers[name].values():
@@ -162,6 +176,9 @@ def _put(layer: Layer, placement: np.ndarray, height: float = 0.0) -> None:
         placement = placement @ np.diag([1 / scale, 1 / scale, 1])
         if not np.allclose(layer.scale, scale):
             layer.scale = (scale,) * layer.ndim
+    own = layer.metadata.get(K.LAYER_PLACE)
+    if own is not None:
+        placement = placement @ own
     if layer.ndim == 3:
         lifted = np.eye(4)
         lifted[1:, 1:], lifted[0, 3] = placement, height
@@ -217,7 +234,10 @@ def footprint(xy: np.ndarray, roles: Mapping[str, Layer]) -> Footprint:
     if K.Role.IMAGE not in roles:
         return Footprint(spots, spots)
     image = roles[K.Role.IMAGE]
-    rows_columns = np.array(image.data.shape[:2])
-    corners = np.array([[-0.5, -0.5], rows_columns - 0.5]) * image.scale[-2:]
+    low, high = np.array([-0.5, -0.5]), np.array(image.data.shape[:2]) - 0.5
+    corners = np.array([low, high, (low[0], high[1]), (high[0], low[1])]) * image.scale[-2:]
+    place = image.metadata.get(K.LAYER_PLACE)
+    if place is not None:
+        corners = corners @ place[:2, :2].T + place[:2, 2]
     both = np.vstack([spots, corners[:, ::-1]])
     return Footprint(spots, np.array([both.min(axis=0), both.max(axis=0)]))

@@ -9,40 +9,83 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.access import spot_size, spots_xy
-from napari_staligner.io.images import tissue_image
+from napari_staligner.io.images import shown_picture
+from napari_staligner.io.scans import SHOWN, channel_colors, contrast_limits
 from napari_staligner.io.session_file import Content
 from napari_staligner.layers.colors import paint
 from napari_staligner.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from napari_staligner.io.scans import Scan
 
     LayerData = tuple[Any, dict[str, Any], str]
 
 IMAGE_NAME = "{} image"
 """Name of the image layer of a slice; its spots layer has the slice's name."""
+CHANNEL_NAME = "{} {}"
+"""Name of the layer of a channel."""
 
 
-def image_layer(name: str, adata: AnnData) -> LayerData | None:
-    """Layer data of the tissue image of a slice, or ``None`` if it has none.
+def image_layers(name: str, adata: AnnData) -> list[LayerData]:
+    """Layer data of the tissue image of a slice: one layer of colours, or one for each channel.
 
-    The image is scaled to the units of the spots: coordinate (x, y) lies at
-    (row, column) = (y, x).
+    The image is placed in the units of the spots: coordinate (x, y) lies at (row, column) =
+    (y, x). An image of full size is a pyramid, of which napari reads what it shows.
     """
-    found = tissue_image(adata)
-    if found is None:
-        return None
-    image, factor = found
-    options = {
-        "name": IMAGE_NAME.format(name),
-        "rgb": True,
-        "scale": (1 / factor, 1 / factor),
-        "metadata": {K.LAYER_ROLE: K.Role.IMAGE, K.LAYER_SLICE: name},
-    }
-    return image, options, "image"
+    picture = shown_picture(adata)
+    if picture is None:
+        return []
+    scan, order = picture.scan, [1, 0, 2]
+    matrix = picture.matrix[np.ix_(order, order)]
+    straight = matrix[0, 0] > 0 and np.allclose(matrix, np.diag([*matrix[[0, 1], [0, 1]], 1.0]))
+    options: dict[str, Any] = {"multiscale": len(scan.levels) > 1}
+    if straight:
+        options["scale"] = (matrix[0, 0], matrix[1, 1])
+    else:
+        options["affine"] = matrix
+    metadata = {K.LAYER_SLICE: name, K.LAYER_PLACE: None if straight else matrix}
+    return [
+        (data, {**options, **look, "metadata": {**metadata, **look["metadata"]}}, "image")
+        for data, look in _looks(name, scan)
+    ]
+
+
+def _looks(name: str, scan: Scan) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Pixels and looks of each layer of an image, the lowest first."""
+    levels = [*scan.levels[:-1], scan.overview]
+    if not scan.channels:
+        metadata = {K.LAYER_ROLE: K.Role.IMAGE}
+        data = levels if len(levels) > 1 else levels[0]
+        yield data, {"name": IMAGE_NAME.format(name), "rgb": True, "metadata": metadata}
+        return
+    colors, limits = channel_colors(scan.channels), contrast_limits(scan)
+    for number, channel in enumerate(scan.channels):
+        planes = [level[number] for level in levels]
+        look = {
+            "name": CHANNEL_NAME.format(name, channel),
+            "colormap": colors[number],
+            "contrast_limits": limits[number],
+            # The lowest layer covers what is below it; the others add their light.
+            "blending": "additive",
+            "visible": number < SHOWN,
+            "metadata": {K.LAYER_ROLE: image_role(number), K.LAYER_CHANNEL: channel},
+        }
+        yield (planes if len(planes) > 1 else planes[0]), look
+
+
+def image_role(number: int) -> str:
+    """Role of the layer of a channel; the first is that of images in colours."""
+    return f"{K.Role.IMAGE} {number + 1}" if number else str(K.Role.IMAGE)
+
+
+def image_roles(roles: Iterable[str]) -> list[str]:
+    """Roles of all layers of a tissue image among these, the lowest first."""
+    return [role for role in roles if role.split()[0] == K.Role.IMAGE]
 
 
 def spots_layer(name: str, adata: AnnData, colors: NDArray[np.float32]) -> LayerData:
@@ -92,8 +135,7 @@ def content_layers(content: Content) -> list[LayerData]:
     painting = paint(session)
     layers = []
     for name, adata in session.slices.items():
-        image = image_layer(name, adata)
-        layers += [image] if image is not None else []
+        layers += image_layers(name, adata)
         layers.append(spots_layer(name, adata, painting.rgba[name]))
     if layers:
         layers[-1][1]["metadata"][K.LAYER_CONTENT] = content

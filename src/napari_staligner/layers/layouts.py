@@ -55,6 +55,7 @@ def placements(
     layout: Layout,
     footprints: Mapping[str, Footprint],
     transforms: Mapping[str, Matrix] | None = None,
+    microns: Mapping[str, float] | None = None,
 ) -> dict[str, Matrix]:
     """Place each slice.
 
@@ -62,7 +63,8 @@ def placements(
     ``mosaic`` puts slices side by side in rows, with about as many rows as columns; ``stack`` puts
     them in the frame of ``transforms``, or centred on each other where there are none.
 
-    Slices keep their own units. If the largest extent is more than 1.5 times the smallest, the
+    Slices keep their own units; where all have a known size, those of the first slice. Where they
+    have not, and the largest extent is more than 1.5 times the smallest, the
     units are assumed to differ, and every slice is scaled to the extent of the first, so that they
     can be compared side by side. Coordinates do not change. In the stack, the transforms set the
     scale.
@@ -75,10 +77,12 @@ def placements(
         What each slice covers.
     transforms
         Alignment of slices: 3 × 3 matrices from their coordinates to a common frame.
+    microns
+        µm per unit of each slice; ``None`` if it is not known of all.
     """
     if not footprints:
         return {}
-    scales = _scales(footprints)
+    scales = _scales(footprints, microns)
     centred = {n: _scale(scales[n]) @ _move(-f.center) for n, f in footprints.items()}
     if layout == "mosaic":
         return _mosaic(centred, footprints)
@@ -93,12 +97,22 @@ def to_napari(placement: Matrix) -> Matrix:
     return placement[np.ix_(order, order)]
 
 
-def _scales(footprints: Mapping[str, Footprint]) -> dict[str, float]:
+def _scales(
+    footprints: Mapping[str, Footprint], microns: Mapping[str, float] | None
+) -> dict[str, float]:
+    if microns is not None:
+        first = microns[next(iter(footprints))]
+        # Sizes that were estimated differ a little; slices of one unit keep it.
+        return {n: _alike(microns[n] / first) for n in footprints}
     extents = {name: footprint.extent for name, footprint in footprints.items()}
     if max(extents.values()) <= SAME_UNIT * min(extents.values()):
         return dict.fromkeys(extents, 1.0)
     first = next(iter(extents.values()))
     return {name: first / extent for name, extent in extents.items()}
+
+
+def _alike(ratio: float) -> float:
+    return 1.0 if abs(ratio - 1) < 0.05 else ratio
 
 
 def _mosaic(centred: dict[str, Matrix], footprints: Mapping[str, Footprint]) -> dict[str, Matrix]:

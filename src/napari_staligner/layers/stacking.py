@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_staligner import _keys as K
+from napari_staligner.layers.layer_data import image_roles
+from napari_staligner.layers.masks import masked_levels, pixels_world
 from napari_staligner.session import PAIRWISE
 
 if TYPE_CHECKING:
@@ -24,12 +26,15 @@ class Stacking:
     """Shows the slices of a stack as ``session.view.stack`` says, and restores them afterwards.
 
     Only ``visible``, ``opacity``, the ``shown`` of points and the alpha of images change. An image
-    that is shown in parts gets a copy of its pixels with alpha; the original comes back unchanged.
+    that is shown in parts gets a copy of its pixels with alpha, or of a pyramid levels that are
+    masked when they are looked at; the original comes back unchanged.
     """
 
     def __init__(self) -> None:
         self._before: dict[Layer, tuple[bool, float]] = {}
         self._pixels: dict[Layer, tuple[NDArray, NDArray]] = {}
+        self._levels: dict[Layer, tuple[list[Any], Any]] = {}
+        """Of pyramids and channels: their own levels, and the finest one that is masked."""
         self._masked: set[Layer] = set()
         self.hidden: frozenset[str] = frozenset()
         """Slices whose edges and markers are hidden at present."""
@@ -69,7 +74,7 @@ class Stacking:
         seen: bool,
         lowest: bool,
     ) -> None:
-        has_image = K.Role.IMAGE in roles and not roles[K.Role.IMAGE].multiscale
+        has_image = K.Role.IMAGE in roles
         opacity = view.opacity(name)
         # Whether it is shown, whether that holds even if it was hidden before, and its opacity.
         image = (
@@ -82,11 +87,14 @@ class Stacking:
             view.part != "both",
             opacity if view.mode == "blend" or view.part == "both" else None,
         )
-        for role, (wanted, in_any_case, fade) in ((K.Role.IMAGE, image), (K.Role.SPOTS, spots)):
+        for role in (*image_roles(roles), K.Role.SPOTS):
             if role in roles:
                 layer = roles[role]
+                wanted, in_any_case, fade = spots if role == K.Role.SPOTS else image
                 before = self._before.setdefault(layer, (layer.visible, layer.opacity))
-                visible = wanted and (before[0] or in_any_case)
+                # A channel that was hidden stays hidden; there are others.
+                channel = K.LAYER_CHANNEL in layer.metadata and role != K.Role.IMAGE
+                visible = wanted and (before[0] or (in_any_case and not channel))
                 _look(layer, visible, before[1] if fade is None else fade)
 
     def _leave(self) -> None:
@@ -101,6 +109,7 @@ class Stacking:
         """Forget layers that were removed."""
         self._before = {x: look for x, look in self._before.items() if x in present}
         self._pixels = {x: pixels for x, pixels in self._pixels.items() if x in present}
+        self._levels = {x: levels for x, levels in self._levels.items() if x in present}
         self._masked &= present
 
     # -- parts of two slices --------------------------------------------------------------
@@ -112,9 +121,9 @@ class Stacking:
         if view.mode in ("checkerboard", "swipe") and pair is not None and set(pair) <= set(layers):
             box = _box([layers[name][K.Role.SPOTS] for name in pair])
             for number, name in enumerate(pair):
-                for role in (K.Role.IMAGE, K.Role.SPOTS):
+                for role in (*image_roles(layers[name]), K.Role.SPOTS):
                     layer = layers[name].get(role)
-                    if layer is None or not layer.visible or getattr(layer, "multiscale", False):
+                    if layer is None or not layer.visible:
                         continue
                     masked.add(layer)
                     self._mask(layer, view, box, second=number == 1)
@@ -127,13 +136,32 @@ class Stacking:
             world = _world(layer.data, _to_world(layer))
             show_points(layer, first_of_pair(view, box, world[:, 0], world[:, 1]) != second)
             return
+        if layer.multiscale or not layer.rgb:
+            self._mask_lazily(layer, view, box, second=second)
+            return
         if layer not in self._pixels or layer.data is not self._pixels[layer][1]:
             self._pixels[layer] = layer.data, _with_alpha(np.asarray(layer.data))
         source, buffer = self._pixels[layer]
-        y, x = _pixels_world(buffer.shape[:2], _to_world(layer))
+        rows = np.arange(buffer.shape[0], dtype=np.float32)[:, None]
+        columns = np.arange(buffer.shape[1], dtype=np.float32)[None]
+        y, x = pixels_world(rows, columns, _to_world(layer))
         alpha = np.asarray(source)[..., 3] if source.shape[-1] == 4 else _opaque(buffer.dtype)
         buffer[..., 3] = np.where(first_of_pair(view, box, y, x) != second, alpha, 0)
         layer.data = buffer
+
+    def _mask_lazily(self, layer: Image, view: StackView, box: NDArray, *, second: bool) -> None:
+        """Mask a pyramid or a channel: only what is seen of it is computed."""
+        levels = list(layer.data) if layer.multiscale else [layer.data]
+        if layer not in self._levels or levels[0] is not self._levels[layer][1]:
+            self._levels[layer] = levels, None
+        source = self._levels[layer][0]
+
+        def inside(y: NDArray, x: NDArray) -> NDArray[np.bool_]:
+            return first_of_pair(view, box, y, x) != second
+
+        masked = masked_levels(source, _to_world(layer), inside, rgb=layer.rgb)
+        self._levels[layer] = source, masked[0]
+        layer.data = masked if layer.multiscale else masked[0]
 
     def _unmask(self, layer: Image | Points) -> None:
         if hasattr(layer, "shown"):
@@ -142,6 +170,10 @@ class Stacking:
             source, buffer = self._pixels.pop(layer)
             if layer.data is buffer:
                 layer.data = source
+        elif layer in self._levels:
+            levels, masked = self._levels.pop(layer)
+            if (layer.data[0] if layer.multiscale else layer.data) is masked:
+                layer.data = levels if layer.multiscale else levels[0]
         self._masked.discard(layer)
 
 
@@ -205,17 +237,6 @@ def _to_world(layer: Layer) -> NDArray[np.float64]:
 
 def _world(yx: NDArray, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return yx @ matrix[:2, :2].T + matrix[:2, 2]
-
-
-def _pixels_world(shape: tuple[int, int], matrix: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
-    """Places (y, x) in the world of all pixels, in shapes that broadcast to ``shape``."""
-    rows = np.arange(shape[0], dtype=np.float32)[:, None]
-    columns = np.arange(shape[1], dtype=np.float32)[None]
-    m = matrix.astype(np.float32)
-    return (
-        m[0, 0] * rows + m[0, 1] * columns + m[0, 2],
-        m[1, 0] * rows + m[1, 1] * columns + m[1, 2],
-    )
 
 
 def _box(layers: list[Points]) -> NDArray[np.float64]:

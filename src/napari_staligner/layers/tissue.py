@@ -13,7 +13,7 @@ from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.layers.adoption import Adoption
 from napari_staligner.layers.arrangement import is_solid
 from napari_staligner.layers.canvas_view import Canvas
-from napari_staligner.layers.layer_data import image_layer, spots_layer
+from napari_staligner.layers.layer_data import image_layers, spots_layer
 from napari_staligner.layers.overlays import MARKS, OVERLAYS
 from napari_staligner.layers.overlays.keeper import LayerKeeper, MarkKeeper
 from napari_staligner.layers.stage import Stage
@@ -45,7 +45,7 @@ class Tissue:
         self.session = session
         self.stage = Stage(viewer, session, [overlay.role for overlay in OVERLAYS])
         self._adoption = Adoption(session)
-        self._canvas = Canvas(viewer, session, self.stage.layers, self.stage.arrangement.stacking)
+        self._canvas = Canvas(viewer, session, self.stage.layers, self.stage.arrangement)
         self._orphans: list[Layer] = []
         self._due = False
 
@@ -165,9 +165,9 @@ class Tissue:
         """Add image and spots of a slice unless its layers were adopted."""
         layers, adata = self.stage.layers[name], self.session.slices[name]
         if K.Role.SPOTS not in layers:
-            image = image_layer(name, adata)
-            if image is not None:
-                self.stage.add(Layer.create(*image), K.Role.IMAGE, name)
+            for image in image_layers(name, adata):
+                role = image[1]["metadata"][K.LAYER_ROLE]
+                self.stage.add(Layer.create(*image), role, name)
             spots = spots_layer(name, adata, np.ones(4, np.float32))
             self.stage.add(Layer.create(*spots), K.Role.SPOTS, name)
         # If points were added or deleted, the layer would no longer match the rows of the table.

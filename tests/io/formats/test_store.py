@@ -18,7 +18,7 @@ from napari_staligner.io.anndata import is_result
 from napari_staligner.io.export.spatialdata import to_spatialdata
 from napari_staligner.io.formats.read import read_found
 from napari_staligner.io.formats.sniff import sniff
-from napari_staligner.io.images import tissue_image
+from napari_staligner.io.images import shown_picture, tissue_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2 data will no longer")
 XY = np.column_stack([np.arange(12) * 3.0 + 1, np.arange(12) % 4 * 5.0 + 1])
@@ -48,10 +48,24 @@ def test_another_coordinate_system(tmp_path):
     assert "'he' is not in 'aligned'" in notes_of("A", adata)[0]
 
 
-def test_an_image_that_does_not_lie_straight_is_left_out(tmp_path):
+def test_an_image_that_is_turned_lies_where_the_store_says(tmp_path):
     ((_, adata),) = read_found(sniff(made.make_store(tmp_path / "A.zarr", turned=True)))
-    assert tissue_image(adata) is None
-    assert "'he' is turned, shifted or stretched in 'global'" in notes_of("A", adata)[0]
+    picture = shown_picture(adata)
+    np.testing.assert_allclose(picture.matrix, made.TURNED)
+    assert picture.scan.size == (60, 80)
+    # The small one, for exports, is drawn straight: a spot lies on the same colour.
+    pixels, factor = tissue_image(adata)
+    column, row = 30, 20
+    x, y = (picture.matrix @ (column, row, 1))[:2]
+    there = pixels[round(y * factor), round(x * factor)].astype(int)
+    assert abs(there - picture.scan.levels[0][row, column].compute().astype(int)).max() < 60
+
+
+def test_an_image_that_no_spot_lies_on_is_not_shown(tmp_path):
+    place = np.array([[0, 0.5, 0], [-0.5, 0, 0], [0, 0, 1]])
+    ((_, adata),) = read_found(sniff(made.make_store(tmp_path / "A.zarr", turned=place)))
+    assert shown_picture(adata) is None
+    assert "'he' is not shown: 12 of 12 spots lie outside of it" in notes_of("A", adata)[-1]
 
 
 def test_several_regions_are_several_slices(tmp_path):
@@ -88,7 +102,7 @@ def test_what_we_write_we_read(tmp_path):
         rows = (result.obs[K.SLICE] == name).to_numpy()
         np.testing.assert_allclose(adata.obsm[K.SPATIAL], result.obsm[K.SPATIAL][rows], rtol=1e-6)
         assert (adata.obs[K.SLICE] == name).all()
-        assert f"in the coordinate system {name!r}" in notes_of("A", adata)[-1]
+        assert f"in the coordinate system {name!r}" in notes_of("A", adata)[-2]
         assert tissue_image(adata) is not None
 
 

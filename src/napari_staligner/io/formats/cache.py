@@ -23,7 +23,7 @@ LARGE = 50_000_000
 MOST = 12
 """How many samples are kept; the least recently used goes first."""
 _KINDS = {"visium_hd", "gem", "gef"}
-_VERSION = 1
+_VERSION = 2
 """Raise it when the same files are read in another way."""
 
 
@@ -47,6 +47,9 @@ def place_of(found: Found, asked: Mapping[str, str]) -> Path | None:
     told = [(str(file.resolve()), file.stat()) for file in files if file.is_file()]
     if sum(stat.st_size for _, stat in told) < LARGE:
         return None
+    # The notes tell of the image at full size, although it is not kept.
+    scans = [file for role, file in found.files.items() if role.split()[-1] == "scan"]
+    told += [(str(file.resolve()), file.stat()) for file in scans if file.is_file()]
     key = json.dumps(
         [
             *(_VERSION, str(found.path.resolve()), found.name, sorted(asked.items())),

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from napari_staligner._errors import InputError
+from napari_staligner.io.formats.guard import opened
 from napari_staligner.io.formats.matrices import Counts, read_h5, read_mtx
 from napari_staligner.io.formats.parts import Library, Places, make_slice, need, without_places
 from napari_staligner.io.formats.tables import (
@@ -25,6 +26,7 @@ from napari_staligner.io.formats.tenx import wanted
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from napari_staligner.io.formats.found import Found, Named
 
@@ -56,15 +58,26 @@ def read_merscope(found: Found, chosen: Mapping[str, str]) -> Named:
     # The column of names has no heading, or is called cell, EntityID, or X if R wrote it.
     name = next((c for c in ("EntityID", "cell") if c in table), str(table.columns[0]))
     table = table.set_index(names_as_text(table[name])).drop(columns=name)
-    library = Library(scalefactors={"microns_per_pixel": 1.0}, metadata=_scan(found))
+    library = Library(scalefactors={"microns_per_pixel": 1.0}, scan=_scan(found))
     places = Places(table, ("center_x", "center_y"), cells)
     return [make_slice(found.name, f"{found.title}, cells in µm", counts, places, library)]
 
 
-def _scan(found: Found) -> dict[str, str]:
-    if "scan" not in found.files:
-        return {}
-    return {"source_image_path": str(found.files["scan"].resolve())}
+def _scan(found: Found) -> tuple[Path, NDArray[np.float64]] | None:
+    """MERSCOPE's image, and its place in µm."""
+    if not {"scan", "place"} <= set(found.files):
+        return None
+    path = found.files["place"]
+    with opened(path) as stream:
+        words = stream.read().split()
+    try:
+        to_pixels = np.array([float(word) for word in words]).reshape(3, 3)
+        return found.files["scan"], np.linalg.inv(to_pixels)
+    except (ValueError, np.linalg.LinAlgError) as error:
+        raise InputError(
+            f"{str(path)!r} holds no transform of three rows and columns: copy it again, or take "
+            "it away to go without the image."
+        ) from error
 
 
 def _cells_by_genes(path: Path) -> Counts:

@@ -169,12 +169,17 @@ def _matrix_files(path: Path) -> dict[str, Path]:
 
 
 def _scan(path: Path, there: list[Path]) -> Path | None:
-    """The whole image, too large to be loaded."""
+    """The image at full size."""
     spatial = path / "spatial"
     for place in (*there, *(listed(spatial) if spatial.is_dir() else ())):
-        if place.suffix in {".tif", ".tiff", ".btf"} and "cytassist" not in place.name:
+        if _SCAN.fullmatch(place.name) and "cytassist" not in place.name.lower():
             return place
     return None
+
+
+_SCAN = re.compile(
+    r".*\.(tiff?|btf|svs|ndpi|qptiff)|tissue_fullres_image\.(png|jpe?g)", re.IGNORECASE
+)
 
 
 def _xenium(path: Path, there: list[Path]) -> Found | None:
@@ -236,8 +241,11 @@ def _merscope(path: Path, there: list[Path]) -> Found | None:
         return None
     cells = _first(there, r"cell_metadata(.*)\.csv(\.gz)?")
     images = sorted((path / "images").glob("mosaic_*.tif"))
-    scan = next((p for p in images if "DAPI" in p.name), images[0] if images else None)
-    files = _roles(matrix=counts, cells=cells, scan=scan)
+    # The middle of the planes: a stain has an image in each.
+    nuclei = [p for p in images if "DAPI" in p.name] or images
+    scan = nuclei[len(nuclei) // 2] if nuclei else None
+    place = path / "images" / "micron_to_mosaic_pixel_transform.csv"
+    files = _roles(matrix=counts, cells=cells, scan=scan, place=place if place.is_file() else None)
     return Found("merscope", path, sample_name(path), files)
 
 

@@ -71,8 +71,10 @@ def read_h5(path: Path) -> Counts:
         group = file["matrix"]
         _need(group, ("data", "indices", "indptr", "shape", "barcodes", "features"), path)
         shape = tuple(int(n) for n in values(group["shape"], path))
-        data = values(group["data"], path).astype(np.float32)
-        indices, indptr = (values(group[k], path).astype(np.int64) for k in ("indices", "indptr"))
+        data = values(group["data"], path).astype(np.float32, copy=False)
+        indices, indptr = (
+            values(group[key], path).astype(np.int64, copy=False) for key in ("indices", "indptr")
+        )
         spots = _texts(group["barcodes"], path)
         features = group["features"]
         _need(features, ("id",), path)
@@ -90,6 +92,9 @@ def read_h5(path: Path) -> Counts:
             f"{str(path)!r}: barcodes, features and counts do not fit together: it is damaged or "
             "was edited; copy or export it again."
         )
+    if len(data) < np.iinfo(np.int32).max:
+        # Now that they are known to fit; the larger ones are not needed any more.
+        indices, indptr = indices.astype(np.int32), indptr.astype(np.int32)
     matrix = sparse.csr_matrix((data, indices, indptr), shape=(n_spots, n_genes))
     return _genes_only(matrix, spots, columns, path)
 

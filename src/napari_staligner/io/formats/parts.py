@@ -13,10 +13,12 @@ import pandas as pd
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.notes import add_notes
+from napari_staligner.io.formats.full_size import add_full_size
 from napari_staligner.io.formats.tables import numbers
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from napari_staligner.io.formats.matrices import Counts
 
@@ -55,12 +57,17 @@ class Library:
         As Space Ranger writes them; ``microns_per_pixel`` is the size of the unit of the
         coordinates in µm, for every format where it is known.
     metadata
-        ``source_image_path``, of the image that is too large to be loaded.
+        ``source_image_path`` and ``source_image_matrix``, of the image at full size; see
+        :mod:`~napari_staligner.io.formats.full_size`.
+    scan
+        That image, and its place: float64, shape (3, 3), from (column, row, 1) of its pixels to
+        (x, y, 1) of the spots; ``None`` if there is none.
     """
 
     images: dict[str, Any] = field(default_factory=dict)
     scalefactors: dict[str, float] = field(default_factory=dict)
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    scan: tuple[Path, NDArray[np.float64]] | None = None
 
     def to_uns(self) -> dict[str, Any]:
         """Return it as it is stored under a name in ``uns["spatial"]``."""
@@ -102,11 +109,14 @@ def make_slice(
     obs = table.drop(columns=list(places.xy))
     adata = _anndata(counts, rows, obs)
     adata.obsm[K.SPATIAL] = xy
+    of_images = _about_images(xy, library)
+    if library.scan is not None:
+        of_images += add_full_size(library, *library.scan, xy)
     adata.uns[K.SPATIAL] = {name: library.to_uns()}
     shown = ", ".join(library.images) or "none"
     first = f"{what}, {adata.n_obs:,} spots × {adata.n_vars:,} genes, image: {shown}"
     said = [*counts.notes, *notes, *_about_spots(adata), *_about_genes(counts)]
-    note(adata, [first, *said, *_about_images(xy, library)])
+    note(adata, [first, *said, *of_images])
     return name, adata
 
 

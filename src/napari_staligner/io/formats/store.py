@@ -18,6 +18,7 @@ from napari_staligner.core.prepare.counts import RAW, raw_fits
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.provenance import mark_source, source_of
 from napari_staligner.core.result.source import COUNTS
+from napari_staligner.io.formats.full_size import add_full_size
 from napari_staligner.io.formats.guard import check_inside
 from napari_staligner.io.formats.parts import Library, note
 from napari_staligner.io.formats.tenx import wanted
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 GLOBAL = "global"
 """The coordinate system that SpatialData uses by default."""
-LONGEST = 4096
-"""Most pixels on the longer side of an image that is loaded."""
 
 
 def read_anndata(found: Found, chosen: Mapping[str, str], *, backed: bool = False) -> Named:
@@ -63,8 +62,8 @@ def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
     """Read the tables of a SpatialData store; each region that a table annotates is a slice.
 
     Coordinates are the centroids of the region's instances in one coordinate system. An image in
-    the same system is used if it is not turned, shifted or stretched there. A store that was
-    exported from here is read as the result that it holds, unless something is chosen.
+    the same system is shown; one in colours goes before others. A store that was exported from
+    here is read as the result that it holds, unless something is chosen.
     """
     check_inside(found.path)
     if not found.choices["table"]:
@@ -135,6 +134,7 @@ def _region(
     part = part[rows].copy()
     part.obsm[K.SPATIAL] = xy
     library, said = _image(store, system, chosen, found.path)
+    notes = [] if library.scan is None else add_full_size(library, *library.scan, xy)
     library.scalefactors.update(_diameter(store, region, system))
     part.uns[K.SPATIAL] = {region: library.to_uns()}
     part.uns.pop("spatialdata_attrs", None)
@@ -145,7 +145,7 @@ def _region(
         f"{part.n_obs:,} spots × {part.n_vars:,} genes, {said}"
     )
     left = [f"{lost:,} rows of the table are not in {region!r} and are left out"] if lost else []
-    note(part, [first, *left])
+    note(part, [first, *left, *notes])
     return region, part
 
 
@@ -214,56 +214,40 @@ def _diameter(store: Any, region: str, system: str) -> dict[str, float]:
 
 
 def _image(store: Any, system: str, chosen: Mapping[str, str], path: Path) -> tuple[Library, str]:
-    """The image of a coordinate system, and a note on it."""
+    """The image of a coordinate system, one in colours if there is any, and a note on it."""
     asked = chosen.get("image")
     if asked is not None and asked not in store.images:
         raise InputError(
             f"{str(path)!r} has no image {asked!r}: choose one of "
             f"{', '.join(store.images) or 'none'}."
         )
-    reasons = []
+    found, reasons = [], []
     for name in store.images if asked is None else (asked,):
-        image, why = _on_system(store.images[name], system)
-        if image is not None:
-            pixels, factor = image
-            factors = {"tissue_hires_scalef": factor}
-            return Library({"hires": pixels}, factors), f"image: {name}"
-        reasons.append(f"{name!r} {why}")
+        place = _place_of(store.images[name], system)
+        if place is None:
+            reasons.append(f"{name!r} is not in {system!r}")
+        else:
+            found.append((name, place))
+    found.sort(key=lambda each: _n_channels(store.images[each[0]]) not in (3, 4))
+    if found:
+        name, place = found[0]
+        return Library(scan=(path / "images" / name, place)), f"image: {name}"
     return Library(), "image: none" + (f" ({'; '.join(reasons)})" if reasons else "")
 
 
-def _on_system(element: Any, system: str) -> tuple[tuple[NDArray[np.uint8], float] | None, str]:
-    """Pixels and their number per unit of a coordinate system, or why there are none."""
+def _place_of(element: Any, system: str) -> NDArray[np.float64] | None:
+    """Matrix from (column, row, 1) of an image to (x, y, 1) of a coordinate system."""
     from spatialdata.transformations import get_transformation
 
-    levels = (
-        [element]
-        if not hasattr(element, "children")
-        else [next(iter(node.data_vars.values())) for node in element.children.values()]
-    )
-    if "z" in levels[0].dims:
-        return None, "is a volume"
-    if levels[0].sizes["c"] not in (3, 4):
-        return None, f"has {levels[0].sizes['c']} channels, not the three of colours"
-    fitting = [each for each in levels if max(each.sizes["y"], each.sizes["x"]) <= LONGEST]
-    if not fitting:
-        return None, f"has no level of at most {LONGEST} pixels"
     places = get_transformation(element, get_all=True)
     if system not in places:
-        return None, f"is not in {system!r}"
+        return None
     matrix = places[system].to_affine_matrix(("x", "y"), ("x", "y"))
-    scale = float(matrix[0, 0])
-    if scale <= 0 or not np.allclose(matrix, np.diag([scale, scale, 1.0]), atol=1e-6 * abs(scale)):
-        return None, f"is turned, shifted or stretched in {system!r}"
-    level = fitting[0]
-    smaller = levels[0].sizes["x"] / level.sizes["x"]
-    return (_colours(level.transpose("y", "x", "c").to_numpy()), 1 / (scale * smaller)), ""
+    return np.asarray(matrix, dtype=np.float64)
 
 
-def _colours(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    if pixels.dtype == np.uint8:
-        return pixels
-    top = float(pixels.max()) or 1.0
-    # Floats from 0 to 1 are colours already; other ranges are stretched.
-    top = 1.0 if pixels.dtype.kind == "f" and top <= 1 else top
-    return np.round(np.clip(pixels / top, 0, 1) * 255).astype(np.uint8)
+def _n_channels(element: Any) -> int:
+    level = element
+    if hasattr(element, "children"):
+        level = next(iter(next(iter(element.children.values())).data_vars.values()))
+    return int(level.sizes["c"])

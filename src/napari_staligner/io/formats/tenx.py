@@ -17,6 +17,7 @@ from napari_staligner.io.formats.tables import need_columns, numbers, read_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from napari_staligner.io.formats.found import Found, Named
 
@@ -29,6 +30,8 @@ COLUMNS = (
     "pxl_col_in_fullres",
 )
 """Columns of Space Ranger's table of positions; version 1 writes no heading."""
+XENIUM_PIXEL_UM = 0.2125
+"""Size of a pixel of Xenium's images, where ``experiment.xenium`` does not tell it."""
 
 
 def read_visium(found: Found, chosen: Mapping[str, str]) -> Named:
@@ -147,8 +150,8 @@ def _library(
             )
     if "microns_per_pixel" not in factors and "bin_size_um" not in factors and not square:
         factors |= _microns_per_pixel(positions)
-    metadata = {"source_image_path": str(files["scan"].resolve())} if "scan" in files else {}
-    return Library(images, factors, metadata), notes
+    scan = (files["scan"], np.eye(3)) if "scan" in files else None
+    return Library(images, factors, scan=scan), notes
 
 
 def _microns_per_pixel(positions: Places) -> dict[str, float]:
@@ -173,23 +176,26 @@ def read_xenium(found: Found, chosen: Mapping[str, str]) -> Named:
     need_columns(table, ("cell_id", "x_centroid", "y_centroid"), path, "Xenium's table of cells")
     table = table.set_index("cell_id")
     table = table.drop(columns=[c for c in table if c == "" or c.startswith("Unnamed:")])
-    library = Library(scalefactors={"microns_per_pixel": 1.0}, metadata=_morphology(found))
+    library = Library(scalefactors={"microns_per_pixel": 1.0}, scan=_morphology(found))
     places = Places(table, ("x_centroid", "y_centroid"), path)
     return [make_slice(found.name, f"{found.title}, cells in µm", counts, places, library)]
 
 
-def _morphology(found: Found) -> dict[str, str]:
-    """Path of Xenium's image, which is too large to be loaded."""
+def _morphology(found: Found) -> tuple[Path, NDArray[np.float64]] | None:
+    """Xenium's image, and its place in µm."""
     if "experiment" not in found.files:
-        return {}
+        return None
     path = found.files["experiment"]
     told = read_json(path)
+    size = told.get("pixel_size")
+    if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size < np.inf:
+        size = XENIUM_PIXEL_UM
     images = told.get("images")
     for key in ("morphology_focus_filepath", "morphology_mip_filepath", "morphology_filepath"):
         name = images.get(key) if isinstance(images, dict) else None
         if isinstance(name, str) and _inside(path.parent, name):
-            return {"source_image_path": str((path.parent / name).resolve())}
-    return {}
+            return path.parent / name, np.diag([size, size, 1.0])
+    return None
 
 
 def _inside(folder: Path, name: str) -> bool:

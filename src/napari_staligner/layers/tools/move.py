@@ -64,14 +64,15 @@ class MoveTool:
         name = self._tissue.session.view.hand
         before = self._alignment.transforms[name]
         center = self._alignment.middle(name)
-        start, pixel = _xy(event), np.array(event.pos)
+        start, pixel = self._xy(event), np.array(event.pos)
         turning = "Control" in event.modifiers
         matrix, farthest = before, 0.0
         yield
         while event.type == "mouse_move":
             event.handled = True
             farthest = max(farthest, float(np.abs(np.array(event.pos) - pixel).max()))
-            step = _turn(center, start, _xy(event)) if turning else shifted(_xy(event) - start)
+            at = self._xy(event)
+            step = _turn(center, start, at) if turning else shifted(at - start)
             matrix = step @ before
             self._alignment.preview(name, matrix)
             yield
@@ -79,6 +80,11 @@ class MoveTool:
             self._alignment.move(name, matrix, f"{'Turn' if turning else 'Move'} {name}")
         else:
             self._alignment.preview(name, before)
+
+    def _xy(self, event: Any) -> NDArray[np.float64]:
+        """Place of the mouse in the frame that the slices share."""
+        world = np.array(event.position[-2:], dtype=np.float64)[::-1]
+        return world / self._tissue.stage.arrangement.unit
 
     # -- keys -----------------------------------------------------------------------------
 
@@ -119,7 +125,3 @@ def _turn(
     a, b = start - center, now - center
     degrees = np.degrees(np.arctan2(a[0] * b[1] - a[1] * b[0], a @ b))
     return about(center, turned(float(degrees)))
-
-
-def _xy(event: Any) -> NDArray[np.float64]:
-    return np.array(event.position[-2:], dtype=np.float64)[::-1]

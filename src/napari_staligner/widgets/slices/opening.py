@@ -111,6 +111,7 @@ def file_steps(specs: list[str]) -> Steps[Opened]:
         Paths, with what was chosen in brackets behind them.
     """
     from napari_staligner.core.prepare.sections import sections_of
+    from napari_staligner.io.images import read_first_look
     from napari_staligner.io.session_file import open_file
     from napari_staligner.io.sources import parse_source
 
@@ -120,6 +121,8 @@ def file_steps(specs: list[str]) -> Steps[Opened]:
         yield Progress(f"reading {name}", done, len(specs))
         try:
             content = open_file(Path(spec))
+            for _, adata in content.slices:
+                read_first_look(adata)
             if content.path is None and content.result is None:
                 opened.slices += content.slices
                 opened.notes += content.notes
