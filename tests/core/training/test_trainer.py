@@ -66,6 +66,29 @@ def test_streamed_and_unstreamed_gradients_agree(data, settings, triplets):
         torch.testing.assert_close(ours / scale, theirs / scale, rtol=1e-4, atol=2e-5)
 
 
+def steps_on(device: str, data: Prepared) -> list[torch.Tensor]:
+    trainer = Trainer(data, replace(KINDS["components"], device=device))
+    triplets = some_triplets()
+    on_device = Triplets(
+        *(rows.to(device) for rows in (triplets.anchor, triplets.positive, triplets.negative))
+    )
+    for epoch in range(3):
+        trainer.step(epoch, on_device)
+    return [parameter.detach().cpu() for parameter in trainer.model.parameters()]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_steps_with_triplets_repeat_to_the_bit(data, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    torch.use_deterministic_algorithms(True)  # what is not deterministic raises
+    try:
+        first, again = steps_on(device, data), steps_on(device, data)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(map(torch.equal, first, again))
+
+
 def test_tiles_hold_each_spot_once_and_a_halo_of_two_steps(data):
     tiles = split(data.sizes, data.connectivities, data.coordinates, 30)
     own = torch.cat([tile.own for tile in tiles])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -174,7 +174,7 @@ def _restore_matcher(matcher: Matcher, state: State) -> None:
 
 
 def _fields(held: Matches | Triplets) -> dict[str, Tensor]:
-    return dict(vars(held))
+    return {each.name: getattr(held, each.name) for each in fields(held)}
 
 
 def _tensors(state: State, start: str, device: torch.device | None) -> dict[str, Tensor]:

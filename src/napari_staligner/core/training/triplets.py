@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import repeat
 
 import numpy as np
@@ -59,14 +60,51 @@ class Triplets:
         return F.triplet_margin_loss(anchor, positive, negative, margin=margin)
 
     def pull(self, embedding: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-        """The loss and its gradient in z, by pieces, so that memory does not grow with triplets."""
+        """The loss and its gradient in z, by pieces, so that memory does not grow with triplets.
+
+        The gradient of a spot is summed in the order of triplets: on a GPU, too, the same triplets
+        give the same bits, which the way back of ``index_select`` does not.
+        """
         total, gradient = embedding.new_zeros(()), torch.zeros_like(embedding)
-        for part in zip(*(rows.split(AT_ONCE) for rows in _parts(self)), strict=True):
-            z = embedding.detach().requires_grad_()
-            loss = Triplets(*part).loss(z, margin) * (len(part[0]) / len(self.anchor))
-            gradient += torch.autograd.grad(loss, z)[0]
+        for piece in self._pieces:
+            anchor, positive, negative = ends = [
+                embedding[mentions.rows].requires_grad_() for mentions in piece
+            ]
+            share = len(anchor) / len(self.anchor)
+            loss = F.triplet_margin_loss(anchor, positive, negative, margin=margin) * share
+            found = torch.autograd.grad(loss, ends)
+            moved = torch.zeros_like(embedding)
+            for role in (1, 2, 0):
+                piece[role].add(found[role], moved)
+            gradient += moved
             total += loss.detach()
         return total, gradient
+
+    @cached_property
+    def _pieces(self) -> list[list[_Mentions]]:
+        """Anchors, positives and negatives of at most ``AT_ONCE`` triplets."""
+        split = zip(*(rows.split(AT_ONCE) for rows in _parts(self)), strict=True)
+        return [[_Mentions.of(rows) for rows in part] for part in split]
+
+
+@dataclass(frozen=True)
+class _Mentions:
+    """Rows of spots, which may repeat, and the order that brings equal ones together."""
+
+    rows: Tensor
+    order: Tensor
+    different: Tensor
+    pointers: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor) -> _Mentions:
+        order = rows.argsort(stable=True)
+        different, counts = rows[order].unique_consecutive(return_counts=True)
+        return cls(rows, order, different, F.pad(counts.cumsum(0), (1, 0)))
+
+    def add(self, values: Tensor, to: Tensor) -> None:
+        """Add values, one for each mention, to the rows of ``to``."""
+        to[self.different] += torch.segment_reduce(values[self.order], "sum", offsets=self.pointers)
 
 
 def _parts(held: Matches | Triplets) -> list[Tensor]:
