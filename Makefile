@@ -1,7 +1,7 @@
 # Thin: each target is a line or two that a person could type. The set-up is scripts/setup.sh.
 # PYTHON=python3.12 and PIP_ARGS='--extra-index-url …' are handed to it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench dist clean
+.PHONY: help setup demo test lint docs site links bench dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -26,10 +26,19 @@ bench: setup ## time and memory against the published trainer written plainly
 docs: setup ## take the pictures of the documentation
 	scripts/with_display.sh --hidden .venv/bin/python scripts/make_screenshots.py
 
+site: setup ## build the pages of the documentation into site/; their tutorials run
+	.venv/bin/python -m pip install --quiet $(PIP_ARGS) --editable ".[docs]"
+	rm -rf site
+	PATH="$(CURDIR)/.venv/bin:$$PATH" scripts/with_display.sh --hidden python -m sphinx -W --keep-going -b html docs site $(SITE_ARGS)
+
+links: setup ## ask every link of the documentation whether it leads somewhere
+	.venv/bin/python -m pip install --quiet $(PIP_ARGS) --editable ".[docs]"
+	scripts/with_display.sh --hidden .venv/bin/python -m sphinx -D nb_execution_mode=off -b linkcheck docs site/links
+
 dist: setup ## build the wheel and the sdist into dist/
 	rm -rf dist
 	.venv/bin/python -m hatchling build
 
 clean: ## remove what the other targets made, .venv included
-	rm -rf .venv build dist demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist demo site docs/_generated .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

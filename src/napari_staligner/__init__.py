@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from napari_staligner.core.evaluation.evaluation import evaluate as evaluate
     from napari_staligner.core.integrate import integrate as integrate
     from napari_staligner.core.registration.anndata import register as register
+    from napari_staligner.core.result.methods_text import methods_text as methods_text
     from napari_staligner.core.settings import Settings as Settings
     from napari_staligner.core.stages import complete as complete
+    from napari_staligner.demo.notebook import edited as edited
+    from napari_staligner.demo.notebook import view as view
     from napari_staligner.io.h5ad import read_slices as read_slices
     from napari_staligner.io.h5ad import write_result as write_result
+    from napari_staligner.report.summary import summary as summary
     from napari_staligner.samples import simulated_olfactory_bulb as simulated_olfactory_bulb
 
 # Tracebacks are only for readers of the log: without this, Python would print them to the terminal.
@@ -32,12 +36,16 @@ _WHERE = {
     "InputError": "_errors",
     "Settings": "core.settings",
     "complete": "core.stages",
+    "edited": "demo.notebook",
     "evaluate": "core.evaluation.evaluation",
     "find_domains": "core.domains.domains",
     "integrate": "core.integrate",
+    "methods_text": "core.result.methods_text",
     "read_slices": "io.h5ad",
     "register": "core.registration.anndata",
     "simulated_olfactory_bulb": "samples",
+    "summary": "report.summary",
+    "view": "demo.notebook",
     "write_result": "io.h5ad",
 }
 

@@ -576,8 +576,19 @@ def _export(source: Path, to: str, target: Path, overwrite: bool) -> None:
     _output().print(f"{_escape(said)} written to {_escape(str(target))}", soft_wrap=True)
 
 
-@app.command()
-def view(
+@app.command("methods")
+def methods_of_result(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+) -> None:
+    """Print a paragraph for the methods of a paper, with the figures of this result filled in."""
+    with _sentences():
+        from napari_staligner.core.result.methods_text import methods_text
+
+        _output().print(_escape(methods_text(_result_in(file))), soft_wrap=True, highlight=False)
+
+
+@app.command("view")
+def open_files(
     files: Annotated[
         list[Path], typer.Argument(help="Slices or a result, .h5ad.", metavar="FILE...")
     ],

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import napari
     from qtpy.QtWidgets import QWidget
 
+    from napari_staligner.io.session_file import Content
+
 
 WINDOW = (1600, 1000)
 DEMO = Settings(domains=9, seed=0)
@@ -40,7 +42,7 @@ def view_files(files: Sequence[Path], stay: Callable[[], object] | None = None) 
     from napari_staligner.layers.reader import read_layers
 
     layers = read_layers([str(path) for path in files])
-    viewer, _ = _open_workbench()
+    viewer, _ = open_viewer()
     for data in layers:
         _add_layer(viewer, data)
     (stay or _stay)()
@@ -77,7 +79,7 @@ def run_demo(
     """
     require_display()
     camera = DemoCamera(screenshots)
-    viewer, docks = _open_workbench()
+    viewer, docks = open_viewer()
     try:
         _load(viewer, files)
         _integrate(viewer, docks, settings, camera)
@@ -94,7 +96,8 @@ def run_demo(
     return camera.taken
 
 
-def _open_workbench() -> tuple[napari.Viewer, dict[str, QWidget]]:
+def open_viewer() -> tuple[napari.Viewer, dict[str, QWidget]]:
+    """Open napari with all docks; return the viewer, and the docks' widgets by name."""
     import napari
 
     from napari_staligner.widgets.workbench import open_workbench
@@ -170,6 +173,14 @@ def _add_layer(viewer: napari.Viewer, data: tuple) -> None:
     from napari.layers import Layer
 
     viewer.add_layer(Layer.create(*data))
+
+
+def add_content(viewer: napari.Viewer, content: Content) -> None:
+    """Add the layers of slices and of a result, if there is one, to a viewer."""
+    from napari_staligner.layers.layer_data import content_layers
+
+    for data in content_layers(content):
+        _add_layer(viewer, data)
 
 
 def _close(viewer: napari.Viewer) -> None:

@@ -125,7 +125,7 @@ def session_anndata(
     """
     from anndata import AnnData
 
-    shown = AnnData() if result is None else _shared(result)
+    shown = AnnData() if result is None else shared_copy(result)
     known = set() if result is None else set(map(str, result.obs[K.SLICE].cat.categories))
     kept = writable_record(shown)
     kept[K.SESSION] = record.to_json()
@@ -250,7 +250,7 @@ def _read_entry(entry: SliceEntry) -> AnnData:
     return with_places(entry.name, read_source(entry.source))
 
 
-def _shared(adata: AnnData) -> AnnData:
+def shared_copy(adata: AnnData) -> AnnData:
     """Return an AnnData with the same arrays, but with its own tables and dictionaries."""
     from anndata import AnnData
 

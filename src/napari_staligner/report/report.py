@@ -22,6 +22,7 @@ from napari_staligner.core.prepare.graph import spacing
 from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.core.progress import Progress, Steps, part_of
 from napari_staligner.core.result.access import record_of, spots_xy
+from napari_staligner.core.result.methods_text import methods_text
 from napari_staligner.core.result.verdicts import Verdict, is_current, read_verdicts
 from napari_staligner.io.images import tissue_image
 from napari_staligner.report.comparison import (
@@ -92,6 +93,8 @@ class ReportJob:
     facts: Mapping[str, str]
     notes: tuple[str, ...]
     compared: ComparisonJob
+    methods: str = ""
+    """A paragraph for the methods of a paper."""
 
     def steps(self) -> Steps[str]:
         """Write the page; see :func:`report_steps`."""
@@ -135,6 +138,7 @@ def report_job(
         facts,
         tuple(map(str, kept.get("notes", ()))),
         comparison_job(adata, evaluation, compute_umaps=compute_umaps),
+        methods_text(adata),
     )
 
 

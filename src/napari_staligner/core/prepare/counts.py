@@ -34,6 +34,8 @@ LARGEST_LOGGED = 20.0
 """No logarithm of a normalised count is larger: log2 of a million counts per million is 20."""
 LEVEL = 1e-3
 """Totals that differ by less than this part of their mean count as equal."""
+USED_AS_THEY_ARE = "normalised values, not counts; they are used as they are"
+"""What a note says of a slice whose values are logged already."""
 
 
 class ValueKind(StrEnum):
@@ -272,7 +274,7 @@ def said_of_kind(name: str, adata: AnnData, layer: str | None, kind: ValueKind) 
     if kind is ValueKind.NORMALISED:
         what = "normalised values that are not logged, not counts; they are scaled and logged"
     else:
-        what = "normalised values, not counts; they are used as they are"
+        what = USED_AS_THEY_ARE
     return [f"Slice {name!r}: {where} holds {what}{hint}."]
 
 
