@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-N_GENES, PER_BIN = 18_000, 200
+N_GENES, PER_BIN = 18_000, 300
 TILE, HIRES = 512, 6000
 WANTED_S, WANTED_GB = 10.0, 1.5
 
@@ -52,7 +52,8 @@ def main(
             for name in ("ours", "ours, again", "plain"):
                 cache = Path(place) / f"cache{number}"
                 taken.setdefault(name, []).append(opened(name, outs, cache))
-    print(f"{bins:,} bins, {bins * PER_BIN:,} counts, scan of {side:,} × {side:,} pixels")
+        mb = sum(file.stat().st_size for file in outs.rglob("*.h5")) / 1e6
+    print(f"{bins:,} bins, {bins * PER_BIN:,} counts ({mb:,.0f} MB), scan of {side:,} × {side:,}")
     print(f"{'':12}{'opened':>10}{'with imports':>14}{'memory at most':>16}")
     for name, rows in taken.items():
         s, whole, gb = (median(row[key] for row in rows) for key in ("s", "whole", "gb"))

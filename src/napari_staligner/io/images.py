@@ -129,6 +129,15 @@ def scan_of(library: Mapping[str, Any]) -> tuple[Scan, NDArray[np.float64]] | No
         return None
 
 
+def gone_scan(library: Mapping[str, Any]) -> str:
+    """Path of the image of full size of a library that is not there any more; else empty."""
+    metadata = library.get("metadata")
+    if not isinstance(metadata, Mapping) or metadata.get(SCAN_MATRIX) is None:
+        return ""
+    path = str(metadata.get(SCAN, ""))
+    return path if path and not Path(path).exists() else ""
+
+
 def with_overview(scan: Scan, pixels: NDArray[np.uint8]) -> Scan:
     """Take a small picture for the coarsest level of a scan in colours."""
     n = scan.levels[0].shape[2]

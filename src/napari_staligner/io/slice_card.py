@@ -19,7 +19,7 @@ from napari_staligner.core.progress import Progress
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.core.result.provenance import SAMPLE, source_of
 from napari_staligner.io.formats.sniff import sniff
-from napari_staligner.io.images import image_place
+from napari_staligner.io.images import gone_scan, image_place, scan_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,8 @@ class SliceCard:
         Height and width in pixels, or why none is shown.
     on_image
         Share of the spots that lie on the image; ``None`` without an image.
+    scan_gone
+        Path of the image at full size that is not there any more; empty if there is none.
     notes
         Sentences about what was guessed or left out when it was read.
     """
@@ -76,6 +78,7 @@ class SliceCard:
     microns: tuple[float, str] | None
     image: tuple[int, int] | str
     on_image: float | None
+    scan_gone: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -108,6 +111,11 @@ class SliceCard:
             )
         if self.values is ValueKind.SCALED:
             found.append("X holds scaled values: choose a layer of counts in the Integrate dock.")
+        if self.scan_gone:
+            found.append(
+                f"The image at full size is not at {self.scan_gone!r} any more: put it back, or go "
+                "on with the small one."
+            )
         if self.on_image is not None and self.on_image < MOST_ON_IMAGE:
             found.append(
                 f"Only {_percent(self.on_image)} of the spots lie on the image: it may be of "
@@ -188,7 +196,7 @@ def slice_card_job(name: str, adata: AnnData) -> SliceCardJob:
 def _card(job: SliceCardJob) -> SliceCard:
     values, per_spot = _values(job.matrix)
     off, column = off_tissue(job.obs)
-    image, on_image = _image(job)
+    image, on_image, gone = _image(job)
     return SliceCard(
         job.name,
         _title(job.source),
@@ -200,6 +208,7 @@ def _card(job: SliceCardJob) -> SliceCard:
         _microns(job),
         image,
         on_image,
+        gone,
         job.notes,
     )
 
@@ -237,13 +246,20 @@ def _microns(job: SliceCardJob) -> tuple[float, str] | None:
     return microns_per_unit(light, job.libraries)
 
 
-def _image(job: SliceCardJob) -> tuple[tuple[int, int] | str, float | None]:
+def _image(job: SliceCardJob) -> tuple[tuple[int, int] | str, float | None, str]:
+    """Size of the image, the share of spots on it, and a scan that is gone."""
     for library in job.libraries.values():
-        place = image_place(library)
-        if isinstance(place, str):
-            return place, None
-        height, width, factor = place
-        at = job.xy * factor
+        gone = gone_scan(library)
+        found, place = scan_of(library), image_place(library)
+        if found is not None:
+            scan, matrix = found
+            (height, width), back = scan.size, np.linalg.inv(matrix)
+        elif isinstance(place, str):
+            return place, None, gone
+        else:
+            height, width, factor = place
+            back = np.diag([factor, factor, 1.0])
+        at = job.xy @ back[:2, :2].T + back[:2, 2]
         inside = (at >= 0).all(axis=1) & (at[:, 0] <= width) & (at[:, 1] <= height)
-        return (height, width), float(inside.mean())
-    return "none", None
+        return (height, width), float(inside.mean()), gone
+    return "none", None, ""

@@ -11,7 +11,7 @@ from napari_staligner.core.result.provenance import source_of
 from napari_staligner.io import user_folder
 from napari_staligner.io.formats import cache, read
 from napari_staligner.io.h5ad import read_slices
-from napari_staligner.io.images import tissue_image
+from napari_staligner.io.images import shown_picture, tissue_image
 from napari_staligner.io.sources import check_unchanged
 
 
@@ -102,3 +102,18 @@ def test_small_samples_are_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(user_folder, "cache_folder", lambda: tmp_path / "cache")
     read_slices([made.make_gem(tmp_path / "A.gem")])
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_scan_that_comes_is_shown_but_not_hashed(tmp_path, times):
+    import tifffile
+
+    outs = made.make_visium_hd(tmp_path / "gut")
+    ((_, before),) = read_slices([f"{outs}[bin=016um]"])
+    # The small image has 90 × 110 pixels at 0.15 pixels per coordinate.
+    tifffile.imwrite(outs / "scan.btf", np.zeros((600, 733, 3), np.uint8), photometric="rgb")
+    for _ in range(2):
+        ((name, after),) = read_slices([f"{outs}[bin=016um]"])
+        assert shown_picture(after).scan.size == (600, 733)
+    assert len(times) == 2
+    assert source_of(after) == source_of(before)
+    check_unchanged(name, source_of(after))

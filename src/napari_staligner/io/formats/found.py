@@ -92,10 +92,11 @@ class Found:
     def read_files(self, chosen: Mapping[str, str]) -> dict[str, Path]:
         """Return the files that are read with the given choices, by their role.
 
-        The scan is not among them: it is too large to be loaded.
+        The scan is not among them, nor what tells its place: both are looked at when it is shown.
         """
         start = f"{chosen.get('bin', chosen.get('sample', ''))} "
-        files = {role: file for role, file in self.files.items() if role.split()[-1] != "scan"}
+        beside = ("scan", "place")
+        files = {role: file for role, file in self.files.items() if role.split()[-1] not in beside}
         part = {r.removeprefix(start): f for r, f in files.items() if r.startswith(start)}
         return part or files
 
