@@ -71,7 +71,9 @@ def loaded_by_shell(*arguments: str | Path) -> set[str]:
     )
 
 
-@pytest.mark.parametrize("command", [(), ("integrate",), ("register",), ("info",), ("demo",)])
+@pytest.mark.parametrize(
+    "command", [(), ("integrate",), ("job", "start"), ("register",), ("info",)]
+)
 def test_help_loads_no_library_of_numbers(command):
     loaded = loaded_by_shell(*command, "--help")
     assert "typer" in loaded

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE = 240.0
+PATIENCE = 280.0
 
 
 def until(holds: Callable[[], object]) -> None:

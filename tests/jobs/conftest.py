@@ -36,7 +36,7 @@ def make(slice_files: list[str], tmp_path: Path) -> Callable[..., JobFolder]:
         settings: Settings = QUICK, on: str = "local", name: str = "a job", **queue: str
     ) -> JobFolder:
         where = Where.from_text(on, queue)
-        return make_job(slice_files, settings, where, title="A, B", place=tmp_path / name)
+        return make_job(slice_files, settings, where, names=["A", "B"], place=tmp_path / name)
 
     return make
 

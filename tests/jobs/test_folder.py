@@ -8,7 +8,7 @@ from tiny import QUICK
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Loss, Progress
-from napari_staligner.jobs.folder import JobFolder, JobState, Tail, Where
+from napari_staligner.jobs.folder import HELD, JobFolder, JobState, Tail, Where
 from napari_staligner.jobs.keeper import FileKeeper
 from napari_staligner.jobs.launch import cancel_job, fetch_result, look_at, make_job, resume_job
 from napari_staligner.jobs.launchers.local import command
@@ -25,7 +25,9 @@ def test_a_job_says_what_it_computes(make):
     assert spec.where == Where("slurm", queue={"time": "8:00:00", "mem": "64G"})
     assert [each.endswith(".h5ad") for each in spec.slices] == [True, True]
     assert "torch" in spec.versions
-    assert look_at(make(name="b")).condition == "queued"
+    assert spec.command.endswith(" --counts-layer A=counts --chain")
+    assert spec.title == "A, B"
+    assert look_at(make(name="b")).sentence == HELD
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_jobs_are_found_again(make):
     for text in ("", "zzz"):
         with pytest.raises(InputError, match=r"no job|several"):
             job_of(text)
-    own = make_job(["x.h5ad"], QUICK, Where(), title="x")
+    own = make_job(["x.h5ad"], QUICK, Where(), names=["x"])
     assert own.path.name == own.spec().id
 
 
@@ -139,3 +141,12 @@ def test_a_checkpoint_holds_no_objects(tmp_path):
     np.savez(tmp_path / "checkpoint" / "training.npz", a=np.array([print], dtype=object))
     with pytest.raises(InputError, match="cannot be read"):
         keeper.load()
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_no_training(tmp_path):
+    (tmp_path / "checkpoint").write_text("a file is in the way")
+    keeper = FileKeeper(tmp_path / "checkpoint" / "training.npz")
+    keeper.wanted = True
+    keeper.save({})
+    assert keeper.problem.startswith("No checkpoint could be kept: ")
+    assert not keeper.wanted

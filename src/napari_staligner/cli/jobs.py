@@ -38,6 +38,10 @@ Queue = Annotated[
     ),
 ]
 
+Hold = Annotated[
+    bool, typer.Option("--hold", help="Only make the folder, for 'job run' in a script of yours.")
+]
+
 
 def job_app(integrate: Callable[..., Any]) -> typer.Typer:
     """Return the commands of ``job``.
@@ -98,13 +102,20 @@ def _say(step: Any) -> None:
             errors().print(escaped(said), soft_wrap=True)
 
 
-def start(on: On = "local", job: Place = None, queue: Queue = None, **of_integrate: Any) -> None:
+def start(
+    on: On = "local",
+    job: Place = None,
+    queue: Queue = None,
+    hold: Hold = False,
+    **of_integrate: Any,
+) -> None:
     """Start to integrate slices in a job, and return at once."""
     with sentences():
         from napari_staligner.jobs.launch import start_job
+        from napari_staligner.jobs.listing import remember_job
 
         folder = _made(on, job, dict(_option(each) for each in queue or ()), **of_integrate)
-        start_job(folder)
+        (remember_job if hold else start_job)(folder)
         spec = folder.spec()
         output().print(f"Job {spec.id} in {escaped(str(folder.path))}", soft_wrap=True)
 
@@ -146,7 +157,7 @@ def _made(
         [_absolute(each) for each in slices],
         chosen,
         where,
-        title=", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else ""),
+        names=names,
         place=place,
         slice_key=slice_key,
     )

@@ -17,6 +17,7 @@ a wrong result, but not a command.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -34,14 +35,20 @@ from napari_staligner.io.atomic import write_text
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+SESSION_FILE = "slices.h5ad"
+"""The slices of a session, in the folder of its job."""
+
+_log = logging.getLogger(__name__)
+
 On = Literal["local", "slurm", "dask", "ssh"]
 Condition = Literal["queued", "running", "done", "cancelled", "failed"]
 
 ENDED: tuple[Condition, ...] = ("done", "cancelled", "failed")
+HELD = "It is made, but not started: start 'napari-staligner job run' with its folder."
 PLAIN_WORD = re.compile(r"[A-Za-z0-9][\w.:@+,/-]*")
 """A word that no program takes for an option, and no shell for more than a word."""
-QUEUE_OPTIONS = ("account", "constraint", "cpus-per-task", "mem", "partition", "qos", "time")
-"""What a job may ask of Slurm, besides its ranks and GPUs."""
+QUEUE_OPTIONS = tuple("account constraint cpus-per-task gpus mem partition qos time".split())
+"""What a job may ask of Slurm."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,8 @@ class Where:
         for value in filter(None, (self.address, *self.queue.values())):
             if not PLAIN_WORD.fullmatch(value):
                 raise InputError(f"{value!r} is no name of a host or a value for a queue.")
+        if self.queue and self.on != "slurm":
+            raise InputError(f"{self.on!r} is no queue: ask for {', '.join(self.queue)} of slurm.")
         unknown = [name for name in self.queue if name not in QUEUE_OPTIONS]
         if unknown:
             raise InputError(
@@ -117,6 +126,8 @@ class JobSpec:
         Where it runs.
     slice_key
         Column of ``obs`` that names the slices of a file.
+    command
+        The line of the shell that gives the same result, for people to read; it is never run.
     versions
         Of the packages that the result depends on, where the job was made.
     """
@@ -128,6 +139,7 @@ class JobSpec:
     settings: Settings
     where: Where = field(default_factory=Where)
     slice_key: str | None = None
+    command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -222,7 +234,7 @@ class JobFolder:
     def state(self) -> JobState:
         """Read ``state.json``, which may be of a process that is no more; see ``jobs.watch``."""
         if not (self.path / "state.json").exists():
-            return JobState("queued")
+            return JobState("queued", HELD)
         found: JobState = self._read("state.json", JobState)
         return found
 
@@ -239,10 +251,13 @@ class JobFolder:
         os.utime(self.progress)
 
     def tell(self, step: Progress) -> None:
-        """Append a step to ``progress.jsonl``."""
+        """Append a step to ``progress.jsonl``; a full disk does not end a training."""
         said = {name: value for name, value in asdict(step).items() if value is not None}
-        with self.progress.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time(), 3)} | said) + "\n")
+        try:
+            with self.progress.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": round(time(), 3)} | said) + "\n")
+        except OSError:
+            _log.exception("A step could not be told")
 
     def _read(self, name: str, kind: type) -> Any:
         try:

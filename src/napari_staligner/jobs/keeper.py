@@ -27,6 +27,8 @@ class FileKeeper:
         self._path = path
         self.wanted = False
         """Whether a checkpoint is wanted at the end of this epoch."""
+        self.problem = ""
+        """Why the last one could not be written; empty if it could."""
 
     def load(self) -> State | None:
         """Read the checkpoint; ``None`` if there is none.
@@ -49,8 +51,11 @@ class FileKeeper:
             ) from error
 
     def save(self, state: State) -> None:
-        """Write a checkpoint."""
-        self._path.parent.mkdir(exist_ok=True)
-        with written_beside(self._path) as draft, draft.open("wb") as file:
-            np.savez(file, **state)  # type: ignore[arg-type]
-        self.wanted = False
+        """Write a checkpoint; if that fails, the training goes on, and :attr:`problem` says why."""
+        self.wanted, self.problem = False, ""
+        try:
+            self._path.parent.mkdir(exist_ok=True)
+            with written_beside(self._path) as draft, draft.open("wb") as file:
+                np.savez(file, **state)  # type: ignore[arg-type]
+        except (InputError, OSError) as error:
+            self.problem = f"No checkpoint could be kept: {error}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.settings import Settings
-from napari_staligner.jobs.folder import JobFolder, JobSpec, JobState, On, Where
+from napari_staligner.jobs.folder import HELD, JobFolder, JobSpec, JobState, On, Where
 from napari_staligner.jobs.listing import new_job_folder, remember_job
 from napari_staligner.jobs.watch import running, seen_state
 
@@ -58,7 +58,7 @@ def make_job(
     settings: Settings,
     where: Where,
     *,
-    title: str,
+    names: Sequence[str],
     place: Path | None = None,
     slice_key: str | None = None,
 ) -> JobFolder:
@@ -72,8 +72,8 @@ def make_job(
         Of the integration.
     where
         Where it is to run.
-    title
-        A few words for people.
+    names
+        Of the slices.
     place
         The folder, which must not exist or be empty; ``None`` makes one among the user's own.
     slice_key
@@ -84,21 +84,23 @@ def make_job(
     InputError
         The place is taken.
     """
-    from napari_staligner.core.result.provenance import package_versions
+    from napari_staligner.core.result.provenance import options_of, package_versions
 
     id = uuid4().hex[:12]
     folder = new_job_folder(id) if place is None else JobFolder(place)
     if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise InputError(f"{str(folder.path)!r} is taken: give a folder that is new or empty.")
-    made = datetime.now(UTC).isoformat(timespec="seconds")
+    words = [*slices, "-o", folder.out.name, *options_of(settings, names)]
+    words += ["--slice-key", slice_key] if slice_key else []
     spec = JobSpec(
         id,
-        made,
-        title,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else ""),
         tuple(slices),
         settings,
         where,
         slice_key,
+        shlex.join(["napari-staligner", "integrate", *words]),
         package_versions(),
     )
     folder.write_spec(spec)
@@ -149,8 +151,10 @@ def look_at(folder: JobFolder) -> JobState:
     InputError
         The folder is no job's, or its place does not answer.
     """
-    spec = folder.spec()
-    return launcher_of(spec.where.on).look(folder, spec, seen_state(folder))
+    spec, state = folder.spec(), seen_state(folder)
+    if state.sentence == HELD:
+        return state
+    return launcher_of(spec.where.on).look(folder, spec, state)
 
 
 def cancel_job(folder: JobFolder) -> None:
@@ -166,9 +170,10 @@ def cancel_job(folder: JobFolder) -> None:
         raise InputError(f"The job {str(folder.path)!r} is {state.condition} already.")
     folder.cancel.touch()
     spec = folder.spec()
-    launcher_of(spec.where.on).cancel(folder, spec)
+    if state.sentence != HELD:
+        launcher_of(spec.where.on).cancel(folder, spec)
     if state.condition == "queued" and not running(folder):
-        folder.write_state(replace(state, condition="cancelled"))
+        folder.write_state(JobState("cancelled"))
 
 
 def fetch_result(folder: JobFolder, target: Path | None = None) -> Path:

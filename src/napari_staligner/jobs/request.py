@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.settings import Settings
-from napari_staligner.jobs.folder import JobFolder, Where
+from napari_staligner.jobs.folder import SESSION_FILE, JobFolder, Where
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -40,13 +40,11 @@ class JobRequest:
         from napari_staligner.io.h5ad import write_result
         from napari_staligner.io.session_file import SessionRecord, entries, session_anndata
         from napari_staligner.jobs.launch import make_job, start_job
-        from napari_staligner.jobs.run import SESSION_FILE
 
         yield Progress("writing the slices", 0, 2)
         check_slices(self.slices, self.settings)
         names = [name for name, _ in self.slices]
-        title = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
-        folder = make_job([SESSION_FILE], self.settings, self.where, title=title)
+        folder = make_job([SESSION_FILE], self.settings, self.where, names=names)
         named = entries(dict(self.slices))
         if self.where.on == "ssh":
             named = tuple(replace(entry, source=None) for entry in named)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.attempt import out_of_memory, reason
 from napari_staligner.core.progress import Progress, Steps
-from napari_staligner.jobs.folder import JobFolder, JobSpec, JobState
+from napari_staligner.jobs.folder import SESSION_FILE, JobFolder, JobSpec, JobState
 from napari_staligner.jobs.keeper import FileKeeper
 from napari_staligner.jobs.watch import running
 
@@ -101,6 +101,8 @@ def _compute(
             except StopIteration as end:
                 result = end.value
                 break
+            if keeper.problem and not step.note:
+                step = replace(step, note=keeper.problem)
             folder.tell(step)
             if on_progress is not None:
                 on_progress(step)
@@ -148,10 +150,6 @@ def slices_of_job(folder: JobFolder, spec: JobSpec) -> Named:
         return content.slices
     places = [_within(folder, Source.from_spec(text)) for text in spec.slices]
     return read_slices([place.spec() for place in places], slice_key=spec.slice_key, backed=True)
-
-
-SESSION_FILE = "slices.h5ad"
-"""The slices of a session, in the folder of its job."""
 
 
 def _within(folder: JobFolder, source: Source) -> Source:

@@ -35,7 +35,7 @@ def seen_state(folder: JobFolder) -> JobState:
     """
     state = folder.state()
     if state.condition == "queued" and folder.cancel.exists():
-        return replace(state, condition="cancelled")
+        return JobState("cancelled")
     if state.condition != "running" or _lives(folder, state):
         return state
     # It may have ended between the two looks.

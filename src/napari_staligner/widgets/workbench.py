@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PLUGIN = "napari-staligner"
 DOCKS = (
-    *("Slices", "Integrate", "Domains", "Alignment"),
+    *("Slices", "Integrate", "Jobs", "Domains", "Alignment"),
     *("Attention", "Explore", "Compare", "Links", "Judge", "Annotate"),
 )
 
@@ -34,7 +34,7 @@ def open_workbench(viewer: napari.Viewer) -> dict[str, QWidget]:
         # A hidden dock already exists: show it again.
         dock.show()
     first = opened[DOCKS[0]][0]
-    # Ten names do not fit side by side below a dock, but they fit along its edge.
+    # Eleven names do not fit side by side below a dock, but they fit along its edge.
     first.parent().setTabPosition(
         Qt.DockWidgetArea.RightDockWidgetArea, QTabWidget.TabPosition.East
     )

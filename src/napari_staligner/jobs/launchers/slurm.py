@@ -17,12 +17,12 @@ SCRIPT = """#!/bin/bash
 #SBATCH --output={log}
 #SBATCH --open-mode=append
 #SBATCH --nodes=1 --ntasks=1
-#SBATCH --signal=B:TERM@60
+#SBATCH --signal=TERM@60
 {options}
 # A minute before the time limit the job is told to keep a checkpoint; 'job resume' goes on from it.
-srun {command} &
-trap 'kill -TERM $!; wait $!; exit $?' TERM
-wait $!
+# srun no longer takes the number of processors over from sbatch by itself.
+export SRUN_CPUS_PER_TASK=${{SLURM_CPUS_PER_TASK:-1}}
+srun {command}
 """
 
 

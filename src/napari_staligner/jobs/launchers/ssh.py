@@ -20,8 +20,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.result.provenance import SAMPLE
 from napari_staligner.core.result.source import Source
 from napari_staligner.io.atomic import written_beside
-from napari_staligner.jobs.folder import JobFolder, JobSpec, JobState, Where
-from napari_staligner.jobs.run import SESSION_FILE
+from napari_staligner.jobs.folder import SESSION_FILE, JobFolder, JobSpec, JobState, Where
 from napari_staligner.jobs.watch import LATE_SECONDS, NEVER_BEGAN, seen_state
 
 PROGRAM = "NAPARI_STALIGNER_THERE"

@@ -21,6 +21,7 @@ from napari_staligner.core.progress import spoken
 from napari_staligner.core.result.access import record_of
 from napari_staligner.widgets.integrate.clock import Clock
 from napari_staligner.widgets.integrate.loss_plot import LossPlot
+from napari_staligner.widgets.integrate.run_on import RunOn
 from napari_staligner.widgets.integrate.settings_panel import SettingsPanel
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.form import FittingScroll
@@ -62,8 +63,8 @@ class IntegrateWidget(Dock):
         self._timer = QTimer(self)
         self._timer.setInterval(REDRAW_MS)
         self.settings = SettingsPanel(self.session)
-        self.listen(self.settings)
         self._make_run()
+        self.listen(self.settings, self.run_on)
         self._lay_out()
         self._connect_all()
         self._show_result()
@@ -74,6 +75,7 @@ class IntegrateWidget(Dock):
     def _make_run(self) -> None:
         self.run = QPushButton("Run")
         self.run.setToolTip("Integrate the slices; napari stays usable during the run")
+        self.run_on = RunOn(self.session, self)
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Stop at the next step; nothing changes")
         self.complete = QPushButton("Complete")
@@ -87,7 +89,7 @@ class IntegrateWidget(Dock):
     def _lay_out(self) -> None:
         self.body.addWidget(FittingScroll(self.settings))
         buttons = QHBoxLayout()
-        for button in (self.run, self.cancel, self.complete, self.save):
+        for button in (self.run, self.run_on, self.cancel, self.complete, self.save):
             buttons.addWidget(button)
         self.body.addLayout(buttons)
         self.body.addWidget(self.bar)
@@ -118,6 +120,7 @@ class IntegrateWidget(Dock):
         """End connections and runs."""
         self._runner.blockSignals(True)
         self._runner.cancel()
+        self.run_on.teardown()
         self._timer.stop()
         self._viewer.events.theme.disconnect(self._on_viewer_theme)
         super().teardown()
@@ -126,7 +129,9 @@ class IntegrateWidget(Dock):
 
     def _show_enabled(self) -> None:
         running, ready = self._runner.running, bool(self.session.slices)
-        self.run.setEnabled(ready and not running and self.session.view.settings.pairs != ())
+        ready = ready and self.session.view.settings.pairs != ()
+        self.run.setEnabled(ready and not running)
+        self.run_on.setEnabled(ready)
         self.cancel.setEnabled(running)
         self.settings.setEnabled(not running)
         self.complete.setVisible(bool(self._missing()))

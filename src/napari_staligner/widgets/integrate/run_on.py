@@ -1,0 +1,108 @@
+"""Run on…: the same integration as a job, in a process that outlives the window."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QInputDialog, QMenu, QToolButton, QWidget
+
+from napari_staligner._errors import InputError
+from napari_staligner.worker import Runner
+
+if TYPE_CHECKING:
+    from napari_staligner.jobs.folder import JobFolder
+    from napari_staligner.session import Session
+
+PLACES = {
+    "local": ("This machine, as a job", "A process of its own, which goes on if napari is closed"),
+    "slurm": ("Slurm…", "The queue of the cluster that this machine belongs to"),
+    "dask": ("Dask scheduler…", "The workers of a Dask cluster that see the same files"),
+    "ssh": ("Another machine, by ssh…", "A machine that your ssh reaches without a password"),
+}
+_ASKED = {
+    "slurm": "What to ask of Slurm, as time=8:00:00 mem=64G partition=gpu; may be empty:",
+    "dask": "Address of the scheduler, as tcp://host:8786:",
+    "ssh": "Host, as ssh takes it; napari-staligner must be installed there:",
+}
+
+
+class RunOn(QToolButton):
+    """A button whose menu starts a job with the settings of the session.
+
+    Parameters
+    ----------
+    session
+        Whose slices and settings are taken.
+    parent
+        Owner.
+    """
+
+    said = Signal(str, bool)
+    """A sentence, and whether it tells of a problem."""
+
+    def __init__(self, session: Session, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._runner = Runner(self)
+        self._last = dict.fromkeys(_ASKED, "")
+        self.setText("Run on…")
+        self.setToolTip("Integrate in a job that goes on when napari is closed; see the Jobs dock")
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        self.places = {}
+        for on, (title, tip) in PLACES.items():
+            action = self.places[on] = menu.addAction(title)
+            action.setToolTip(tip)
+            action.triggered.connect(lambda _=False, on=on: self._on_place_chosen(on))
+        menu.aboutToShow.connect(self._show_places)
+        self.setMenu(menu)
+        self._runner.returned.connect(self._on_runner_returned)
+        self._runner.failed.connect(lambda reason: self.said.emit(reason, True))
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is being started."""
+        return self._runner.running
+
+    def teardown(self) -> None:
+        """Stop what is going on; jobs that were started go on."""
+        self._runner.blockSignals(True)
+        self._runner.cancel()
+
+    def _show_places(self) -> None:
+        for on, program in (("slurm", "sbatch"), ("ssh", "ssh")):
+            self.places[on].setEnabled(shutil.which(program) is not None)
+
+    def _on_place_chosen(self, on: str) -> None:
+        words = ""
+        if on in _ASKED:
+            words, wanted = QInputDialog.getText(
+                self, PLACES[on][0].rstrip("…"), _ASKED[on], text=self._last[on]
+            )
+            if not wanted:
+                return
+            self._last[on] = words
+        self._start(on, words.strip())
+
+    def _start(self, on: str, words: str) -> None:
+        from napari_staligner.jobs.folder import Where
+        from napari_staligner.jobs.request import JobRequest
+
+        try:
+            if on == "slurm":
+                options = (word.partition("=") for word in words.split())
+                where = Where.from_text(on, {name: value for name, _, value in options})
+            else:
+                where = Where.from_text(f"{on}:{words}" if words else on)
+            job = self._session.integration_job()
+            self._runner.start(JobRequest(job.slices, job.settings, where).steps, "Start the job")
+        except InputError as error:
+            self.said.emit(str(error), True)
+            return
+        self.said.emit("Starting the job …", False)
+
+    def _on_runner_returned(self, folder: JobFolder) -> None:
+        self.said.emit("The job has started: the Jobs dock shows how it is.", False)
