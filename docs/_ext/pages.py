@@ -37,6 +37,8 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 def _told(parameter: Any, context: Any) -> tuple[str, str]:
     names, told = parameter.get_help_record(context)
+    if parameter.param_type_name == "argument":
+        names = str(parameter.metavar or parameter.name.upper())
     return "`" + names.replace("|", "\\|") + "`", _plain(told)
 
 
@@ -60,7 +62,7 @@ def shell_page() -> str:
         context = command.make_context(name, [], resilient_parsing=True)
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
-        words = " ".join(word for p in arguments for word in p.get_usage_pieces(context))
+        words = " ".join(str(p.metavar or p.name.upper()) for p in arguments)
         lines += [f"## {name}", "", _plain(command.help), ""]
         lines += ["```console", f"$ napari-staligner {name} {words} [OPTIONS]", "```", ""]
         described = [_told(p, context) for p in arguments if p.help]

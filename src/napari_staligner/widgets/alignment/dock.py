@@ -85,6 +85,7 @@ class AlignmentWidget(Dock):
         self.landmarks.setMaximumHeight(60)
         self.landmarks.setToolTip("Click domains to compare only their spots; none compares all")
         self.model = narrow(QComboBox())
+        self.model.setToolTip("What may change of a slice besides its place")
         for model, (title, tip) in _MODELS.items():
             self.model.addItem(title, model)
             self.model.setItemData(self.model.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
@@ -100,6 +101,7 @@ class AlignmentWidget(Dock):
         self.register = QPushButton("Register")
         self.register.setToolTip("Find the transforms by the embedding; napari stays usable")
         self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop; everything stays as it is")
         self.accept = QPushButton("Accept")
         self.accept.setToolTip("Accept the new alignment")
         self.reject = QPushButton("Reject")

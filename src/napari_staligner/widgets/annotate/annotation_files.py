@@ -48,6 +48,7 @@ class FileButtons(QWidget):
         self.read = QPushButton("Import…")
         self.read.setToolTip("Regions from QuPath or TissUUmaps (.geojson), or classes by barcode")
         self.write = QPushButton("Export")
+        self.write.setToolTip("Write regions for QuPath, TissUUmaps, Loupe or SpatialData")
         menu = QMenu(self.write)
         for title in _EXPORTS:
             menu.addAction(title, lambda title=title: self._on_export_chosen(title))

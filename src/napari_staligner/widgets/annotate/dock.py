@@ -63,6 +63,7 @@ class AnnotateWidget(Dock):
         self.tools = ToolBar(session)
         self.table = LegendTable(self, "Class")
         self.template = QPushButton("Template")
+        self.template.setToolTip("Classes of a tissue with colours and keys, to begin with")
         self.template.setMenu(QMenu(self.template))
         for name in TEMPLATES:
             self.template.menu().addAction(name, lambda name=name: self._use_template(name))

@@ -60,6 +60,8 @@ class ProposalBar(QStackedWidget):
         self.threshold.setRange(0, 100)
         self.threshold.setToolTip("Trim: propose only spots with at least this confidence")
         self.accept, self.reject = QPushButton("Accept"), QPushButton("Reject")
+        self.accept.setToolTip("Give the proposed spots the class; can be undone")
+        self.reject.setToolTip("Drop the proposal; annotations stay as they are")
         self._lay_out()
         self.carry.clicked.connect(self._on_carry_clicked)
         self.threshold.valueChanged.connect(self._on_threshold_changed)

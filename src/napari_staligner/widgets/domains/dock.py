@@ -81,6 +81,8 @@ class DomainsWidget(Dock):
     def _make_controls(self) -> None:
         self.mixture = QRadioButton("Gaussian mixture, k =")
         self.leiden = QRadioButton("Leiden, resolution")
+        self.mixture.setToolTip("As many domains as you say, over all slices")
+        self.leiden.setToolTip("As many domains as there are at this resolution; higher finds more")
         self._method = QButtonGroup(self)
         self._method.addButton(self.mixture)
         self._method.addButton(self.leiden)
@@ -113,6 +115,7 @@ class DomainsWidget(Dock):
             shortcut.activated.connect(slot)
         self.bar = QProgressBar()
         self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop; everything stays as it is")
 
     def _lay_out(self) -> None:
         found = QGridLayout()

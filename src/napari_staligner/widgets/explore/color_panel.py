@@ -52,6 +52,7 @@ class ColorPanel(QWidget):
             "size", (0.2, 3), 1, "Diameter of the spots of all slices; at 1 they nearly touch"
         )
         self.on_canvas = QCheckBox("Legend on the canvas")
+        self.on_canvas.setToolTip("Also show what the colours mean beside the tissue")
         self.histogram = ColoredHistogram("", self)
         self.key = ColorKey(self)
         self._lay_out()

@@ -114,6 +114,7 @@ class SettingsPanel(QWidget):
         rows.addRow("Pairs", self.pairs)
         # superqt's arrow icons do not follow a change of theme, so the text contains the arrow.
         self.advanced = QCollapsible("▸ Advanced", expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self.advanced.toggleButton().setToolTip("All other settings; the defaults suit most slices")
         self.advanced.toggleButton().setStyleSheet(
             "text-align: left; border: none; background: transparent; padding: 4px 0px;"
         )

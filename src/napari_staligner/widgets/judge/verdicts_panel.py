@@ -64,6 +64,7 @@ class VerdictsPanel(QWidget):
         self.domain.setToolTip("The domain that is judged; the one shown alone on the tissue")
         self.note, self.who = QLineEdit(), QLineEdit(login_name())
         self.note.setPlaceholderText("Note: why, and where")
+        self.note.setToolTip("Goes with the next verdict into the file and the report")
         self.who.setToolTip("Who judges")
         self.who.setPlaceholderText("Who judges")
         self.who.setMaximumWidth(90)

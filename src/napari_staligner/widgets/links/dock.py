@@ -61,6 +61,7 @@ class LinksWidget(Dock):
         self.shown = QCheckBox("Draw links between slices")
         self.shown.setToolTip("Lines in the layouts Mosaic and Stack, rings in all layouts")
         self.of_spot = QCheckBox("Only the chosen spot’s")
+        self.of_spot.setToolTip("Draw the links of the spot that was clicked, and no others")
         self.most = QSpinBox()
         self.most.setRange(10, 100_000)
         self.most.setSingleStep(100)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDockWidget, QLabel, QSizePolicy, QVBoxLayout, QWidge
 
 from napari_staligner.layers import open_session
 from napari_staligner.widgets.parts.saving import guard
+from napari_staligner.widgets.parts.what_now import what_now
 
 if TYPE_CHECKING:
     import napari
@@ -36,6 +37,10 @@ class Dock(QWidget):
         self.status.setObjectName("status")
         self.status.setWordWrap(True)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.next_step = QLabel()
+        self.next_step.setObjectName("next step")
+        self.next_step.setWordWrap(True)
+        self.next_step.setStyleSheet("font-style: italic;")
         self._connections: list[tuple[SignalInstance, Callable[..., Any]]] = []
         self._frame: QDockWidget | None = None
         self._covered = False
@@ -43,11 +48,20 @@ class Dock(QWidget):
         layout.setContentsMargins(8, 8, 8, 8)
         layout.addLayout(self.body, 1)
         layout.addWidget(self.status)
+        layout.addWidget(self.next_step)
+        for changed in (self.session.slices.changed, self.session.result.changed):
+            self._connect(changed, self._show_next_step)
+        self._show_next_step()
 
     def say(self, text: str, *, problem: bool = False) -> None:
         """Show one sentence in the status line."""
         self.status.setText(text)
         self.status.setStyleSheet("color: #e8871e;" if problem else "")
+
+    def _show_next_step(self) -> None:
+        said = what_now(type(self).__name__.removesuffix("Widget"), self.session)
+        self.next_step.setText(said)
+        self.next_step.setVisible(bool(said))
 
     def listen(self, *panels: QObject) -> None:
         """Show in the status line what panels report with their signal ``said``."""

@@ -50,6 +50,7 @@ class RunRow(QStackedWidget):
         self._unchanged = unchanged
         self.button, self.cancel = QPushButton(text), QPushButton("Cancel")
         self.button.setToolTip(tip)
+        self.cancel.setToolTip(f"Stop: {unchanged}")
         self.bar = QProgressBar()
         self.bar.setMinimumWidth(60)
         running = QWidget()

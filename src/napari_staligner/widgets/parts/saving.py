@@ -208,6 +208,8 @@ class RecoveryBar(QWidget):
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.restore, self.discard = QPushButton("Restore"), QPushButton("Discard")
+        self.restore.setToolTip("Open what was not saved, in place of what is open")
+        self.discard.setToolTip("Delete what was not saved; files stay as they are")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.text)

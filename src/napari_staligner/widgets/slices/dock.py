@@ -105,6 +105,7 @@ class SlicesWidget(Dock):
             "names the slice of each spot"
         )
         self.split_asked = QPushButton()
+        self.split_asked.setToolTip("Make a slice of each section that the file holds")
         self.split_asked.setVisible(False)
         self._sections: list[tuple[AnnData, Sections]] = []
         self.warning = QLabel()
