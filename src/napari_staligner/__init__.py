@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari_staligner.core.evaluation.evaluation import evaluate as evaluate
     from napari_staligner.core.integrate import integrate as integrate
     from napari_staligner.core.registration.anndata import register as register
+    from napari_staligner.core.result.axis import Axis as Axis
+    from napari_staligner.core.result.profiles import profiles as profiles
     from napari_staligner.core.settings import Settings as Settings
     from napari_staligner.core.stages import complete as complete
     from napari_staligner.io.h5ad import read_slices as read_slices
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 getLogger(__name__).addHandler(NullHandler())
 
 _WHERE = {
+    "Axis": "core.result.axis",
     "ComputeWarning": "_errors",
     "InputError": "_errors",
     "Settings": "core.settings",
@@ -35,6 +38,7 @@ _WHERE = {
     "evaluate": "core.evaluation.evaluation",
     "find_domains": "core.domains.domains",
     "integrate": "core.integrate",
+    "profiles": "core.result.profiles",
     "read_slices": "io.h5ad",
     "register": "core.registration.anndata",
     "simulated_olfactory_bulb": "samples",
