@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from napari_staligner.core.evaluation.evaluation import evaluate as evaluate
     from napari_staligner.core.integrate import integrate as integrate
     from napari_staligner.core.registration.anndata import register as register
+    from napari_staligner.core.result.axis import Axis as Axis
     from napari_staligner.core.result.methods_text import methods_text as methods_text
+    from napari_staligner.core.result.profiles import profiles as profiles
     from napari_staligner.core.settings import Settings as Settings
     from napari_staligner.core.stages import complete as complete
     from napari_staligner.demo.notebook import edited as edited
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 getLogger(__name__).addHandler(NullHandler())
 
 _WHERE = {
+    "Axis": "core.result.axis",
     "ComputeWarning": "_errors",
     "InputError": "_errors",
     "Settings": "core.settings",
@@ -41,6 +44,7 @@ _WHERE = {
     "find_domains": "core.domains.domains",
     "integrate": "core.integrate",
     "methods_text": "core.result.methods_text",
+    "profiles": "core.result.profiles",
     "read_slices": "io.h5ad",
     "register": "core.registration.anndata",
     "simulated_olfactory_bulb": "samples",

@@ -115,6 +115,11 @@ VERDICTS: Final = "verdicts"
 slice (empty: all), ``domain`` (empty: all), ``level`` (``aligned``, ``partly``, ``not``), ``note``,
 ``who``, ``when`` (UTC, ISO 8601) and ``spots`` (how many it was about)."""
 
+PROFILES: Final = "profiles"
+"""In ``uns["staligner"]``, JSON: axis and quantity of each profile that the report shows."""
+SEEN_PAIRS: Final = "seen_pairs"
+"""In ``uns["staligner"]``, JSON: names of each pair of slices that somebody looked at."""
+
 # -- a table of SpatialData ---------------------------------------------------------------------
 ELEMENT: Final = "spots_element"
 """In ``obs``, categorical: the element that holds the spot."""

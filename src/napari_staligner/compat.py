@@ -82,6 +82,25 @@ def scale_bar_of(viewer: napari.Viewer) -> Any:
     return viewer.canvas.overlays.scale_bar if hasattr(viewer, "canvas") else viewer.scale_bar
 
 
+def canvas_size(viewer: napari.Viewer) -> tuple[float, float]:
+    """Width and height of a viewer's canvas, in pixels; equal where napari does not tell.
+
+    Can go when napari below 0.9 is no longer supported.
+    """
+    height, width = getattr(getattr(viewer, "canvas", None), "size", (1, 1))
+    return float(max(width, 1)), float(max(height, 1))
+
+
+def on_canvas_resized(viewer: napari.Viewer, slot: Any) -> None:
+    """Call a method when the canvas has another size, where napari tells (0.9).
+
+    Can go when napari below 0.9 is no longer supported.
+    """
+    events = getattr(getattr(viewer, "canvas", None), "events", None)
+    if events is not None and hasattr(events, "size"):
+        events.size.connect(slot)
+
+
 def node_of(viewer: napari.Viewer | None, layer: Layer) -> Any:
     """Node of vispy's scene that draws a layer; ``None`` without a window.
 

@@ -1,4 +1,4 @@
-"""The shell: integrate, evaluate, numbers, report, register, annotations, export and others."""
+"""The shell: integrate, evaluate, report, profile, register, annotations, export and others."""
 
 from __future__ import annotations
 
@@ -397,6 +397,51 @@ def _report(
     job = report_job(content, source.name, figures, compute_umaps=umap)
     write_text(_with_bar(report_steps(job)), target)
     _output().print(f"Written to {_escape(str(target))}", soft_wrap=True)
+
+
+@app.command()
+def profile(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The curves, .csv.")],
+    of: Annotated[
+        str, typer.Option(help="Column of obs, gene:NAME, or attention:self.", metavar="WHAT")
+    ] = K.DOMAIN,
+    line: Annotated[
+        str | None,
+        typer.Option(help="Corners of a line in the common frame: X,Y;X,Y.", metavar="CORNERS"),
+    ] = None,
+    across: Annotated[
+        bool, typer.Option("--across", help="Distance from the line, not along it.")
+    ] = False,
+    width: Annotated[
+        float, typer.Option(min=0, help="Only spots this near the line, in spots; 0 for all.")
+    ] = 0.0,
+    rim: Annotated[
+        str | None,
+        typer.Option(help="Distance from the rim of a region.", metavar="COLUMN=REGION"),
+    ] = None,
+    of_slice: Annotated[
+        str | None,
+        typer.Option(help="Slice whose rim or border holds for all.", metavar="SLICE"),
+    ] = None,
+    smoothing: Annotated[
+        float | None, typer.Option(min=0.1, help="In spots. \\[default: spans neighbours]")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="The curves, .png, .pdf or .svg.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Average what spots have along an axis; without line or rim, below the tissue's border."""
+    with _sentences():
+        from napari_staligner.cli.profile import axis_of, write_profile_files
+
+        axis = axis_of(line, rim, of_slice, across=across, width=width)
+        content = _result_in(file)
+        written = write_profile_files(content, axis, of, smoothing, output, picture, _with_bar)
+        console = _output()
+        show(console, written.table)
+        for path in written.paths:
+            console.print(f"Written to {_escape(str(path))}", soft_wrap=True)
 
 
 @app.command("register")

@@ -83,6 +83,20 @@ def write_text(text: str, path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def write_bytes(content: bytes, path: str | os.PathLike[str]) -> Path:
+    """Write a file, as a picture; an existing one is replaced only when all is written.
+
+    Raises
+    ------
+    InputError
+        The target cannot be written.
+    """
+    path = check_target(path)
+    with written_beside(path) as draft:
+        draft.write_bytes(content)
+    return path
+
+
 def _unwritable(path: Path, error: OSError) -> InputError:
     return InputError(
         f"{str(path)!r} cannot be written ({error.strerror or error}): choose another place."

@@ -9,10 +9,10 @@ import numpy as np
 from napari.layers import Points
 
 from napari_staligner import _keys as K
-from napari_staligner.compat import grid_of
+from napari_staligner.compat import canvas_size, grid_of
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.camera import Camera
-from napari_staligner.layers.layouts import Footprint, placements, to_napari
+from napari_staligner.layers.layouts import Footprint, best_columns, placements, to_napari
 from napari_staligner.layers.stacking import Stacking
 from napari_staligner.layers.units import Units, world_unit
 
@@ -51,10 +51,11 @@ class Arrangement:
         self._units = Units(viewer)
         self.unit = 1.0
         """Units of the world per unit in which slices were placed: µm where they are known."""
+        self._covered: dict[str, Footprint] = {}
 
     def hides(self, name: str) -> bool:
         """Whether the edges and markers of a slice are hidden at present."""
-        return name in self.stacking.hidden
+        return name in self.stacking.hidden or name in self.stacking.away
 
     def flatten(self) -> None:
         """Look at the slices from above again, if they were shown in 3-D."""
@@ -88,11 +89,14 @@ class Arrangement:
         if not is_solid(session):
             self._camera.flatten()
         before = self._placements
-        footprints = self._place(session, layers, spanning)
+        width, height = canvas_size(viewer)
+        self.stacking.bring_back()
+        footprints = self._covered = self._place(session, layers, spanning, width / height)
         self.stacking.show(session, layers)
-        if session.view.layout == "grid" and len(layers) > 1:
+        self.stacking.put_away(layers, session.paging.shown)
+        if session.view.layout == "grid" and len(footprints) > 1:
             grid.stride = max(map(len, layers.values()))
-            grid.shape = (-1, -1)
+            grid.shape = (-1, _grid_columns(footprints, width / height))
             grid.spacing = _CELL_SPACING
             grid.enabled = True
         _show_names(layers, shown=grid.enabled)
@@ -114,7 +118,9 @@ class Arrangement:
             for layer in roles.values():
                 if layer.ndim == 3 and name in self._placements:
                     _put(layer, to_napari(self._placements[name]), heights[name])
+        self.stacking.bring_back()
         self.stacking.show(session, layers)
+        self.stacking.put_away(layers, session.paging.shown)
         if solid and layers:
             self._camera.lift()
 
@@ -132,18 +138,41 @@ class Arrangement:
         yx = (xy @ matrix[:2, :2].T + matrix[:2, 2])[:, ::-1]
         return np.column_stack([np.full(len(yx), self._height.get(name, 0.0)), yx])
 
+    def columns_differ(self) -> bool:
+        """Whether the grid would have another number of columns in the present window."""
+        viewer = self._viewer()
+        if viewer is None or not grid_of(viewer).enabled or not self._covered:
+            return False
+        width, height = canvas_size(viewer)
+        return bool(grid_of(viewer).shape[1] != _grid_columns(self._covered, width / height))
+
+    def look_at(self, places: np.ndarray) -> None:
+        """Show places in the world, (z, y, x), shape (n, 3), as large as the canvas allows."""
+        viewer = self._viewer()
+        if viewer is None or len(places) == 0:
+            return
+        grid, (width, height) = grid_of(viewer), canvas_size(viewer)
+        rows, columns = grid.actual_shape(viewer.layers) if grid.enabled else (1, 1)
+        low, high = places[:, 1:].min(axis=0), places[:, 1:].max(axis=0)
+        self._camera.look_at((low + high) / 2, high - low, (height / rows, width / columns))
+
     def _place(
-        self, session: Session, layers: SliceLayers, spanning: list[Layer]
+        self, session: Session, layers: SliceLayers, spanning: list[Layer], aspect: float
     ) -> dict[str, Footprint]:
+        """Place the slices that are shown, and return what they cover."""
         footprints = {
-            name: footprint(spots_xy(session.slices[name]), roles) for name, roles in layers.items()
+            name: footprint(spots_xy(session.slices[name]), layers[name])
+            for name in session.paging.shown
+            if name in layers
         }
         microns = self._units.microns({name: session.slices[name] for name in layers})
-        placed = placements(session.view.layout, footprints, session.alignment.transforms, microns)
+        transforms = session.alignment.transforms
+        placed = placements(session.view.layout, footprints, transforms, microns, aspect)
         unit = world_unit(placed, microns)
         self.unit = unit if np.isfinite(unit) else 1.0
         to_world = np.diag([self.unit, self.unit, 1.0])
-        self._placements = {name: to_world @ matrix for name, matrix in placed.items()}
+        self._placements |= {name: to_world @ matrix for name, matrix in placed.items()}
+        self._placements = {n: m for n, m in self._placements.items() if n in layers}
         ours = [*spanning, *(layer for roles in layers.values() for layer in roles.values())]
         self._units.tell(ours, known=bool(np.isfinite(unit)))
         heights = self._heights(session, layers)
@@ -161,6 +190,12 @@ class Arrangement:
             step = session.view.stack.spacing * extent * _scale(self._placements[first])
         self._height = {name: i * float(step) for i, name in enumerate(layers)}
         return self._height
+
+
+def _grid_columns(footprints: Mapping[str, Footprint], aspect: float) -> int:
+    """In how many columns of the grid the slices are largest."""
+    width, height = np.array([np.ptp(f.all, axis=0) for f in footprints.values()]).max(axis=0)
+    return best_columns(len(footprints), max(width, 1e-9), max(height, 1e-9), aspect)
 
 
 def is_solid(session: Session) -> bool:

@@ -22,6 +22,8 @@ TILT = (0.0, -18.0, 55.0)
 """Angles (degrees) of the first view in 3-D: from the front, above the slices."""
 
 
+FILLED = 0.6
+"""Share of the canvas that a box fills that is looked at."""
 RESIZED = 1.4
 """How much the zoom that shows everything can change when docks next to the canvas come or go."""
 
@@ -53,6 +55,29 @@ class Camera:
             return
         viewer.reset_view()
         self._fitted = self._view(viewer)
+
+    def look_at(
+        self,
+        middle: NDArray[np.float64],
+        extent: NDArray[np.float64],
+        pixels: tuple[float, float],
+    ) -> None:
+        """Show a box of the world, with some room around it.
+
+        Parameters
+        ----------
+        middle, extent
+            Its middle and its sides (y, x).
+        pixels
+            Height and width of what shows it.
+        """
+        viewer = self._viewer()
+        if viewer is None or viewer.dims.ndisplay == 3:
+            return
+        camera = camera_of(viewer)
+        camera.center = (*camera.center[:-2], float(middle[0]), float(middle[1]))
+        room = np.array(pixels) / np.maximum(extent, 1e-9)
+        camera.zoom = float(room.min()) * FILLED
 
     def follow(
         self, old: Mapping[str, Matrix], new: Mapping[str, Matrix], boxes: Mapping[str, Matrix]

@@ -56,11 +56,12 @@ def placements(
     footprints: Mapping[str, Footprint],
     transforms: Mapping[str, Matrix] | None = None,
     microns: Mapping[str, float] | None = None,
+    aspect: float = 1.0,
 ) -> dict[str, Matrix]:
     """Place each slice.
 
     ``grid`` puts the middle of every slice at the origin, for cells with synced cameras;
-    ``mosaic`` puts slices side by side in rows, with about as many rows as columns; ``stack`` puts
+    ``mosaic`` puts slices side by side, in as many rows as fill the window best; ``stack`` puts
     them in the frame of ``transforms``, or centred on each other where there are none.
 
     Slices keep their own units; where all have a known size, those of the first slice. Where they
@@ -79,13 +80,15 @@ def placements(
         Alignment of slices: 3 × 3 matrices from their coordinates to a common frame.
     microns
         µm per unit of each slice; ``None`` if it is not known of all.
+    aspect
+        Width of the window as a share of its height.
     """
     if not footprints:
         return {}
     scales = _scales(footprints, microns)
     centred = {n: _scale(scales[n]) @ _move(-f.center) for n, f in footprints.items()}
     if layout == "mosaic":
-        return _mosaic(centred, footprints)
+        return _mosaic(centred, footprints, aspect)
     if layout == "stack" and transforms:
         return _aligned(centred, footprints, transforms)
     return centred
@@ -115,12 +118,35 @@ def _alike(ratio: float) -> float:
     return 1.0 if abs(ratio - 1) < 0.05 else ratio
 
 
-def _mosaic(centred: dict[str, Matrix], footprints: Mapping[str, Footprint]) -> dict[str, Matrix]:
+def best_columns(n: int, width: float, height: float, aspect: float) -> int:
+    """In how many columns tiles are largest.
+
+    Parameters
+    ----------
+    n
+        Number of tiles.
+    width, height
+        Of a tile.
+    aspect
+        Width of the window as a share of its height.
+    """
+
+    def size(columns: int) -> float:
+        return min(aspect / (columns * width), 1 / (-(-n // columns) * height))
+
+    # Of equal sizes, the one with the fewest empty places.
+    return max(range(1, n + 1), key=lambda c: (round(size(c) * width, 9), -(c * -(-n // c))))
+
+
+def _mosaic(
+    centred: dict[str, Matrix], footprints: Mapping[str, Footprint], aspect: float
+) -> dict[str, Matrix]:
     boxes = {name: _mapped(m, footprints[name].all) for name, m in centred.items()}
-    n_columns = int(np.ceil(np.sqrt(len(boxes))))
     names = list(boxes)
     sizes = np.array([np.ptp(boxes[name], axis=0) for name in names])
     gap = GAP * sizes.max()
+    width, height = sizes.max(axis=0) + gap
+    n_columns = best_columns(len(names), float(width), float(height), aspect)
     rows, columns = np.divmod(np.arange(len(names)), n_columns)
     widths = np.array([sizes[columns == c, 0].max() for c in range(columns.max() + 1)]) + gap
     heights = np.array([sizes[rows == r, 1].max() for r in range(rows.max() + 1)]) + gap

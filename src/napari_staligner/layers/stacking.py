@@ -12,7 +12,7 @@ from napari_staligner.layers.masks import masked_levels, pixels_world
 from napari_staligner.session import PAIRWISE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from napari.layers import Image, Layer, Points
     from numpy.typing import NDArray
@@ -38,6 +38,9 @@ class Stacking:
         self._masked: set[Layer] = set()
         self.hidden: frozenset[str] = frozenset()
         """Slices whose edges and markers are hidden at present."""
+        self.away: frozenset[str] = frozenset()
+        """Slices that are not shown at all at present."""
+        self._put: dict[Layer, bool] = {}
 
     def show(self, session: Session, layers: SliceLayers) -> None:
         """Show the layers, which are already in place, as the session says."""
@@ -54,7 +57,7 @@ class Stacking:
 
     def look(self, layer: Layer) -> tuple[bool, float]:
         """Whether a layer is visible, and its opacity, when not changed by the stack."""
-        return self._before.get(layer, (layer.visible, layer.opacity))
+        return self._before.get(layer, (self._put.get(layer, layer.visible), layer.opacity))
 
     def set_look(self, layer: Layer, visible: bool, opacity: float) -> None:
         """Give a layer a look; in the stack, it is applied once another layout is chosen."""
@@ -62,6 +65,24 @@ class Stacking:
             self._before[layer] = visible, opacity
         else:
             _look(layer, visible, opacity)
+
+    def put_away(self, layers: SliceLayers, shown: Collection[str]) -> None:
+        """Hide all slices but some, after the others are as they should be."""
+        self.away = frozenset(layers) - frozenset(shown)
+        for name in self.away:
+            for layer in layers[name].values():
+                self._put[layer] = layer.visible
+                if layer.visible:
+                    layer.visible = False
+
+    def bring_back(self) -> None:
+        """Show again what was put away, as it was."""
+        put, self._put = self._put, {}
+        for layer, visible in put.items():
+            # What the user has shown in the meantime stays.
+            if visible and not layer.visible:
+                layer.visible = True
+        self.away = frozenset()
 
     # -- whole slices ---------------------------------------------------------------------
 

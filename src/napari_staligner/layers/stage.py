@@ -152,6 +152,11 @@ class Stage:
         self.arrangement.arrange(self.session, live, spanning, look=look)
         self.arranged.emit()
 
+    def arrange_grid(self) -> None:
+        """Choose the columns of the grid again, if another number fills the canvas better."""
+        if self.session.view.layout == "grid" and self.arrangement.columns_differ():
+            self.arrange(look="follow")
+
     def restack(self) -> None:
         """Show the stack in another way."""
         self.arrangement.restack(self.session, self.live())

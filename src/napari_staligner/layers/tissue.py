@@ -9,7 +9,9 @@ from napari.layers import Layer
 from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
+from napari_staligner.compat import on_canvas_resized
 from napari_staligner.core.annotations.record import is_annotation
+from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.adoption import Adoption
 from napari_staligner.layers.arrangement import is_solid
 from napari_staligner.layers.canvas_view import Canvas
@@ -21,6 +23,7 @@ from napari_staligner.session import ColorBy
 
 if TYPE_CHECKING:
     import napari
+    from numpy.typing import NDArray
 
     from napari_staligner.layers.arrangement import Look
     from napari_staligner.layers.colors import Painting
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
 MANY_SPOTS = 50_000
 """With this many spots or more, each is drawn as one triangle without smoothed edges. Without a
 GPU, smoothing takes most of the drawing time, and such spots are only a few pixels wide."""
+
+
+SETTLED_MS = 200
+"""A window that has kept its size this long is not being resized any more."""
 
 
 class Tissue:
@@ -47,11 +54,16 @@ class Tissue:
         self._adoption = Adoption(session)
         self._canvas = Canvas(viewer, session, self.stage.layers, self.stage.arrangement)
         self._orphans: list[Layer] = []
+        self._resized = QTimer()
+        self._resized.setSingleShot(True)
+        self._resized.setInterval(SETTLED_MS)
+        self._resized.timeout.connect(self._lay_out_again)
         self._due = False
 
         self._connect()
         self._overlays = [LayerKeeper(kind(self.stage), self.stage) for kind in OVERLAYS]
         self._marks = [MarkKeeper(kind(self.stage), self.stage) for kind in MARKS]
+        on_canvas_resized(viewer, self._on_canvas_resized)
         viewer.layers.events.inserted.connect(self._on_layer_inserted, position="last")
         viewer.layers.events.removed.connect(self._on_layer_removed, position="last")
         self._adoption.take_all(viewer.layers)
@@ -73,6 +85,8 @@ class Tissue:
         view.spot_scale.connect(self._resize)
         view.layout.connect(self._on_layout_changed)
         view.stack.connect(self._on_stack_changed)
+        view.only.connect(self._on_only_changed)
+        session.focus.look_wanted.connect(self._on_look_wanted)
         session.alignment.changed.connect(self._on_alignment_changed)
         session.alignment.previewed.connect(self._on_alignment_changed)
 
@@ -210,6 +224,29 @@ class Tissue:
     def _on_layout_changed(self) -> None:
         self._sync_overlays()
         self.stage.arrange(look="follow")
+
+    def _on_only_changed(self) -> None:
+        self._sync_overlays()
+        self.stage.arrange(look="fit")
+
+    def _on_look_wanted(self, rows: NDArray[np.intp]) -> None:
+        """Show some spots of the result as large as the canvas allows."""
+        places = [np.empty((0, 3))]
+        for name, own in self.session.result.by_slice.items():
+            some = np.flatnonzero(np.isin(own, rows))
+            if len(some):
+                xy = spots_xy(self.session.slices[name])[some]
+                places.append(self.stage.arrangement.world(name, xy))
+        self.stage.arrangement.look_at(np.concatenate(places))
+
+    def _on_canvas_resized(self) -> None:
+        """Lay the slices out again where another number of rows fills the window better."""
+        if len(self.session.slices) > 1 and self.session.view.layout == "grid":
+            self._resized.start()
+
+    def _lay_out_again(self) -> None:
+        if self.stage.viewer is not None and not self.stage.paused:
+            self.stage.arrange_grid()
 
     def _on_stack_changed(self) -> None:
         if self.session.view.layout != "stack":

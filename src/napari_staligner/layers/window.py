@@ -8,8 +8,10 @@ from weakref import WeakKeyDictionary
 from napari_staligner.compat import unwrapped
 from napari_staligner.layers.colors import Legend, Painting, paint
 from napari_staligner.layers.tissue import Tissue
+from napari_staligner.layers.tools.axis import AxisTool
 from napari_staligner.layers.tools.draw import DrawTool
 from napari_staligner.layers.tools.move import MoveTool
+from napari_staligner.layers.tools.page import PageTool
 from napari_staligner.layers.tools.pick import PickTool
 from napari_staligner.session import Session
 
@@ -31,7 +33,9 @@ class Window:
         self.tissue = Tissue(viewer, self.session)
         self.pick = PickTool(viewer, self.tissue)
         self.draw = DrawTool(viewer, self.tissue, self.pick)
+        self.axis = AxisTool(viewer, self.tissue, self.pick)
         self.move = MoveTool(viewer, self.tissue)
+        self.page = PageTool(viewer, self.tissue, self.pick)
 
 
 _open: WeakKeyDictionary[napari.Viewer, Window] = WeakKeyDictionary()

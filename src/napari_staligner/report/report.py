@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
 from napari_staligner.core.domains.presence import presence_of
 from napari_staligner.core.evaluation.baselines import TITLES
 from napari_staligner.core.evaluation.evaluation import Evaluation, EvaluationJob, evaluation_steps
@@ -23,6 +24,7 @@ from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.core.progress import Progress, Steps, part_of
 from napari_staligner.core.result.access import record_of, spots_xy
 from napari_staligner.core.result.methods_text import methods_text
+from napari_staligner.core.result.profiles import ProfileJob, profile_job, read_profiles
 from napari_staligner.core.result.verdicts import Verdict, is_current, read_verdicts
 from napari_staligner.io.images import tissue_image
 from napari_staligner.report.comparison import (
@@ -42,6 +44,7 @@ from napari_staligner.report.pictures import (
     png_address,
     tissue_picture,
 )
+from napari_staligner.report.profile_picture import DrawnProfile, drawn_profiles
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -82,6 +85,10 @@ class ReportJob:
         Notes of the integration.
     compared
         What the pictures of all embeddings side by side need.
+    profiles
+        Profiles to show.
+    lost
+        A sentence for each profile that cannot be shown any more.
     """
 
     title: str
@@ -95,6 +102,8 @@ class ReportJob:
     compared: ComparisonJob
     methods: str = ""
     """A paragraph for the methods of a paper."""
+    profiles: tuple[ProfileJob, ...] = ()
+    lost: tuple[str, ...] = ()
 
     def steps(self) -> Steps[str]:
         """Write the page; see :func:`report_steps`."""
@@ -127,6 +136,7 @@ def report_job(
     colors = _domain_colors(adata)
     table = presence_of(adata) if colors else None
     facts = {"integrated by": f"napari-staligner {kept.get('version', '?')}"}
+    profiles, lost = _profiles(adata)
     facts |= {str(key): str(value) for key, value in kept.get("params", {}).items()}
     return ReportJob(
         title,
@@ -139,7 +149,20 @@ def report_job(
         tuple(map(str, kept.get("notes", ()))),
         comparison_job(adata, evaluation, compute_umaps=compute_umaps),
         methods_text(adata),
+        profiles,
+        lost,
     )
+
+
+def _profiles(adata: AnnData) -> tuple[tuple[ProfileJob, ...], tuple[str, ...]]:
+    """What the kept profiles need, and why some cannot be drawn."""
+    jobs, lost = [], []
+    for axis, of in read_profiles(adata):
+        try:
+            jobs.append(profile_job(adata, axis, of))
+        except InputError as error:
+            lost.append(f"A profile of {of.text} is not shown: {error}")
+    return tuple(jobs), tuple(lost)
 
 
 def _domain_colors(adata: AnnData) -> dict[str, str]:
@@ -198,8 +221,9 @@ def report_steps(job: ReportJob) -> Steps[str]:
     beside = comparison_rows(job.compared, evaluation, umaps, job.parts, job.colors, NO_DOMAIN)
     found = compared_methods(job.compared, evaluation, umaps, job.parts, job.colors)
     together = png_address(methods_picture(found, job.parts, NO_DOMAIN))
+    drawn = yield from drawn_profiles(job.profiles, job.colors)
     yield Progress("report", 99, total)
-    return _render(job, evaluation, domains, confidence, beside, together)
+    return _render(job, evaluation, domains, confidence, beside, together, drawn)
 
 
 def _render(
@@ -209,6 +233,7 @@ def _render(
     confidence: Mapping[str, str],
     beside: list[ComparisonRow],
     together: str,
+    profiles: list[DrawnProfile],
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 
@@ -225,6 +250,7 @@ def _render(
         confidence_pictures=confidence,
         beside=beside,
         together=together,
+        profiles=profiles,
         slice_colors=dict(
             zip(
                 [part.name for part in job.parts],

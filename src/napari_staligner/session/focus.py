@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from psygnal import Signal
 
 from napari_staligner import _keys as K
 from napari_staligner.session.result import no_rows
@@ -27,6 +28,9 @@ class Focus:
     result
         The result of these spots; its selection counts too.
     """
+
+    look_wanted = Signal(object)
+    """The canvas should show the spots in some rows of the result as large as it can."""
 
     def __init__(self, view: View, result: Result) -> None:
         self._view, self._result = view, result

@@ -26,6 +26,9 @@ from napari_staligner.session.domains import Domains
 from napari_staligner.session.figures import EmbeddingFigures
 from napari_staligner.session.focus import Focus
 from napari_staligner.session.history import History, Kind
+from napari_staligner.session.paging import Paging
+from napari_staligner.session.pair_queue import PairQueue
+from napari_staligner.session.profile import Profile
 from napari_staligner.session.result import Result
 from napari_staligner.session.slices import Slices
 from napari_staligner.session.verdicts import Verdicts
@@ -101,6 +104,9 @@ class Session:
         self.verdicts = Verdicts(self.result, self.domains)
         self.figures = EmbeddingFigures(self.result, self.domains)
         self.annotations = ResultAnnotations(self.result, self.view)
+        self.profile = Profile(self.result, self.view)
+        self.pairs = PairQueue(self.result, self.verdicts)
+        self.paging = Paging(self.slices, self.view)
         self.history = History(
             {
                 Kind.DOMAINS: self.domains.track,
@@ -126,6 +132,8 @@ class Session:
             self.alignment.changed,
             self.annotations.changed,
             self.figures.written,
+            self.profile.kept_changed,
+            self.pairs.seen_changed,
         ):
             edited.connect(self._on_edited)
 
@@ -263,6 +271,9 @@ class Session:
             self.result.set(None)
         if spot is not None and spot.slice not in self.slices:
             self.view.spot = None
+        self.view.only &= frozenset(self.slices)
+        if self.view.pinned not in self.slices:
+            self.view.pinned = ""
 
     def _on_edited(self) -> None:
         self.saved = False
@@ -383,6 +394,8 @@ class Session:
         if wanted.spot is None or wanted.spot.slice not in self.slices:
             gone.add("spot")
         wanted.isolated &= frozenset(self.domains.names)
+        wanted.only &= frozenset(self.slices)
+        wanted.pinned = wanted.pinned if wanted.pinned in self.slices else ""
         with self.autosave.at_once():
             for name in wanted.saved_fields:
                 if name not in gone | {"canvas"}:

@@ -10,10 +10,11 @@ from psygnal import SignalGroupDescriptor
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from napari_staligner import _keys as K
+from napari_staligner.core.result.axis import Axis
 from napari_staligner.core.settings import Settings
 
 Layout = Literal["grid", "mosaic", "stack"]
-Tool = Literal["", "lasso", "polygon", "brush", "spot", "piece", "domain"]
+Tool = Literal["", "lasso", "polygon", "brush", "spot", "piece", "domain", "line"]
 StackMode = Literal["blend", "flicker", "checkerboard", "swipe", "3d"]
 Part = Literal["both", "image", "spots"]
 
@@ -259,6 +260,10 @@ class View(BaseModel):
     """Which edges of the attention are drawn."""
     isolated: Annotated[frozenset[str], BeforeValidator(frozenset)] = frozenset()
     """Domains shown alone; empty shows all."""
+    only: Annotated[frozenset[str], BeforeValidator(frozenset)] = frozenset()
+    """Slices that are shown; empty shows all."""
+    pinned: str = ""
+    """Slice that stays shown while the others are paged through; empty for none."""
     spot: Spot | None = None
     """The chosen spot."""
     arrows: bool = False
@@ -269,6 +274,10 @@ class View(BaseModel):
     """The region that is shown alone; ``None`` shows all."""
     spot_scale: float = 1.0
     """Diameter of the spots of all slices, as a share of the one at which they nearly touch."""
+    axis: Axis = Axis()
+    """What distances of spots in profiles are measured from."""
+    axis_shown: bool = Field(default=False, exclude=True)
+    """Whether it is drawn on the tissue."""
     tool: Tool = Field(default="", exclude=True)
     """What the mouse does on the tissue; empty moves the view."""
     brush: float = Field(default=2.0, exclude=True)

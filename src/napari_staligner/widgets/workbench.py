@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PLUGIN = "napari-staligner"
 DOCKS = (
     *("Slices", "Integrate", "Jobs", "Domains", "Alignment"),
-    *("Attention", "Explore", "Compare", "Links", "Judge", "Annotate"),
+    *("Attention", "Explore", "Compare", "Profile", "Links", "Judge", "Annotate"),
 )
 
 

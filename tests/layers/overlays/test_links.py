@@ -74,7 +74,7 @@ def test_the_grid_has_no_links(linked):
     assert not linked.layers("links")
     grid = linked.viewer.canvas.grid
     assert grid.stride == len(linked.viewer.layers) / 2
-    assert grid.actual_shape(linked.viewer.layers) == (1, 2)
+    assert sorted(grid.actual_shape(linked.viewer.layers)) == [1, 2], "rows by the window's shape"
 
 
 def test_without_a_link_to_draw_napari_offers_no_depth(linked):

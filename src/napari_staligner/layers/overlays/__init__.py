@@ -2,6 +2,7 @@
 
 from napari_staligner.layers.overlays.arrows import ArrowsOverlay
 from napari_staligner.layers.overlays.attention import AttentionOverlay
+from napari_staligner.layers.overlays.axis import AxisMark
 from napari_staligner.layers.overlays.graph import GraphOverlay
 from napari_staligner.layers.overlays.links import LinksOverlay
 from napari_staligner.layers.overlays.overlay import SpotMark, TissueOverlay
@@ -21,7 +22,7 @@ OVERLAYS: tuple[type[TissueOverlay], ...] = tuple(
     )
 )
 """Overlays that are layers, from the lowest to the topmost."""
-MARKS: tuple[type[SpotMark], ...] = (SpotRings, SketchMark)
+MARKS: tuple[type[SpotMark], ...] = (SpotRings, SketchMark, AxisMark)
 """What is drawn over the spots without a layer."""
 
 __all__ = ["MARKS", "OVERLAYS"]

@@ -48,6 +48,7 @@ class LinksOverlay(TissueOverlay):
             session.view.events.links,
             session.view.events.spot,
             session.view.events.isolated,
+            session.view.events.only,
             session.view.events.region,
             session.domains.relabelled,
             session.domains.recolored,
@@ -173,6 +174,9 @@ def link_lines(
 
 
 def _pair(session: Session) -> frozenset[str] | None:
+    """Slices whose links are drawn; ``None`` for all."""
+    if session.view.only:
+        return session.view.only
     if (
         session.view.layout != "stack"
         or session.view.stack.mode not in PAIRWISE

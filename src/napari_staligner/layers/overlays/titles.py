@@ -60,6 +60,7 @@ class TitlesOverlay(TissueOverlay):
         corners = {
             name: footprint(spots_xy(self.session.slices[name]), roles).all[0]
             for name, roles in self.stage.live().items()
+            if name in self.session.paging.shown
         }
         places = [self.stage.arrangement.world(n, xy[None])[0, 1:] for n, xy in corners.items()]
         if list(layer.features[_NAME]) != list(corners) or not np.array_equal(layer.data, places):

@@ -67,7 +67,7 @@ class DrawTool:
         session = self._tissue.session
         mode = str(getattr(viewer.layers.selection.active, "mode", "pan_zoom"))
         if (
-            not session.view.tool
+            session.view.tool in ("", "line")
             or event.button != 1
             or mode != "pan_zoom"
             or session.result.adata is None
@@ -160,7 +160,7 @@ class DrawTool:
         """For each slice, the spots inside a path in the world, and the path on the slice."""
         taken = {}
         for name, layer in self._layers():
-            xy = _to_slice(layer, path)
+            xy = to_slice(layer, path)
             places = self._tissue.spots.tree(name).data
             taken[name] = _seen(layer, inside(xy, places)), Shape(name, xy)
         return taken
@@ -171,7 +171,7 @@ class DrawTool:
 
         taken = {}
         for name, layer in self._layers():
-            xy = _to_slice(layer, path)
+            xy = to_slice(layer, path)
             places, size = self._tissue.spots.tree(name).data, self._tissue.spots.size(name)
             line = shapely.LineString(xy) if len(xy) > 1 else shapely.Point(xy[0])
             trace = line.buffer(self._tissue.session.view.brush * size)
@@ -218,7 +218,7 @@ class DrawTool:
         name, layer = layers[0]
         world = np.array([*self._path, *([] if pointer is None else [pointer])])
         session = self._tissue.session
-        xy = _to_slice(layer, world) if len(world) else world
+        xy = to_slice(layer, world) if len(world) else world
         if session.view.tool == "brush" and len(xy):
             radius = session.view.brush * self._tissue.spots.size(name)
             ring = radius * np.column_stack([np.cos(_CIRCLE), np.sin(_CIRCLE)]) + xy[-1]
@@ -228,7 +228,7 @@ class DrawTool:
         self._tissue.sketch.line = SketchedLine(name, xy, color)
 
 
-def _to_slice(layer: Layer, world: NDArray[np.float64]) -> NDArray[np.float64]:
+def to_slice(layer: Layer, world: NDArray[np.float64]) -> NDArray[np.float64]:
     """Convert positions (y, x) in the world to coordinates (x, y) of a slice, shape (n, 2)."""
     at, down, right = (
         np.array(layer.world_to_data((*[0.0] * (layer.ndim - 2), *p))[-2:])

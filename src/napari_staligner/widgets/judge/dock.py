@@ -15,6 +15,7 @@ from napari_staligner.compat import unwrapped
 from napari_staligner.widgets.judge.figures_panel import FiguresPanel
 from napari_staligner.widgets.judge.pictures_panel import PicturesPanel
 from napari_staligner.widgets.judge.presence_panel import PresencePanel
+from napari_staligner.widgets.judge.queue_panel import QueuePanel
 from napari_staligner.widgets.judge.verdicts_panel import VerdictsPanel
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.run_row import RunRow
@@ -32,6 +33,7 @@ class JudgeWidget(Dock):
         self.figures = FiguresPanel(self.session, self)
         self.pictures = PicturesPanel(self.session, self)
         self.presence = PresencePanel(self.session, self)
+        self.queue = QueuePanel(self.session, viewer, self)
         self.verdicts = VerdictsPanel(self.session, self)
         self.report = RunRow(
             "Report…",
@@ -49,6 +51,7 @@ class JudgeWidget(Dock):
         self.tabs.addTab(self.presence, "Domain by slice")
         self.tabs.addTab(self.figures, "Figures")
         self.tabs.addTab(self.pictures, "Side by side")
+        self.tabs.addTab(self.queue, "Pairs")
         parts = QSplitter(Qt.Orientation.Vertical)
         parts.setChildrenCollapsible(False)
         parts.addWidget(self.tabs)
@@ -59,8 +62,10 @@ class JudgeWidget(Dock):
         self.body.addWidget(self.report)
 
     def _connect_all(self) -> None:
-        self.listen(self.figures, self.pictures, self.verdicts, self.report)
+        self.listen(self.figures, self.pictures, self.queue, self.verdicts, self.report)
         self.figures.pair_chosen.connect(self.verdicts.show_pair)
+        self.queue.pair_chosen.connect(self.verdicts.show_pair)
+        self.tabs.currentChanged.connect(self._on_tab_changed)
         self.figures.compared.connect(self._on_figures_compared)
         self.pictures.described.connect(self._on_spot_described)
         self.report.clicked.connect(self._on_report_clicked)
@@ -80,9 +85,24 @@ class JudgeWidget(Dock):
         self._connect(session.result.selection_changed, self.pictures.show_colors)
         self._connect(session.view.events.spot, self.pictures.show_spot)
         self._connect(session.verdicts.changed, self.verdicts.show_verdicts)
+        self._connect(session.pairs.changed, self.queue.refresh)
+        for seen in (session.pairs.seen_changed, session.verdicts.changed):
+            self._connect(seen, self.queue.show_seen)
 
     def _come_to_sight(self) -> None:
         self.pictures.show_if_stale()
+        self._on_tab_changed()
+
+    def _go_out_of_sight(self) -> None:
+        self.queue.take_keys(seen=False)
+
+    def teardown(self) -> None:
+        """End connections, and give the keys back."""
+        self.queue.take_keys(seen=False)
+        super().teardown()
+
+    def _on_tab_changed(self) -> None:
+        self.queue.take_keys(seen=self.seen and self.tabs.currentWidget() is self.queue)
 
     # -- what is shown ----------------------------------------------------------------------
 
@@ -90,6 +110,7 @@ class JudgeWidget(Dock):
         self.figures.refresh()
         self.pictures.refresh()
         self.presence.refresh()
+        self.queue.refresh()
         self.verdicts.refresh()
         self.verdicts.show_isolated()
         self.report.allow(self.session.result.adata is not None)
@@ -117,6 +138,7 @@ class JudgeWidget(Dock):
     def _on_session_result_changed(self) -> None:
         self.figures.stop()
         self.pictures.stop()
+        self.queue.run.stop()
         self.report.stop()
         self._refresh()
 

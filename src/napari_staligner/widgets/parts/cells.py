@@ -20,6 +20,8 @@ class CellRole(IntEnum):
     """Length of the bar, 0..1 of the cell."""
     NOTE = Qt.ItemDataRole.UserRole + 4
     """Second, smaller line."""
+    HEAT = Qt.ItemDataRole.UserRole + 6
+    """How much of the colour the whole cell has, 0..1, where there is no room for figures."""
     DIMMED = Qt.ItemDataRole.UserRole + 5
     """The row is not among those shown on the tissue."""
 
@@ -47,6 +49,11 @@ class CellDelegate(QStyledItemDelegate):
         if index.data(CellRole.DIMMED):
             painter.setOpacity(0.35)
         rect = option.rect.adjusted(5, 2, -5, -2)
+        heat = index.data(CellRole.HEAT)
+        if heat is not None:
+            _paint_heat(painter, option.rect, index.data(CellRole.COLOR), heat)
+            painter.restore()
+            return
         color, share = index.data(CellRole.COLOR), index.data(CellRole.SHARE)
         if color is not None and share is None:
             rect = _paint_swatch(painter, rect, color, alone=not text)
@@ -70,6 +77,14 @@ def _paint_swatch(painter: QPainter, rect: QRect, color: QColor, *, alone: bool)
     painter.setBrush(color)
     painter.drawRoundedRect(square, 3, 3)
     return rect.adjusted(side + 6, 0, 0, 0)
+
+
+def _paint_heat(painter: QPainter, rect: QRect, color: QColor, share: float) -> None:
+    filled = QColor(color)
+    filled.setAlphaF(0.08 + 0.92 * min(1.0, share) if share > 0 else 0.0)
+    painter.setPen(QPen(QColor(128, 128, 128, 90), 1))
+    painter.setBrush(filled)
+    painter.drawRect(QRectF(rect).adjusted(1.5, 5.5, -1.5, -5.5))
 
 
 def _paint_bar(painter: QPainter, rect: QRect, color: QColor, share: float) -> None:

@@ -16,6 +16,10 @@ from napari_staligner.widgets.parts.cells import CellDelegate, CellRole
 SWATCH, NAME, SPOTS, FIRST_SLICE = range(4)
 _SWATCH_WIDTH, _NAME_WIDTH, _SPOTS_WIDTH, _ROW_HEIGHT = 28, 108, 58, 32
 _SLICE_WIDTHS = (62, 90)
+_NARROWEST, _NARROW_NAME = 15, 74
+"""Widths of a slice and of the names where the slices have no room for figures."""
+_FEW = 3
+"""So many slices always have figures."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,20 @@ class LegendModel(QAbstractTableModel):
         self._sizes: tuple[int, ...] = ()
         self._rows: tuple[LegendRow, ...] = ()
         self._largest_share = 1.0
+        self._heads: tuple[str, ...] = ()
+        self.narrow = False
+        """Whether the slices have colours in place of figures, and short heads."""
+
+    def set_narrow(self, narrow: bool) -> None:
+        """Give the slices colours in place of figures, or figures."""
+        if narrow != self.narrow:
+            self.narrow = narrow
+            if self._rows:
+                last = self.index(len(self._rows) - 1, self.columnCount() - 1)
+                self.dataChanged.emit(self.index(0, 0), last)
+            if self._slices:
+                end = self.columnCount() - 1
+                self.headerDataChanged.emit(Qt.Orientation.Horizontal, FIRST_SLICE, end)
 
     def show(self, slices: Sequence[str], sizes: Sequence[int], rows: Sequence[LegendRow]) -> None:
         """Show these rows; sizes are the spots of each slice."""
@@ -52,6 +70,7 @@ class LegendModel(QAbstractTableModel):
         if not same:
             self.beginResetModel()
         self._slices, self._sizes, self._rows = tuple(slices), tuple(sizes), tuple(rows)
+        self._heads = short_names(self._slices)
         shares = [self._share(row, i) for row in rows for i in range(len(slices))]
         self._largest_share = max(shares, default=0.0) or 1.0
         if not same:
@@ -85,7 +104,10 @@ class LegendModel(QAbstractTableModel):
             return None
         by_slice = section - FIRST_SLICE
         if role == Qt.ItemDataRole.DisplayRole:
-            return ("", self._title, "Spots", *self._slices)[section]
+            heads = self._heads if self.narrow else self._slices
+            return ("", self._title, "Spots", *heads)[section]
+        if role == Qt.ItemDataRole.TextAlignmentRole and self.narrow and by_slice >= 0:
+            return Qt.AlignmentFlag.AlignCenter
         if role == Qt.ItemDataRole.TextAlignmentRole and section >= SPOTS:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -132,8 +154,10 @@ class LegendModel(QAbstractTableModel):
     def _by_slice(self, row: LegendRow, i: int, role: int) -> Any:
         if role == CellRole.COLOR:
             return QColor(row.color)
-        if role == CellRole.SHARE:
+        if role == (CellRole.HEAT if self.narrow else CellRole.SHARE):
             return self._share(row, i) / self._largest_share
+        if self.narrow and role == Qt.ItemDataRole.DisplayRole:
+            return ""
         if role == Qt.ItemDataRole.ToolTipRole:
             total = sum(row.counts) or 1
             return (
@@ -141,6 +165,28 @@ class LegendModel(QAbstractTableModel):
                 f"{self._slices[i]}, {row.counts[i] / total:.1%} of {row.name}"
             )
         return _figure(row.counts[i], role)
+
+
+def short_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return what tells names apart: without the beginning and the end that all of them share.
+
+    Parameters
+    ----------
+    names
+        The names; a single one stays as it is.
+    """
+    if len(set(names)) < 2:
+        return tuple(names)
+    start = _same_letters(names)
+    rest = [name[start:] for name in names]
+    end = _same_letters([each[::-1] for each in rest])
+    return tuple(each[: len(each) - end] or name for each, name in zip(rest, names, strict=True))
+
+
+def _same_letters(names: Sequence[str]) -> int:
+    """How many letters names begin with alike."""
+    same = [len(set(letters)) == 1 for letters in zip(*names, strict=False)]
+    return next((i for i, each in enumerate(same) if not each), len(same))
 
 
 def _name(row: LegendRow, role: int) -> Any:
@@ -199,7 +245,7 @@ class LegendTable(QTableView):
         self.sortByColumn(SWATCH, Qt.SortOrder.AscendingOrder)
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
-        self.horizontalHeader().setMinimumSectionSize(26)
+        self.horizontalHeader().setMinimumSectionSize(_NARROWEST)
         self.horizontalHeader().setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.clicked.connect(self._on_cell_clicked)
@@ -240,13 +286,18 @@ class LegendTable(QTableView):
         header.resizeSection(SWATCH, _SWATCH_WIDTH)
         header.resizeSection(SPOTS, _SPOTS_WIDTH)
         used = _SWATCH_WIDTH + _SPOTS_WIDTH
+        names = _NAME_WIDTH
         if columns > FIRST_SLICE:
             fair = (width - used - _NAME_WIDTH) // (columns - FIRST_SLICE)
+            self.legend.set_narrow(fair < _SLICE_WIDTHS[0] and columns - FIRST_SLICE > _FEW)
             each = min(max(fair, _SLICE_WIDTHS[0]), _SLICE_WIDTHS[1])
+            if self.legend.narrow:
+                names = _NARROW_NAME
+                each = max((width - used - names) // (columns - FIRST_SLICE), _NARROWEST)
             for column in range(FIRST_SLICE, columns):
                 header.resizeSection(column, each)
                 used += each
-        header.resizeSection(NAME, max(_NAME_WIDTH, width - used))
+        header.resizeSection(NAME, max(names, width - used))
 
     def _domain(self, index: QModelIndex) -> str:
         return self.legend.domain(self._sorted.mapToSource(index))

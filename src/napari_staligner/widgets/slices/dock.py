@@ -38,6 +38,7 @@ from napari_staligner.widgets.slices.opening import (
     sample_steps,
     split_steps,
 )
+from napari_staligner.widgets.slices.shown_row import ShownRow
 from napari_staligner.widgets.slices.slice_table import SliceTable
 from napari_staligner.worker import Runner
 
@@ -95,6 +96,7 @@ class SlicesWidget(Dock):
         self.remove = QPushButton("Remove")
         self.remove.setToolTip("Remove the selected slices (Del); the files do not change")
         self.table = SliceTable()
+        self.shown = ShownRow(self.session)
         self.card = CardView(self.session, self)
         delete = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.table)
         delete.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -128,6 +130,7 @@ class SlicesWidget(Dock):
         self.body.addWidget(self.recovery)
         self.body.addWidget(row(self.add, self.add_folder, self.sample, self.remove))
         self.body.addWidget(self.table, 1)
+        self.body.addWidget(self.shown)
         self.body.addWidget(self.card)
         self.body.addWidget(self.warning)
         split = QFormLayout()
@@ -150,6 +153,7 @@ class SlicesWidget(Dock):
         self.add_folder.clicked.connect(self._on_add_folder_clicked)
         self.sample.clicked.connect(self._on_sample_clicked)
         self.remove.clicked.connect(self._on_remove_clicked)
+        self.table.ticked.connect(self._on_table_ticked)
         self.table.itemSelectionChanged.connect(self._on_selection_changed)
         self.split.activated.connect(self._on_split_activated)
         self.split_asked.clicked.connect(self._on_split_asked_clicked)
@@ -168,6 +172,8 @@ class SlicesWidget(Dock):
         self._connect(session.slices.graphs_changed, self._show_graphs)
         self._connect(session.view.events.graph_shown, self._show_graphs)
         self._connect(session.view.events.layout, self._show_layout)
+        for shown in (session.view.events.only, session.view.events.pinned):
+            self._connect(shown, self._show_shown)
         self._connect(session.view.events.color_by, self.color_by.show_set)
         self._connect(session.result.changed, self.color_by.fill)
         self._connect(session.domains.relabelled, self.color_by.fill)
@@ -197,6 +203,7 @@ class SlicesWidget(Dock):
         self._show_splittable()
         self._show_layout()
         self._show_enabled()
+        self.shown.show_session()
         self.graph.show_set()
         self.color_by.fill()
         self._show_status()
@@ -219,6 +226,10 @@ class SlicesWidget(Dock):
             sentences += filter(None, [graph.describe(name)])
         self.warning.setText("\n".join(sentences))
         self.warning.setVisible(bool(sentences))
+
+    def _show_shown(self) -> None:
+        self.table.show_ticks(self.session)
+        self.shown.show_session()
 
     def _show_layout(self) -> None:
         self.layout_buttons[self.session.view.layout].setChecked(True)
@@ -420,6 +431,14 @@ class SlicesWidget(Dock):
         self.session.view.graph_shown = shown
 
     # -- view and session -------------------------------------------------------------------
+
+    def _on_table_ticked(self, names: list[str]) -> None:
+        if names:
+            self.session.paging.show_only(names)
+        else:
+            # Without any slice there would be nothing to see, or to tick again on the canvas.
+            self.table.show_ticks(self.session)
+            self.say("At least one slice stays shown.")
 
     def _on_layout_clicked(self, button: QPushButton) -> None:
         (name,) = (key for key, each in self.layout_buttons.items() if each is button)

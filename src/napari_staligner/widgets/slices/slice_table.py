@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QItemSelectionModel, Qt
+from qtpy.QtCore import QItemSelectionModel, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+from superqt.utils import signals_blocked
 
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.io.images import image_problem
@@ -28,7 +29,10 @@ _WARNING = QColor("#e8871e")
 
 
 class SliceTable(QTableWidget):
-    """One row per slice, in the order of loading."""
+    """One row per slice, in the order of loading; with several, a tick says which are shown."""
+
+    ticked = Signal(list)
+    """The user changed which slices have a tick; carries their names."""
 
     def __init__(self) -> None:
         super().__init__(0, len(_HEADS))
@@ -51,6 +55,7 @@ class SliceTable(QTableWidget):
         header.setMinimumSectionSize(40)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        self.itemChanged.connect(self._on_item_changed)
 
     @property
     def chosen(self) -> list[str]:
@@ -61,6 +66,25 @@ class SliceTable(QTableWidget):
     def show_session(self, session: Session, *, building: bool) -> None:
         """Show slices and neighbours; with ``building``, missing graphs show as in progress."""
         chosen = set(self.chosen)
+        with signals_blocked(self):
+            self._show_rows(session, building=building)
+            self.show_ticks(session)
+        self._choose(chosen)
+
+    def show_ticks(self, session: Session) -> None:
+        """Tick the slices that are shown; a single slice has no tick."""
+        shown = session.paging.shown
+        with signals_blocked(self):
+            for row in range(self.rowCount() if len(session.slices) > 1 else 0):
+                item = self.item(row, NAME)
+                ticked = item.text() in shown
+                item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+
+    def _on_item_changed(self) -> None:
+        items = [self.item(row, NAME) for row in range(self.rowCount())]
+        self.ticked.emit([i.text() for i in items if i.checkState() == Qt.CheckState.Checked])
+
+    def _show_rows(self, session: Session, *, building: bool) -> None:
         self.setRowCount(len(session.slices))
         for row, (name, adata) in enumerate(session.slices.items()):
             self._show_slice(row, name, adata)
@@ -74,7 +98,6 @@ class SliceTable(QTableWidget):
                 cell.setForeground(_WARNING)
             radius = "" if graph.radius is None else f"Radius {graph.radius:.4g}. "
             cell.setToolTip(radius + (sentence or f"{graph.alone} spots have no neighbour."))
-        self._choose(chosen)
 
     def _show_slice(self, row: int, name: str, adata: AnnData) -> None:
         columns = ", ".join(map(str, adata.obs)) or "none"

@@ -1,0 +1,68 @@
+"""The queue of slice pairs, with the events of a person."""
+
+from __future__ import annotations
+
+import pytest
+from docks import LEFT
+from fakes import fake_result
+from qtpy.QtCore import Qt
+
+from napari_staligner.core.result.pairs import pair_figures
+from napari_staligner.widgets.judge.dock import JudgeWidget
+
+
+@pytest.fixture
+def queue(open_dock, qtbot):
+    """Return the panel of a dock with three slices, in front, its pairs measured."""
+    dock = open_dock(JudgeWidget)
+    slices, result = fake_result((60, 50, 40))
+    dock.session.add(slices)
+    dock.session.set_result(result, saved=True)
+    dock.tabs.setCurrentWidget(dock.queue)
+    qtbot.mouseClick(dock.queue.run.button, LEFT)
+    qtbot.waitUntil(lambda: bool(dock.session.pairs.found))
+    dock.queue.dock = dock
+    return dock.queue
+
+
+def test_next_goes_from_the_worst_pair_to_the_best_and_keys_judge(queue, qtbot):
+    session = queue.dock.session
+    assert session.pairs.found == tuple(session.pairs.found)
+    assert len(pair_figures(session.result.adata)) == 3
+    order = [each.pair for each in session.pairs.ordered("confidence")]
+    assert queue.next.text() == "Next (3 left)"
+    qtbot.mouseClick(queue.next, LEFT)
+    assert session.view.only == frozenset(order[0])
+    assert session.view.layout == "mosaic"
+    assert session.view.links.shown
+    patch = session.pairs.of(order[0]).patch
+    assert session.result.selection.tolist() == sorted(patch)
+    qtbot.keyClick(queue.next, Qt.Key.Key_3)
+    (given,) = session.verdicts.given
+    assert (given.pair, given.level) == (order[0], "not")
+    assert order[0] in session.pairs.seen
+    qtbot.keyClick(queue.next, Qt.Key.Key_N)
+    assert session.view.only == frozenset(order[1])
+    qtbot.keyClick(queue.next, Qt.Key.Key_N)
+    qtbot.keyClick(queue.next, Qt.Key.Key_N)
+    assert queue.dock.status.text() == "All pairs were seen."
+    assert queue.next.text() == "Next (0 left)"
+    qtbot.mouseClick(queue.leave, LEFT)
+    assert session.view.only == frozenset()
+    assert len(session.result.selection) == 0
+
+
+def test_a_click_on_the_matrix_goes_to_that_pair(queue, qtbot):
+    session = queue.dock.session
+    pair = ("slice2", "slice3")
+    qtbot.mouseClick(queue.matrix, LEFT, pos=queue.matrix.cell(pair).center().toPoint())
+    assert session.view.only == frozenset(pair)
+    assert queue.dock.verdicts.slices.currentData() == pair
+    assert pair[0] in queue.about.text()
+
+
+def test_keys_of_the_canvas_are_given_back(queue):
+    viewer, dock = queue.dock.viewer, queue.dock
+    assert {"1", "N"} <= {str(key) for key in viewer.keymap}
+    dock.tabs.setCurrentWidget(dock.presence)
+    assert not {"1", "N"} & {str(key) for key in viewer.keymap}
