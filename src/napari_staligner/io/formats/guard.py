@@ -27,6 +27,8 @@ ALWAYS_FINE = 1 << 28
 """Bytes that any file may unpack to, whatever its ratio."""
 H5_RATIO = 1100
 """None of HDF5's built-in filters compresses more than deflate."""
+H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+"""What h5py raises on damaged files, depending on the part that is damaged."""
 
 
 @contextmanager
@@ -129,14 +131,14 @@ def opened_h5(path: Path) -> Iterator[h5py.File]:
     check_file(path)
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
+    except H5_ERRORS as error:
         raise InputError(
             f"{str(path)!r} is cut off or no HDF5 file ({_first(error)}): copy or download it "
             "again."
         ) from error
     with file:
-        check_links(file, path)
         try:
+            check_links(file, path)
             yield file
         except (OSError, RuntimeError, KeyError) as error:
             raise InputError(
@@ -157,7 +159,7 @@ def check_own(path: Path) -> None:
         return
     try:
         file = h5py.File(path, "r")
-    except OSError:
+    except H5_ERRORS:
         return  # anndata's own reader says what is wrong
     with file:
         check_links(file, path)
