@@ -249,7 +249,9 @@ def check_inside(folder: Path) -> None:
             _check_metadata(folder, Path(place, name))
 
 
-_METADATA = {".zattrs", ".zmetadata", "zmetadata", "zarr.json"}
+_METADATA = {".zarray", ".zattrs", ".zmetadata", "zmetadata", "zarr.json"}
+_RUNS_CODE = re.compile(r"(numcodecs\.)?pickle", re.IGNORECASE)
+"""Codecs of zarr that run what is stored."""
 _OUT = re.compile(r"([/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+]*://).*|(.*[/\\])?\.\.([/\\].*)?")
 
 
@@ -260,6 +262,12 @@ def _check_metadata(folder: Path, path: Path) -> None:
         raise InputError(
             f"{str(path)!r} is damaged ({_first(error)}): copy or write the store again."
         ) from error
+    codec = next((name for name in _codecs(told) if _RUNS_CODE.fullmatch(name)), None)
+    if codec is not None:
+        raise InputError(
+            f"{str(path)!r} stores values with {codec!r}, which would run code from the file: ask "
+            "for a copy whose texts are stored as texts."
+        )
     # The paths of a multiscale image are in its attributes; a store's members in its metadata.
     members = told.get("metadata") if isinstance(told, dict) else None
     names = list(members) if path.name != ".zattrs" and isinstance(members, dict) else []
@@ -267,6 +275,17 @@ def _check_metadata(folder: Path, path: Path) -> None:
         # The name of an element, "/images/blobs", is not a path in the file system.
         if _OUT.fullmatch(name):
             raise _leads_out(folder, path.name, name)
+
+
+def _codecs(told: Any) -> Iterator[str]:
+    """All names of codecs, wherever they are: ``id`` in version 2 of zarr, ``name`` in 3."""
+    if isinstance(told, dict):
+        yield from (str(told[key]) for key in ("id", "name") if isinstance(told.get(key), str))
+        for value in told.values():
+            yield from _codecs(value)
+    elif isinstance(told, list):
+        for value in told:
+            yield from _codecs(value)
 
 
 def _paths(told: Any) -> Iterator[str]:

@@ -35,6 +35,7 @@ class Dock(QWidget):
         self.status = QLabel()
         self.status.setObjectName("status")
         self.status.setWordWrap(True)
+        self.status.setTextFormat(Qt.TextFormat.PlainText)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._connections: list[tuple[SignalInstance, Callable[..., Any]]] = []
         self._frame: QDockWidget | None = None
@@ -65,6 +66,7 @@ class Dock(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Show what was missed."""
         super().showEvent(event)
+        keep_markup_out(self)
         self._watch_frame()
         if self.seen:
             self._come_to_sight()
@@ -132,3 +134,16 @@ def seen(panel: QWidget) -> bool:
     while dock is not None and not isinstance(dock, Dock):
         dock = dock.parentWidget()
     return panel.isVisible() and (dock is None or dock.seen)
+
+
+def keep_markup_out(widget: QWidget) -> None:
+    """Show texts in labels as they are: names in files may hold HTML, which Qt would follow.
+
+    Parameters
+    ----------
+    widget
+        Its labels that leave the format to Qt; those that are written as HTML say so themselves.
+    """
+    for label in widget.findChildren(QLabel):
+        if label.textFormat() == Qt.TextFormat.AutoText:
+            label.setTextFormat(Qt.TextFormat.PlainText)
