@@ -18,7 +18,9 @@ What can be wrong with an input is said in one sentence, in the status line of a
 with exit code 2: first the cause, with the slice, the file and the slot; then the remedy. These are
 all of them, made from the code by `scripts/list_errors.py`. What stands in ‹ › is filled in.
 
-If something fails that is no fault of the input, the shell says "This failed" with exit code 1.
+If something fails that is no fault of the input, the shell says "This failed" with exit code 1,
+and a dock in its status line. Both name a file to attach to a report: versions, the sentence and the
+traceback, without data. A button in the dock opens its folder.
 """
 KINDS = ("InputError",)
 KEYS = {

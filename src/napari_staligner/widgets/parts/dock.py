@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QDockWidget, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, QUrl
+from qtpy.QtGui import QDesktopServices, QHideEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_staligner.io.problem_report import problems_folder
 from napari_staligner.layers import open_session
 from napari_staligner.widgets.parts.saving import guard
 
@@ -37,6 +45,12 @@ class Dock(QWidget):
         self.status.setWordWrap(True)
         self.status.setTextFormat(Qt.TextFormat.PlainText)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.attachment = QPushButton("Show the file to attach")
+        self.attachment.setToolTip(
+            "Opens the folder of the file that tells what failed, without data"
+        )
+        self.attachment.clicked.connect(_show_problems)
+        self.attachment.hide()
         self._connections: list[tuple[SignalInstance, Callable[..., Any]]] = []
         self._frame: QDockWidget | None = None
         self._covered = False
@@ -44,10 +58,12 @@ class Dock(QWidget):
         layout.setContentsMargins(8, 8, 8, 8)
         layout.addLayout(self.body, 1)
         layout.addWidget(self.status)
+        layout.addWidget(self.attachment)
 
     def say(self, text: str, *, problem: bool = False) -> None:
         """Show one sentence in the status line."""
         self.status.setText(text)
+        self.attachment.setVisible(problem and str(problems_folder()) in text)
         self.status.setStyleSheet("color: #e8871e;" if problem else "")
 
     def listen(self, *panels: QObject) -> None:
@@ -134,6 +150,10 @@ def seen(panel: QWidget) -> bool:
     while dock is not None and not isinstance(dock, Dock):
         dock = dock.parentWidget()
     return panel.isVisible() and (dock is None or dock.seen)
+
+
+def _show_problems() -> None:
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(problems_folder())))
 
 
 def keep_markup_out(widget: QWidget) -> None:
