@@ -1,7 +1,7 @@
 # Thin: each target is a line or two that a person could type. The set-up is scripts/setup.sh.
 # PYTHON=python3.12 and PIP_ARGS='--extra-index-url …' are handed to it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs site links bench dist clean
+.PHONY: help setup demo test lint fuzz docs site links bench dist clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -19,6 +19,9 @@ lint: setup ## ruff, mypy and the manifest
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/npe2 validate napari.yaml
+
+fuzz: setup ## try malformed inputs for FUZZ_SECONDS (an hour); FUZZ_ARGS=--seed=N repeats a run
+	.venv/bin/python -W ignore tests/fuzz/run.py $(or $(FUZZ_SECONDS),3600) $(FUZZ_ARGS)
 
 bench: setup ## time and memory against the published trainer written plainly
 	.venv/bin/python -W ignore benchmarks/engine.py

@@ -20,6 +20,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.compat import keep_triton_out, slow_spinners
 from napari_staligner.core.attempt import out_of_memory
+from napari_staligner.io.problem_report import keep_problem
 from napari_staligner.threads import share_cores
 
 if TYPE_CHECKING:
@@ -203,7 +204,8 @@ def _drive(
         return _Outcome(generation, failure=str(error))
     except Exception as error:
         _log.exception("A computation in the background failed")
-        return _Outcome(generation, failure=_sentence(error))
+        kept = "" if out_of_memory(error) else keep_problem(error, "a computation in the window")
+        return _Outcome(generation, failure=f"{_sentence(error)} {kept}".rstrip())
     return _Outcome(generation)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,8 +32,11 @@ def sentences() -> Iterator[None]:
     except Exception as error:
         _log.exception("The command failed")
         from napari_staligner.core.attempt import reason
+        from napari_staligner.io.problem_report import keep_problem
 
-        text = f"This failed ({reason(error)})."
+        # The words after the name of the command may hold names of the user's.
+        kept = keep_problem(error, " ".join(["napari-staligner", *sys.argv[1:2]]))
+        text = f"This failed ({reason(error)}). {kept}".rstrip()
         errors().print(f"[bold red]Error:[/] {escaped(text)}", soft_wrap=True)
         raise typer.Exit(1) from None
 

@@ -12,11 +12,13 @@ import h5py
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.guards import check_structure
 from napari_staligner.core.prepare.matrices import with_plain_matrices
 from napari_staligner.core.prepare.notes import add_notes
 from napari_staligner.core.prepare.on_disk import left_on_disk, read_matrix
 from napari_staligner.core.result.ownership import written
 from napari_staligner.core.result.provenance import mark_source
+from napari_staligner.core.result.soundness import make_sound
 from napari_staligner.io.formats.guard import check_own
 from napari_staligner.io.sources import file_source
 
@@ -42,6 +44,16 @@ def read_file(path: Path) -> AnnData:
     import anndata as ad
 
     return _read(path, ad.read_zarr if path.is_dir() else ad.read_h5ad)
+
+
+def _matrices(adata: AnnData) -> Iterator[tuple[str, Any]]:
+    """Matrices of an AnnData with the names of their slots."""
+    yield "X", adata.X
+    if adata.raw is not None:
+        yield "raw.X", adata.raw.X
+    for slot in ("layers", "obsm", "varm", "obsp", "varp"):
+        part = getattr(adata, slot)
+        yield from ((f"{slot}[{key!r}]", part[key]) for key in part)
 
 
 def read_backed(path: Path) -> AnnData:
@@ -71,7 +83,10 @@ def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
                 f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "
                 "it may be cut off or of another format; copy or export it again."
             ) from error
+    for slot, matrix in _matrices(adata):
+        check_structure(f"{path.name!r}: {slot}", matrix)
     if is_result(adata):
+        make_sound(path.name, adata)
         return adata
     adata = with_plain_matrices(path.stem, adata)
     mark_source(adata, file_source(path))

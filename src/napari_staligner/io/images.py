@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.prepare.libraries import own_library
+from napari_staligner.core.prepare.libraries import factor_of, own_library
 from napari_staligner.io.scans import Scan, open_scan, strided
 
 if TYPE_CHECKING:
@@ -188,8 +188,9 @@ def image_place(library: Mapping[str, Any]) -> tuple[int, int, float] | str:
 
 def _best(library: Mapping[str, Any]) -> _Found | str:
     """The best image that can be shown, or why there is none."""
-    images, factors = library.get("images"), library.get("scalefactors")
+    images = library.get("images")
     images = images if isinstance(images, Mapping) else {}
+    factors = library.get("scalefactors")
     factors = factors if isinstance(factors, Mapping) else {}
     reasons = []
     for resolution in RESOLUTIONS:
@@ -197,7 +198,9 @@ def _best(library: Mapping[str, Any]) -> _Found | str:
             continue
         pixels = np.asarray(images[resolution])
         key = f"tissue_{resolution}_scalef"
-        factor = _number(factors.get(key, 1.0 if resolution == "fullres" else None))
+        factor = factor_of(library, key)
+        if factor is None and resolution == "fullres" and factors.get(key) is None:
+            factor = 1.0
         if _axis(pixels) is None:
             reasons.append(
                 f"the image {resolution!r} has shape {pixels.shape} and type {pixels.dtype}, "
@@ -211,15 +214,6 @@ def _best(library: Mapping[str, Any]) -> _Found | str:
     if others and not reasons:
         reasons.append(f"the image {others[0]!r} is none of {', '.join(map(repr, RESOLUTIONS))}")
     return "; ".join(reasons) or "none"
-
-
-def _number(value: Any) -> float | None:
-    """A positive number, which may also be text or in an array of length one."""
-    try:
-        number = float(np.asarray(value).reshape(()).item())
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) and number > 0 else None
 
 
 def _axis(pixels: NDArray[Any]) -> int | None:

@@ -26,6 +26,7 @@ from napari_staligner.core.result.ownership import moved
 from napari_staligner.io import user_folder
 from napari_staligner.io.anndata import is_result, read_file
 from napari_staligner.io.atomic import written_beside
+from napari_staligner.io.formats.guard import H5_ERRORS
 from napari_staligner.io.session_file import Content, SessionRecord, read_record, session_content
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ def _apply(path: Path, result: AnnData) -> None:
         with h5py.File(path, "r") as file:
             same = _said(file, "spots") == digest(result.obs_names)
             edits = {slot: read_elem(file[slot]) for slot in ("obs", "obsm", "uns")} if same else {}
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except H5_ERRORS as error:
         raise InputError(f"The edits in {str(path)!r} cannot be read ({error}).") from error
     if not same:
         raise InputError(
@@ -303,7 +304,7 @@ def _read_kept(path: Path) -> Kept | None:
                 return None
             record = read_record(_said(file, "record"))
             when, result, of = (_said(file, key) for key in ("when", "result", "file"))
-    except (OSError, KeyError, ValueError, TypeError):
+    except H5_ERRORS:
         return None
     if record is None:
         return None

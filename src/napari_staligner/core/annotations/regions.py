@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_staligner import _keys as K
-from napari_staligner.core.prepare.libraries import libraries_of_result
+from napari_staligner.core.prepare.libraries import factor_of, libraries_of_result
 from napari_staligner.core.result.access import spots_xy
 
 if TYPE_CHECKING:
@@ -188,10 +188,11 @@ def microns_per_unit(adata: AnnData, libraries: Mapping[str, Any]) -> tuple[floa
     from napari_staligner.core.prepare.graph import spacing
 
     for library in libraries.values():
-        factors = library.get("scalefactors", {}) if hasattr(library, "get") else {}
-        if factors.get("microns_per_pixel"):
-            return float(factors["microns_per_pixel"]), "by its scale factors"
-        if factors.get("spot_diameter_fullres") and {"array_row", "array_col"} <= set(adata.obs):
+        microns = factor_of(library, "microns_per_pixel")
+        if microns is not None:
+            return microns, "by its scale factors"
+        diameter = factor_of(library, "spot_diameter_fullres")
+        if diameter is not None and {"array_row", "array_col"} <= set(adata.obs):
             # The diameter is only nominal: 55 or 65 µm, depending on the version of Space Ranger.
             pitch = spacing(spots_xy(adata))
             return VISIUM_PITCH_UM / pitch, "by Visium’s pitch of 100 µm"

@@ -50,6 +50,25 @@ def libraries_in(spatial: object) -> dict[str, Mapping[str, Any]]:
     return {str(key): each for key, each in spatial.items() if isinstance(each, Mapping)}
 
 
+def factor_of(library: object, name: str) -> float | None:
+    """Return a scale factor of a library as a positive number; ``None`` if it is none.
+
+    Parameters
+    ----------
+    library
+        Of ``uns["spatial"]``; other programs write its factors as text or in arrays of length one.
+    name
+        A key of its ``scalefactors``.
+    """
+    factors = library.get("scalefactors") if isinstance(library, Mapping) else None
+    value = factors.get(name) if isinstance(factors, Mapping) else None
+    try:
+        number = float(np.asarray(value).reshape(()).item())
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) and number > 0 else None
+
+
 def named_values(column: pd.Series) -> pd.Series:
     """Return the values of a column as names.
 
@@ -186,10 +205,10 @@ def drawable(library: Mapping[str, Any], xy: NDArray[np.floating[Any]]) -> dict[
     images = library.get("images")
     images = dict(images) if isinstance(images, Mapping) else {}
     added: dict[str, Any] = {}
-    if factors.get(_DIAMETER) is None:
+    if factor_of(library, _DIAMETER) is None:
         factors[_DIAMETER] = spot_size(np.asarray(xy, dtype=np.float64))
         added[_DIAMETER] = True
-    if "hires" not in images and {"lowres"} <= set(images) and _LOWRES in factors:
+    if "hires" not in images and "lowres" in images and factor_of(library, _LOWRES) is not None:
         # A factor of a missing image; it is restored together with the slice.
         added["hires"] = factors.get(_HIRES, np.nan)
         images["hires"], factors[_HIRES] = images["lowres"], factors[_LOWRES]

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.guards import check_structure
 from napari_staligner.core.prepare.on_disk import INDEX, named_layers, on_disk, with_slots
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def _plain(name: str, slot: str, matrix: Any) -> Any:
     if sparse.issparse(matrix) and any(getattr(matrix, k).dtype.kind != "i" for k in INDEX):
         index = (getattr(matrix, key).astype(np.int64) for key in INDEX)
         matrix = type(matrix)((matrix.data, *index), shape=matrix.shape)
+    check_structure(f"Slice {name!r}: {slot}", matrix)
     if matrix.dtype.kind in "biu" or matrix.dtype in (np.float32, np.float64):
         return matrix.astype(np.uint8) if matrix.dtype.kind == "b" else matrix
     if matrix.dtype.kind == "f" and matrix.dtype.itemsize < 4:

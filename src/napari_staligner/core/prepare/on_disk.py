@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
+
+from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.guards import check_structure
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,10 +70,13 @@ def read_matrix(element: Any) -> Any:
 
     try:
         matrix = read_elem(element)
+        check_structure(_place(element), matrix)
         # Some types show only when the values are used.
         matrix[:1].sum()
         if sparse.issparse(matrix) and any(getattr(matrix, k).dtype.kind != "i" for k in INDEX):
             raise TypeError("the indices are no whole numbers")
+    except InputError:
+        raise
     except Exception:  # anndata raises whatever h5py, zarr or scipy meet
         kind = str(element.attrs.get("encoding-type", ""))
         if kind not in ("csr_matrix", "csc_matrix"):
@@ -78,7 +85,8 @@ def read_matrix(element: Any) -> Any:
         data = data.astype(np.float32) if data.dtype == np.float16 else data
         make = sparse.csc_matrix if kind == "csc_matrix" else sparse.csr_matrix
         shape = tuple(int(n) for n in element.attrs["shape"])
-        return make((data, *(part.astype(np.int64) for part in index)), shape=shape)
+        matrix = make((data, *(part.astype(np.int64) for part in index)), shape=shape)
+        check_structure(_place(element), matrix)
     return matrix
 
 
@@ -91,9 +99,28 @@ def _lazy(element: Any) -> Any:
         raise TypeError("the indices are no whole numbers")
     if "csc" in str(element.attrs.get("encoding-type", "")):
         # Stored by columns: rows can only be read from the whole.
-        return _sparse_blocks(read_elem_lazy(element).rechunk((-1, -1)))
+        return _sparse_blocks(_checked(read_elem_lazy(element), element).rechunk((-1, -1)))
     width = element.attrs["shape"][1] if "shape" in element.attrs else element.shape[1]
-    return read_elem_lazy(element, chunks=(ROWS, int(width)))
+    return _checked(read_elem_lazy(element, chunks=(ROWS, int(width))), element)
+
+
+def _checked(lazy: Any, element: Any) -> Any:
+    """Look at the structure of each block once it is read, before it is joined or used."""
+    if not sparse.issparse(getattr(lazy, "_meta", None)):
+        return lazy
+    return lazy.map_blocks(_whole, _place(element), dtype=lazy.dtype, meta=lazy._meta)
+
+
+def _place(element: Any) -> str:
+    """File and slot of an element, for a message."""
+    file = getattr(getattr(element, "file", None), "filename", "")
+    slot = str(element.name).lstrip("/")
+    return f"{Path(file).name!r}: {slot}" if file else slot
+
+
+def _whole(block: Any, where: str) -> Any:
+    check_structure(where, block)
+    return block
 
 
 def unbacked(adata: AnnData) -> AnnData:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from napari_staligner.core.prepare.counts import ValueKind, kind_of
+from napari_staligner.core.prepare.guards import variable_gene_table
 from napari_staligner.core.prepare.slices import (
     FEWEST_GENES,
     LARGEST_LOG,
@@ -50,22 +50,8 @@ def variability(name: str, adata: AnnData, counts_layer: str | None) -> pd.Serie
 
 
 def _beyond_mean(matrix: sparse.csr_matrix, *, counts: bool) -> NDArray[np.float64] | None:
-    import scanpy as sc
-    from anndata import AnnData
-
-    try:
-        with warnings.catch_warnings():
-            # Of logarithms, and of genes that are 0 everywhere: what comes is looked at.
-            warnings.simplefilter("ignore")
-            table = sc.pp.highly_variable_genes(
-                AnnData(matrix),
-                n_top_genes=matrix.shape[1],
-                flavor="seurat_v3" if counts else "seurat",
-                inplace=False,
-            )
-    except (ValueError, IndexError, KeyError):
-        # The loess fit of seurat_v3 fails where too few spots give too few distinct means, and
-        # the bins of seurat where hardly a gene varies.
+    table = variable_gene_table(matrix, matrix.shape[1], counts=counts)
+    if table is None:
         return None
     found = table["variances_norm" if counts else "dispersions_norm"].to_numpy(np.float64)
     # Genes that have a bin of seurat to themselves get no dispersion.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from scipy import sparse
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.counts import ValueKind, is_counts, kind_of, said_of_kind, stored
 from napari_staligner.core.prepare.gene_names import examples
+from napari_staligner.core.prepare.guards import variable_gene_table
 from napari_staligner.core.prepare.on_disk import in_memory, named_layers, on_disk
 
 if TYPE_CHECKING:
@@ -261,9 +261,6 @@ def variable_genes(
     n_top
         How many; all are taken where there are no more.
     """
-    import scanpy as sc
-    from anndata import AnnData
-
     if adata.n_vars <= n_top:
         return adata.var_names
     matrix = sparse.csr_matrix(expression_of(name, adata, counts_layer), dtype=np.float32)
@@ -273,20 +270,8 @@ def variable_genes(
         matrix = normalize(name, adata, counts_layer)
     if not counts and matrix.data.max(initial=0) > LARGEST_LOG:
         return adata.var_names[_most_spread(matrix, n_top)]
-    slim = AnnData(matrix, var=pd.DataFrame(index=adata.var_names))
-    try:
-        with warnings.catch_warnings():
-            # That fewer genes than asked for vary, and of logarithms: what comes is looked at.
-            warnings.simplefilter("ignore")
-            table = sc.pp.highly_variable_genes(
-                slim,
-                n_top_genes=n_top,
-                flavor="seurat_v3" if counts else "seurat",
-                inplace=False,
-            )
-    except (ValueError, IndexError, KeyError):
-        # The loess fit of seurat_v3 fails where too few spots give too few distinct means, and
-        # the bins of seurat where hardly a gene varies.
+    table = variable_gene_table(matrix, n_top, counts=counts)
+    if table is None:
         return adata.var_names[_most_spread(matrix, n_top)]
     chosen = table["highly_variable"].to_numpy()
     # Genes that have a bin of seurat to themselves get no dispersion.

@@ -47,15 +47,15 @@ def written(adata: AnnData) -> dict[str, frozenset[str]]:
     if not has_record(adata):
         return {slot: frozenset() for slot in SLOTS}
     kept = record_of(adata)
-    if K.WRITTEN in kept:
-        told = kept[K.WRITTEN]
+    told = kept.get(K.WRITTEN)
+    if isinstance(told, Mapping):
         return {slot: frozenset(map(str, np.atleast_1d(told.get(slot, ())))) for slot in SLOTS}
     ours = {slot: set(keys) for slot, keys in RESERVED.items()}
     # Those versions did not write it yet.
     ours["obs"].remove(K.LIBRARY)
     ours["obs"].add(K.DISAGREEMENT)
     edits = kept.get(K.ANNOTATIONS)
-    if edits is not None:
+    if isinstance(edits, Mapping) and {"annotator", "edits"} <= set(edits):
         who = [str(edits["annotator"]), *map(str, edits["edits"]["who"])]
         ours["obs"] |= {K.ANNOTATION, *(f"{K.ANNOTATION_BY}{name}" for name in who)}
     return {slot: frozenset(keys) for slot, keys in ours.items()}
@@ -63,7 +63,8 @@ def written(adata: AnnData) -> dict[str, frozenset[str]]:
 
 def moved(adata: AnnData) -> dict[str, dict[str, str]]:
     """For each slot, the input's keys that were moved aside: the key here, and the original one."""
-    told = record_of(adata).get(K.OF_INPUT, {})
+    told = record_of(adata).get(K.OF_INPUT)
+    told = told if isinstance(told, Mapping) else {}
     rows = {slot: np.asarray(told.get(slot, ()), object).reshape(-1, 2) for slot in SLOTS}
     return {slot: {str(here): str(own) for here, own in of} for slot, of in rows.items()}
 

@@ -149,10 +149,10 @@ def _memory(extent: InputSize, settings: Settings, width: int, keeps: bool, spoo
     scores = 4 * n * width if settings.components else 0
     stored = 0 if settings.components or spools else 8 * extent.stored
     # One slice while it is read, normalised and reduced to the genes.
-    reading = 40 * extent.stored * largest // n
+    reading = 40 * extent.stored * largest // max(n, 1)
     edges = sum(m * min((settings.n_neighbors or WANTED_NEIGHBORS) + 1, m) for m in extent.sizes)
     partners = 2 * pairs_compared(extent.names, settings) / len(extent.names)
-    share = min(1.0, (settings.search_spots or largest) / largest)
+    share = min(1.0, (settings.search_spots or largest) / max(largest, 1))
     matches = n * partners * max(FEWEST_NEAREST, settings.mnn_k * share) * MATCHED
     found = EDGE_BYTES * edges + MATCH_BYTES * matches + 40 * n * settings.latent
     held = scores + stored + extent.joined + found

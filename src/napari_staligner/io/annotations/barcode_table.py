@@ -43,11 +43,18 @@ def read_barcode_table(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read ({error.strerror}).") from error
     head = [line for line in text.splitlines()[:_LINES] if line.strip()]
-    separator = max(_SEPARATORS, key=lambda sign: min((_cells(x, sign) for x in head), default=0))
     try:
+        separator = max(
+            _SEPARATORS, key=lambda sign: min((_cells(x, sign) for x in head), default=0)
+        )
         table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise InputError(f"{str(path)!r} is no CSV table ({error}): export it again.") from error
+    if table.index.nlevels > 1:
+        raise InputError(
+            f"{str(path)!r} is no CSV table (its rows have more cells than its heading): export it "
+            "again."
+        )
     if not isinstance(table.index, pd.RangeIndex):
         # R writes names of rows, so a row is longer than the header.
         table = table.reset_index(names="")

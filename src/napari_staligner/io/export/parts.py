@@ -49,11 +49,19 @@ def arrays_made(adata: AnnData) -> list[str]:
     return [str(key) for key in adata.obsm if key in ours]
 
 
+_LONGEST = 180
+"""Bytes of a name: file systems take 255 with the ending and a number."""
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names of devices on Windows."""
+
+
 def file_names(names: Iterable[str]) -> dict[str, str]:
     """File names for slices, all different and valid on every system."""
     found: dict[str, str] = {}
     for name in names:
-        plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip().rstrip(".") or "slice"
+        plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip()
+        plain = plain.encode()[:_LONGEST].decode(errors="ignore").rstrip(". ") or "slice"
+        plain = f"{plain}_" if _RESERVED.fullmatch(plain) else plain
         free, number = plain, 2
         # Some systems ignore case.
         while free.lower() in {each.lower() for each in found.values()}:

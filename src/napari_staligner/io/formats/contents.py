@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from napari_staligner._errors import InputError
-from napari_staligner.io.formats.guard import GZIP, opened
+from napari_staligner.io.formats.guard import GZIP, H5_ERRORS, opened
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 FIRST = 1 << 16
@@ -73,7 +73,7 @@ def _kind_of_h5(path: Path) -> str:
     try:
         with h5py.File(path, "r") as file:
             names = set(file)
-    except OSError:
+    except H5_ERRORS:
         return "anndata"
     if names & {"geneExp", "cellBin"}:
         return "gef"
@@ -89,7 +89,7 @@ def holds_cells_alone(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "cellBin" in file and "geneExp" not in file
-    except OSError:
+    except H5_ERRORS:
         return False
 
 

@@ -27,6 +27,8 @@ ALWAYS_FINE = 1 << 28
 """Bytes that any file may unpack to, whatever its ratio."""
 H5_RATIO = 1100
 """None of HDF5's built-in filters compresses more than deflate."""
+H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+"""What h5py raises on damaged files, depending on the part that is damaged."""
 
 
 @contextmanager
@@ -129,14 +131,14 @@ def opened_h5(path: Path) -> Iterator[h5py.File]:
     check_file(path)
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
+    except H5_ERRORS as error:
         raise InputError(
             f"{str(path)!r} is cut off or no HDF5 file ({_first(error)}): copy or download it "
             "again."
         ) from error
     with file:
-        check_links(file, path)
         try:
+            check_links(file, path)
             yield file
         except (OSError, RuntimeError, KeyError) as error:
             raise InputError(
@@ -157,7 +159,7 @@ def check_own(path: Path) -> None:
         return
     try:
         file = h5py.File(path, "r")
-    except OSError:
+    except H5_ERRORS:
         return  # anndata's own reader says what is wrong
     with file:
         check_links(file, path)
@@ -247,7 +249,9 @@ def check_inside(folder: Path) -> None:
             _check_metadata(folder, Path(place, name))
 
 
-_METADATA = {".zattrs", ".zmetadata", "zmetadata", "zarr.json"}
+_METADATA = {".zarray", ".zattrs", ".zmetadata", "zmetadata", "zarr.json"}
+_RUNS_CODE = re.compile(r"(numcodecs\.)?pickle", re.IGNORECASE)
+"""Codecs of zarr that run what is stored."""
 _OUT = re.compile(r"([/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+]*://).*|(.*[/\\])?\.\.([/\\].*)?")
 
 
@@ -258,6 +262,12 @@ def _check_metadata(folder: Path, path: Path) -> None:
         raise InputError(
             f"{str(path)!r} is damaged ({_first(error)}): copy or write the store again."
         ) from error
+    codec = next((name for name in _codecs(told) if _RUNS_CODE.fullmatch(name)), None)
+    if codec is not None:
+        raise InputError(
+            f"{str(path)!r} stores values with {codec!r}, which would run code from the file: ask "
+            "for a copy whose texts are stored as texts."
+        )
     # The paths of a multiscale image are in its attributes; a store's members in its metadata.
     members = told.get("metadata") if isinstance(told, dict) else None
     names = list(members) if path.name != ".zattrs" and isinstance(members, dict) else []
@@ -265,6 +275,17 @@ def _check_metadata(folder: Path, path: Path) -> None:
         # The name of an element, "/images/blobs", is not a path in the file system.
         if _OUT.fullmatch(name):
             raise _leads_out(folder, path.name, name)
+
+
+def _codecs(told: Any) -> Iterator[str]:
+    """All names of codecs, wherever they are: ``id`` in version 2 of zarr, ``name`` in 3."""
+    if isinstance(told, dict):
+        yield from (str(told[key]) for key in ("id", "name") if isinstance(told.get(key), str))
+        for value in told.values():
+            yield from _codecs(value)
+    elif isinstance(told, list):
+        for value in told:
+            yield from _codecs(value)
 
 
 def _paths(told: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.result.provenance import mark_source, source_of
+from napari_staligner.core.result.soundness import make_sound
 from napari_staligner.core.result.source import Source
 from napari_staligner.io.anndata import is_result
 from napari_staligner.io.formats.cache import keep, kept, place_of
@@ -93,6 +94,7 @@ def _marked(found: Found, asked: Mapping[str, str], path: str) -> Named:
     slices = read_found(found, asked)
     if len(slices) == 1 and is_result(slices[0][1]):
         # A result records the sources of its slices itself.
+        make_sound(found.path.name, slices[0][1])
         return slices
     chosen = found.chosen(asked)
     kept_as = Source(str(Path(path).resolve()), checksum(Path(path), chosen), choices=chosen)

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QDockWidget, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, QUrl
+from qtpy.QtGui import QDesktopServices, QHideEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_staligner.io.problem_report import problems_folder
 from napari_staligner.layers import open_session
 from napari_staligner.widgets.parts.saving import guard
 from napari_staligner.widgets.parts.what_now import what_now
@@ -36,11 +44,18 @@ class Dock(QWidget):
         self.status = QLabel()
         self.status.setObjectName("status")
         self.status.setWordWrap(True)
+        self.status.setTextFormat(Qt.TextFormat.PlainText)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.next_step = QLabel()
         self.next_step.setObjectName("next step")
         self.next_step.setWordWrap(True)
         self.next_step.setStyleSheet("font-style: italic;")
+        self.attachment = QPushButton("Show the file to attach")
+        self.attachment.setToolTip(
+            "Opens the folder of the file that tells what failed, without data"
+        )
+        self.attachment.clicked.connect(_show_problems)
+        self.attachment.hide()
         self._connections: list[tuple[SignalInstance, Callable[..., Any]]] = []
         self._frame: QDockWidget | None = None
         self._covered = False
@@ -48,6 +63,7 @@ class Dock(QWidget):
         layout.setContentsMargins(8, 8, 8, 8)
         layout.addLayout(self.body, 1)
         layout.addWidget(self.status)
+        layout.addWidget(self.attachment)
         layout.addWidget(self.next_step)
         for changed in (self.session.slices.changed, self.session.result.changed):
             self._connect(changed, self._show_next_step)
@@ -56,6 +72,7 @@ class Dock(QWidget):
     def say(self, text: str, *, problem: bool = False) -> None:
         """Show one sentence in the status line."""
         self.status.setText(text)
+        self.attachment.setVisible(problem and str(problems_folder()) in text)
         self.status.setStyleSheet("color: #e8871e;" if problem else "")
 
     def _show_next_step(self) -> None:
@@ -79,6 +96,7 @@ class Dock(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Show what was missed."""
         super().showEvent(event)
+        keep_markup_out(self)
         self._watch_frame()
         if self.seen:
             self._come_to_sight()
@@ -146,3 +164,20 @@ def seen(panel: QWidget) -> bool:
     while dock is not None and not isinstance(dock, Dock):
         dock = dock.parentWidget()
     return panel.isVisible() and (dock is None or dock.seen)
+
+
+def _show_problems() -> None:
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(problems_folder())))
+
+
+def keep_markup_out(widget: QWidget) -> None:
+    """Show texts in labels as they are: names in files may hold HTML, which Qt would follow.
+
+    Parameters
+    ----------
+    widget
+        Its labels that leave the format to Qt; those that are written as HTML say so themselves.
+    """
+    for label in widget.findChildren(QLabel):
+        if label.textFormat() == Qt.TextFormat.AutoText:
+            label.setTextFormat(Qt.TextFormat.PlainText)

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.graph import spatial_graph
+from napari_staligner.core.prepare.guards import variable_gene_table
 from napari_staligner.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,9 +62,12 @@ def sedr_components(counts: Any) -> NDArray[np.float32]:
     sc.pp.normalize_total(scaled, target_sum=PER_SPOT)
     values = sparse.csr_matrix(scaled.X)
     if counts.shape[1] > VARIABLE_GENES:
-        found = sc.pp.highly_variable_genes(
-            AnnData(counts), flavor="seurat_v3", n_top_genes=VARIABLE_GENES, inplace=False
-        )
+        found = variable_gene_table(counts, VARIABLE_GENES, counts=True)
+        if found is None:
+            raise InputError(
+                "SEDR needs the most variable genes, and too few genes vary between the spots to "
+                "find them: compare with the other methods."
+            )
         values = values[:, found["highly_variable"].to_numpy(bool)]
     # principal_components centres the values without making a dense table of spots by genes.
     values = sparse.csr_matrix(values @ sparse.diags(1 / _deviations(values)), dtype=np.float32)

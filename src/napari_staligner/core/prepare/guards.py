@@ -1,0 +1,187 @@
+"""What is kept from compiled code of others, because it ends the process instead of failing.
+
+:data:`GUARDS` lists all of it, with the case that showed each; so does ``docs/reliability.md``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from napari_staligner._errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST_FITTED = 20
+"""Genes that must vary for a fit of their variance over their mean."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Something that is kept from compiled code.
+
+    Parameters
+    ----------
+    callee
+        The function of another package.
+    kept
+        What does not reach it.
+    case
+        What was seen with it.
+    instead
+        What happens now.
+    where
+        Module and function that do so, ``core.module:function``.
+    """
+
+    callee: str
+    kept: str
+    case: str
+    instead: str
+    where: str
+
+
+GUARDS = (
+    Guard(
+        "skmisc.loess, by scanpy.pp.highly_variable_genes(flavor='seurat_v3')",
+        f"fewer than 2 spots, fewer than {FEWEST_FITTED} genes that vary in float32, values that "
+        "are not finite",
+        "SIGSEGV with counts that are all zero, with constant genes, with 1 to 3 genes that vary, "
+        "with one spot, with NaN or infinity, and with 1e-300, which is 0 in float32",
+        "genes are ranked by their plain variance",
+        "core.prepare.guards:variable_gene_table",
+    ),
+    Guard(
+        "scipy.sparse (C++)",
+        "sparse matrices whose indices lie outside their shape, or whose row ends decrease",
+        "reads and writes outside the arrays after one number of a file was damaged",
+        "the file or slice is refused, with the slot",
+        "core.prepare.guards:check_structure",
+    ),
+    Guard(
+        "umap-learn and pynndescent (numba), by scanpy.tl.umap",
+        "everything: it runs in a process of its own",
+        "it holds Python's lock for seconds and cannot be interrupted; its end would be napari's",
+        "the panel says that the UMAP failed",
+        "core.evaluation.umap:umap_steps",
+    ),
+    Guard(
+        "the OpenGL driver, by vispy",
+        "drawing in the context of another canvas after layers are removed",
+        "the process ended when points were drawn again",
+        "the canvas's own context is made current first",
+        "compat:draw_after_removals",
+    ),
+    Guard(
+        "HDF5",
+        "datasets that claim far more bytes than are stored",
+        "a damaged shape asked for all memory, and the kernel ended the process",
+        "the file is refused",
+        "io.formats.guard:check_size",
+    ),
+    Guard(
+        "HDF5",
+        "external links, external storage and virtual datasets of other files",
+        "a file read what its user had not chosen",
+        "the file is refused",
+        "io.formats.guard:check_links",
+    ),
+    Guard(
+        "zlib, by gzip",
+        "streams that unpack to more than 200 times their size, beyond 256 MB",
+        "a file of a few MB filled all memory",
+        "the file is refused",
+        "io.formats.guard:opened",
+    ),
+    Guard(
+        "torch, numpy and pandas",
+        "runs that need more memory than is free",
+        "the kernel ended the process in the middle of a run",
+        "the run is refused before it starts",
+        "core.training.estimate:check_memory",
+    ),
+)
+
+
+def variable_gene_table(
+    matrix: sparse.csr_matrix, n_top: int, *, counts: bool
+) -> pd.DataFrame | None:
+    """Fit how variable genes are, with scanpy.
+
+    Parameters
+    ----------
+    matrix
+        Shape (spots, genes): counts, or logarithms.
+    n_top
+        How many genes are marked as variable.
+    counts
+        Whether ``seurat_v3`` is used, else ``seurat``.
+
+    Returns
+    -------
+    The table of :func:`scanpy.pp.highly_variable_genes`, one row for each gene; ``None`` where
+    there is too little to fit.
+    """
+    import scanpy as sc
+    from anndata import AnnData
+
+    matrix = sparse.csr_matrix(matrix, dtype=np.float32)
+    if not _can_be_fitted(matrix):
+        return None
+    try:
+        with warnings.catch_warnings():
+            # That fewer genes than asked for vary, and of logarithms: what comes is looked at.
+            warnings.simplefilter("ignore")
+            return sc.pp.highly_variable_genes(
+                AnnData(matrix),
+                n_top_genes=n_top,
+                flavor="seurat_v3" if counts else "seurat",
+                inplace=False,
+            )
+    except (ValueError, IndexError, KeyError):
+        # The loess fit of seurat_v3 fails where too few spots give too few distinct means, and
+        # the bins of seurat where hardly a gene varies.
+        return None
+
+
+def _can_be_fitted(matrix: sparse.csr_matrix) -> bool:
+    if matrix.shape[0] < 2 or not np.isfinite(matrix.data).all():
+        return False
+    mean = np.asarray(matrix.mean(axis=0, dtype=np.float64)).ravel()
+    square = np.asarray(matrix.astype(np.float64).power(2).mean(axis=0)).ravel()
+    # As scanpy decides which genes are constant, a little more strictly.
+    varying = square - mean**2 > 1e-12 * np.maximum(square, np.finfo(np.float32).tiny)
+    return int(np.count_nonzero(varying)) >= FEWEST_FITTED
+
+
+def check_structure(where: str, matrix: Any) -> None:
+    """Check that the indices of a sparse matrix are inside of it; scipy itself does not look.
+
+    Parameters
+    ----------
+    where
+        Start of the message: the file or slice, and the slot.
+    matrix
+        Anything; only compressed sparse matrices in memory are looked at.
+
+    Raises
+    ------
+    InputError
+        They are not.
+    """
+    if getattr(matrix, "format", "") not in ("csr", "csc") or not sparse.issparse(matrix):
+        return
+    try:
+        if not matrix.indices.dtype.kind == matrix.indptr.dtype.kind == "i":
+            return  # they are made whole numbers first, and are looked at then
+        matrix.check_format(full_check=True)
+    except (ValueError, IndexError) as error:
+        raise InputError(
+            f"{where} is a damaged sparse matrix ({str(error).rstrip('.')}): copy or export it "
+            "again."
+        ) from error

@@ -1,0 +1,177 @@
+"""Cases that a fuzz once found a fault with; each stands for its kind."""
+
+from __future__ import annotations
+
+import shutil
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+from tiny import tiny_slice
+
+from napari_staligner import InputError
+from napari_staligner.core.annotations.regions import microns_per_unit
+from napari_staligner.core.result.soundness import make_sound
+from napari_staligner.core.settings import Settings
+from napari_staligner.core.training.estimate import InputSize, estimate
+from napari_staligner.io.annotations.barcode_table import read_barcode_table
+from napari_staligner.io.formats.contents import holds_cells_alone
+
+
+@pytest.fixture
+def result():
+    """Two slices as an integration leaves them, as far as it matters here."""
+    adata = tiny_slice(side=4, n_genes=20)
+    n = adata.n_obs
+    rng = np.random.default_rng(0)
+    adata.obs["slice"] = pd.Categorical(["A"] * (n // 2) + ["B"] * (n - n // 2))
+    adata.obs["domain"] = pd.Categorical(["1", "2"] * (n // 2))
+    adata.obs["alignment_confidence"] = np.full(n, 0.5, "float32")
+    adata.obsm["STAligner"] = rng.normal(size=(n, 4)).astype("float32")
+    adata.obsm["spatial_aligned"] = adata.obsm["spatial"].copy()
+    adata.obsp["attention"] = sparse.eye(n, format="csr", dtype="float32")
+    adata.uns["domain_colors"] = ["#0072b2", "#e69f00"]
+    adata.uns["staligner"] = {
+        "version": "0.1.0",
+        "slices": np.array(["A", "B"], object),
+        "notes": np.array(["a note"], object),
+        "params": {"seed": 3},
+        "transforms": {"A": np.eye(3), "B": np.eye(3)},
+        "written": {"obs": np.array(["slice", "domain"], object)},
+        "of_input": {},
+    }
+    return adata
+
+
+def notes(adata: AnnData) -> str:
+    return " ".join(map(str, adata.uns["staligner"]["notes"]))
+
+
+def test_a_sound_result_stays_as_it_is(result):
+    before = result.copy()
+    make_sound("r.h5ad", result)
+    assert notes(result) == "a note"
+    assert list(result.obs) == list(before.obs)
+    assert result.uns["staligner"].keys() == before.uns["staligner"].keys()
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("params", "text"),
+        ("params", {"seed": "many"}),
+        ("transforms", {"A": np.full((3, 3), np.nan)}),
+        ("transforms", np.eye(3)),
+        ("written", ["obs"]),
+        ("of_input", {"obs": np.array(["a", "b", "c"], object)}),
+        ("slices", {}),
+        ("annotations", {"edits": 1}),
+        ("loss", {"triplet": "low"}),
+        ("verdicts", pd.DataFrame({"a": [1]}).to_numpy()),
+        ("registration", {"pairs": np.array(["A"], object)}),
+        ("provenance", {"sources": "file"}),
+    ],
+)
+def test_an_entry_of_another_kind_is_left_out_and_said(result, entry, value):
+    result.uns["staligner"][entry] = value
+    make_sound("r.h5ad", result)
+    assert entry not in result.uns["staligner"] or entry in ("written", "of_input")
+    assert f"['{entry}']" in notes(result)
+    assert "a note" in notes(result)
+
+
+@pytest.mark.parametrize("record", ["text", 1.5, None, np.array(["a"])])
+def test_a_record_that_is_none_gets_empty(result, record):
+    result.uns["staligner"] = record
+    make_sound("r.h5ad", result)
+    assert isinstance(result.uns["staligner"], dict)
+
+
+@pytest.mark.parametrize(
+    ("slot", "key", "value"),
+    [
+        ("obs", "alignment_confidence", np.full(16, np.nan)),
+        ("obs", "alignment_confidence", np.full(16, 7.0)),
+        ("obs", "alignment_confidence", ["high"] * 16),
+        ("obs", "domain", np.full(16, np.nan)),
+        ("obsm", "spatial_aligned", np.full((16, 2), np.inf)),
+        ("obsm", "spatial_aligned", np.zeros((16, 3))),
+        ("obsp", "attention", sparse.eye(16, format="csr") * np.nan),
+    ],
+)
+def test_a_slot_of_another_kind_is_left_out_and_said(result, slot, key, value):
+    getattr(result, slot)[key] = value
+    make_sound("r.h5ad", result)
+    assert key not in getattr(result, slot)
+    assert f"{slot}['{key}']" in notes(result)
+
+
+def test_colors_that_are_none_are_replaced(result):
+    result.uns["domain_colors"] = None
+    make_sound("r.h5ad", result)
+    assert len(result.uns["domain_colors"]) == 2
+    assert "domain_colors" in notes(result)
+
+
+@pytest.mark.parametrize(
+    ("slot", "key", "value", "said"),
+    [
+        ("obsm", "STAligner", np.full((16, 4), np.nan), "integrate"),
+        ("obsm", "STAligner", np.full((16, 4), 1e38), "integrate"),
+        ("obsm", "STAligner", np.full((16, 4), "x"), "integrate"),
+        ("obsm", "spatial", np.zeros((16, 1)), "integrate"),
+        ("obs", "slice", [None, *["A"] * 15], "no slice"),
+    ],
+)
+def test_what_all_rests_on_is_required(result, slot, key, value, said):
+    getattr(result, slot)[key] = value
+    with pytest.raises(InputError, match=said):
+        make_sound("r.h5ad", result)
+
+
+def test_a_result_without_spots_is_refused(result):
+    with pytest.raises(InputError, match="without spots"):
+        make_sound("r.h5ad", result[:0].copy())
+
+
+def test_slices_may_be_text_and_halves_become_floats(result):
+    result.obs["slice"] = result.obs["slice"].astype(str).to_numpy()
+    result.obsm["STAligner"] = result.obsm["STAligner"].astype("float16")
+    make_sound("r.h5ad", result)
+    assert list(result.obs["slice"].cat.categories) == ["A", "B"]
+    assert result.obsm["STAligner"].dtype == np.float32
+
+
+@pytest.mark.parametrize("factor", ["0.5", "wide", [1.0, 2.0], None, np.nan, {}, -1, np.array([])])
+def test_a_scale_factor_of_any_kind_is_read_or_left(factor):
+    adata = tiny_slice(side=4)
+    adata.obs["array_row"] = adata.obs["array_col"] = 1
+    library = {"scalefactors": {"microns_per_pixel": factor, "spot_diameter_fullres": factor}}
+    found = microns_per_unit(adata, {"a": library, "b": {"scalefactors": factor}})
+    assert found is None or found[0] == 0.5
+
+
+def test_a_run_of_no_spots_can_be_estimated():
+    assert estimate(InputSize(("A",), (0,)), Settings()).memory > 0
+
+
+def test_rows_longer_than_the_heading_are_no_table(tmp_path):
+    (tmp_path / "a.csv").write_text("a\nb,c,d\n")
+    with pytest.raises(InputError, match="more cells"):
+        read_barcode_table(tmp_path / "a.csv")
+
+
+def test_an_hdf5_file_with_broken_links_is_no_surprise(tmp_path):
+    with h5py.File(tmp_path / "a.gef", "w") as file:
+        file["cellBin/cell"] = np.arange(1000)
+    whole = (tmp_path / "a.gef").read_bytes()
+    for at in range(40, 1400, 24):
+        broken = bytearray(whole)
+        broken[at : at + 24] = b"\xff" * 24
+        path = tmp_path / "b.gef"
+        path.write_bytes(broken)
+        assert holds_cells_alone(path) in (True, False)
+    shutil.rmtree(tmp_path)
