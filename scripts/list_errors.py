@@ -15,8 +15,8 @@ PAGE = PROJECT / "docs" / "errors.md"
 HEAD = """# When something is refused or fails
 
 What is wrong with an input is said in one sentence that names the slice, the slot and the remedy:
-in the status line of the dock, or on stderr with exit code 2. In Python it is an `InputError`. There
-is no traceback, and nothing is half written: files are written beside their target and moved.
+in the status line of the dock, or on stderr with exit code 2. In Python it is an `InputError`.
+There is no traceback, and nothing is half written: files are written beside their target and moved.
 
 | what happened | shell | Python | what is lost |
 |---|---|---|---|
@@ -26,12 +26,12 @@ that part; `complete` computes it once more |
 | the result cannot be written to its target | a warning says where it was written instead | \
 `write_result` raises `InputError` | nothing |
 | cancelled | exit code 130 | – | the run; what was open stays as it was |
-| napari or the machine crashed | – | – | nothing that was edited: the **Slices** dock offers it at the \
-next start |
+| napari or the machine crashed | – | – | nothing that was edited: the **Slices** dock offers it \
+at the next start |
 | something that should not happen | exit code 1, one sentence | the exception | the command |
 
-For the last, the shell and the status line name a file to attach to a report: versions, the sentence
-and the traceback, without data. A button in the dock opens its folder.
+For the last, the shell and the status line name a file to attach to a report: versions, the
+sentence and the traceback, without data. A button in the dock opens its folder.
 
 A guess about a file is no error: it is said, and kept in `uns["staligner"]["notes"]`
 ([what is guessed](method.md#what-goes-in)). What is wrong with files of instruments is listed under

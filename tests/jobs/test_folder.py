@@ -11,6 +11,7 @@ from napari_staligner.core.progress import Loss, Progress
 from napari_staligner.jobs.folder import HELD, JobFolder, JobState, Tail, Where
 from napari_staligner.jobs.keeper import FileKeeper
 from napari_staligner.jobs.launch import cancel_job, fetch_result, look_at, make_job, resume_job
+from napari_staligner.jobs.launchers import ssh
 from napari_staligner.jobs.launchers.local import command
 from napari_staligner.jobs.launchers.slurm import script_of
 from napari_staligner.jobs.listing import forget_job, job_of, known_jobs, remember_job
@@ -150,3 +151,13 @@ def test_a_checkpoint_that_cannot_be_written_ends_no_training(tmp_path):
     keeper.save({})
     assert keeper.problem.startswith("No checkpoint could be kept: ")
     assert not keeper.wanted
+
+
+def test_a_name_that_would_be_a_command_of_sftp_is_not_sent(make, monkeypatch):
+    sent = []
+    monkeypatch.setattr(ssh, "_transfer", lambda spec, lines: sent.append(lines))
+    folder = make(on="ssh:there")
+    spec = replace(folder.spec(), slices=("/data/a\n!touch here\n.h5ad",))
+    with pytest.raises(InputError, match="cannot be sent"):
+        ssh._send(folder, spec)
+    assert not sent

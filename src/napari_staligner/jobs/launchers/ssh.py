@@ -121,8 +121,17 @@ def _copy_back(folder: JobFolder, spec: JobSpec) -> None:
 
 
 def _quoted(path: object) -> str:
-    """A path for sftp, which takes a sign after a backslash as it is."""
-    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """A path for sftp, which takes a sign after a backslash as it is.
+
+    Raises
+    ------
+    InputError
+        The path has an end of line, after which sftp would read another command.
+    """
+    text = str(path)
+    if not text.isprintable():
+        raise InputError(f"{text!r} has signs in its name that cannot be sent: rename it.")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _ask(spec: JobSpec, command: str) -> bytes:
