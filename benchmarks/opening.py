@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-N_GENES, PER_BIN = 18_000, 300
+N_GENES, PER_BIN = 18_000, 200
 TILE, HIRES = 512, 6000
 WANTED_S, WANTED_GB = 10.0, 1.5
 

@@ -48,7 +48,7 @@ class Arrangement:
         self.stacking = Stacking()
         self._placements: dict[str, np.ndarray] = {}
         self._height: dict[str, float] = {}
-        self._units = Units(viewer)
+        self.units = Units(viewer)
         self.unit = 1.0
         """Units of the world per unit in which slices were placed: µm where they are known."""
 
@@ -138,14 +138,14 @@ class Arrangement:
         footprints = {
             name: footprint(spots_xy(session.slices[name]), roles) for name, roles in layers.items()
         }
-        microns = self._units.microns({name: session.slices[name] for name in layers})
+        microns = self.units.microns({name: session.slices[name] for name in layers})
         placed = placements(session.view.layout, footprints, session.alignment.transforms, microns)
         unit = world_unit(placed, microns)
         self.unit = unit if np.isfinite(unit) else 1.0
         to_world = np.diag([self.unit, self.unit, 1.0])
         self._placements = {name: to_world @ matrix for name, matrix in placed.items()}
         ours = [*spanning, *(layer for roles in layers.values() for layer in roles.values())]
-        self._units.tell(ours, known=bool(np.isfinite(unit)))
+        self.units.tell(ours, known=bool(np.isfinite(unit)))
         heights = self._heights(session, layers)
         for name, placement in self._placements.items():
             for layer in layers[name].values():
