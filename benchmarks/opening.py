@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-N_GENES, PER_BIN = 18_000, 300
+N_GENES, PER_BIN = 18_000, 200
 TILE, HIRES = 512, 6000
 WANTED_S, WANTED_GB = 10.0, 1.5
 
@@ -54,10 +54,11 @@ def main(
                 taken.setdefault(name, []).append(opened(name, outs, cache))
         mb = sum(file.stat().st_size for file in outs.rglob("*.h5")) / 1e6
     print(f"{bins:,} bins, {bins * PER_BIN:,} counts ({mb:,.0f} MB), scan of {side:,} × {side:,}")
-    print(f"{'':12}{'opened':>10}{'with imports':>14}{'memory at most':>16}")
+    print(f"{'':12}{'opened':>10}{'of cores':>10}{'with imports':>14}{'memory at most':>16}")
     for name, rows in taken.items():
-        s, whole, gb = (median(row[key] for row in rows) for key in ("s", "whole", "gb"))
-        print(f"{name:12}{s:>8.1f} s{whole:>12.1f} s{gb:>13.2f} GB")
+        keys = ("s", "cpu", "whole", "gb")
+        s, cpu, whole, gb = (median(row[key] for row in rows) for key in keys)
+        print(f"{name:12}{s:>8.1f} s{cpu:>8.1f} s{whole:>12.1f} s{gb:>13.2f} GB")
     ours = taken["ours"]
     good = max(row["s"] for row in ours) < WANTED_S and max(row["gb"] for row in ours) < WANTED_GB
     print(f"wanted: less than {WANTED_S:g} s and {WANTED_GB:g} GB: {'yes' if good else 'no'}")
@@ -84,10 +85,10 @@ def ours(outs: Path) -> dict[str, float]:
     qt_application()
     viewer = ViewerModel()
     session = open_session(viewer)
-    start = time.perf_counter()
+    start, started = time.perf_counter(), time.process_time()
     content = finish(file_steps([str(outs)]))
     session.add(content.slices)
-    return told(start, viewer)
+    return told(start, started, viewer)
 
 
 def plain(outs: Path) -> dict[str, float]:
@@ -99,7 +100,7 @@ def plain(outs: Path) -> dict[str, float]:
 
     qt_application()
     viewer = ViewerModel()
-    start = time.perf_counter()
+    start, started = time.perf_counter(), time.process_time()
     place = outs / "binned_outputs" / "square_008um"
     adata = sc.read_10x_h5(place / "filtered_feature_bc_matrix.h5")
     adata.var_names_make_unique()
@@ -111,7 +112,7 @@ def plain(outs: Path) -> dict[str, float]:
     adata.uns["spatial"] = {"large": {"images": {"hires": hires}}}
     viewer.add_image(tifffile.imread(outs / "scan.btf"), rgb=True)
     viewer.add_points(adata.obsm["spatial"][:, ::-1], size=10)
-    return told(start, viewer)
+    return told(start, started, viewer)
 
 
 WAYS = {"ours": ours, "ours, again": ours, "plain": plain}
@@ -125,11 +126,12 @@ def qt_application() -> Any:
     return QApplication.instance() or QApplication([])
 
 
-def told(start: float, viewer: Any) -> dict[str, float]:
-    """Seconds since the start, and the memory that was used at most."""
+def told(start: float, started: float, viewer: Any) -> dict[str, float]:
+    """Seconds since the start, by the clock and of cores, and the memory that was used at most."""
     viewer.reset_view()
     seconds = time.perf_counter() - start
-    return {"s": seconds, "gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {"s": seconds, "cpu": time.process_time() - started, "gb": used.ru_maxrss / 1e6}
 
 
 # -- the sample ----------------------------------------------------------------------------------

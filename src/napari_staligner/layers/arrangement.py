@@ -48,7 +48,7 @@ class Arrangement:
         self.stacking = Stacking()
         self._placements: dict[str, np.ndarray] = {}
         self._height: dict[str, float] = {}
-        self._units = Units(viewer)
+        self.units = Units(viewer)
         self.unit = 1.0
         """Units of the world per unit in which slices were placed: µm where they are known."""
         self._covered: dict[str, Footprint] = {}
@@ -165,7 +165,7 @@ class Arrangement:
             for name in session.paging.shown
             if name in layers
         }
-        microns = self._units.microns({name: session.slices[name] for name in layers})
+        microns = self.units.microns({name: session.slices[name] for name in layers})
         transforms = session.alignment.transforms
         placed = placements(session.view.layout, footprints, transforms, microns, aspect)
         unit = world_unit(placed, microns)
@@ -174,7 +174,7 @@ class Arrangement:
         self._placements |= {name: to_world @ matrix for name, matrix in placed.items()}
         self._placements = {n: m for n, m in self._placements.items() if n in layers}
         ours = [*spanning, *(layer for roles in layers.values() for layer in roles.values())]
-        self._units.tell(ours, known=bool(np.isfinite(unit)))
+        self.units.tell(ours, known=bool(np.isfinite(unit)))
         heights = self._heights(session, layers)
         for name, placement in self._placements.items():
             for layer in layers[name].values():

@@ -99,6 +99,7 @@ class Stage:
         if name:
             layer.metadata[K.LAYER_SLICE] = name
         (self.layers[name] if name else self.spanning)[role] = layer
+        self.arrangement.units.give(layer)
         selected = set(viewer.layers.selection)
         self._leave_grid(viewer)
         self.adding = True

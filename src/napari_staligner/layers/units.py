@@ -38,7 +38,7 @@ class Units:
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = weakref.ref(viewer)
         self._known: dict[str, tuple[int, float | None]] = {}
-        self._shown = False
+        self._shown, self._unit = False, _UNKNOWN
 
     def microns(self, slices: Mapping[str, AnnData]) -> dict[str, float] | None:
         """Return µm per unit of each slice; ``None`` if it is not known of all."""
@@ -63,15 +63,22 @@ class Units:
         known
             Whether the world is in µm.
         """
-        unit = _MICRONS if known else _UNKNOWN
+        self._unit = _MICRONS if known else _UNKNOWN
         for layer in layers:
-            if any(str(each) != unit for each in layer.units):
-                layer.units = (unit,) * layer.ndim
+            self.give(layer)
         viewer = self._viewer()
         if viewer is not None and known != self._shown:
             # Only when it changes: a user may hide the bar.
             self._shown = known
             scale_bar_of(viewer).visible = known
+
+    def give(self, layer: Layer) -> None:
+        """Give a layer the present unit of the world.
+
+        A layer must have it before it is added: napari warns once two layers differ.
+        """
+        if any(str(each) != self._unit for each in layer.units):
+            layer.units = (self._unit,) * layer.ndim
 
 
 def world_unit(placements: Mapping[str, Matrix], microns: Mapping[str, float] | None) -> float:
