@@ -19,7 +19,7 @@ with exit code 2: first the cause, with the slice, the file and the slot; then t
 all of them, made from the code by `scripts/list_errors.py`. What stands in ‹ › is filled in.
 
 If something fails that is no fault of the input, the shell says "This failed" with exit code 1,
-and a dock in its status line. Both name a file to attach to a report: versions, the sentence and the
+and a dock in its status line. Both name a file to attach to a report: versions, sentence and
 traceback, without data. A button in the dock opens its folder.
 """
 KINDS = ("InputError",)
