@@ -9,6 +9,7 @@ A fault is written with its case, which can be tried again alone. Exit code 1 if
 from __future__ import annotations
 
 import argparse
+import atexit
 import sys
 import tempfile
 import time
@@ -47,6 +48,7 @@ def main() -> int:
         warnings.simplefilter("ignore")
         make_samples(folder / "samples")
         pool = Pool(folder)
+        atexit.register(pool.close)
         if asked.again:
             names = vars(cases) | {"nan": float("nan"), "inf": float("inf")}
             verdict = pool.try_case(eval(asked.again, names))
