@@ -27,6 +27,7 @@ from napari_staligner.cli.tables import (
     result_table,
     show,
     slice_table,
+    trust_table,
 )
 from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
@@ -488,6 +489,7 @@ def _register(source: Path, output: Path | None, choice: Choice) -> None:
     written = _write(content, target)
     console = _output()
     show(console, residual_table(content))
+    show(console, trust_table(content))
     console.print(f"Written to {_escape(str(written))}", soft_wrap=True)
 
 

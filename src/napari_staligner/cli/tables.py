@@ -180,6 +180,20 @@ def residual_table(result: AnnData) -> Table:
     return Table("Residuals in spot spacings", ["slice"], columns, rows)
 
 
+def trust_table(result: AnnData) -> Table:
+    """How far each registered pair of slices is to be trusted."""
+    from napari_staligner.core.registration.trust import PairTrust
+    from napari_staligner.core.result.access import record_of
+
+    kept = record_of(result)["registration"]
+    rows = [
+        [f"{first} – {second}", f"{one.p:.3f}", f"{one.apart:.1f}", one.doubt or "–"]
+        for (first, second), one in zip(kept["pairs"], PairTrust.read(kept), strict=True)
+    ]
+    columns = ["p of this way", "spacings from the series", "doubt"]
+    return Table("Trust in the pairs", ["slices"], columns, rows)
+
+
 def slice_table(name: str, adata: AnnData) -> RichTable:
     """What a slice has that an integration can use."""
     from napari_staligner.core.prepare.counts import kind_of

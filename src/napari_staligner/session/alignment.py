@@ -20,6 +20,7 @@ from napari_staligner.core.registration.anndata import (
 from napari_staligner.core.registration.choice import Choice
 from napari_staligner.core.registration.register import Registered, RegistrationJob, ResidualJob
 from napari_staligner.core.registration.transforms import about, apply, shifted, turned
+from napari_staligner.core.registration.trust import PairTrust
 from napari_staligner.core.result.access import record_of, spots_xy
 from napari_staligner.session.history import StateTrack
 
@@ -268,6 +269,7 @@ def _recorded(result: AnnData) -> AlignmentState | None:
         np.array(residual, dtype=np.float64),
         tuple((str(a), str(b)) for a, b in pairs),
         {str(name): float(energy) for name, energy in about.get("bending", {}).items()},
+        PairTrust.read(about),
     )
     return AlignmentState("as it came", registered, Choice.read(about))
 

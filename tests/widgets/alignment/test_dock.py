@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from napari_staligner.core.progress import Progress
 from napari_staligner.core.registration import register
 from napari_staligner.core.registration.choice import Model
 from napari_staligner.core.registration.transforms import shifted
+from napari_staligner.core.registration.trust import PairTrust
 from napari_staligner.layers import open_session
 from napari_staligner.session import ColorBy, Spot
 from napari_staligner.widgets.alignment.dock import AlignmentWidget
@@ -262,3 +264,26 @@ def test_a_closed_dock_is_gone(qtbot):
     gc.collect()
     assert gone() is None
     session.view.arrows = True
+
+
+def test_pairs_that_are_not_to_be_trusted_are_named_until_a_slice_is_moved_by_hand(dock, qtbot):
+    assert not dock.trust.isVisible()
+    alignment = dock.session.alignment
+    known = replace(
+        alignment.state.registered,
+        pairs=(("slice1", "slice2"), ("slice2", "slice1")),
+        trust=(PairTrust(0.2, 0.0), PairTrust(0.0, 1.0)),
+    )
+    alignment.set(replace(alignment.state, registered=known))
+    assert dock.trust.isVisible()
+    assert dock.trust.text() == (
+        "Not to be trusted, 1 of 2: slice1 – slice2 (fits another way about as well, p = 0.20)."
+    )
+    dock.session.set_result(dock.session.result.adata.copy())
+    assert "p = 0.20" in dock.trust.text(), "kept in the result"
+    sure = replace(known, trust=(PairTrust(0.0, 0.0), PairTrust(0.0, 1.0)))
+    alignment.set(replace(alignment.state, registered=sure))
+    assert dock.trust.text() == "Nothing speaks against any of the 2 pairs."
+    alignment.turn("slice2", 5.0)
+    assert not dock.trust.isVisible()
+    settle(qtbot, dock)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,8 @@ from scipy import stats
 
 from napari_staligner.core.blocks import blocks_of
 from napari_staligner.core.registration.optimize import gains
-from napari_staligner.core.registration.transforms import turn_between
+from napari_staligner.core.registration.transforms import inverse, turn_between
+from napari_staligner.core.registration.trust import SURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 BLOCK_SPOTS = 36
 """Spots in a block: about as wide as the smoothing of the last stage."""
-SURE = 0.05
-"""p value below which one orientation counts as better than another."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,33 @@ class Way:
         In words, how it may lie as well; empty if nothing else comes close.
     p
         Chance that this way is better by chance alone.
+    instead
+        The same in the other handedness, if that was compared.
+    evidence
+        Standard normal deviate for this way against ``instead``; below 0 if that agrees better.
     """
 
     matrix: Matrix
     other: str = ""
     p: float = 0.0
+    instead: Matrix | None = None
+    evidence: float = np.inf
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether it mirrors."""
+        return turn_between(np.eye(3), self.matrix)[1]
 
 
-def decide(sections: Mapping[int, Section], ways: Sequence[Matrix], sigma: float) -> Way:
+def turned_back(way: Way) -> Way:
+    """The way from the second section to the first."""
+    instead = None if way.instead is None else inverse(way.instead)
+    return replace(way, matrix=inverse(way.matrix), instead=instead)
+
+
+def decide(
+    sections: Mapping[int, Section], ways: Sequence[Matrix], sigma: float, finer: float
+) -> Way:
     """Take the better of two orientations; if they are equally good, one that is not mirrored.
 
     Sections are seldom mounted upside down. The gains of the spots in both orientations are
@@ -59,6 +77,8 @@ def decide(sections: Mapping[int, Section], ways: Sequence[Matrix], sigma: float
         One or two transforms of the first to the second, the better first.
     sigma
         Smoothing, in spacings.
+    finer
+        The same for the handedness, which other pairs help to tell.
     """
     best, *others = ways
     if not others:
@@ -66,12 +86,19 @@ def decide(sections: Mapping[int, Section], ways: Sequence[Matrix], sigma: float
     other = others[0]
     ours, theirs = ({0: matrix, 1: np.eye(3)} for matrix in ways)
     p = _chance(sections, [(0, 1)], ours, theirs, sigma)
-    if p < SURE:
-        return Way(best, p=p)
-    if turn_between(np.eye(3), best)[1] and not turn_between(np.eye(3), other)[1]:
-        best, other = other, best
     degrees, mirrored = turn_between(best, other)
-    return Way(best, "mirrored" if mirrored else f"turned by {degrees:.0f}°", p)
+    if p < SURE:
+        return Way(best, p=p, evidence=_deviate(p))
+    if not mirrored:
+        return Way(best, f"turned by {degrees:.0f}°", p)
+    evidence = _deviate(_chance(sections, [(0, 1)], ours, theirs, finer))
+    if turn_between(np.eye(3), best)[1]:
+        best, other, evidence = other, best, -evidence
+    return Way(best, "mirrored", p, other, evidence)
+
+
+def _deviate(p: float) -> float:
+    return float(stats.norm.isf(np.clip(p, 1e-15, 1 - 1e-15)))
 
 
 def better(

@@ -14,6 +14,7 @@ from napari_staligner.core.attempt import REGISTRATION, RESIDUALS, collecting, d
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.registration.register import Registered, RegistrationJob, register_steps
+from napari_staligner.core.registration.trust import as_columns
 from napari_staligner.core.result.access import record_of, spots_xy, writable_record
 from napari_staligner.core.result.ownership import claim
 
@@ -163,6 +164,7 @@ def record_registration(adata: AnnData, registered: Registered, choice: Choice) 
         "seed": choice.seed,
         "pairs": np.array(registered.pairs, dtype=object).reshape(-1, 2),
         "bending": dict(registered.bending),
+        **as_columns(registered.trust),
     }
     drop_notes(adata, REGISTRATION)
     if np.isfinite(registered.residual).any():

@@ -13,7 +13,8 @@ slices, each looked up in the other, so that the way there and the way back are 
 
 With b the usual cost of a spot on the tissue, it does not matter where a slice ends. But sections
 that cover each other as a whole also tell by their outlines how they lie, the more, the less their
-embeddings agree: then b is raised.
+embeddings agree: then b is raised, and each place on the outline of one section costs by its
+distance from the outline of the other, which levels off, too: a tear or a fold is not to decide.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 
 from napari_staligner.core.registration.bounded import descend
 from napari_staligner.core.registration.choice import Model
+from napari_staligner.core.registration.outline import Outline, outline_of
 from napari_staligner.core.registration.raster import Field, FieldSample, rasterize
 from napari_staligner.core.registration.starts import UNRELATED
 from napari_staligner.core.registration.transforms import (
@@ -51,6 +53,11 @@ STRAY = 3.0
 OUTLINE = 3.0
 """How much more a spot off the tissue costs than a usual one on it, where the embeddings do not
 agree at all; in proportion to their difference where they do."""
+RIM, ALIKE = 3.0, 0.2
+"""Cost of an outline far from the other, for each variance by which the embeddings of a pair differ
+more than the second number: with less, they alone tell to a part of a spacing how it lies."""
+TORN = 3.0
+"""Distance between outlines, in spacings, at which what it costs levels off."""
 ROUNDS = 30
 """Most rounds in which the middle of differences that level off is found."""
 STIFFNESS = 0.05
@@ -89,6 +96,11 @@ class Section:
     def moving(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Points and features of the spots that are looked up."""
         return self.points[self.some], self.features[self.some]
+
+    @cached_property
+    def outline(self) -> Outline:
+        """Where the section ends."""
+        return outline_of(self.points, self.step)
 
     def field(self, sigma: float) -> Field:
         """Smoothed features."""
@@ -185,10 +197,20 @@ def gains(
 
 
 class _Levels(NamedTuple):
-    """The s and b of the cost of a pair at one smoothing."""
+    """The s and b of the cost of a pair at one smoothing, and what its outlines cost."""
 
     stray: float
     off: float
+    rim: float = 0.0
+
+
+class _Pull(NamedTuple):
+    """Slope of the cost by the places of points of a section, looked up in another."""
+
+    direction: Pair
+    points: NDArray[np.float64]
+    places: NDArray[np.float64]
+    by_place: NDArray[np.float64]
 
 
 class _Compared(NamedTuple):
@@ -251,7 +273,10 @@ class _Stage:
         # Where all features are the same, nothing differs.
         stray = max(min(UNRELATED, STRAY * usual), 1e-9)
         off = float(np.average(_levelled(squares, stray), weights=weight))
-        return _Levels(stray, min(stray, off * (1 + OUTLINE * min(usual, 1.0))) if whole else off)
+        if not whole:
+            return _Levels(stray, off)
+        raised = min(stray, off * (1 + OUTLINE * min(usual, 1.0)))
+        return _Levels(stray, raised, RIM * max(0.0, min(usual, 1.0) - ALIKE))
 
     def _look(
         self, direction: Pair, transforms: Mapping[int, Matrix]
@@ -327,37 +352,48 @@ class _Stage:
             found[d] = _Compared(look, places, own, np.square(own).sum(axis=1))
         return found
 
-    def pair_cost(
-        self, pair: Pair, transforms: Mapping[int, Matrix]
-    ) -> tuple[float, dict[Pair, tuple[NDArray[np.float64], NDArray[np.float64]]]]:
-        """Cost of a pair; for each direction its slope by the places, and the places."""
-        stray, off = self._levels[pair]
+    def pair_cost(self, pair: Pair, transforms: Mapping[int, Matrix]) -> tuple[float, list[_Pull]]:
+        """Cost of a pair, and its slopes."""
+        stray, off, rim = self._levels[pair]
         parts = self._compare(pair, transforms, stray)
         spots = sum(len(part.squares) for part in parts.values())
-        cost, slopes = off, {}
+        cost, pulls = off, []
         for d, (look, places, apart, squares) in parts.items():
             more = _levelled(squares, stray) - off
             cost += float(look.tissue @ more) / spots
             counted = look.tissue * np.exp(-squares / stray)
             by_value = 2 * (look.slopes @ apart[:, :, None])[:, :, 0] * counted[:, None]
-            slopes[d] = (by_value + look.tissue_slopes * more[:, None]) / spots, places
-        return cost, slopes
+            by_place = (by_value + look.tissue_slopes * more[:, None]) / spots
+            pulls.append(_Pull(d, self._sections[d[0]].moving[0], places, by_place))
+            if rim:
+                costed, pull = self._rim_cost(d, transforms)
+                cost += rim * costed
+                pulls.append(pull._replace(by_place=rim * pull.by_place))
+        return cost, pulls
+
+    def _rim_cost(self, direction: Pair, transforms: Mapping[int, Matrix]) -> tuple[float, _Pull]:
+        """How far the outline of one section is from that of the other: 0 to a half."""
+        i, j = direction
+        points = self._sections[i].outline.points
+        places = apply(inverse(transforms[j]) @ transforms[i], points)
+        away, slopes = self._sections[j].outline.look(places)
+        far = (TORN * max(self._sections[k].step for k in direction)) ** 2
+        share = np.exp(-np.square(away) / far)
+        by_place = (2 * away / far * share)[:, None] * slopes / (2 * len(points))
+        return float((1 - share).mean()) / 2, _Pull(direction, points, places, by_place)
 
     def cost(self, values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Mean cost of the pairs plus stiffness, and the slope with respect to the values."""
         transforms, by_values = self.transforms(values)
         total, slope = 0.0, np.zeros(self.size)
         for pair in self._pairs:
-            cost, by_places = self.pair_cost(pair, transforms)
+            cost, pulls = self.pair_cost(pair, transforms)
             total += cost / len(self._pairs)
-            for (i, j), (by_place, places) in by_places.items():
+            for (i, j), points, places, by_place in pulls:
                 by_frame = by_place @ inverse(transforms[j])[:2, :2] / len(self._pairs)
-                for k, points, sign in (
-                    (i, self._sections[i].moving[0], 1.0),
-                    (j, places, -1.0),
-                ):
+                for k, spots, sign in ((i, points, 1.0), (j, places, -1.0)):
                     if k in self._at:
-                        moment = by_frame.T @ np.column_stack([points, np.ones(len(points))])
+                        moment = by_frame.T @ np.column_stack([spots, np.ones(len(spots))])
                         slope[self._at[k]] += sign * (by_values[k][:, :2] * moment).sum(axis=(1, 2))
         for k, at in self._at.items():
             back = inverse(self._start[k])[:2, :2]

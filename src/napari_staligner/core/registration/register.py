@@ -14,8 +14,9 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.attempt import BENDING, RESIDUALS, attempt
 from napari_staligner.core.prepare.graph import SAME_UNIT, find_radius, spacing
 from napari_staligner.core.progress import Progress, Steps
-from napari_staligner.core.registration.ambiguity import Way, better, decide
+from napari_staligner.core.registration.ambiguity import Way, better, decide, turned_back
 from napari_staligner.core.registration.choice import Model
+from napari_staligner.core.registration.handedness import Lean, series_hands
 from napari_staligner.core.registration.optimize import (
     Section,
     best_smoothing,
@@ -27,6 +28,7 @@ from napari_staligner.core.registration.raster import components, together
 from napari_staligner.core.registration.residuals import counterparts
 from napari_staligner.core.registration.starts import LEAST_OVERLAP, PIXELS, distinct, starts
 from napari_staligner.core.registration.transforms import apply, inverse, shifted
+from napari_staligner.core.registration.trust import SURE, PairTrust, apart
 from napari_staligner.core.registration.warp import warp
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ TRIED = 4
 """Number of starts of a pair that are refined."""
 MIDDLE = 4.0
 """Smoothing, in spacings, at which the orientation of a pair is decided."""
+FINEST = 1.0
+"""The same for what a pair says of its handedness to the others: the noise of single spots is in
+both ways that are compared, and falls out."""
 LEAST = 2.0
 """Least smoothing of the last stage, in spacings; below it, the noise of single spots decides."""
 CLEAR = 2.0
@@ -133,6 +138,8 @@ class Registered:
     bending
         Bending energy of the smooth last step, by slice; see
         :class:`~napari_staligner.core.registration.warp.Warp`.
+    trust
+        How far each of ``pairs`` is to be trusted; empty if slices were placed otherwise.
     """
 
     transforms: dict[str, Matrix]
@@ -141,6 +148,7 @@ class Registered:
     residual: NDArray[np.float64]
     pairs: tuple[tuple[str, str], ...]
     bending: dict[str, float] = field(default_factory=dict)
+    trust: tuple[PairTrust, ...] = ()
 
 
 def register_steps(job: RegistrationJob) -> Steps[Registered]:
@@ -171,14 +179,16 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
         i: Model.SIMILARITY if i in other_unit else Model.RIGID for i in range(len(names))
     }
     found: dict[Pair, _Fit] = {}
+    models: dict[Pair, Model] = {}
     for done, (i, j) in enumerate(known):
         yield Progress(f"register {names[i]} to {names[j]}", done, total)
-        model = Model.SIMILARITY if {i, j} & other_unit else Model.RIGID
+        models[i, j] = Model.SIMILARITY if {i, j} & other_unit else Model.RIGID
         lying = None if {i, j} & other_unit else bases[j] @ inverse(bases[i])
         # Where landmarks end tells nothing of the sections.
         cut = job.counted is not None
-        found[i, j] = _register_pair(sections[i], sections[j], model, lying, cut=cut)
+        found[i, j] = _register_pair(sections[i], sections[j], models[i, j], lying, cut=cut)
     yield Progress("register all together", len(known), total)
+    found = _settled(found, sections, models)
     # A pair that may lie another way is settled by others, if these are sure.
     costs = {pair: (bool(fit.way.other), fit.cost) for pair, fit in found.items()}
     edges, lost = _spread(costs, reference, len(names))
@@ -216,12 +226,27 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
         )
         yield Progress("register", len(known), total, note=note)
     pairs = tuple((names[i], names[j]) for i, j in used)
-    placed = _unmeasured(job, dict(zip(names, transforms, strict=True)), pairs)
+    trust = tuple(_trust(found[pair], pair, sections, frame) for pair in used)
+    placed = replace(
+        _unmeasured(job, dict(zip(names, transforms, strict=True)), pairs), trust=trust
+    )
     measured = yield from attempt(ResidualJob(job, placed, {}).steps, RESIDUALS)
-    if measured is None or not job.nonrigid:
-        return measured or placed
+    if measured is None:
+        return placed
+    measured = replace(measured, trust=trust)
+    if not job.nonrigid:
+        return measured
     warped = yield from attempt(lambda: _warped(job, measured, names[reference]), BENDING)
-    return warped or measured
+    return measured if warped is None else replace(warped, trust=trust)
+
+
+def _trust(
+    fit: _Fit, pair: Pair, sections: Sequence[Section], frame: Mapping[int, Matrix]
+) -> PairTrust:
+    i, j = pair
+    step = max(sections[i].step, sections[j].step)
+    far = apart(sections[i].points, fit.way.matrix, frame[i], frame[j], step)
+    return PairTrust(fit.way.p, far)
 
 
 @dataclass(frozen=True)
@@ -444,7 +469,7 @@ def _register_pair(
         fit = _register_pair(
             second, first, model, None if lying is None else inverse(lying), cut=cut
         )
-        return fit._replace(way=replace(fit.way, matrix=inverse(fit.way.matrix)))
+        return fit._replace(way=turned_back(fit.way))
     sections, pair, models = {0: first, 1: second}, (0, 1), {0: model}
     largest = max(np.ptp(s.points, axis=0).max() for s in (first, second))
     coarse = max(2 * MIDDLE, float(largest) / PIXELS)
@@ -465,14 +490,47 @@ def _register_pair(
         found.append(lying)
     rough = sorted((refined(m, (coarse,))[0] for m in found), key=gained, reverse=True)
     close = [refined(m, _halved(coarse, MIDDLE))[0] for m in distinct(rough)[:2]]
-    way = decide(sections, close, MIDDLE)
-    finest = max(LEAST, CLEAR * best_smoothing(sections, pair, laid(way.matrix)))
-    last = _halved(MIDDLE, finest)
-    matrix, cost = refined(way.matrix, last)
-    if not cut and covered(sections, pair, laid(matrix), finest) < WHOLE:
+    clearest = best_smoothing(sections, pair, laid(close[0]))
+    way = decide(sections, close, MIDDLE, FINEST)
+    return _finished(first, second, model, _Fit(0.0, way, max(LEAST, CLEAR * clearest), cut))
+
+
+def _finished(first: Section, second: Section, model: Model, fit: _Fit) -> _Fit:
+    """Refine the way of a pair down to its last smoothing, and see whether outlines tell."""
+    sections, pair, cut = {0: first, 1: second}, (0, 1), fit.cut
+
+    def refined(matrix: Matrix, sigmas: Sequence[float]) -> tuple[Matrix, float]:
+        laid, cuts = {0: matrix, 1: np.eye(3)}, [pair] if cut else []
+        found, costs = refine(sections, [pair], laid, 1, {0: model}, sigmas, cuts)
+        return found[0], costs[pair]
+
+    last = _halved(MIDDLE, fit.finest)
+    matrix, cost = refined(fit.way.matrix, last)
+    if not cut and covered(sections, pair, {0: matrix, 1: np.eye(3)}, fit.finest) < WHOLE:
         cut = True
         matrix, cost = refined(matrix, (MIDDLE, *last))
-    return _Fit(cost, replace(way, matrix=matrix), finest, cut)
+    return fit._replace(cost=cost, way=replace(fit.way, matrix=matrix), cut=cut)
+
+
+def _settled(
+    found: Mapping[Pair, _Fit], sections: Sequence[Section], models: Mapping[Pair, Model]
+) -> dict[Pair, _Fit]:
+    """Mirror the pairs that others contradict, and say how sure all together are."""
+    leans = {pair: Lean(fit.way.mirrored, fit.way.evidence) for pair, fit in found.items()}
+    settled = dict(found)
+    for pair, (mirrored, p) in series_hands(leans).items():
+        fit, way = found[pair], found[pair].way
+        if way.instead is None:
+            continue
+        other = way.other if p >= SURE else ""
+        settled[pair] = fit._replace(way=replace(way, other=other, p=p))
+        if mirrored != way.mirrored:
+            flipped = replace(way, matrix=way.instead, instead=way.matrix, other=other, p=p)
+            i, j = pair
+            settled[pair] = _finished(
+                sections[i], sections[j], models[pair], fit._replace(way=flipped)
+            )
+    return settled
 
 
 def _halved(start: float, end: float) -> list[float]:

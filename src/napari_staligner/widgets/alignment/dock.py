@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.progress import Progress
     from napari_staligner.core.registration import Registered
+    from napari_staligner.session.alignment import AlignmentState
 
 _MODELS = {
     Model.RIGID: ("Rigid", "Move, turn and mirror; slices in other units are scaled too"),
@@ -52,6 +53,15 @@ _BY_HAND = (
 _NO_RESULT = "There is nothing to align yet: integrate the slices first."
 _ONE_SLICE = "There is only one slice: nothing to align it with."
 _UNREGISTERED = "The slices of this result are not registered: press Register."
+
+
+MOST_SHOWN = 4
+"""Doubtful pairs that are named."""
+TRUST = (
+    "For each pair of slices: whether they fit another way about as well (p of a test over blocks "
+    "of tissue), and how far from the place in the series the pair alone would lay them. Look at "
+    "doubtful pairs in the stack."
+)
 
 
 class AlignmentWidget(Dock):
@@ -114,6 +124,9 @@ class AlignmentWidget(Dock):
         self.residuals.setToolTip(
             "Distance from spots to their counterparts in the other slices, in spot spacings"
         )
+        self.trust = QLabel()
+        self.trust.setWordWrap(True)
+        self.trust.setToolTip(TRUST)
         self.arrows = QCheckBox("Arrows")
         self.arrows.setToolTip("From each spot to its counterpart")
         self.map = QPushButton("Colour by residual")
@@ -143,7 +156,9 @@ class AlignmentWidget(Dock):
         self.body.addLayout(form)
         self.body.addWidget(row(self.register, self.cancel, self.accept, self.reject, None))
         self.body.addWidget(self.bar)
-        self.residual_box = _box("Residuals", self.residuals, row(self.arrows, self.map, None))
+        self.residual_box = _box(
+            "Residuals", self.residuals, self.trust, row(self.arrows, self.map, None)
+        )
         self.hand_box = _box(
             "By hand",
             row(QLabel("Slice"), self.hand, self.mirror, None),
@@ -260,6 +275,10 @@ class AlignmentWidget(Dock):
         titles = "</td><td>".join(("", "median&nbsp;&nbsp;", "90 %&nbsp;&nbsp;", "compared"))
         head = f"<tr><td>{titles}</td></tr>"
         self.residuals.setText(f"<table>{head}{''.join(rows)}</table>" if rows else "")
+        text, doubtful = _trusted(state)
+        self.trust.setText(text)
+        self.trust.setStyleSheet("color: #e8871e;" if doubtful else "")
+        self.trust.setVisible(bool(text))
 
     def _show_view(self) -> None:
         view = self.session.view
@@ -438,6 +457,24 @@ def _figures(values: NDArray[np.float64]) -> str:
     middle, high = np.percentile(found, [50, 90])
     share = len(found) / len(values)
     return f"<td>{middle:.2f}</td><td>{high:.2f}</td><td>{share:.0%}</td>"
+
+
+def _trusted(state: AlignmentState | None) -> tuple[str, bool]:
+    """Which pairs are not to be trusted, and whether there are any."""
+    known = None if state is None else state.registered
+    if known is None or len(known.trust) != len(known.pairs) or not known.pairs:
+        return "", False
+    doubtful = [
+        f"{first} – {second} ({trust.doubt})"
+        for (first, second), trust in zip(known.pairs, known.trust, strict=True)
+        if trust.doubt
+    ]
+    count = len(known.pairs)
+    if not doubtful:
+        return f"Nothing speaks against any of the {count} pairs." if count > 1 else "", False
+    more = len(doubtful) - MOST_SHOWN
+    said = "; ".join(doubtful[:MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+    return f"Not to be trusted, {len(doubtful)} of {count}: {said}.", True
 
 
 def _escaped(text: str) -> str:
