@@ -159,8 +159,10 @@ class Arrangement:
             if name in layers
         }
         transforms = session.alignment.transforms
-        self._placements |= placements(session.view.layout, footprints, transforms, aspect)
-        self._placements = {n: m for n, m in self._placements.items() if n in layers}
+        placed = placements(session.view.layout, footprints, transforms, aspect)
+        # Slices that are not shown keep their place.
+        kept = {name: m for name, m in self._placements.items() if name in layers}
+        self._placements = kept | placed
         heights = self._heights(session, layers)
         for name, placement in self._placements.items():
             for layer in layers[name].values():
