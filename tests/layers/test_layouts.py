@@ -8,7 +8,7 @@ from fakes import FACTOR, fake_slice
 from napari.layers import Shapes
 
 from napari_staligner import _keys as K
-from napari_staligner.layers.layouts import Footprint, placements, to_napari
+from napari_staligner.layers.layouts import Footprint, best_columns, placements, to_napari
 
 
 def footprint(x0, y0, x1, y1, margin=0.0):
@@ -50,7 +50,17 @@ def test_mosaic_lays_slices_side_by_side_in_rows(n):
         for other_low, other_high in found[i + 1 :]:
             assert (high <= other_low).any() or (other_high <= low).any()
     rows = len({round(float(box[:, 1].mean())) for box in found})
-    assert rows == {1: 1, 2: 1, 3: 2, 5: 2, 12: 3}[n]
+    assert rows == {1: 1, 2: 2, 3: 2, 5: 3, 12: 4}[n], "wide slices in a square window"
+
+
+@pytest.mark.parametrize("n", [2, 6, 12])
+@pytest.mark.parametrize("aspect", [0.6, 1.0, 2.5])
+def test_as_many_columns_as_make_the_slices_largest(n, aspect):
+    def shown(columns):
+        return min(aspect / (columns * 100), 1 / (-(-n // columns) * 80))
+
+    chosen = best_columns(n, 100, 80, aspect)
+    assert shown(chosen) == max(shown(columns) for columns in range(1, n + 1))
 
 
 def test_stack_uses_the_transforms_and_centres_what_has_none():

@@ -171,8 +171,9 @@ class Arrangement:
         unit = world_unit(placed, microns)
         self.unit = unit if np.isfinite(unit) else 1.0
         to_world = np.diag([self.unit, self.unit, 1.0])
-        self._placements |= {name: to_world @ matrix for name, matrix in placed.items()}
-        self._placements = {n: m for n, m in self._placements.items() if n in layers}
+        # Slices that are not shown keep their place.
+        kept = {name: m for name, m in self._placements.items() if name in layers}
+        self._placements = kept | {name: to_world @ matrix for name, matrix in placed.items()}
         ours = [*spanning, *(layer for roles in layers.values() for layer in roles.values())]
         self.units.tell(ours, known=bool(np.isfinite(unit)))
         heights = self._heights(session, layers)

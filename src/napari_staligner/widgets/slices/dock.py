@@ -29,6 +29,7 @@ from napari_staligner.widgets.parts.form import narrow, row
 from napari_staligner.widgets.parts.saving import RecoveryBar, SessionBar, may_lose, saver_of
 from napari_staligner.widgets.slices.card_view import CardView
 from napari_staligner.widgets.slices.choices_dialog import ChoicesDialog
+from napari_staligner.widgets.slices.figure_button import FigureButton
 from napari_staligner.widgets.slices.graph_choice import GraphChoice
 from napari_staligner.widgets.slices.opening import (
     Looked,
@@ -117,6 +118,7 @@ class SlicesWidget(Dock):
         self.graph_shown = QCheckBox("Draw the graph on the tissue")
         self.graph_shown.setToolTip("Lines between neighbouring spots")
         self.color_by = ColorBox(self.session)
+        self.figure = FigureButton(self.session)
         self.layouts = QButtonGroup(self)
         self.layout_buttons: dict[str, QPushButton] = {}
         for name, (title, tip) in LAYOUTS.items():
@@ -146,6 +148,7 @@ class SlicesWidget(Dock):
         form = QFormLayout(view)
         form.addRow("Layout", row(*self.layout_buttons.values()))
         form.addRow("Colour by", self.color_by)
+        form.addRow("", self.figure)
         self.body.addWidget(view)
 
     def _connect_all(self) -> None:
@@ -181,7 +184,7 @@ class SlicesWidget(Dock):
             self._connect(changed, self.keeping.show_session)
         self._connect(session.autosave.offer_changed, self.recovery.show_offer)
         self._connect(session.result.changed, self.keeping.show_session)
-        self.listen(self.recovery, self.keeping.export, saver_of(session))
+        self.listen(self.recovery, self.keeping.export, self.figure, saver_of(session))
 
     def teardown(self) -> None:
         """End connections and runs."""
@@ -192,6 +195,7 @@ class SlicesWidget(Dock):
             runner.cancel()
         self.recovery.teardown()
         self.keeping.export.teardown()
+        self.figure.teardown()
         super().teardown()
 
     # -- what is shown ----------------------------------------------------------------------
@@ -203,6 +207,7 @@ class SlicesWidget(Dock):
         self._show_splittable()
         self._show_layout()
         self._show_enabled()
+        self.figure.show_session()
         self.shown.show_session()
         self.graph.show_set()
         self.color_by.fill()
