@@ -45,6 +45,9 @@ RUNS = {"eval", "exec", "compile", "__import__"}
 RUNS_IN = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 
 
+NO = ast.Constant(False)
+
+
 def runs_code(text: str) -> list[str]:
     """Calls that may run what a file holds."""
     found = []
@@ -59,7 +62,7 @@ def runs_code(text: str) -> list[str]:
             called in RUNS
             or called.endswith(("read_pickle", "os.system", "os.popen", "yaml.load"))
             or (called == "torch.load" and "weights_only" not in words)
-            or (called == "np.load" and "allow_pickle" in words)
+            or (called == "np.load" and ast.unparse(words.get("allow_pickle", NO)) != "False")
             or "shell" in words
         )
         found += [called] if wrong else []

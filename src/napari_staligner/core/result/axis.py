@@ -223,7 +223,7 @@ def _rings(area: BaseGeometry) -> list[Any]:
     return list(shapely.get_parts(shapely.get_rings(shapely.get_parts(area))))
 
 
-def outline_of(rim: BaseGeometry) -> list[Points]:
+def borders_of(rim: BaseGeometry) -> list[Points]:
     """Corners (x, y) of the line, or of the rings of an area, shape (corners, 2) each."""
     import shapely
 

@@ -18,7 +18,7 @@ from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.registration.choice import Choice
 from napari_staligner.core.result.access import record_of, spots_xy, writable_record
-from napari_staligner.core.result.axis import Axis, check_axis, distances, outline_of, rims
+from napari_staligner.core.result.axis import Axis, borders_of, check_axis, distances, rims
 from napari_staligner.core.result.quantities import Quantity, parse_quantity, values_of_quantity
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def profile_steps(job: ProfileJob) -> Steps[Profiles]:
             curves[value][name] = _curve(far[number], numbers, blocks, places, job.smoothing)
     on_axis = {n: int(np.isfinite(f).sum()) for n, f in zip(job.slices, far, strict=True)}
     lines = {
-        n: [] if rim is None else outline_of(rim) for n, rim in zip(job.slices, found, strict=True)
+        n: [] if rim is None else borders_of(rim) for n, rim in zip(job.slices, found, strict=True)
     }
     return Profiles(
         job.axis, job.of, job.unit, job.microns, job.smoothing, places, curves, on_axis, lines

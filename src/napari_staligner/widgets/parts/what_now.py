@@ -23,6 +23,11 @@ _STEPS = {
         "choose your technology and the number of domains, and press Run.",
         "look at Domains, then at Judge: is it right?",
     ),
+    "Jobs": (
+        "choose where a run computes beside Run in the Integrate dock; it is listed here.",
+        "choose where a run computes beside Run in the Integrate dock, and press Run.",
+        "Open result shows what a job made; closing napari stops none of them.",
+    ),
     "Domains": (
         _OPEN,
         _RUN,
@@ -47,6 +52,11 @@ _STEPS = {
         _OPEN,
         _RUN,
         "let two slices alternate or part them: layers should go on across the border.",
+    ),
+    "Profile": (
+        _OPEN,
+        _RUN,
+        "draw a line across the layers: curves of two slices should peak at the same depth.",
     ),
     "Links": (
         _OPEN,

@@ -38,6 +38,9 @@ class AxisChoice(QWidget):
         super().__init__()
         self._session = session
         self.kind = narrow(QComboBox())
+        self.kind.setToolTip(
+            "What distances are measured from: a line, a rim, or the tissue's border"
+        )
         for kind, (title, tip) in AXES.items():
             self.kind.addItem(title, kind)
             self.kind.setItemData(self.kind.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
@@ -56,6 +59,9 @@ class AxisChoice(QWidget):
         self.of = narrow(QComboBox())
         self.of.setToolTip("Whose rim or border: each slice has its own, or one holds for all")
         self.shown = QCheckBox("Draw it on the tissue")
+        self.shown.setToolTip(
+            "Show the line or the border on the slices, with an arrow the way it runs"
+        )
         self._form = QFormLayout(self)
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.addRow("Axis", self.kind)
