@@ -22,7 +22,7 @@ from napari_staligner.jobs.run import BAD_INPUT, DONE, STOPPED, run_job
 from napari_staligner.jobs.watch import GONE
 
 SETTINGS = replace(QUICK, components=12, pretrain_epochs=6)
-LONG = replace(QUICK, pretrain_epochs=100_000)
+LONG = replace(QUICK, pretrain_epochs=100_000, tolerance=0.0)
 
 
 def epochs(folder) -> list[int]:

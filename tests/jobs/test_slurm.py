@@ -19,7 +19,7 @@ from napari_staligner.jobs.folder import Tail
 from napari_staligner.jobs.launch import cancel_job, look_at, resume_job, start_job
 from napari_staligner.jobs.run import STOPPED_FROM_OUTSIDE
 
-LONG = replace(QUICK, pretrain_epochs=100_000)
+LONG = replace(QUICK, pretrain_epochs=100_000, tolerance=0.0)
 
 
 @pytest.fixture(scope="module")

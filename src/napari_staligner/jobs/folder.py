@@ -45,6 +45,7 @@ Condition = Literal["queued", "running", "done", "cancelled", "failed"]
 
 ENDED: tuple[Condition, ...] = ("done", "cancelled", "failed")
 HELD = "It is made, but not started: start 'napari-staligner job run' with its folder."
+GO_ON = "press Resume in the Jobs dock, or run 'napari-staligner job resume'"
 PLAIN_WORD = re.compile(r"[A-Za-z0-9][\w.:@+,/-]*")
 """A word that no program takes for an option, and no shell for more than a word."""
 QUEUE_OPTIONS = tuple("account constraint cpus-per-task gpus mem partition qos time".split())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.attempt import out_of_memory, reason
 from napari_staligner.core.progress import Progress, Steps
-from napari_staligner.jobs.folder import SESSION_FILE, JobFolder, JobSpec, JobState
+from napari_staligner.jobs.folder import GO_ON, SESSION_FILE, JobFolder, JobSpec, JobState
 from napari_staligner.jobs.keeper import FileKeeper
 from napari_staligner.jobs.watch import running
 
@@ -34,8 +34,7 @@ DONE, FAILED, BAD_INPUT, STOPPED, CANCELLED = 0, 1, 2, 75, 130
 """Exit codes of a job; after 75, it can go on."""
 
 STOPPED_FROM_OUTSIDE = (
-    "It was stopped from outside, by the time limit of a queue for one: go on with "
-    "'napari-staligner job resume'."
+    f"It was stopped from outside, by the time limit of a queue for one: {GO_ON}."
 )
 
 

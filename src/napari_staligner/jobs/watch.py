@@ -6,17 +6,14 @@ import socket
 from dataclasses import replace
 
 from napari_staligner._errors import InputError
-from napari_staligner.jobs.folder import JobFolder, JobState
+from napari_staligner.jobs.folder import GO_ON, JobFolder, JobState
 
 STALE_SECONDS = 60.0
 """Without a sign of life for so long, a job on another machine is taken for dead."""
 LATE_SECONDS = 600.0
 """After so long, a process that was started but never reported is taken for dead."""
 
-GONE = (
-    "Its process ended without a word (it was killed, or the machine went down): go on with "
-    "'napari-staligner job resume'."
-)
+GONE = f"Its process was killed, or the machine went down: {GO_ON}."
 NEVER_BEGAN = "It never began: see log.txt in its folder."
 
 

@@ -47,7 +47,7 @@ class Ssh:
         _ask(spec, f"rm -f {there}/cancel {there}/state.json")
         if _ask(spec, f"cd {there} && if [ -f job.json ]; then echo sent; fi").strip() != b"sent":
             _send(folder, spec)
-        run = f"nohup {program} job run . >>log.txt 2>&1 </dev/null &"
+        run = f"{{ nohup {program} job run . >>log.txt 2>&1 </dev/null & }}"
         _ask(spec, f"cd {there} && touch progress.jsonl && {run}")
 
     def look(self, folder: JobFolder, spec: JobSpec, state: JobState) -> JobState:
@@ -106,7 +106,7 @@ def _copy_back(folder: JobFolder, spec: JobSpec) -> None:
     """Copy what grows there, with its age, whatever the clock there says."""
     names = ("state.json", "progress.jsonl", "log.txt")
     found = " ".join(f"$(ls {name} 2>/dev/null)" for name in names)
-    packed = _ask(spec, f"cd {_there(spec)} && date +%s >now && tar cf - now {found}")
+    packed = _ask(spec, f"cd {_there(spec)} && date +%s >now && tar cf - now {found}; [ $? -le 1 ]")
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         members = {each.name: each for each in archive if each.isfile()}
         read = {name: archive.extractfile(each) for name, each in members.items()}

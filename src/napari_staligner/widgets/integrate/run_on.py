@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QInputDialog, QMenu, QToolButton, QWidget
+from qtpy.QtWidgets import QInputDialog, QMenu, QPushButton, QWidget
 
 from napari_staligner._errors import InputError
 from napari_staligner.worker import Runner
@@ -28,7 +28,7 @@ _ASKED = {
 }
 
 
-class RunOn(QToolButton):
+class RunOn(QPushButton):
     """A button whose menu starts a job with the settings of the session.
 
     Parameters
@@ -49,7 +49,6 @@ class RunOn(QToolButton):
         self._last = dict.fromkeys(_ASKED, "")
         self.setText("Run on…")
         self.setToolTip("Integrate in a job that goes on when napari is closed; see the Jobs dock")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         self.places = {}
