@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDockWidget, QLabel, QSizePolicy, QVBoxLayout, QWidge
 
 from napari_staligner.layers import open_session
 from napari_staligner.widgets.parts.saving import guard
+from napari_staligner.widgets.parts.tall import TallArea
 from napari_staligner.widgets.parts.what_now import what_now
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Dock(QWidget):
         self._covered = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
-        layout.addLayout(self.body, 1)
+        layout.addWidget(TallArea(self.body), 1)
         layout.addWidget(self.status)
         layout.addWidget(self.next_step)
         for changed in (self.session.slices.changed, self.session.result.changed):
