@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_staligner.io.problem_report import problems_folder
 from napari_staligner.layers import open_session
 from napari_staligner.widgets.parts.saving import guard
+from napari_staligner.widgets.parts.tall import TallArea
 from napari_staligner.widgets.parts.what_now import what_now
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Dock(QWidget):
         self._covered = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
-        layout.addLayout(self.body, 1)
+        layout.addWidget(TallArea(self.body), 1)
         layout.addWidget(self.status)
         layout.addWidget(self.attachment)
         layout.addWidget(self.next_step)
