@@ -13,6 +13,7 @@ from waiting import until
 
 from napari_staligner._errors import InputError
 from napari_staligner.jobs.launch import look_at, start_job
+from napari_staligner.jobs.launchers import dask
 
 
 def free_port() -> int:
@@ -48,8 +49,9 @@ def test_a_worker_computes_a_job_that_this_process_no_longer_holds(make, schedul
     assert look_at(folder).pid != os.getpid()
 
 
-def test_a_scheduler_that_does_not_answer_is_one_sentence(make):
+def test_a_scheduler_that_does_not_answer_is_one_sentence(make, monkeypatch):
     pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    monkeypatch.setattr(dask, "ANSWERS_WITHIN", 1.0)
     folder = make(on=f"dask:tcp://127.0.0.1:{free_port()}")
     with pytest.raises(InputError, match="does not answer"):
         start_job(folder)

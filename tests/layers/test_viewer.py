@@ -62,7 +62,7 @@ def test_overlays_come_and_go_again_and_again_with_a_selection(canvas, layout):
     session.view.layout = layout
     larger, result = fake_result((200, 150), seed=1)
     before = set(viewer.layers)
-    for turn in range(20):
+    for turn in range(10):
         session.result.selection = np.arange(turn % 40 + 1)
         session.view.spot = Spot("slice1", turn % 40)
         session.view.attention = Overlay(shown=True)

@@ -19,7 +19,7 @@ _CELL = re.compile(r"(?:(?P<module>\w+)::)?(?P<test>test_\w+)`")
 def rows() -> list[list[str]]:
     text = (TESTS.parent / "docs" / "formats.md").read_text(encoding="utf-8")
     table = text.split("## What is tested")[1].split("\n## ")[0]
-    lines = [line for line in table.splitlines() if line.startswith("|")]
+    lines = table[table.index("\n|") :].strip().partition("\n\n")[0].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 

@@ -13,6 +13,9 @@ from napari_staligner.jobs.launchers.local import command
 if TYPE_CHECKING:
     from distributed import Client
 
+ANSWERS_WITHIN = 10.0
+"""Seconds that a scheduler may take to answer."""
+
 
 class Dask:
     """Hands a job to a worker, which starts a process for it and waits."""
@@ -68,7 +71,7 @@ def _client(address: str) -> Client:
             "Jobs on Dask need dask.distributed: install napari-staligner[dask]."
         ) from error
     try:
-        return Client(address, timeout="10s", set_as_default=False)
+        return Client(address, timeout=ANSWERS_WITHIN, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
             f"The Dask scheduler {address!r} does not answer: give the address that "
