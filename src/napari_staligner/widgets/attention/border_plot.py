@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent
 from qtpy.QtGui import QColor
+
+from napari_staligner.widgets.parts.themed_plot import ThemedPlot, color_axis
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,7 +22,7 @@ _ABOVE = 1.35
 _CAPTION = "Weights at borders: full within, hollow across"
 
 
-class BorderPlot(pg.GraphicsLayoutWidget):
+class BorderPlot(ThemedPlot):
     """Two bars per domain: weights within (filled) and across (hollow); not interactive.
 
     Parameters
@@ -84,19 +85,9 @@ class BorderPlot(pg.GraphicsLayoutWidget):
         ]
         self.setToolTip("\n".join(lines))
 
-    def changeEvent(self, event: QEvent) -> None:
-        """Adopt the colours of napari's theme when it changes."""
-        super().changeEvent(event)
-        if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
-            self._take_theme()
-
-    def _take_theme(self) -> None:
-        if not hasattr(self, "_caption"):
-            return
-        text = self.palette().text().color()
+    def _color(self, text: QColor) -> None:
         for axis in self._axes.values():
-            axis.setPen(pg.mkPen(text, width=1))
-            axis.setTextPen(pg.mkPen(text))
+            color_axis(axis, text)
         self._caption.setText(_CAPTION, color=text)
 
 

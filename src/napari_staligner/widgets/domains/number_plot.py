@@ -10,6 +10,8 @@ import pyqtgraph as pg
 from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent
 
+from napari_staligner.widgets.parts.themed_plot import ThemedPlot, color_axis
+
 if TYPE_CHECKING:
     from qtpy.QtCore import QPoint
     from qtpy.QtWidgets import QWidget
@@ -23,7 +25,7 @@ _AGREED, _KEPT = "#56b4e9", "#e69f00"
 _TOP = 1.28
 
 
-class NumberPlot(pg.GraphicsLayoutWidget):
+class NumberPlot(ThemedPlot):
     """Two curves over k: how far two halves of the tissue agree, and which spots keep their domain.
 
     Parameters
@@ -116,19 +118,9 @@ class NumberPlot(pg.GraphicsLayoutWidget):
         super().leaveEvent(event)
         self.pointed.hide()
 
-    def changeEvent(self, event: QEvent) -> None:
-        """Adopt the colours of napari's theme when it changes."""
-        super().changeEvent(event)
-        if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
-            self._take_theme()
-
-    def _take_theme(self) -> None:
-        if not hasattr(self, "_legend"):
-            return
-        text = self.palette().text().color()
+    def _color(self, text: QColor) -> None:
         for axis in self._axes.values():
-            axis.setPen(pg.mkPen(text, width=1))
-            axis.setTextPen(pg.mkPen(text))
+            color_axis(axis, text)
         faint = QColor(text)
         faint.setAlpha(90)
         self.present.setPen(pg.mkPen(text, width=1, style=Qt.PenStyle.DashLine))

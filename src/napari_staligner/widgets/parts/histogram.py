@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyqtgraph as pg
 from napari.utils.colormaps import ensure_colormap
-from qtpy.QtCore import QEvent
 from qtpy.QtGui import QColor
+
+from napari_staligner.widgets.parts.themed_plot import ThemedPlot, color_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,7 @@ _HEIGHT = 96
 _BELOW, _ABOVE = 0.2, 1.35
 
 
-class ColoredHistogram(pg.GraphicsLayoutWidget):
+class ColoredHistogram(ThemedPlot):
     """Histogram with a colour bar below it; it cannot be dragged or zoomed.
 
     Parameters
@@ -86,17 +87,7 @@ class ColoredHistogram(pg.GraphicsLayoutWidget):
         if at is not None:
             self.cut.setValue(at)
 
-    def changeEvent(self, event: QEvent) -> None:
-        """Adopt the colours of napari's theme when it changes."""
-        super().changeEvent(event)
-        if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
-            self._take_theme()
-
-    def _take_theme(self) -> None:
-        if not hasattr(self, "_title"):
-            return
-        text = self.palette().text().color()
-        self.axis.setPen(pg.mkPen(text, width=1))
-        self.axis.setTextPen(pg.mkPen(text))
+    def _color(self, text: QColor) -> None:
+        color_axis(self.axis, text)
         self._caption.setText(self._title, color=text)
         self.cut.setPen(pg.mkPen(text, width=2))

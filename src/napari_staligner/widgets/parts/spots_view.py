@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
-from qtpy.QtGui import QResizeEvent
+from qtpy.QtGui import QColor, QResizeEvent
 from scipy.spatial import KDTree
 
 from napari_staligner.core.annotations.regions import inside
 from napari_staligner.widgets.parts.raster import draw_spots
+from napari_staligner.widgets.parts.themed_plot import ThemedPlot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ _LATER_MS = 60
 """Delay before the picture is drawn again: the tissue, in the same colours, goes first."""
 
 
-class SpotsView(pg.GraphicsLayoutWidget):
+class SpotsView(ThemedPlot):
     """Spots in a plane. A drag is a lasso, the wheel zooms, the middle button moves the view.
 
     Parameters
@@ -121,21 +122,12 @@ class SpotsView(pg.GraphicsLayoutWidget):
         if hasattr(self, "_redraw"):
             self._redraw.start()
 
-    def changeEvent(self, event: QEvent) -> None:
-        """Adopt the colours of napari's theme when it changes."""
-        super().changeEvent(event)
-        if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
-            self._take_theme()
-
     def leaveEvent(self, event: QEvent) -> None:
         """No spot is under the mouse now."""
         super().leaveEvent(event)
         self.hovered.emit(None)
 
-    def _take_theme(self) -> None:
-        if not hasattr(self, "_title"):
-            return
-        text = self.palette().text().color()
+    def _color(self, text: QColor) -> None:
         self._caption.setText(self._title, color=text)
         self.line.setPen(pg.mkPen(text, width=1.5))
         self.ring.setPen(pg.mkPen(text, width=2))

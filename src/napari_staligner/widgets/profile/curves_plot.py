@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
+
+from napari_staligner.widgets.parts.themed_plot import ThemedPlot, color_axis
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -27,7 +29,7 @@ _BAND = 50
 """Opacity of a band, 0..255."""
 
 
-class CurvesPlot(pg.GraphicsLayoutWidget):
+class CurvesPlot(ThemedPlot):
     """Mean against distance. The wheel zooms along the axis; a double-click shows all again.
 
     Parameters
@@ -120,16 +122,6 @@ class CurvesPlot(pg.GraphicsLayoutWidget):
         """Show all again."""
         self.view.autoRange(padding=0.02)
 
-    def changeEvent(self, event: QEvent) -> None:
-        """Adopt the colours of napari's theme when it changes."""
-        super().changeEvent(event)
-        if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
-            self._take_theme()
-
-    def _take_theme(self) -> None:
-        if not hasattr(self, "_axes"):
-            return
-        text = self.palette().text().color()
+    def _color(self, text: QColor) -> None:
         for axis in self._axes.values():
-            axis.setPen(pg.mkPen(text, width=1))
-            axis.setTextPen(pg.mkPen(text))
+            color_axis(axis, text)
