@@ -11,7 +11,7 @@ import numpy as np
 from napari_staligner.core.registration.transforms import apply
 from napari_staligner.layers.sketch import SketchedLine
 from napari_staligner.layers.tools.draw import to_slice
-from napari_staligner.layers.tools.pick import CLICK
+from napari_staligner.layers.tools.pick import CLICK, mouse_yx
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -69,23 +69,23 @@ class AxisTool:
         if self._on is None:
             return
         event.handled = True  # the view stays
-        start, pixel, far = _yx(event), np.array(event.pos), 0.0
+        start, pixel, far = mouse_yx(event), np.array(event.pos), 0.0
         yield
         while event.type == "mouse_move":
             event.handled = True
             far = max(far, float(np.abs(np.array(event.pos) - pixel).max()))
             if far >= CLICK and not self._path:
-                self._sketch([start, _yx(event)])
+                self._sketch([start, mouse_yx(event)])
             yield
         if far >= CLICK and not self._path:
-            self._finish([start, _yx(event)])
+            self._finish([start, mouse_yx(event)])
         else:
             self._path.append(start)
             self._sketch(self._path)
 
     def _on_mouse_moved(self, viewer: napari.Viewer, event: Any) -> None:
         if self._drawing and self._path:
-            self._sketch([*self._path, _yx(event)])
+            self._sketch([*self._path, mouse_yx(event)])
 
     def _on_mouse_double_clicked(self, viewer: napari.Viewer, event: Any) -> None:
         if self._drawing:
@@ -126,7 +126,3 @@ class AxisTool:
         if self._path or self._on is not None:
             self._path, self._on = [], None
             self._tissue.sketch.line = None
-
-
-def _yx(event: Any) -> NDArray[np.float64]:
-    return np.array(event.position[-2:], dtype=np.float64)

@@ -18,7 +18,7 @@ from napari_staligner.compat import camera_of
 from napari_staligner.core.annotations.classes import Shape
 from napari_staligner.core.annotations.regions import inside, piece_of
 from napari_staligner.layers.sketch import SketchedLine
-from napari_staligner.layers.tools.pick import clicked
+from napari_staligner.layers.tools.pick import clicked, mouse_yx
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -86,11 +86,11 @@ class DrawTool:
     def _drag(self, event: Any) -> Generator[None]:
         """Follow the mouse until its button is released."""
         event.handled = True  # the view stays
-        self._path, self._cell = [_yx(event)], event.viewbox
+        self._path, self._cell = [mouse_yx(event)], event.viewbox
         yield
         while event.type == "mouse_move":
             event.handled = True
-            self._path.append(_yx(event))
+            self._path.append(mouse_yx(event))
             self._sketch()
             yield
         tool, path = self._tissue.session.view.tool, np.array(self._path)
@@ -120,7 +120,7 @@ class DrawTool:
         self._give(taken, how, [])
 
     def _add_corner(self, viewer: napari.Viewer, event: Any) -> None:
-        here, cell = _yx(event), event.viewbox
+        here, cell = mouse_yx(event), event.viewbox
         if not self._path or cell != self._cell:
             self._path, self._cell = [here], cell
         elif len(self._path) > 2 and self._pixels(viewer, here - self._path[0]) < _CLOSE_PX:
@@ -146,9 +146,9 @@ class DrawTool:
         tool = self._tissue.session.view.tool
         if tool == "brush":
             self._cell = event.viewbox
-            self._sketch(_yx(event))
+            self._sketch(mouse_yx(event))
         elif tool == "polygon" and self._path and event.viewbox == self._cell:
-            self._sketch(_yx(event))
+            self._sketch(mouse_yx(event))
 
     @staticmethod
     def _pixels(viewer: napari.Viewer, distance: NDArray[np.float64]) -> float:
@@ -241,7 +241,3 @@ def to_slice(layer: Layer, world: NDArray[np.float64]) -> NDArray[np.float64]:
 def _seen(layer: Layer, spots: NDArray[np.intp]) -> NDArray[np.intp]:
     """Leave out spots that the layer does not show."""
     return spots[np.asarray(layer.shown)[spots]]
-
-
-def _yx(event: Any) -> NDArray[np.float64]:
-    return np.array(event.position[-2:], dtype=np.float64)

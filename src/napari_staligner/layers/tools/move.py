@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_staligner.core.registration.transforms import about, shifted, turned
 from napari_staligner.layers.arrangement import is_solid
-from napari_staligner.layers.tools.pick import CLICK
+from napari_staligner.layers.tools.pick import CLICK, mouse_yx
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -83,7 +83,7 @@ class MoveTool:
 
     def _xy(self, event: Any) -> NDArray[np.float64]:
         """Place of the mouse in the frame that the slices share."""
-        world = np.array(event.position[-2:], dtype=np.float64)[::-1]
+        world = mouse_yx(event)[::-1]
         return world / self._tissue.stage.arrangement.unit
 
     # -- keys -----------------------------------------------------------------------------

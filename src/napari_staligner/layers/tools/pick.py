@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import napari
     from napari.layers import Layer
+    from numpy.typing import NDArray
 
     from napari_staligner.layers.colors import Painting
     from napari_staligner.layers.tissue import Tissue
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 CLICK = 4
 """A mouse that moves fewer pixels than this between press and release is a click, not a drag."""
+
+
+def mouse_yx(event: Any) -> NDArray[np.float64]:
+    """Where the mouse is in the world: (y, x)."""
+    return np.array(event.position[-2:], dtype=np.float64)
 
 
 def clicked(event: Any) -> Generator[None, None, bool]:
