@@ -11,9 +11,9 @@ from fakes import fake_result
 
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.transfer import Proposal
-from napari_staligner.demo.window import raise_dock
 from napari_staligner.layers import open_session
 from napari_staligner.session import Spot
+from napari_staligner.widgets.tabs import raise_dock
 from napari_staligner.widgets.workbench import open_workbench
 
 SLICES = 12

@@ -12,10 +12,10 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QDockWidget, QTabBar
 
 from napari_staligner import _keys as K
-from napari_staligner.demo.window import raise_dock
 from napari_staligner.layers import open_session
 from napari_staligner.widgets.integrate.dock import IntegrateWidget
 from napari_staligner.widgets.slices.dock import SlicesWidget
+from napari_staligner.widgets.tabs import raise_dock
 from napari_staligner.widgets.workbench import DOCKS, open_workbench
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError
 from napari_staligner.core.settings import Settings
-from napari_staligner.demo.window import ClosedError, DemoCamera, raise_dock, require_display, wait
+from napari_staligner.demo.window import ClosedError, DemoCamera, require_display, wait
+from napari_staligner.widgets.tabs import raise_dock
 
 if TYPE_CHECKING:
     import napari

@@ -10,8 +10,9 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.compat import camera_of
 from napari_staligner.core.result.access import spots_xy
-from napari_staligner.demo.window import DemoCamera, press, raise_dock, wait
+from napari_staligner.demo.window import DemoCamera, press, wait
 from napari_staligner.session import ColorBy, Region
+from napari_staligner.widgets.tabs import raise_dock
 
 if TYPE_CHECKING:
     import napari

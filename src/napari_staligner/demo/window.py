@@ -12,7 +12,7 @@ from napari_staligner._errors import InputError
 
 if TYPE_CHECKING:
     import napari
-    from qtpy.QtWidgets import QAbstractButton, QWidget
+    from qtpy.QtWidgets import QAbstractButton
 
 POLL_MS = 100
 """How often to check whether something is done."""
@@ -95,15 +95,6 @@ class DemoCamera:
         path = self.folder / f"{len(self.taken) + 1:02d}-{name}.png"
         viewer.screenshot(str(path), canvas_only=False, flash=False)
         self.taken.append(path)
-
-
-def raise_dock(widget: QWidget) -> None:
-    """Bring the tab of a dock to the front."""
-    dock = widget.parentWidget()
-    while dock is not None and not hasattr(dock, "toggleViewAction"):
-        dock = dock.parentWidget()
-    if dock is not None:
-        dock.raise_()
 
 
 def press(button: QAbstractButton) -> None:

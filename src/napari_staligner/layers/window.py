@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from napari_staligner.compat import unwrapped
 from napari_staligner.layers.colors import Legend, Painting, paint
+from napari_staligner.layers.preferences import prefer
 from napari_staligner.layers.tissue import Tissue
 from napari_staligner.layers.tools.axis import AxisTool
 from napari_staligner.layers.tools.draw import DrawTool
@@ -30,6 +31,7 @@ class Window:
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self.session = Session()
+        prefer(self.session)
         self.tissue = Tissue(viewer, self.session)
         self.pick = PickTool(viewer, self.tissue)
         self.draw = DrawTool(viewer, self.tissue, self.pick)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QTabWidget
 
+from napari_staligner.layers.preferences import PLUGIN
+
 if TYPE_CHECKING:
     import napari
     from qtpy.QtWidgets import QWidget
 
-PLUGIN = "napari-staligner"
 DOCKS = (
     *("Slices", "Integrate", "Jobs", "Domains", "Alignment"),
     *("Attention", "Explore", "Compare", "Profile", "Links", "Judge", "Annotate"),

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.result.verdicts import LEVELS, is_current, login_name
+from napari_staligner.layers.preferences import preferences
 from napari_staligner.widgets.parts.cells import CellDelegate, CellRole
 from napari_staligner.widgets.parts.form import narrow, row
 
@@ -62,7 +63,7 @@ class VerdictsPanel(QWidget):
             box.setMinimumContentsLength(5)  # side by side in a narrow dock
         self.slices.setToolTip("The slice pair that is judged; a click on a pair's figures sets it")
         self.domain.setToolTip("The domain that is judged; the one shown alone on the tissue")
-        self.note, self.who = QLineEdit(), QLineEdit(login_name())
+        self.note, self.who = QLineEdit(), QLineEdit(preferences().name or login_name())
         self.note.setPlaceholderText("Note: why, and where")
         self.note.setToolTip("Goes with the next verdict into the file and the report")
         self.who.setToolTip("Who judges")
