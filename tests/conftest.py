@@ -105,7 +105,7 @@ def _user_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     folder = tmp_path_factory.mktemp("user")
     monkeypatch.setattr(user_folder, "user_folder", lambda: folder)
     monkeypatch.setattr(user_folder, "cache_folder", lambda: folder / "cache")
-    monkeypatch.setattr("napari_staligner.layers.preferences.stored", lambda: None)
+    monkeypatch.setattr("napari_staligner.layers.preferences.kept_by_napari", lambda: None)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from napari_staligner.widgets.workbench import DOCKS
 def kept(monkeypatch):
     """Stand in for napari's settings, as a person left them."""
     kept = SimpleNamespace(tour=True, name=" Ada ", layout="stack", colormap="magma")
-    monkeypatch.setattr(preferences, "stored", lambda: kept)
+    monkeypatch.setattr(preferences, "kept_by_napari", lambda: kept)
     return kept
 
 

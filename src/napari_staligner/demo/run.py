@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError
 from napari_staligner.core.settings import Settings
-from napari_staligner.demo.window import ClosedError, DemoCamera, require_display, wait
-from napari_staligner.widgets.tabs import raise_dock
+from napari_staligner.demo.window import (
+    ClosedError,
+    DemoCamera,
+    bring_forward,
+    require_display,
+    wait,
+)
 
 if TYPE_CHECKING:
     import napari
@@ -124,7 +129,7 @@ def _integrate(
     """
     slices, integrate = docks["Slices"], docks["Integrate"]
     session = integrate.session
-    raise_dock(slices)
+    bring_forward(slices)
     session.view.settings = settings
     wait(lambda: not slices.building)
     if len(session.slices.graphs) < len(session.slices):
@@ -132,7 +137,7 @@ def _integrate(
     camera.take("slices", viewer)
     if session.result.adata is not None:
         return
-    raise_dock(integrate)
+    bring_forward(integrate)
     integrate.run.click()
     if camera.folder is not None:
         bar = integrate.bar
@@ -148,7 +153,7 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoC
     """Show domains in the three layouts, and attention; for pictures, the other docks too."""
     domains, attention = docks["Domains"], docks["Attention"]
     session = domains.session
-    raise_dock(domains)
+    bring_forward(domains)
     for layout in ("grid", "mosaic", "stack"):
         session.view.layout = layout
         camera.take(f"domains-{layout}", viewer)
@@ -159,7 +164,7 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoC
         session.view.isolated = frozenset(alone)
         camera.take("domains-of-one-slice", viewer)
         session.view.isolated = ()
-    raise_dock(attention)
+    bring_forward(attention)
     session.view.attention = replace(session.view.attention, shown=True, strongest=3)
     camera.take("attention", viewer)
     session.view.attention = replace(session.view.attention, shown=False)
@@ -167,7 +172,7 @@ def _look_around(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoC
         from napari_staligner.demo.tour import take_tour
 
         take_tour(viewer, docks, camera)
-    raise_dock(domains)
+    bring_forward(domains)
 
 
 def _add_layer(viewer: napari.Viewer, data: tuple) -> None:

@@ -10,9 +10,8 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.compat import camera_of
 from napari_staligner.core.result.access import spots_xy
-from napari_staligner.demo.window import DemoCamera, press, wait
+from napari_staligner.demo.window import DemoCamera, bring_forward, press, wait
 from napari_staligner.session import ColorBy, Region
-from napari_staligner.widgets.tabs import raise_dock
 
 if TYPE_CHECKING:
     import napari
@@ -40,7 +39,7 @@ def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCame
     _compare(viewer, docks, camera)
     _judge(viewer, docks["Judge"], camera)
     _annotate(viewer, docks["Annotate"], camera)
-    raise_dock(docks["Slices"])
+    bring_forward(docks["Slices"])
     camera.take("keeping", viewer)
     # Steps added later are at the end, so that earlier pictures keep their numbers.
     session = docks["Slices"].session
@@ -54,7 +53,7 @@ def take_tour(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCame
 def _show_attention(viewer: napari.Viewer, attention: QWidget, camera: DemoCamera) -> None:
     """Show which neighbours one spot receives from, and which ones it sends to."""
     session, before = attention.session, attention.session.view.attention
-    raise_dock(attention)
+    bring_forward(attention)
     session.view.spot = _middle_of(session, _specific_domains(session)[-1])
     session.view.attention = replace(before, shown=True, strongest=0, of_spot=True)
     (spots,) = (
@@ -74,7 +73,7 @@ def _show_attention(viewer: napari.Viewer, attention: QWidget, camera: DemoCamer
 def _select(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None:
     """Draw a lasso on the UMAP, around what only one slice has."""
     session, view = explore.session, explore.umap.views[K.UMAP]
-    raise_dock(explore)
+    bring_forward(explore)
     session.view.color_by, session.view.legend_shown = ColorBy("obs", K.SLICE), True
     _lasso(session, view, _specific_domains(session))
     camera.take("explore-lasso", viewer)
@@ -90,10 +89,10 @@ def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: De
     session.view.color_by, session.view.layout = ColorBy("obs", K.ANNOTATION), "mosaic"
     viewer.reset_view()
     session.view.region = Region(K.ANNOTATION, ANNOTATED)
-    raise_dock(explore)
+    bring_forward(explore)
     press(markers.run.button)
     camera.take("explore-region", viewer)
-    raise_dock(docks["Links"])
+    bring_forward(docks["Links"])
     session.view.links = replace(session.view.links, shown=True)
     camera.take("links-of-a-region", viewer)
     session.view.links = replace(session.view.links, shown=False)
@@ -104,7 +103,7 @@ def _look_at_region(viewer: napari.Viewer, docks: dict[str, QWidget], camera: De
 
 def _show_side_by_side(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
     """Show the domains of all embeddings on the tissue, and their UMAPs."""
-    raise_dock(judge)
+    bring_forward(judge)
     judge.tabs.setCurrentWidget(judge.pictures)
     judge.pictures.run.button.click()
     wait(lambda: not judge.pictures.run.running)
@@ -117,7 +116,7 @@ def _align(viewer: napari.Viewer, alignment: QWidget, camera: DemoCamera) -> Non
     before = session.view.layout, session.view.color_by
     if len(session.slices) < 2:
         return
-    raise_dock(alignment)
+    bring_forward(alignment)
     press(alignment.register)
     if alignment.accept.isVisible():
         alignment.accept.click()
@@ -131,7 +130,7 @@ def _align(viewer: napari.Viewer, alignment: QWidget, camera: DemoCamera) -> Non
 def _explore(viewer: napari.Viewer, explore: QWidget, camera: DemoCamera) -> None:
     """Show the UMAP before and after integration, and the best marker gene of a domain."""
     session, umap, markers = explore.session, explore.umap, explore.markers
-    raise_dock(explore)
+    bring_forward(explore)
     session.view.legend_shown = True
     press(umap.run.button)
     session.view.color_by = ColorBy("obs", K.SLICE)
@@ -148,12 +147,12 @@ def _compare(viewer: napari.Viewer, docks: dict[str, QWidget], camera: DemoCamer
     """Show the modes of the stack and the links between the slices; then restore the view."""
     session = docks["Compare"].session
     before = session.view.layout, session.view.stack, session.view.links
-    raise_dock(docks["Compare"])
+    bring_forward(docks["Compare"])
     session.view.layout = "stack"
     for mode, part in (("checkerboard", "spots"), ("swipe", "image"), ("3d", "both")):
         session.view.stack = replace(session.view.stack, mode=mode, part=part)
         camera.take(f"compare-{mode}", viewer)
-    raise_dock(docks["Links"])
+    bring_forward(docks["Links"])
     session.view.layout, session.view.links = "mosaic", replace(session.view.links, shown=True)
     camera.take("links", viewer)
     session.view.layout, session.view.stack, session.view.links = before
@@ -165,7 +164,7 @@ def _judge(viewer: napari.Viewer, judge: QWidget, camera: DemoCamera) -> None:
     from qtpy.QtCore import Qt
 
     figures, verdicts, session = judge.figures, judge.verdicts, judge.session
-    raise_dock(judge)
+    bring_forward(judge)
     session.view.isolated = _specific_domains(session)
     verdicts.who.setText("you")
     verdicts.note.setText("It lies where it should.")
@@ -189,7 +188,7 @@ def _annotate(viewer: napari.Viewer, annotate: QWidget, camera: DemoCamera) -> N
 
     session = annotate.session
     domain = _specific_domains(session)[-1]
-    raise_dock(annotate)
+    bring_forward(annotate)
     session.view.layout = "mosaic"
     viewer.reset_view()
     session.annotations.use_template("Olfactory bulb")

@@ -97,6 +97,13 @@ class DemoCamera:
         self.taken.append(path)
 
 
+def bring_forward(widget: QWidget) -> None:
+    """Bring the tab of a dock to the front."""
+    from napari_staligner.widgets.tabs import raise_dock
+
+    raise_dock(widget)
+
+
 def press(button: QAbstractButton) -> None:
     """Press a button that starts a computation, and wait until it ends."""
     if button.isEnabled():

@@ -26,7 +26,7 @@ class Preferences(BaseModel):
     """How numbers are coloured at first."""
 
 
-def stored() -> Any:
+def kept_by_napari() -> Any:
     """Return napari's settings of the plugin; ``None`` where napari has none (before 0.9)."""
     try:
         from napari.settings import get_plugin_settings
@@ -40,7 +40,7 @@ def stored() -> Any:
 
 def preferences() -> Preferences:
     """Return what the person prefers; the defaults where nothing is said."""
-    kept = stored()
+    kept = kept_by_napari()
     if kept is None:
         return Preferences()
     given = {name: getattr(kept, name) for name in Preferences.model_fields if hasattr(kept, name)}
@@ -49,7 +49,7 @@ def preferences() -> Preferences:
 
 def without_tour() -> None:
     """Do not begin with the tour again."""
-    kept = stored()
+    kept = kept_by_napari()
     if kept is not None:
         kept.tour = False
 

@@ -1,4 +1,4 @@
-"""The tabs of the docks; loads no Qt, so that the shell can say first that there is no display."""
+"""The tabs of the docks."""
 
 from __future__ import annotations
 
