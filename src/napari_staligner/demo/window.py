@@ -12,7 +12,7 @@ from napari_staligner._errors import InputError
 
 if TYPE_CHECKING:
     import napari
-    from qtpy.QtWidgets import QAbstractButton
+    from qtpy.QtWidgets import QAbstractButton, QWidget
 
 POLL_MS = 100
 """How often to check whether something is done."""
