@@ -59,6 +59,16 @@ class Settings:
             no_control="The Domains dock does it after a run, and can take it back.",
         ),
     ] = False
+    averaged: Annotated[
+        bool,
+        Setting(
+            "Averaged",
+            "With a number of domains: find them in the mean of the embedding over a spot and its "
+            "neighbours, in slices with enough spots",
+            flag="",
+            no_control=_BY_NAME,
+        ),
+    ] = True
     seed: Annotated[
         int,
         Setting(
@@ -474,6 +484,7 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
             offsets=False,
             depth=False,
             wide=False,
+            averaged=False,
             pretrain_epochs=500,
             epochs=500,
             tolerance=0.0,

@@ -187,6 +187,7 @@ class Domains:
             domains=None if domains is None else int(domains),
             resolution=float(params["resolution"]),
             smooth=bool(params.get("smooth", False)),
+            averaged=bool(params.get("averaged", False)),
         )
 
     def job(self, settings: Settings) -> DomainJob:
@@ -327,6 +328,7 @@ class Domains:
             domains=settings.domains,
             resolution=settings.resolution,
             smooth=settings.smooth,
+            averaged=settings.averaged,
         )
 
     def _rename(self, names: Mapping[str, str]) -> None:

@@ -11,7 +11,6 @@ from napari_staligner.core.training.components import (
     principal_components,
     scores,
     slice_offsets,
-    surroundings,
 )
 from napari_staligner.core.training.triplets import Matches
 
@@ -84,33 +83,3 @@ def test_depth_slope_is_judged_by_neighbours_and_not_by_layers():
     chain[n // 2 - 1, n // 2] = chain[n // 2, n // 2 - 1] = 0
     np.testing.assert_allclose(depth_slope(x, log_depth, chain), slope, atol=1e-4)
     assert not depth_slope(x, np.ones(n), chain).any()
-
-
-def chain(n: int) -> sparse.csr_matrix:
-    return sparse.diags([np.ones(n - 1), np.ones(n - 1)], [-1, 1], format="csr")
-
-
-def test_surroundings_are_the_mean_of_two_steps_within_each_slice():
-    sizes = [400, 300]
-    graph = sparse.block_diag([chain(n) for n in sizes], format="csr")
-    x = np.random.default_rng(0).normal(size=(700, 3)).astype(np.float32)
-    near = graph.toarray() + np.eye(700)
-    twice = np.linalg.matrix_power(near / near.sum(axis=1, keepdims=True), 2) @ x
-    found = surroundings(x, graph, sizes)
-    np.testing.assert_allclose(found, twice * found[0, 0] / twice[0, 0], rtol=1e-4, atol=1e-6)
-    assert np.square(found).mean() == pytest.approx(np.square(x).mean(), rel=1e-5)
-
-
-@pytest.mark.parametrize(("n", "steps"), [(100, 0), (200, 1), (300, 2)])
-def test_surroundings_are_a_small_part_of_the_slice(n, steps):
-    # On a chain, 3 spots are within one step and 5 within two.
-    x = np.zeros((n, 1), dtype=np.float32)
-    x[n // 2] = 1
-    assert np.count_nonzero(surroundings(x, chain(n), [n])) == 1 + 2 * steps
-
-
-def test_surroundings_without_variance_or_neighbours():
-    nobody = sparse.csr_matrix((500, 500), dtype=np.float32)
-    x = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
-    np.testing.assert_allclose(surroundings(x, nobody, [500]), x, rtol=1e-6)
-    assert not surroundings(np.zeros_like(x), nobody, [500]).any()

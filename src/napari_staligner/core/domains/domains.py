@@ -28,6 +28,7 @@ from napari_staligner.core.domains.slice_specific import (
     without_grown,
 )
 from napari_staligner.core.palette import categorical_colors
+from napari_staligner.core.prepare.surroundings import averaged
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.result.access import writable_record
 from napari_staligner.core.result.ownership import claim
@@ -64,6 +65,7 @@ def find_domains(
     *,
     resolution: float = 1.0,
     smooth: bool = False,
+    averaged: bool = True,
     seed: int = 666,
     copy: bool = False,
 ) -> AnnData | None:
@@ -82,6 +84,9 @@ def find_domains(
         Resolution of Leiden.
     smooth
         Replace each domain by the majority among the spot and its spatial neighbours.
+    averaged
+        With a number of domains: find them in the mean of the embedding over a spot and its
+        neighbours, in slices where these are at most 2 % of the spots.
     seed
         Seed of the starts.
     copy
@@ -99,7 +104,9 @@ def find_domains(
     if K.EMBEDDING not in adata.obsm:
         raise InputError(f"There is no obsm[{K.EMBEDDING!r}]: integrate the slices first.")
     adata = adata.copy() if copy else adata
-    settings = Settings(domains=domains, resolution=resolution, smooth=smooth, seed=seed)
+    settings = Settings(
+        domains=domains, resolution=resolution, smooth=smooth, averaged=averaged, seed=seed
+    )
     connected = adata.obsp.get(K.CONNECTIVITIES)
     z = np.asarray(adata.obsm[K.EMBEDDING])
     found = finish(domain_steps(z, connected, settings, tissue_of(adata)))
@@ -120,9 +127,9 @@ def domain_steps(
     embedding
         Shape (spots, d).
     connectivities
-        Shape (spots, spots), CSR; needed for ``smooth`` only.
+        Shape (spots, spots), CSR; needed for ``smooth`` and ``averaged`` only.
     settings
-        ``domains`` or ``resolution``, ``smooth``, ``seed``.
+        ``domains`` or ``resolution``, ``smooth``, ``averaged``, ``seed``.
     tissue
         Where spots are and how they align: the mixture then chooses between equally likely
         optima, and keeps a component for each structure that only one slice has.
@@ -130,6 +137,9 @@ def domain_steps(
     z = np.asarray(embedding, dtype=np.float64)
     stability = float("nan")
     if settings.domains is not None:
+        if settings.averaged and connectivities is not None:
+            whole = np.zeros(len(z), dtype=np.int64)
+            z = averaged(z, connectivities, whole if tissue is None else tissue.slice_of)
         fit = yield from _fit(z, min(settings.domains, len(z)), settings.seed, tissue)
         labels, stability = fit.labels, fit.stability
     else:
@@ -259,7 +269,8 @@ def record_domains(
     adata.uns[K.DOMAIN_COLORS] = [colors[i] for i in order]
     record = writable_record(adata)
     params = record.setdefault("params", {})
-    params.update(resolution=settings.resolution, smooth=settings.smooth)
+    chosen = ("resolution", "smooth", "averaged")
+    params.update({name: getattr(settings, name) for name in chosen})
     params.pop("domains", None)
     if settings.domains is not None:
         params["domains"] = settings.domains

@@ -13,7 +13,9 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.domains.mixture import Rule, mixture
 from napari_staligner.core.domains.slice_specific import SpotContext, tissue_of
+from napari_staligner.core.prepare.surroundings import averaged
 from napari_staligner.core.progress import Progress, Steps, finish, part_of
+from napari_staligner.core.result.access import record_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,7 +82,8 @@ def stability_by_number(
     Parameters
     ----------
     adata
-        Integrated slices; reads ``obsm["STAligner"]``, ``obs["slice"]`` and ``obsm["spatial"]``.
+        Integrated slices; reads ``obsm["STAligner"]``, ``obs["slice"]`` and ``obsm["spatial"]``;
+        and ``obsp["spatial_connectivities"]`` where domains are those of the averaged embedding.
         Nothing is written.
     numbers
         Numbers of domains.
@@ -111,6 +114,8 @@ def number_job(adata: AnnData, numbers: Sequence[int] = NUMBERS, *, seed: int = 
             "slices first."
         )
     z = np.array(adata.obsm[K.EMBEDDING], dtype=np.float64)
+    if record_of(adata).get("params", {}).get("averaged") and K.CONNECTIVITIES in adata.obsp:
+        z = averaged(z, adata.obsp[K.CONNECTIVITIES], tissue.slice_of)
     return NumberJob(z, tissue, tuple(numbers), seed)
 
 

@@ -81,7 +81,7 @@ class EvaluationJob:
     reconstruction
         Mean squared error of each slice, as recorded; empty if it is not.
     settings
-        ``domains`` or ``resolution``, ``smooth`` and ``seed``.
+        ``domains`` or ``resolution``, ``smooth``, ``averaged`` and ``seed``.
     notes
         Sentences on the labels.
     label_names
@@ -359,6 +359,7 @@ def _settings(adata: AnnData) -> Settings:
         domains=None if domains is None else int(domains),
         resolution=float(params.get("resolution", default.resolution)),
         smooth=bool(params.get("smooth", default.smooth)),
+        averaged=bool(params.get("averaged", False)),
         seed=int(params.get("seed", default.seed)),
     )
 

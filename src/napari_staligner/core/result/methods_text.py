@@ -175,7 +175,10 @@ def _domains(adata: AnnData) -> str:
     record, n = record_of(adata), len(pd.Categorical(adata.obs[K.DOMAIN]).categories)
     params = record.get("params", {})
     if "domains" in params:
-        how = "found in the embedding by a Gaussian mixture with one covariance"
+        where = "embedding"
+        if params.get("averaged"):
+            where = "mean of the embedding over each spot and its neighbours on the tissue"
+        how = f"found in the {where} by a Gaussian mixture with one covariance"
     elif "resolution" in params:
         how = f"found in the embedding by Leiden (resolution {float(params['resolution']):g})"
     else:

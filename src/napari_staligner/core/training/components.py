@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from napari_staligner.core.training.triplets import Matches
 
 ROWS = 4096
-HOPS, WIDEST = 2, 0.02
-"""Steps on the graph that define the surroundings of a spot, and the largest part of a slice that
-they may cover."""
 LEAST_VARIANCE = 1e-6
 """Least variance of the genes, relative to their mean square, above rounding in float32."""
 NO_VARIANCE = (
@@ -164,67 +161,6 @@ def scaled(
         squares += float(np.square(rows, dtype=np.float64).sum())
     x /= np.float32(np.sqrt(squares / x.size) or 1.0)
     return x
-
-
-def surroundings(
-    x: NDArray[np.float32],
-    connectivities: sparse.csr_matrix,
-    sizes: Sequence[int],
-    out: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """Mean of the input around each spot, scaled to the mean square of the input.
-
-    Two steps each take the mean of a spot and its neighbours on the tissue: in all 19 spots on a
-    hexagonal grid, the nearer ones with more weight. If these are more than 2 % of a slice, its
-    structures are probably narrower than that, so there is only one step, or none.
-
-    Parameters
-    ----------
-    x
-        Shape (N, r).
-    connectivities
-        Shape (N, N), CSR: the spatial graph of all slices, without self loops.
-    sizes
-        Spots of each slice; rows of a slice are contiguous.
-    out
-        Array to write to.
-
-    Returns
-    -------
-    Shape (N, r).
-    """
-    found = np.empty_like(x) if out is None else out
-    squares, before, end = 0.0, 0.0, 0
-    for size in sizes:
-        start, end = end, end + size
-        step = _step(connectivities[start:end, start:end])
-        own = x[start:end]
-        around = own
-        for _ in range(_steps_borne(step)):
-            around = step @ around
-        found[start:end] = around
-        squares += float(np.square(around, dtype=np.float64).sum())
-        before += float(np.square(own, dtype=np.float64).sum())
-    if squares > 0:
-        found *= np.float32(np.sqrt(before / squares))
-    return found
-
-
-def _step(connectivities: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Matrix that takes the mean of a spot and its neighbours."""
-    near = sparse.csr_matrix(connectivities + sparse.eye(connectivities.shape[0]), dtype=np.float32)
-    near.data = np.repeat(1 / np.diff(near.indptr).astype(np.float32), np.diff(near.indptr))
-    return near
-
-
-def _steps_borne(step: sparse.csr_matrix) -> int:
-    """How many steps, up to two, reach only a small part of a slice."""
-    most, reached = WIDEST * step.shape[0] ** 2, step
-    for steps in range(HOPS):
-        if reached.nnz > most:
-            return steps
-        reached = reached @ step
-    return HOPS
 
 
 def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -> Tensor:

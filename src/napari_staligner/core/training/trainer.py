@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import Tensor
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.surroundings import surroundings
 from napari_staligner.core.progress import Loss, Steps
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.components import (
@@ -21,7 +22,6 @@ from napari_staligner.core.training.components import (
     scaled,
     scores,
     slice_offsets,
-    surroundings,
 )
 from napari_staligner.core.training.matching import Matcher
 from napari_staligner.core.training.model import Output, STAligner

@@ -402,7 +402,7 @@ class DomainsWidget(Dock):
 
 
 def _same_choice(a: Settings, b: Settings) -> bool:
-    if (a.domains, a.smooth) != (b.domains, b.smooth):
+    if (a.domains, a.smooth, a.averaged) != (b.domains, b.smooth, b.averaged):
         return False
     return a.domains is not None or a.resolution == b.resolution
 
