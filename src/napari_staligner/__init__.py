@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_staligner._errors import InputError as InputError
     from napari_staligner.core.domains.domains import find_domains as find_domains
     from napari_staligner.core.evaluation.evaluation import evaluate as evaluate
+    from napari_staligner.core.evaluation.runs import compare_runs as compare_runs
     from napari_staligner.core.integrate import integrate as integrate
     from napari_staligner.core.registration.anndata import register as register
     from napari_staligner.core.result.axis import Axis as Axis
@@ -38,6 +39,7 @@ _WHERE = {
     "ComputeWarning": "_errors",
     "InputError": "_errors",
     "Settings": "core.settings",
+    "compare_runs": "core.evaluation.runs",
     "complete": "core.stages",
     "edited": "demo.notebook",
     "evaluate": "core.evaluation.evaluation",

@@ -35,18 +35,23 @@ _COUNTS = {
 }
 
 
-def share_cores() -> None:
+def share_cores(among: int = 1) -> None:
     """Make waiting threads yield, and limit threads to the cores that the process may use.
 
     Sets environment variables for libraries that are not loaded yet, and lowers the number of
     threads of those that are. What the user set does not change, nor do numbers of threads if the
     process may use the whole machine. Call this in each thread that computes: OpenMP and numba
     have a separate number for each thread.
+
+    Parameters
+    ----------
+    among
+        How many processes share the cores.
     """
     if not any(name in os.environ for name in WAITING):
         os.environ["OMP_WAIT_POLICY"] = "passive"
         os.environ["GOMP_SPINCOUNT"] = str(SPINS)
-    usable = usable_cpus()
+    usable = max(1, usable_cpus() // among)
     if usable == os.cpu_count():
         return
     # Libraries respect the affinity themselves, but not quotas or jobs.

@@ -33,9 +33,13 @@ def make(slice_files: list[str], tmp_path: Path) -> Callable[..., JobFolder]:
     """Return what makes a job on the slices."""
 
     def make(
-        settings: Settings = QUICK, on: str = "local", name: str = "a job", **queue: str
+        settings: Settings = QUICK,
+        on: str = "local",
+        name: str = "a job",
+        ranks: int = 1,
+        **queue: str,
     ) -> JobFolder:
-        where = Where.from_text(on, queue)
+        where = Where.from_text(on, queue, ranks)
         return make_job(slice_files, settings, where, names=["A", "B"], place=tmp_path / name)
 
     return make

@@ -15,6 +15,7 @@ from tiny import QUICK
 from waiting import until
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.training.ranks import ENDED, LOST
 from napari_staligner.jobs.folder import Tail
 from napari_staligner.jobs.launch import cancel_job, fetch_result, look_at, resume_job
 from napari_staligner.jobs.outlook import look_closely
@@ -97,7 +98,7 @@ def test_a_full_disk_loses_nothing(make, monkeypatch):
 
 @pytest.mark.usefixtures("in_processes")
 def test_a_job_outlives_its_parent_and_is_stopped_killed_and_cancelled(make):
-    folder = make(LONG)
+    folder = make(LONG, ranks=2)
     start = (
         "import os, signal; from pathlib import Path\n"
         "from napari_staligner.jobs.folder import JobFolder\n"
@@ -110,8 +111,11 @@ def test_a_job_outlives_its_parent_and_is_stopped_killed_and_cancelled(make):
     until(lambda: epochs(folder))
     with pytest.raises(InputError, match="running already"):
         run_job(folder)
+    (other,) = others(look_at(folder).pid)
     os.kill(look_at(folder).pid, signal.SIGTERM)
     until(lambda: look_at(folder).ended)
+    assert not other.is_running()
+    assert f"Rank 1: {ENDED}" in folder.log.read_text()
     assert "stopped from outside" in look_at(folder).sentence
     assert folder.checkpoint.exists()
 
@@ -119,9 +123,11 @@ def test_a_job_outlives_its_parent_and_is_stopped_killed_and_cancelled(make):
     resume_job(folder)
     until(lambda: look_at(folder).condition == "running" and max(epochs(folder)) > far)
     assert sorted(set(epochs(folder))) == list(range(1, max(epochs(folder)) + 1))
+    (other,) = others(look_at(folder).pid)
     psutil.Process(look_at(folder).pid).kill()
     until(lambda: look_at(folder).condition == "failed")
     assert look_at(folder).sentence == GONE
+    until(lambda: not other.is_running())
 
     resume_job(folder)
     until(lambda: look_at(folder).condition == "running")
@@ -129,3 +135,42 @@ def test_a_job_outlives_its_parent_and_is_stopped_killed_and_cancelled(make):
     until(lambda: look_at(folder).ended)
     assert look_at(folder).condition == "cancelled"
     assert "Traceback" not in folder.log.read_text()
+
+
+@pytest.mark.usefixtures("in_processes")
+def test_ranks_give_the_same_bits_and_one_that_dies_is_told(make):
+    alone, ranks = make(SETTINGS, name="alone"), make(SETTINGS, name="ranks", ranks=2)
+    assert run_job(alone) == DONE
+
+    def kill(step):
+        if step.loss and step.loss.epoch == 7:
+            (other,) = others(os.getpid())
+            other.kill()
+
+    assert run_job(ranks, kill) == BAD_INPUT
+    assert look_at(ranks).sentence == LOST
+    assert not others(os.getpid())
+    assert {path.name for path in ranks.path.iterdir()} == {
+        "job.json",
+        "state.json",
+        "progress.jsonl",
+        "checkpoint",
+    }
+    # It goes on from the checkpoint before the first search for matches.
+    assert run_job(ranks) == DONE
+    assert epochs(ranks) == [*range(1, 8), *epochs(alone)[6:]]
+    ours, theirs = (ad.read_h5ad(folder.out) for folder in (ranks, alone))
+    for slot in ("STAligner", "spatial_aligned", "registration_shift"):
+        np.testing.assert_array_equal(ours.obsm[slot], theirs.obsm[slot])
+    for column in ("alignment_confidence", "domain"):
+        np.testing.assert_array_equal(ours.obs[column], theirs.obs[column])
+    for slot in ("mutual_neighbors", "attention"):
+        assert (ours.obsp[slot] != theirs.obsp[slot]).nnz == 0
+
+
+def others(pid: int) -> list[psutil.Process]:
+    """Return the ranks that a process started."""
+    alive = [
+        each for each in psutil.Process(pid).children() if each.status() != psutil.STATUS_ZOMBIE
+    ]
+    return [each for each in alive if "run" in each.cmdline()]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
 
 import typer
 
@@ -13,11 +14,17 @@ from napari_staligner.cli.console import errors, escaped, output, sentences
 
 if TYPE_CHECKING:
     from napari_staligner.cli.tables import Table
-    from napari_staligner.jobs.folder import JobFolder
+    from napari_staligner.jobs.folder import JobFolder, Where
 
 Job = Annotated[
     str,
     typer.Argument(help="Folder of the job, or its id as 'job list' shows it.", metavar="JOB"),
+]
+Jobs = Annotated[
+    str,
+    typer.Argument(
+        help="Folder of a job or of an array, or a job's id as 'job list' shows it.", metavar="JOB"
+    ),
 ]
 Folder = Annotated[Path, typer.Argument(help="Folder of the job.", metavar="JOB")]
 On = Annotated[
@@ -38,6 +45,23 @@ Queue = Annotated[
     ),
 ]
 
+Ranks = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Processes that compute it together, a GPU for each where there are any.",
+        show_default=True,
+    ),
+]
+Varied = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--array",
+        help="Start a job for each value of a setting, as seed=0..4 or alpha=0.3,0.5; repeated, "
+        "for each combination. See 'job compare'.",
+        metavar="NAME=VALUES",
+    ),
+]
 Hold = Annotated[
     bool, typer.Option("--hold", help="Only make the folder, for 'job run' in a script of yours.")
 ]
@@ -56,7 +80,7 @@ def job_app(integrate: Callable[..., Any]) -> typer.Typer:
     )
     app.command("run")(run)
     app.command("start")(_with_parameters_of(integrate, start))
-    for command in (list_jobs, status, cancel, fetch, resume):
+    for command in (list_jobs, status, cancel, fetch, resume, compare):
         app.command(command.__name__.removesuffix("_jobs"))(command)
     return app
 
@@ -84,13 +108,17 @@ def _with_parameters_of(integrate: Callable[..., Any], start: Callable[..., Any]
 def run(job: Folder) -> None:
     """Compute a job, here and now; what starts jobs calls this."""
     with sentences():
+        from napari_staligner.core.training.ranks import standing
+        from napari_staligner.jobs.array import members_of, run_array
         from napari_staligner.jobs.folder import JobFolder
         from napari_staligner.jobs.run import run_job
 
         folder = JobFolder(job)
+        if members := members_of(job):
+            raise typer.Exit(run_array(members))
         code = run_job(folder, _say)
         state = folder.state()
-        if state.sentence:
+        if state.sentence and not standing()[0]:
             errors().print(escaped(state.sentence), soft_wrap=True)
         raise typer.Exit(code)
 
@@ -106,18 +134,30 @@ def start(
     on: On = "local",
     job: Place = None,
     queue: Queue = None,
+    ranks: Ranks = 1,
+    array: Varied = None,
     hold: Hold = False,
     **of_integrate: Any,
 ) -> None:
-    """Start to integrate slices in a job, and return at once."""
+    """Start to integrate slices in a job, or in several, and return at once."""
     with sentences():
+        from napari_staligner.jobs.array import start_array
+        from napari_staligner.jobs.folder import Where
         from napari_staligner.jobs.launch import start_job
         from napari_staligner.jobs.listing import remember_job
 
-        folder = _made(on, job, dict(_option(each) for each in queue or ()), **of_integrate)
-        (remember_job if hold else start_job)(folder)
-        spec = folder.spec()
-        output().print(f"Job {spec.id} in {escaped(str(folder.path))}", soft_wrap=True)
+        where = Where.from_text(on, dict(_option(each) for each in queue or ()), ranks)
+        made = _made(where, job, array, **of_integrate)
+        if hold:
+            for folder in reversed(made):
+                remember_job(folder)
+        elif array:
+            start_array(made)
+        else:
+            start_job(made[0])
+        for folder in made:
+            place = escaped(str(folder.path))
+            output().print(f"Job {folder.spec().id} in {place}", soft_wrap=True)
 
 
 def _option(text: str) -> tuple[str, str]:
@@ -126,9 +166,9 @@ def _option(text: str) -> tuple[str, str]:
 
 
 def _made(
-    on: str,
+    where: Where,
     place: Path | None,
-    queue: dict[str, str],
+    varied: list[str] | None,
     *,
     slices: list[str],
     slice_key: str | None,
@@ -139,27 +179,28 @@ def _made(
     pair: list[str] | None,
     set_also: list[str] | None,
     **options: Any,
-) -> JobFolder:
-    """Make a job; slices that cannot be read are refused now, not hours later."""
+) -> list[JobFolder]:
+    """Make jobs; slices that cannot be read are refused now, not hours later."""
     from napari_staligner.cli.choosing import chosen_settings, paired
     from napari_staligner.core.integrate import check_slices
     from napari_staligner.io.h5ad import read_slices
-    from napari_staligner.jobs.folder import Where
+    from napari_staligner.jobs.array import make_array, parse_varied
     from napari_staligner.jobs.launch import make_job
+    from napari_staligner.jobs.listing import new_job_folder
 
-    where = Where.from_text(on, queue)
+    changes = parse_varied(varied) if varied else []
     chosen = chosen_settings(settings, preset, counts_layer, set_also, options)
     read = read_slices(slices, slice_key=slice_key, backed=True)
     names = [name for name, _ in read]
     chosen = paired(chosen, names, chain=chain, pairs=pair)
     check_slices(read, chosen)
-    return make_job(
-        [_absolute(each) for each in slices],
-        chosen,
-        where,
-        names=names,
-        place=place,
-        slice_key=slice_key,
+    absolute = [_absolute(each) for each in slices]
+    if not changes:
+        own = make_job(absolute, chosen, where, names=names, place=place, slice_key=slice_key)
+        return [own]
+    place = place or new_job_folder(f"array-{uuid4().hex[:12]}").path
+    return make_array(
+        absolute, chosen, changes, where, names=names, place=place, slice_key=slice_key
     )
 
 
@@ -207,25 +248,33 @@ def _table(jobs: list[JobFolder]) -> Table:
     return Table("", ["Job"], ["Slices", "On", "Made (UTC)", "State", ""], rows)
 
 
-def status(job: Job) -> None:
+def status(job: Jobs) -> None:
     """Tell how a job is: its state, how far it is, and how long it may take yet."""
     with sentences():
-        from napari_staligner.jobs.listing import job_of
+        from napari_staligner.cli.tables import show
+        from napari_staligner.jobs.array import jobs_of
         from napari_staligner.jobs.outlook import look_closely
 
-        seen = look_closely(job_of(job))
+        found = jobs_of(job)
+        if len(found) > 1:
+            show(output(), _table(found))
+            return
+        seen = look_closely(found[0])
         for line in seen.lines():
             output().print(escaped(line), soft_wrap=True)
 
 
-def cancel(job: Job) -> None:
-    """Ask a job to end; it does at its next step."""
+def cancel(job: Jobs) -> None:
+    """Ask a job to end, or all of an array that have not ended; they do at their next step."""
     with sentences():
-        from napari_staligner.jobs.launch import cancel_job
-        from napari_staligner.jobs.listing import job_of
+        from napari_staligner.jobs.array import jobs_of
+        from napari_staligner.jobs.launch import cancel_job, look_at
 
-        cancel_job(job_of(job))
-        output().print("It ends at its next step.")
+        found = jobs_of(job)
+        for folder in found:
+            if len(found) == 1 or not look_at(folder).ended:
+                cancel_job(folder)
+        output().print("It ends at its next step." if len(found) == 1 else "They end.")
 
 
 def fetch(
@@ -252,3 +301,33 @@ def resume(job: Job) -> None:
         folder = job_of(job)
         resume_job(folder)
         output().print(f"Job {folder.spec().id} goes on.", soft_wrap=True)
+
+
+def compare(
+    jobs: Annotated[
+        list[str],
+        typer.Argument(help="Folder of an array, or several jobs.", metavar="JOB..."),
+    ],
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Column of obs to compare the domains of each with.", metavar="COLUMN"),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Also write the table there.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Compare the results of jobs on the same slices: figures, mean, spread, and agreement."""
+    with sentences():
+        from napari_staligner.cli.tables import run_tables, show
+        from napari_staligner.io.atomic import write_text
+        from napari_staligner.jobs.array import compare_jobs, jobs_of, run_table
+
+        folders = [folder for text in jobs for folder in jobs_of(text)]
+        found, left = compare_jobs(folders, labels)
+        for table in run_tables(found):
+            show(output(), table)
+        for sentence in left:
+            output().print(escaped(sentence), soft_wrap=True)
+        if csv is not None:
+            written = write_text(run_table(found).to_csv(), csv)
+            output().print(f"Written to {escaped(str(written))}", soft_wrap=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.annotations.annotations import Annotations
     from napari_staligner.core.domains.number import NumberStability
     from napari_staligner.core.evaluation.evaluation import Evaluation
+    from napari_staligner.core.evaluation.runs import Runs
 
 WIDEST = 100_000
 """Width outside a terminal: the command that reproduces a result names all its files."""
@@ -154,6 +155,22 @@ def figure_tables(found: Evaluation) -> Iterator[Table]:
 
 def _figure(value: float) -> str:
     return "–" if value != value else f"{value:.3f}"
+
+
+def run_tables(found: Runs) -> Iterator[Table]:
+    """A row for each run with its figures, their mean and spread; then who agrees with whom."""
+    from napari_staligner.core.evaluation.metrics import METRICS
+    from napari_staligner.core.evaluation.runs import AGREEMENT
+
+    own = {"domains": "domains", AGREEMENT: "ARI of runs"}
+    heads = [own.get(key) or METRICS[key].title for key in found.figures]
+    rows = [[str(name), *map(_figure, row)] for name, row in found.figures.T.items()]
+    rows += [[str(name), *map(_figure, row)] for name, row in found.spread.T.items()]
+    yield Table("Runs", ["run"], heads, rows)
+    if len(found.agreement) > 1:
+        rows = [[str(name), *map(_figure, row)] for name, row in found.agreement.T.items()]
+        columns = [*map(str, found.agreement)]
+        yield Table("Agreement of the domains of two runs (ARI)", ["run"], columns, rows)
 
 
 def number_table(found: Sequence[NumberStability]) -> Table:

@@ -55,6 +55,7 @@ from napari_staligner.core.result.provenance import record_provenance, source_of
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.stages import (
     StagesJob,
+    help_stages,
     record_stages,
     stage_steps,
 )
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.prepare.graph import SpatialGraph
     from napari_staligner.core.training.checkpoint import Keeper
     from napari_staligner.core.training.data import Trained
+    from napari_staligner.core.training.ranks import Ranks
 
 _log = logging.getLogger(__name__)
 
@@ -195,7 +197,10 @@ class _Ledger:
 
 
 def integrate_steps(
-    slices: Sequence[tuple[str, AnnData]], settings: Settings, keeper: Keeper | None = None
+    slices: Sequence[tuple[str, AnnData]],
+    settings: Settings,
+    keeper: Keeper | None = None,
+    ranks: Ranks | None = None,
 ) -> Steps[AnnData]:
     """Integrate slices, one step at a time; see :func:`integrate`.
 
@@ -207,7 +212,12 @@ def integrate_steps(
         See :class:`~napari_staligner.core.settings.Settings`.
     keeper
         Holds checkpoints of the training, which goes on from the last one; ``None`` keeps none.
+    ranks
+        The processes that compute together, all with the same slices; only the first returns a
+        result, the others an empty table. ``None`` for this one alone.
     """
+    from anndata import AnnData
+
     from napari_staligner.core.prepare.graph import graph_steps
     from napari_staligner.core.training.data import Prepared
     from napari_staligner.core.training.estimate import InputSize, check_memory, estimate
@@ -221,7 +231,7 @@ def integrate_steps(
     slices = inputs.slices
     extent = InputSize.of(slices)
     # Refuse what cannot fit into memory before anything is read.
-    check_memory(estimate(extent, settings))
+    check_memory(estimate(extent, settings), ranks)
     ready = yield from ledger.follow(prepare_steps(slices, settings), part)
     slices, genes, expression, depth, layers = ready
     rehearse(slices, genes, layers)
@@ -240,10 +250,10 @@ def integrate_steps(
     )
     extent = replace(InputSize.of(slices), n_genes=expression.n_genes, stored=expression.stored)
     need = estimate(extent, settings)
-    check_memory(need)
+    check_memory(need, ranks)
     # Shown, but not stored with the result: it is only about this machine at this moment.
     yield Progress("estimate", ledger.done, ledger.total, outlook=str(need))
-    trained = yield from ledger.follow(train(data, settings, keeper), epochs)
+    trained = yield from ledger.follow(train(data, settings, keeper, ranks), epochs)
     # From here on, no failure may lose the training.
     job = StagesJob(
         places,
@@ -252,7 +262,11 @@ def integrate_steps(
         trained.mutual,
         pairs=tuple((names[i], names[j]) for i, j in trained.pairs),
         settings=settings,
+        ranks=ranks,
     )
+    if ranks is not None and ranks.rank:
+        yield from help_stages(job)
+        return AnnData()
     staged = yield from ledger.follow(stage_steps(job), 3 * part)
     joining = attempt(lambda: _joined(slices, genes, layers), EXPRESSION)
     joined = yield from ledger.follow(joining, 0)

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from napari_staligner.core.domains.domains import FoundDomains
     from napari_staligner.core.domains.presence import PresenceTable
     from napari_staligner.core.domains.slice_specific import SpotContext
-    from napari_staligner.core.registration import Registered
+    from napari_staligner.core.registration import Registered, RegistrationJob
     from napari_staligner.core.settings import Settings
+    from napari_staligner.core.training.ranks import Ranks
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,9 @@ class StagesJob:
         Shape (spots,), if already known.
     domains
         Shape (spots,), if already known.
+    ranks
+        The processes that share what is computed for pairs of slices; all but the first compute
+        their part of that and nothing else. ``None`` for this one alone.
     """
 
     coordinates: dict[str, NDArray[np.float64]]
@@ -82,6 +86,7 @@ class StagesJob:
     wanted: tuple[LaterStage, ...] = (MATCHES, CONFIDENCE, DOMAINS, PRESENCE, REGISTRATION)
     confidence: NDArray[np.floating[Any]] | None = None
     domains: pd.Categorical | None = None
+    ranks: Ranks | None = None
 
     @property
     def sizes(self) -> list[int]:
@@ -154,7 +159,8 @@ def _matches(job: StagesJob) -> Steps[csr_matrix]:
 def _confidence(job: StagesJob) -> Steps[NDArray[np.float32]]:
     from napari_staligner.core.result.confidence import confidence_steps
 
-    return (yield from confidence_steps(job.embedding, job.sizes, seed=job.settings.seed))
+    seed = job.settings.seed
+    return (yield from confidence_steps(job.embedding, job.sizes, seed=seed, ranks=job.ranks))
 
 
 def _domains(job: StagesJob, confidence: NDArray[np.floating[Any]] | None) -> Steps[FoundDomains]:
@@ -174,15 +180,41 @@ def _presence(job: StagesJob) -> Steps[PresenceTable]:
     return presence(job.domains, slices, tissue.places, job.confidence)
 
 
+def help_stages(job: StagesJob) -> Steps[None]:
+    """Compute the parts of a rank that is not the first.
+
+    Raises
+    ------
+    ComputeError
+        Another rank is gone.
+    """
+    from napari_staligner.core.registration.register import pairwise_steps
+
+    yield from _confidence(job)
+    if job.mutual is not None:
+        yield from pairwise_steps(_registration_job(job))
+
+
 def _registration(job: StagesJob) -> Steps[Registered]:
-    from napari_staligner.core.registration import RegistrationJob, register_steps
+    from napari_staligner.core.registration import register_steps
+
+    return (yield from register_steps(_registration_job(job)))
+
+
+def _registration_job(job: StagesJob) -> RegistrationJob:
+    from napari_staligner.core.registration import RegistrationJob
+    from napari_staligner.core.training.ranks import Ranks
 
     if job.mutual is None:
         raise InputError("it needs the matches between the slices; complete the result first")
-    registration = RegistrationJob(
-        job.coordinates, job.embedding, job.mutual, pairs=job.pairs, seed=job.settings.seed
+    return RegistrationJob(
+        job.coordinates,
+        job.embedding,
+        job.mutual,
+        pairs=job.pairs,
+        seed=job.settings.seed,
+        ranks=job.ranks or Ranks(),
     )
-    return (yield from register_steps(registration))
 
 
 def record_stages(adata: AnnData, staged: Staged, settings: Settings) -> Steps[None]:

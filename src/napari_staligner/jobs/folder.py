@@ -48,7 +48,7 @@ HELD = "It is made, but not started: start 'napari-staligner job run' with its f
 GO_ON = "press Resume in the Jobs dock, or run 'napari-staligner job resume'"
 PLAIN_WORD = re.compile(r"[A-Za-z0-9][\w.:@+,/-]*")
 """A word that no program takes for an option, and no shell for more than a word."""
-QUEUE_OPTIONS = tuple("account constraint cpus-per-task gpus mem partition qos time".split())
+QUEUE_OPTIONS = tuple("account constraint cpus-per-task gpus mem nodes partition qos time".split())
 """What a job may ask of Slurm."""
 
 
@@ -63,16 +63,19 @@ class Where:
         ``"ssh"`` gets them sent.
     address
         The host of ``"ssh"``, or the scheduler of ``"dask"``, as ``tcp://host:8786``.
+    ranks
+        How many processes compute together; a GPU for each where there are any.
     queue
         Options of Slurm by name, see :data:`QUEUE_OPTIONS`.
     """
 
     on: On = "local"
     address: str = ""
+    ranks: int = 1
     queue: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_text(cls, text: str, queue: Mapping[str, str] | None = None) -> Where:
+    def from_text(cls, text: str, queue: Mapping[str, str] | None = None, ranks: int = 1) -> Where:
         """Read ``local``, ``slurm``, ``dask:ADDRESS`` or ``ssh:HOST``.
 
         Raises
@@ -85,12 +88,14 @@ class Where:
             raise InputError(
                 f"A job cannot run on {text!r}: choose local, slurm, dask:ADDRESS or ssh:HOST."
             )
-        return cls(on, address, dict(queue or {}))  # type: ignore[arg-type]
+        return cls(on, address, ranks, dict(queue or {}))  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         for value in filter(None, (self.address, *self.queue.values())):
             if not PLAIN_WORD.fullmatch(value):
                 raise InputError(f"{value!r} is no name of a host or a value for a queue.")
+        if self.ranks < 1:
+            raise InputError(f"A job has no {self.ranks} ranks: give 1 or more.")
         if self.queue and self.on != "slurm":
             raise InputError(f"{self.on!r} is no queue: ask for {', '.join(self.queue)} of slurm.")
         unknown = [name for name in self.queue if name not in QUEUE_OPTIONS]

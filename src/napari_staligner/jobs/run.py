@@ -9,15 +9,17 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.attempt import out_of_memory, reason
-from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.progress import Progress, Steps, finish
+from napari_staligner.core.training.ranks import standing
 from napari_staligner.jobs.folder import GO_ON, SESSION_FILE, JobFolder, JobSpec, JobState
-from napari_staligner.jobs.keeper import FileKeeper
+from napari_staligner.jobs.keeper import FileKeeper, ReadingKeeper
+from napari_staligner.jobs.ranks import joined_ranks, other_ranks
 from napari_staligner.jobs.watch import running
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.result.source import Source
     from napari_staligner.core.training.checkpoint import Keeper
+    from napari_staligner.core.training.ranks import Ranks
     from napari_staligner.io.formats.found import Named
 
 _log = logging.getLogger(__name__)
@@ -48,6 +51,8 @@ def run_job(folder: JobFolder, on_progress: Callable[[Progress], object] | None 
     on_progress
         Also called with each step.
 
+    Of several ranks, only the first writes into the folder, and decides.
+
     Returns
     -------
     The exit code of the process. All that goes wrong is told by ``state.json``.
@@ -56,8 +61,12 @@ def run_job(folder: JobFolder, on_progress: Callable[[Progress], object] | None 
     ------
     InputError
         The folder is no job's, or the job is running already.
+    ComputeError
+        This is not the first of several ranks, and another one is gone.
     """
     spec = folder.spec()
+    if standing()[0]:
+        return _help(folder, spec)
     if running(folder):
         raise InputError(f"The job {str(folder.path)!r} is running already: wait for it.")
     folder.write_state(_own_state())
@@ -69,11 +78,24 @@ def run_job(folder: JobFolder, on_progress: Callable[[Progress], object] | None 
     return code
 
 
+def _help(folder: JobFolder, spec: JobSpec) -> int:
+    """Compute as a rank that is not the first."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    ranks = joined_ranks()
+    try:
+        finish(job_steps(folder, spec, ReadingKeeper(folder.checkpoint), ranks))
+    except (InputError, ComputeError) as error:
+        raise type(error)(f"Rank {ranks.rank}: {error}") from error
+    return DONE
+
+
 def _outcome(
     folder: JobFolder, spec: JobSpec, on_progress: Callable[[Progress], object] | None
 ) -> tuple[int, str]:
     try:
-        return _compute(folder, spec, on_progress)
+        with other_ranks(folder, spec.where.ranks):
+            return _compute(folder, spec, on_progress)
     except (InputError, ComputeError) as error:
         return BAD_INPUT, str(error)
     except KeyboardInterrupt:
@@ -89,8 +111,9 @@ def _compute(
     folder: JobFolder, spec: JobSpec, on_progress: Callable[[Progress], object] | None
 ) -> tuple[int, str]:
     keeper = FileKeeper(folder.checkpoint)
-    steps = job_steps(folder, spec, keeper)
-    with _stopping() as stop:
+    steps = job_steps(folder, spec, keeper, joined_ranks())
+    # The other ranks are told that it ends, before they are left.
+    with closing(steps), _stopping() as stop:
         while True:
             if folder.cancel.exists():
                 return CANCELLED, ""
@@ -107,7 +130,6 @@ def _compute(
                 on_progress(step)
             # An epoch keeps a checkpoint when one is wanted; before all else one was kept.
             if asked and (step.loss is None or not keeper.wanted):
-                steps.close()
                 return STOPPED, STOPPED_FROM_OUTSIDE
         return DONE, _write(folder, result)
 
@@ -122,12 +144,15 @@ def _write(folder: JobFolder, result: AnnData) -> str:
     return problem
 
 
-def job_steps(folder: JobFolder, spec: JobSpec, keeper: Keeper | None = None) -> Steps[AnnData]:
+def job_steps(
+    folder: JobFolder, spec: JobSpec, keeper: Keeper | None = None, ranks: Ranks | None = None
+) -> Steps[AnnData]:
     """Read the slices of a job and integrate them, one step at a time."""
     from napari_staligner.core.integrate import integrate_steps
 
     yield Progress("reading the slices", 0, 1)
-    return (yield from integrate_steps(slices_of_job(folder, spec), spec.settings, keeper))
+    slices = slices_of_job(folder, spec)
+    return (yield from integrate_steps(slices, spec.settings, keeper, ranks))
 
 
 def slices_of_job(folder: JobFolder, spec: JobSpec) -> Named:

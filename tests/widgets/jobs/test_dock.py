@@ -159,9 +159,14 @@ def test_run_on_starts_a_job_with_the_slices_of_the_session(open_dock, qtbot, mo
     assert set(read[0][1].obs["region"]) == {"here"}
     assert "Jobs dock" in dock.status.text()
 
-    answers = ["prolog=x", "tcp://nowhere here"]
+    answers = ["prolog=x", "tcp://nowhere here", "mem=64G ranks=x", "mem=64G ranks=0"]
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: (answers.pop(0), True))
-    for on, expected in (("slurm", "not asked for 'prolog'"), ("dask", "no name of a host")):
+    for on, expected in (
+        ("slurm", "not asked for 'prolog'"),
+        ("dask", "no name of a host"),
+        ("slurm", "'x' is no number of ranks"),
+        ("slurm", "A job has no 0 ranks"),
+    ):
         dock.run_on.places[on].trigger()
         assert expected in dock.status.text()
     assert len(known_jobs()) == 1

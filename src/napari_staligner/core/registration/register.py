@@ -26,10 +26,12 @@ from napari_staligner.core.registration.optimize import (
 )
 from napari_staligner.core.registration.raster import components, together
 from napari_staligner.core.registration.residuals import counterparts
+from napari_staligner.core.registration.sent import received, sent
 from napari_staligner.core.registration.starts import LEAST_OVERLAP, PIXELS, distinct, starts
 from napari_staligner.core.registration.transforms import apply, inverse, shifted
 from napari_staligner.core.registration.trust import SURE, PairTrust, apart
 from napari_staligner.core.registration.warp import warp
+from napari_staligner.core.training.ranks import Arrays, Ranks, each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +97,8 @@ class RegistrationJob:
         Whether a smooth displacement follows.
     seed
         Seed for drawing spots if there are many.
+    ranks
+        The processes that share the pairs of slices.
     """
 
     coordinates: Mapping[str, NDArray[np.floating[Any]]]
@@ -106,6 +110,7 @@ class RegistrationJob:
     counted: NDArray[np.bool_] | None = None
     nonrigid: bool = False
     seed: int = 0
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def rows(self) -> dict[str, slice]:
@@ -151,6 +156,58 @@ class Registered:
     trust: tuple[PairTrust, ...] = ()
 
 
+class Paired(NamedTuple):
+    """Slices of which every known pair is registered, before all are placed together."""
+
+    names: list[str]
+    reference: int
+    known: list[Pair]
+    bases: list[Matrix]
+    sections: list[Section]
+    other_unit: set[int]
+    models: dict[Pair, Model]
+    found: dict[Pair, _Fit]
+
+
+def pairwise_steps(job: RegistrationJob) -> Steps[Paired]:
+    """Register each pair of slices, one per step; of several ranks, each registers some.
+
+    Raises
+    ------
+    InputError
+        See :func:`register_steps`.
+    """
+    names = list(job.coordinates)
+    reference = _index(names, job.reference)
+    wanted = _pairs(names, job)
+    known = [pair for pair in wanted if _matches(job, names, pair)[0].size >= FEWEST_MATCHES]
+    if job.counted is not None and not known:
+        raise InputError(
+            "The landmark domains hold too few matches between the slices: choose others, or none."
+        )
+    bases, sections, other_unit = _sections(job, known, reference)
+    models = {pair: Model.SIMILARITY if {*pair} & other_unit else Model.RIGID for pair in known}
+
+    def registered(pair: Pair) -> Arrays:
+        i, j = pair
+        lying = None if {*pair} & other_unit else bases[j] @ inverse(bases[i])
+        # Where landmarks end tells nothing of the sections.
+        cut = job.counted is not None
+        fit = _register_pair(sections[i], sections[j], models[pair], lying, cut=cut)
+        return sent(fit.way) | {"fit": np.array([fit.cost, fit.finest, fit.cut])}
+
+    def said(number: int) -> Progress:
+        i, j = known[number]
+        return Progress(f"register {names[i]} to {names[j]}", number, len(known) + 2)
+
+    given = yield from each(known, registered, said, job.ranks)
+    found = {}
+    for pair, arrays in zip(known, given, strict=True):
+        cost, finest, is_cut = arrays["fit"]
+        found[pair] = _Fit(float(cost), received(arrays), float(finest), bool(is_cut))
+    return Paired(names, reference, known, bases, sections, other_unit, models, found)
+
+
 def register_steps(job: RegistrationJob) -> Steps[Registered]:
     """Register slices to the reference, one pair per step.
 
@@ -165,28 +222,13 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
     InputError
         The reference, or a slice of a pair, does not exist.
     """
-    names = list(job.coordinates)
-    reference = _index(names, job.reference)
-    wanted = _pairs(names, job)
-    known = [pair for pair in wanted if _matches(job, names, pair)[0].size >= FEWEST_MATCHES]
-    if job.counted is not None and not known:
-        raise InputError(
-            "The landmark domains hold too few matches between the slices: choose others, or none."
-        )
+    names, reference, known, bases, sections, other_unit, models, found = yield from pairwise_steps(
+        job
+    )
     total = len(known) + 2
-    bases, sections, other_unit = _sections(job, known, reference)
     step_models = {
         i: Model.SIMILARITY if i in other_unit else Model.RIGID for i in range(len(names))
     }
-    found: dict[Pair, _Fit] = {}
-    models: dict[Pair, Model] = {}
-    for done, (i, j) in enumerate(known):
-        yield Progress(f"register {names[i]} to {names[j]}", done, total)
-        models[i, j] = Model.SIMILARITY if {i, j} & other_unit else Model.RIGID
-        lying = None if {i, j} & other_unit else bases[j] @ inverse(bases[i])
-        # Where landmarks end tells nothing of the sections.
-        cut = job.counted is not None
-        found[i, j] = _register_pair(sections[i], sections[j], models[i, j], lying, cut=cut)
     yield Progress("register all together", len(known), total)
     found = _settled(found, sections, models)
     # A pair that may lie another way is settled by others, if these are sure.

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.training.matching import PARTNERS, draw_pairs
+from napari_staligner.core.training.ranks import Arrays, Ranks, each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +25,12 @@ MOST = 5000
 
 
 def confidence_steps(
-    embedding: NDArray[np.floating[Any]], sizes: Sequence[int], k: int = NEIGHBORS, *, seed: int = 0
+    embedding: NDArray[np.floating[Any]],
+    sizes: Sequence[int],
+    k: int = NEIGHBORS,
+    *,
+    seed: int = 0,
+    ranks: Ranks | None = None,
 ) -> Steps[NDArray[np.float32]]:
     r"""Confidence of each spot: how often walks to the other slices and back return home.
 
@@ -56,6 +62,8 @@ def confidence_steps(
         Number of home spots of each spot; fewer if the slice has fewer.
     seed
         Of the draw.
+    ranks
+        The processes that share the pairs of slices; ``None`` for this one alone.
 
     Returns
     -------
@@ -64,24 +72,36 @@ def confidence_steps(
     parts = np.split(np.asarray(embedding, dtype=np.float64), np.cumsum(sizes)[:-1])
     walked = [_Walked(z, k, [seed, number]) for number, z in enumerate(parts)]
     pairs = _pairs(len(parts), seed)
-    done, total = 0, 2 * len(pairs)
+    total = 2 * len(pairs)
     confidence = [np.zeros(len(z)) for z in parts]
     others = np.bincount(np.ravel(pairs).astype(np.int64), minlength=len(parts))
-    for s, t in pairs:
-        yield Progress("confidence", done, total)
+
+    def walk(pair: tuple[int, int]) -> Arrays:
+        s, t = pair
         over = {a: walked[a].over(len(parts[b])) for a, b in ((s, t), (t, s))}
         there, back = (
             _incidence(_nearest(parts[a], parts[b][over[b].drawn], STEP), len(over[b].drawn))
             for a, b in ((s, t), (t, s))
         )
         ways = ((s, there, back[over[t].drawn]), (t, back, there[over[s].drawn]))
-        for own, out, home in ways:
-            found, stay = _come_home(out, home, over[own].homes), over[own].stay
-            ratio = np.divide(found, stay, out=np.zeros(len(found)), where=stay > 0)
-            confidence[own] += np.minimum(1.0, ratio) / others[own]
-        done += 2
+        return {
+            str(own): _ratio(_come_home(out, home, over[own].homes), over[own].stay)
+            for own, out, home in ways
+        }
+
+    def said(number: int) -> Progress:
+        return Progress("confidence", 2 * number, total)
+
+    loads = [len(parts[s]) + len(parts[t]) for s, t in pairs]
+    for ratios in (yield from each(pairs, walk, said, ranks or Ranks(), loads)):
+        for own, ratio in ratios.items():
+            confidence[int(own)] += np.minimum(1.0, ratio) / others[int(own)]
     yield Progress("confidence", total, total)
     return np.concatenate(confidence).astype(np.float32)
+
+
+def _ratio(found: NDArray[np.float64], stay: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(found, stay, out=np.zeros(len(found)), where=stay > 0)
 
 
 @dataclass(frozen=True)

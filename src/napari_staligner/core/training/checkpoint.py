@@ -51,6 +51,8 @@ def begin_course(trainer: Trainer, keeper: Keeper | None) -> Course:
     """
     course = Course(trainer)
     state = None if keeper is None else keeper.load()
+    # All have read it before one can write the next.
+    trainer.ranks.meet()
     if state is not None:
         restore(course, state)
     return course

@@ -49,13 +49,14 @@ class Course:
         loss = self._step(None)
         self.pretrained += 1
         settled = self.settling.settled(1 - loss.reconstruction / self.trainer.variance)
+        settled = self.trainer.ranks.decide(settled)
         self.pretraining = not settled and self.pretrained < self._settings.pretrain_epochs
         self.due = not self.pretraining or self.pretrained % KEEP_EPOCHS == 0
         return loss
 
     def settled(self, matches: Sequence[Matches], before: Sequence[Matches] | None) -> bool:
         """Take the matches of a search; return whether training ends with them."""
-        if self.match_settling.settled(matches, before):
+        if self.trainer.ranks.decide(self.match_settling.settled(matches, before)):
             self.done, self.due = self.total, True
             return True
         self.triplets = self.trainer.matcher.draw(matches)

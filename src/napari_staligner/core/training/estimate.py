@@ -30,6 +30,8 @@ from napari_staligner.core.training.triplets import BLOCK_ELEMENTS
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from napari_staligner.core.training.ranks import Ranks
+
 GIB = 1 << 30
 RUNTIME_BYTES = 300 << 20
 """Memory for libraries that are loaded during the run."""
@@ -159,8 +161,15 @@ def _memory(extent: InputSize, settings: Settings, width: int, keeps: bool, spoo
     return float(max(2 * activations, reading) + held + 12 * BLOCK_ELEMENTS + RUNTIME_BYTES)
 
 
-def check_memory(need: Estimate) -> None:
+def check_memory(need: Estimate, ranks: Ranks | None = None) -> None:
     """Refuse a run that does not fit into memory.
+
+    Parameters
+    ----------
+    need
+        Of one process.
+    ranks
+        The processes that compute together; each holds as much, and the first decides.
 
     Raises
     ------
@@ -168,9 +177,10 @@ def check_memory(need: Estimate) -> None:
         Less memory is free than the run needs.
     """
     free = psutil.virtual_memory().available
-    if need.memory > free:
+    all_here = need.memory * (1 if ranks is None else ranks.here)
+    if all_here > free and not (ranks and ranks.rank):
         raise InputError(
-            f"This needs about {need.memory / GIB:.1f} GB of memory, but only {free / GIB:.1f} GB "
+            f"This needs about {all_here / GIB:.1f} GB of memory, but only {free / GIB:.1f} GB "
             "are free: take fewer or smaller slices, or another machine."
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.settings import Settings
+from napari_staligner.core.training.ranks import Arrays, Ranks, each
 from napari_staligner.core.training.triplets import Matches, Triplets, draw_triplets, mutual_nearest
 
 Pair = tuple[int, int]
@@ -72,8 +74,9 @@ class Matcher:
         sizes: Sequence[int],
         settings: Settings,
         device: torch.device,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.settings = settings
+        self.settings, self.ranks, self._device = settings, ranks or Ranks(), device
         self.names = names
         self.rows = torch.arange(sum(sizes), device=device).split(list(sizes))
         self.slice_of = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(
@@ -96,11 +99,12 @@ class Matcher:
 
     def find(self, embedding: Tensor, done: int, total: int) -> Steps[list[Matches]]:
         """Matches of the drawn spots of every drawn pair of slices, one pair per step."""
-        matches = []
-        for i, j in self.pairs:
-            yield self._progress(i, j, done, total)
-            matches.append(self._match(embedding, (i, j), self._drawn[i], self._drawn[j]))
-        return matches
+
+        def match(pair: Pair) -> Matches:
+            i, j = pair
+            return self._match(embedding, pair, self._drawn[i], self._drawn[j])
+
+        return (yield from self._each(match, done, total))
 
     def find_all(self, embedding: Tensor, done: int, total: int) -> Steps[list[Matches]]:
         """Matches of all spots of every drawn pair of slices, one pair per step.
@@ -109,18 +113,16 @@ class Matcher:
         slice. Every spot takes part, and the cost grows with the number of spots, not its square.
         """
         parts = self._parts()
-        matches = []
-        for i, j in self.pairs:
-            yield self._progress(i, j, done, total)
-            rounds = range(max(len(parts[i]), len(parts[j])))
+
+        def match(pair: Pair) -> Matches:
+            first, second = (parts[number] for number in pair)
             found = [
-                self._match(
-                    embedding, (i, j), parts[i][r % len(parts[i])], parts[j][r % len(parts[j])]
-                )
-                for r in rounds
+                self._match(embedding, pair, first[r % len(first)], second[r % len(second)])
+                for r in range(max(len(first), len(second)))
             ]
-            matches.append(found[0] if len(found) == 1 else Matches.joined(found))
-        return matches
+            return found[0] if len(found) == 1 else Matches.joined(found)
+
+        return (yield from self._each(match, done, total))
 
     def draw(self, matches: Sequence[Matches]) -> Triplets | None:
         """Draw the triplets of the next epochs."""
@@ -128,8 +130,25 @@ class Matcher:
             matches, self.rows, self.slice_of, self.settings.positives, self.generator
         )
 
-    def _progress(self, i: int, j: int, done: int, total: int) -> Progress:
-        return Progress(f"match {self.names[i]} and {self.names[j]}", done, total)
+    def _each(
+        self, match: Callable[[Pair], Matches], done: int, total: int
+    ) -> Steps[list[Matches]]:
+        """Match every drawn pair; of several ranks, each matches some."""
+
+        def arrays(pair: Pair) -> Arrays:
+            found = match(pair)
+            return {part.name: getattr(found, part.name).cpu().numpy() for part in fields(found)}
+
+        def said(number: int) -> Progress:
+            i, j = self.pairs[number]
+            return Progress(f"match {self.names[i]} and {self.names[j]}", done, total)
+
+        loads = [len(self._drawn[i]) * len(self._drawn[j]) for i, j in self.pairs]
+        found = yield from each(self.pairs, arrays, said, self.ranks, loads)
+        return [
+            Matches(**{name: torch.from_numpy(part).to(self._device) for name, part in one.items()})
+            for one in found
+        ]
 
     def _match(self, embedding: Tensor, pair: Pair, first: Tensor, second: Tensor) -> Matches:
         k_there, k_back = (

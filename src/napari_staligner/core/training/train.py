@@ -15,14 +15,22 @@ from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.checkpoint import Keeper, begin_course, keep_course
 from napari_staligner.core.training.data import Prepared, Trained
 from napari_staligner.core.training.matching import Matcher, match_matrix
+from napari_staligner.core.training.ranks import Ranks, in_step
 from napari_staligner.core.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def train(data: Prepared, settings: Settings, keeper: Keeper | None = None) -> Steps[Trained]:
+def train(
+    data: Prepared,
+    settings: Settings,
+    keeper: Keeper | None = None,
+    ranks: Ranks | None = None,
+) -> Steps[Trained]:
     """Train a :class:`STAligner` on slices, an epoch a step.
+
+    Of several ranks, the first decides when to stop; if its steps are closed, all end.
 
     Parameters
     ----------
@@ -32,13 +40,22 @@ def train(data: Prepared, settings: Settings, keeper: Keeper | None = None) -> S
         See :class:`Settings`.
     keeper
         Holds checkpoints, from the last of which the training goes on; ``None`` keeps none.
+    ranks
+        The processes that train together, each with the same data; ``None`` for this one alone.
 
     Returns
     -------
     Embedding, attention and matches from a forward pass after the last step. Of each but the
     embedding that failed, a step's ``lost`` says so.
     """
-    trainer = Trainer(data, settings)
+    ranks = ranks or Ranks()
+    return (yield from in_step(_train(data, settings, keeper, ranks), ranks))
+
+
+def _train(
+    data: Prepared, settings: Settings, keeper: Keeper | None, ranks: Ranks
+) -> Steps[Trained]:
+    trainer = Trainer(data, settings, ranks=ranks)
     course = begin_course(trainer, keeper)
     total = course.total
     while course.pretraining:

@@ -25,6 +25,7 @@ from napari_staligner.core.training.components import (
 )
 from napari_staligner.core.training.matching import Matcher
 from napari_staligner.core.training.model import Output, STAligner
+from napari_staligner.core.training.ranks import Ranks
 from napari_staligner.core.training.tiles import Tile, split
 from napari_staligner.core.training.triplets import Matches, Triplets
 
@@ -87,7 +88,8 @@ class Trainer:
     The graph has no edges between slices and the reconstruction is a sum over spots, so the
     gradients of tiles add up to the whole gradient; the triplets need only z. So a step embeds all
     tiles, differentiates the triplets in z, and then runs one tile at a time forward and backward.
-    If everything fits in memory, the first pass is kept and used for the second.
+    If everything fits in memory, the first pass is kept and used for the second. Of several ranks,
+    each computes its own tiles.
 
     Parameters
     ----------
@@ -95,6 +97,8 @@ class Trainer:
         The slices.
     settings
         See :class:`Settings`.
+    ranks
+        The processes that train together; ``None`` for this one alone.
     tile_spots, keep_bytes
         Most spots of a tile, and most bytes that are kept between passes.
     """
@@ -104,6 +108,7 @@ class Trainer:
         data: Prepared,
         settings: Settings,
         *,
+        ranks: Ranks | None = None,
         tile_spots: int = TILE_SPOTS,
         keep_bytes: int = KEEP_BYTES,
     ) -> None:
@@ -125,10 +130,12 @@ class Trainer:
         self.tiles = split(
             data.sizes, data.connectivities, data.coordinates, tile_spots, self.device
         )
-        self.matcher = Matcher(data.names, data.sizes, settings, self.device)
+        self.ranks = ranks or Ranks()
+        self._owners = self.ranks.deal([len(tile.nodes) for tile in self.tiles])
+        self.matcher = Matcher(data.names, data.sizes, settings, self.device, self.ranks)
         n = sum(data.sizes)
         self.keeps = 4 * n * (self.input.width + 4 * settings.hidden) <= keep_bytes
-        self._kept: list[Tensor] = []
+        self._kept: dict[int, Tensor] = {}
         self.searched: Searched | None = None
         self._norms: dict[int, Tensor] = {}
 
@@ -163,17 +170,59 @@ class Trainer:
             triplet, pull = triplets.pull(embedding, self.settings.margin)
             pull *= 1 - weight
         total = torch.zeros((), device=self.device)
-        for number, (tile, output) in enumerate(zip(self.tiles, outputs, strict=True)):
-            x = self._input(number)
-            output = output or self.model(x, tile.graph)
-            residual = self.model.residual(x, self._norm(number), output, tile.n_own)
-            residual = residual / self.n_values
-            total += residual.detach()
-            loss = weight * residual
-            if pull is not None:
-                loss = loss + (output.embedding[: tile.n_own] * pull[tile.own]).sum()
-            loss.backward()
+        found: dict[int, Tensor] = {}
+        for number in self._own():
+            residual = self._differentiate(number, outputs[number], weight, pull)
+            if self.ranks.size > 1:
+                found[number] = self._taken(residual)
+            else:
+                total += residual
+        for number, owner in enumerate(self._owners if self.ranks.size > 1 else ()):
+            # In the order of the tiles, so that the sum does not depend on who computed them.
+            total += self._added(self.ranks.share(found.pop(number, self._room()), owner))
         return total, triplet
+
+    def _differentiate(
+        self, number: int, output: Output | None, weight: float, pull: Tensor | None
+    ) -> Tensor:
+        """Add the gradients of one tile to the parameters; return its part of the loss."""
+        tile, x = self.tiles[number], self._input(number)
+        output = output or self.model(x, tile.graph)
+        residual = self.model.residual(x, self._norm(number), output, tile.n_own) / self.n_values
+        loss = weight * residual
+        if pull is not None:
+            loss = loss + (output.embedding[: tile.n_own] * pull[tile.own]).sum()
+        loss.backward()
+        return residual.detach()
+
+    def _own(self) -> list[int]:
+        """Numbers of the tiles that this rank computes."""
+        return self._of(self.ranks.rank)
+
+    def _of(self, rank: int) -> list[int]:
+        return [number for number, owner in enumerate(self._owners) if owner == rank]
+
+    def _room(self) -> Tensor:
+        n = 1 + sum(parameter.numel() for parameter in self.model.parameters())
+        return torch.empty(n, device=self.device)
+
+    def _taken(self, residual: Tensor) -> Tensor:
+        """Take the gradients of one tile off the parameters: one row, with its loss."""
+        parts = [residual.reshape(1)]
+        for parameter in self.model.parameters():
+            assert parameter.grad is not None
+            parts.append(parameter.grad.flatten())
+        self.optimizer.zero_grad(set_to_none=True)
+        return torch.cat(parts)
+
+    def _added(self, row: Tensor) -> Tensor:
+        """Add such a row to the gradients; return the loss in it."""
+        at = 1
+        for parameter in self.model.parameters():
+            part = row[at : at + parameter.numel()].view_as(parameter)
+            at += parameter.numel()
+            parameter.grad = part.clone() if parameter.grad is None else parameter.grad.add_(part)
+        return row[0]
 
     def embed(self) -> Embedded:
         """Embed all spots in float32, whatever the precision of training."""
@@ -185,9 +234,12 @@ class Trainer:
         sums = torch.zeros(len(self.sizes), dtype=torch.float64, device=self.device)
         with torch.no_grad(), self._exactly():
             for number, tile in enumerate(self.tiles):
-                x = self._input(number)
-                output = self.model(x, tile.graph)
-                found = self.model.residual(x, self._norm(number), output, tile.n_own)
+                found = torch.empty((), device=self.device)
+                if self._owners[number] == self.ranks.rank:
+                    x = self._input(number)
+                    output = self.model(x, tile.graph)
+                    found = self.model.residual(x, self._norm(number), output, tile.n_own)
+                self.ranks.share(found, self._owners[number])
                 sums[self.matcher.slice_of[tile.nodes[0]]] += found
         sizes = torch.tensor(self.sizes, dtype=torch.float64, device=self.device)
         found_by_slice: list[float] = (sums / (sizes * self.input.width)).tolist()
@@ -224,29 +276,45 @@ class Trainer:
     def _first_pass(self) -> tuple[Sequence[Output | None], Tensor]:
         """Embed all spots; if outputs are kept, return them with what their gradients need."""
         z = self._empty()
-        outputs: list[Output | None] = []
-        for number, tile in enumerate(self.tiles):
+        outputs: list[Output | None] = [None] * len(self.tiles)
+        for number in self._own():
+            tile = self.tiles[number]
             if self.keeps:
-                output = self.model(self._input(number), tile.graph)
-                outputs.append(output)
+                output = outputs[number] = self.model(self._input(number), tile.graph)
                 z[tile.own] = output.embedding[: tile.n_own].detach()
                 continue
             with torch.no_grad():
                 embedding, _, _ = self.model.encode(self._input(number), tile.graph)
-            outputs.append(None)
             z[tile.own] = embedding[: tile.n_own]
+        self._gather(z)
         return outputs, z
+
+    def _gather(self, z: Tensor) -> None:
+        """Fill in what other ranks computed."""
+        if self.ranks.size == 1:
+            return
+        held = [
+            torch.cat([z.new_empty(0, dtype=torch.int64), *(self.tiles[i].own for i in numbers)])
+            for numbers in map(self._of, range(self.ranks.size))
+        ]
+        found = self.ranks.gather(z[held[self.ranks.rank]], [len(rows) for rows in held])
+        for rows, values in zip(held, found, strict=True):
+            z[rows] = values
 
     def _embed(self) -> Embedded:
         z = self._empty()
         edges = []
         with torch.no_grad():
             for number, tile in enumerate(self.tiles):
-                embedding, attention, _ = self.model.encode(self._input(number), tile.graph)
-                z[tile.own] = embedding[: tile.n_own]
-                end = int(tile.graph.pointers[tile.n_own])
+                end, owner = int(tile.graph.pointers[tile.n_own]), self._owners[number]
+                weights = torch.empty(end, device=self.device)
+                if owner == self.ranks.rank:
+                    embedding, attention, _ = self.model.encode(self._input(number), tile.graph)
+                    z[tile.own], weights = embedding[: tile.n_own], attention[:end].contiguous()
+                weights = self.ranks.share(weights, owner)
                 receivers, senders = tile.graph.receivers[:end], tile.graph.senders[:end]
-                edges.append((tile.nodes[receivers], tile.nodes[senders], attention[:end]))
+                edges.append((tile.nodes[receivers], tile.nodes[senders], weights))
+        self._gather(z)
         return Embedded(z, *(torch.cat(part) for part in zip(*edges, strict=True)))
 
     @contextmanager
@@ -274,8 +342,8 @@ class Trainer:
         """Input of a tile, kept between passes if it fits."""
         if not self.keeps or self.model.precision != self.precision:
             return self._rows(self.tiles[number])
-        if not self._kept:
-            self._kept = [self._rows(tile) for tile in self.tiles]
+        if number not in self._kept:
+            self._kept[number] = self._rows(self.tiles[number])
         return self._kept[number]
 
     def _rows(self, tile: Tile) -> Tensor:

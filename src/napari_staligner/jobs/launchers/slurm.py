@@ -16,12 +16,14 @@ SCRIPT = """#!/bin/bash
 #SBATCH --job-name={name}
 #SBATCH --output={log}
 #SBATCH --open-mode=append
-#SBATCH --nodes=1 --ntasks=1
+#SBATCH --ntasks={ranks}
 #SBATCH --signal=TERM@60
 {options}
 # A minute before the time limit the job is told to keep a checkpoint; 'job resume' goes on from it.
 # srun no longer takes the number of processors over from sbatch by itself.
 export SRUN_CPUS_PER_TASK=${{SLURM_CPUS_PER_TASK:-1}}
+# The first of several ranks runs where this script does.
+export MASTER_ADDR=$(hostname)
 srun {command}
 """
 
@@ -69,9 +71,11 @@ LOST = "Slurm no longer knows the job, and it never began: see log.txt in its fo
 
 def script_of(folder: JobFolder, spec: JobSpec) -> str:
     """Return the script for ``sbatch``."""
-    options = [f"#SBATCH --{name}={value}" for name, value in sorted(spec.where.queue.items())]
+    asked = {"nodes": "1"} | dict(spec.where.queue)
+    options = [f"#SBATCH --{name}={value}" for name, value in sorted(asked.items())]
     return SCRIPT.format(
         name=spec.queue_name,
+        ranks=spec.where.ranks,
         log=_pattern(folder.log.resolve()),
         options="\n".join([*options, ""]),
         command=shlex.join(command(folder)),

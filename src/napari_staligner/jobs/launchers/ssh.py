@@ -97,7 +97,7 @@ def _send(folder: JobFolder, spec: JobSpec) -> None:
             slices.append(replace(source, path=f"{place}/{path.name}").spec())
     with tempfile.TemporaryDirectory() as name:
         sent = JobFolder(Path(name))
-        sent.write_spec(replace(spec, slices=tuple(slices), where=Where()))
+        sent.write_spec(replace(spec, slices=tuple(slices), where=Where(ranks=spec.where.ranks)))
         lines.append(f"put {_quoted(sent.path / 'job.json')} {_quoted(f'{there}/job.json')}")
         _transfer(spec, lines)
 

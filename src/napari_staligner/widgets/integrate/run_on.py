@@ -12,7 +12,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
-    from napari_staligner.jobs.folder import JobFolder
+    from napari_staligner.jobs.folder import JobFolder, Where
     from napari_staligner.session import Session
 
 PLACES = {
@@ -22,9 +22,11 @@ PLACES = {
     "ssh": ("Another machine, by ssh…", "A machine that your ssh reaches without a password"),
 }
 _ASKED = {
-    "slurm": "What to ask of Slurm, as time=8:00:00 mem=64G partition=gpu; may be empty:",
-    "dask": "Address of the scheduler, as tcp://host:8786:",
-    "ssh": "Host, as ssh takes it; napari-staligner must be installed there:",
+    "slurm": "What to ask of Slurm, as time=8:00:00 mem=64G partition=gpu, and ranks=4 for four "
+    "processes; may be empty:",
+    "dask": "Address of the scheduler, as tcp://host:8786, and ranks=2 for two processes:",
+    "ssh": "Host, as ssh takes it, and ranks=2 for two processes; napari-staligner must be "
+    "installed there:",
 }
 
 
@@ -87,15 +89,10 @@ class RunOn(QPushButton):
         self._start(on, words.strip())
 
     def _start(self, on: str, words: str) -> None:
-        from napari_staligner.jobs.folder import Where
         from napari_staligner.jobs.request import JobRequest
 
         try:
-            if on == "slurm":
-                options = (word.partition("=") for word in words.split())
-                where = Where.from_text(on, {name: value for name, _, value in options})
-            else:
-                where = Where.from_text(f"{on}:{words}" if words else on)
+            where = _where(on, words)
             job = self._session.integration_job()
             self._runner.start(JobRequest(job.slices, job.settings, where).steps, "Start the job")
         except InputError as error:
@@ -105,3 +102,20 @@ class RunOn(QPushButton):
 
     def _on_runner_returned(self, folder: JobFolder) -> None:
         self.said.emit("The job has started: the Jobs dock shows how it is.", False)
+
+
+def _where(on: str, words: str) -> Where:
+    """Read what was asked for: an address or options of a queue, and how many ranks."""
+    from napari_staligner.jobs.folder import Where
+
+    said = words.split()
+    ranks = [word.removeprefix("ranks=") for word in said if word.startswith("ranks=")]
+    rest = [word for word in said if not word.startswith("ranks=")]
+    if not all(number.isdecimal() for number in ranks):
+        raise InputError(f"{ranks[0]!r} is no number of ranks: give it as ranks=2.")
+    queue = {}
+    if on == "slurm":
+        queue = {name: value for name, _, value in (word.partition("=") for word in rest)}
+        rest = []
+    address = " ".join(rest)
+    return Where.from_text(f"{on}:{address}" if address else on, queue, int((ranks or ["1"])[-1]))

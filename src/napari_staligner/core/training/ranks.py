@@ -1,0 +1,333 @@
+"""Several processes that compute one result together, with the same bits as one alone.
+
+Gradients are not averaged by a tree of sums, whose order would depend on the number of processes:
+each process sends those of its tiles to all others, and every one adds all tiles in their order.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.progress import Progress, Steps
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+Arrays = Mapping[str, "NDArray[Any]"]
+
+PATIENCE = timedelta(minutes=30)
+"""A rank that is silent for so long is taken for dead; a large slice takes long to read."""
+MEETING = "NAPARI_STALIGNER_MEETING"
+"""Variable with the file by which ranks on one machine find each other."""
+LOST = (
+    "Another process of this training ended, or does not answer: start it again, from its "
+    "checkpoint if there is one."
+)
+ENDED = "The first process ended the training."
+
+
+def standing(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """Return the number of this process, from 0, and how many were started together.
+
+    Parameters
+    ----------
+    environment
+        Variables that ``torchrun``, or ``srun``, gave it; without them it is one alone.
+    """
+    for rank, size in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
+        if rank in environment and size in environment:
+            return int(environment[rank]), int(environment[size])
+    return 0, 1
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process, and those that compute together with it.
+
+    Parameters
+    ----------
+    rank, size
+        Number of this process, from 0, and how many there are.
+    here
+        How many of them are on this machine.
+    staged
+        Whether what lies on a GPU is exchanged through main memory.
+    """
+
+    rank: int = 0
+    size: int = 1
+    here: int = 1
+    staged: bool = False
+
+    @classmethod
+    def joined(cls) -> Ranks:
+        """Join the processes that ``torchrun`` or ``srun`` started; one alone without them.
+
+        Raises
+        ------
+        InputError
+            It is not known where the first of them is.
+        ComputeError
+            They do not meet.
+        """
+        rank, size = standing()
+        if size == 1:
+            return cls()
+        import torch
+        from torch import distributed
+
+        on_gpu = torch.cuda.is_available()
+        if not distributed.is_initialized():
+            backend = "cpu:gloo,cuda:nccl" if on_gpu and distributed.is_nccl_available() else "gloo"
+            # A rank that is gone is an error here, and not the end of this process.
+            os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
+            try:
+                _meet(backend, rank, size)
+            except RuntimeError as error:
+                raise ComputeError(LOST) from error
+        alone = cls(rank, size)
+        host = zlib.crc32(socket.gethostname().encode())
+        hosts = [int(alone.share(torch.tensor([host]), owner)) for owner in range(size)]
+        here = hosts.count(host)
+        staged = False
+        if on_gpu:
+            torch.cuda.set_device(hosts[:rank].count(host) % torch.cuda.device_count())
+            # NCCL takes no two processes on one GPU. All must do the same.
+            crowded = torch.tensor([here > torch.cuda.device_count()])
+            staged = sum(int(alone.share(crowded.clone(), owner)) for owner in range(size)) > 0
+        return cls(rank, size, here, staged)
+
+    def deal(self, loads: Sequence[int]) -> list[int]:
+        """Return the rank that computes each part: the largest first, to whom has the least."""
+        given, owners = [0] * self.size, [0] * len(loads)
+        for number in sorted(range(len(loads)), key=lambda i: -loads[i]):
+            owners[number] = given.index(min(given))
+            given[owners[number]] += loads[number]
+        return owners
+
+    def share(self, values: Tensor, owner: int) -> Tensor:
+        """Return the owner's values on every rank.
+
+        Parameters
+        ----------
+        values
+            The owner's, and on the others an array of the same shape and type, which is filled.
+        owner
+            A rank.
+
+        Raises
+        ------
+        ComputeError
+            Another rank is gone.
+        """
+        if self.size > 1:
+            from torch import distributed
+
+            sent = values.cpu() if self.staged else values
+            try:
+                distributed.broadcast(sent, owner)
+            except RuntimeError as error:
+                raise ComputeError(LOST) from error
+            if sent is not values:
+                values.copy_(sent)
+        return values
+
+    def gather(self, own: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+        """Return the rows of every rank, on all of them.
+
+        Parameters
+        ----------
+        own
+            Shape (rows, d): those of this rank.
+        lengths
+            How many rows each rank has.
+
+        Raises
+        ------
+        ComputeError
+            Another rank is gone.
+        """
+        from torch import distributed
+
+        # Of one length, so that they can go around in a ring: a rank receives each row once.
+        longest, width = max(lengths), own.shape[1]
+        sent = own.new_zeros(longest, width, device="cpu" if self.staged else own.device)
+        sent[: len(own)] = own
+        found = [sent.new_empty(longest, width) for _ in lengths]
+        try:
+            distributed.all_gather(found, sent)
+        except RuntimeError as error:
+            raise ComputeError(LOST) from error
+        return [each[:n].to(own.device) for each, n in zip(found, lengths, strict=True)]
+
+    def share_arrays(self, values: Arrays | None, owner: int) -> Arrays:
+        """Return the owner's arrays on every rank, whatever their number and shapes.
+
+        Parameters
+        ----------
+        values
+            The owner's; not looked at on the others.
+        owner
+            A rank.
+        """
+        import torch
+
+        content = torch.empty(0, dtype=torch.uint8)
+        if self.rank == owner:
+            assert values is not None
+            packed = io.BytesIO()
+            np.savez(packed, **values)  # type: ignore[arg-type]
+            content = torch.frombuffer(packed.getbuffer(), dtype=torch.uint8)
+        length = int(self.share(torch.tensor([len(content)]), owner))
+        if self.rank != owner:
+            content = torch.empty(length, dtype=torch.uint8)
+        self.share(content, owner)
+        if self.rank == owner and values is not None:
+            return values
+        with np.load(io.BytesIO(content.numpy().tobytes()), allow_pickle=False) as file:
+            return dict(file)
+
+    def decide(self, value: bool) -> bool:
+        """Return what the first rank says."""
+        if self.size == 1:
+            return value
+        import torch
+
+        return bool(self.share(torch.tensor([value]), 0))
+
+    def meet(self) -> None:
+        """Wait until all ranks are here."""
+        for owner in range(self.size if self.size > 1 else 0):
+            import torch
+
+            self.share(torch.zeros(1), owner)
+
+
+def _meet(backend: str, rank: int, size: int) -> None:
+    """Find the other processes."""
+    from torch import distributed
+
+    if MEETING in os.environ:
+        store = distributed.FileStore(os.environ[MEETING], size)
+        distributed.init_process_group(
+            backend, store=store, rank=rank, world_size=size, timeout=PATIENCE
+        )
+        return
+    if "RANK" not in os.environ and os.environ.get("SLURM_STEP_NUM_NODES") == "1":
+        os.environ["MASTER_ADDR"] = "127.0.0.1"
+    if "MASTER_ADDR" not in os.environ:
+        raise InputError(
+            "The processes of this training do not know where the first of them is: set "
+            "MASTER_ADDR to its machine before srun."
+        )
+    # The same for all of them, and another one for each step of each job.
+    job, step = (int(os.environ.get(f"SLURM_{name}_ID", "0")) for name in ("JOB", "STEP"))
+    os.environ.setdefault("MASTER_PORT", str(20_000 + (101 * job + step) % 12_000))
+    distributed.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)
+
+
+def in_step(steps: Steps[T], ranks: Ranks) -> Steps[T]:
+    """Run a computation on all ranks; whoever takes the first one's steps decides if it goes on.
+
+    Parameters
+    ----------
+    steps
+        The computation; it has the same steps on all ranks.
+    ranks
+        The processes.
+
+    Raises
+    ------
+    ComputeError
+        The first rank's was closed, or another rank is gone.
+    """
+    if ranks.size == 1:
+        return (yield from steps)
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        try:
+            yield step
+        except GeneratorExit:
+            steps.close()
+            if not ranks.rank:
+                with suppress(ComputeError):
+                    ranks.decide(False)
+            raise
+        if not ranks.decide(True):
+            raise ComputeError(ENDED)
+
+
+def each(
+    items: Sequence[Item],
+    compute: Callable[[Item], Arrays],
+    said: Callable[[int], Progress],
+    ranks: Ranks,
+    loads: Sequence[int] | None = None,
+) -> Steps[list[Arrays]]:
+    """Compute something for each item, every rank for some of them.
+
+    If another rank is lost, the first one computes what is missing.
+
+    Parameters
+    ----------
+    items
+        The same on all ranks.
+    compute
+        Returns arrays of numbers.
+    said
+        The progress before an item, by its number.
+    ranks
+        The processes.
+    loads
+        How long each item takes, in any unit; all the same if ``None``.
+
+    Returns
+    -------
+    The arrays of every item, on all ranks.
+    """
+    owners = ranks.deal([1] * len(items) if loads is None else loads)
+    own: dict[int, Arrays] = {}
+    for number, item in enumerate(items):
+        yield said(number)
+        if owners[number] == ranks.rank:
+            own[number] = compute(item)
+    if ranks.size == 1:
+        return [own[number] for number in range(len(items))]
+    return list(_gathered(items, compute, ranks, owners, own))
+
+
+def _gathered(
+    items: Sequence[Item],
+    compute: Callable[[Item], Arrays],
+    ranks: Ranks,
+    owners: Sequence[int],
+    own: Mapping[int, Arrays],
+) -> Iterator[Arrays]:
+    lost = False
+    for number, owner in enumerate(owners):
+        if not lost:
+            try:
+                yield ranks.share_arrays(own.get(number), owner)
+                continue
+            except ComputeError:
+                if ranks.rank:
+                    raise
+                lost = True
+        yield own[number] if number in own else compute(items[number])

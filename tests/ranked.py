@@ -1,0 +1,61 @@
+"""A training on tiny slices in many tiles, for processes that torchrun starts: see test_ranks."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields, replace
+from functools import partial
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from scipy import sparse
+from tiny import QUICK, tiny_slice
+
+from napari_staligner.core.integrate import prepare_steps
+from napari_staligner.core.prepare.expression import Expression
+from napari_staligner.core.prepare.graph import graph_steps
+from napari_staligner.core.progress import finish
+from napari_staligner.core.training import train as module
+from napari_staligner.core.training.data import Prepared
+from napari_staligner.core.training.ranks import Ranks
+from napari_staligner.core.training.trainer import Trainer
+
+SETTINGS = {
+    # Activations kept between the passes, or made again.
+    1 << 30: replace(QUICK, components=12, epochs=6, search_spots=40),
+    0: replace(QUICK, components=0, epochs=5),
+}
+
+
+def tiny_prepared() -> Prepared:
+    slices = [("A", tiny_slice(side=12, seed=1)), ("B", tiny_slice(side=10, seed=2))]
+    ready = finish(prepare_steps(slices, QUICK))
+    places = [(name, adata.obsm["spatial"]) for name, adata in ready.slices]
+    graphs = finish(graph_steps(places, QUICK))
+    connectivities = sparse.block_diag([g.connectivities for g in graphs.values()], format="csr")
+    coordinates = np.concatenate([points for _, points in places])
+    held = Expression.held(list(ready.expression))
+    return Prepared(("A", "B"), (144, 100), held, connectivities, coordinates, ready.log_depth)
+
+
+def trained(ranks: Ranks | None = None) -> dict[str, np.ndarray]:
+    """Return all that both trainings give, by name."""
+    found, data = {}, tiny_prepared()
+    for keep_bytes, settings in SETTINGS.items():
+        streaming = partial(Trainer, tile_spots=30, keep_bytes=keep_bytes)
+        with patch.object(module, "Trainer", streaming):
+            given = finish(module.train(data, settings, ranks=ranks))
+        for field in fields(given):
+            value = getattr(given, field.name)
+            value = value.toarray() if sparse.issparse(value) else np.asarray(value)
+            found[f"{keep_bytes}.{field.name}"] = value
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    ranks = Ranks.joined()
+    found = trained(ranks)
+    if ranks.rank == 0:
+        np.savez(sys.argv[1], size=ranks.size, **found)
