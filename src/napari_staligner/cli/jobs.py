@@ -137,6 +137,7 @@ def _made(
     preset: str | None,
     chain: bool,
     pair: list[str] | None,
+    exclude: Path | None,
     set_also: list[str] | None,
     **options: Any,
 ) -> JobFolder:
@@ -153,6 +154,10 @@ def _made(
     names = [name for name, _ in read]
     chosen = paired(chosen, names, chain=chain, pairs=pair)
     check_slices(read, chosen)
+    if exclude is not None:
+        from napari_staligner.io.excluded import exclude as excluding
+
+        excluding(read, exclude)
     return make_job(
         [_absolute(each) for each in slices],
         chosen,
@@ -160,6 +165,7 @@ def _made(
         names=names,
         place=place,
         slice_key=slice_key,
+        exclude=exclude,
     )
 
 

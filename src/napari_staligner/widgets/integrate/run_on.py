@@ -97,7 +97,8 @@ class RunOn(QPushButton):
             else:
                 where = Where.from_text(f"{on}:{words}" if words else on)
             job = self._session.integration_job()
-            self._runner.start(JobRequest(job.slices, job.settings, where).steps, "Start the job")
+            request = JobRequest(job.slices, job.settings, where, job.aside)
+            self._runner.start(request.steps, "Start the job")
         except InputError as error:
             self.said.emit(str(error), True)
             return
