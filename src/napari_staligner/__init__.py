@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from napari_staligner.core.result.axis import Axis as Axis
     from napari_staligner.core.result.methods_text import methods_text as methods_text
     from napari_staligner.core.result.profiles import profiles as profiles
+    from napari_staligner.core.result.suspects import find_suspects as find_suspects
     from napari_staligner.core.settings import Settings as Settings
     from napari_staligner.core.stages import complete as complete
     from napari_staligner.demo.notebook import edited as edited
     from napari_staligner.demo.notebook import view as view
+    from napari_staligner.io.excluded import exclude as exclude
     from napari_staligner.io.h5ad import read_slices as read_slices
     from napari_staligner.io.h5ad import write_result as write_result
     from napari_staligner.report.summary import summary as summary
@@ -42,8 +44,10 @@ _WHERE = {
     "compare_runs": "core.evaluation.runs",
     "complete": "core.stages",
     "edited": "demo.notebook",
+    "exclude": "io.excluded",
     "evaluate": "core.evaluation.evaluation",
     "find_domains": "core.domains.domains",
+    "find_suspects": "core.result.suspects",
     "integrate": "core.integrate",
     "methods_text": "core.result.methods_text",
     "profiles": "core.result.profiles",

@@ -96,6 +96,17 @@ SOURCE: Final = "staligner_source"
 ADOPTED: Final = "adopted"
 """In ``uns["staligner"]``, dict, of a result of another program: ``embedding``, the key of ``obsm``
 that was taken for it, and ``slices``, the column of ``obs`` that names them."""
+EXCLUDED: Final = "excluded"
+"""``obs`` of a slice, bool: a spot that the next run leaves out, in a fold or a tear. In
+``uns["staligner"]``, AnnData: the spots that a run left out so, with the genes of the result and
+``obs["slice"]``; ``obs["excluded"]`` is false where somebody took a spot back."""
+EXCLUDED_AFTER: Final = "excluded_after"
+"""``obs`` of these spots, int: how many spots of the slice in the result come before it."""
+EXCLUDED_BY: Final = "excluded_by"
+"""In ``uns["staligner"]``, text: file of the regions that were excluded; empty if they were drawn
+in a window; absent if there are none, or a column of the input says so."""
+EXCLUDED_BY_FILE: Final = "staligner_excluded_by"
+"""``uns`` of a slice: the same text."""
 COUNTS_LAYER: Final = "counts_layer"
 """In ``uns["staligner"]``, text: the layer that holds what was integrated; absent if that is
 ``X``."""
@@ -161,6 +172,8 @@ class Role(StrEnum):
     ATTENTION = "attention"
     SHIFT = "shift"
     """Arrows from spots to their counterparts in other slices."""
+    EXCLUDED = "excluded"
+    """Spots that the run left out."""
     PROPOSAL = "proposal"
     """Spots that may belong to a class."""
     LINKS = "links"

@@ -91,6 +91,14 @@ def integrate_files(
         bool, typer.Option("--chain", help="Align each slice with the next only (serial sections).")
     ] = False,
     pair: Annotated[list[str] | None, typer.Option("--pair", **help_of("pairs", Settings))] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            help="Leave out folds and tears: regions of the class 'exclude' in a .geojson, or what "
+            "a result (.h5ad) left out. A column 'excluded' of obs does the same.",
+            metavar="REGIONS",
+        ),
+    ] = None,
     set_also: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,7 +115,7 @@ def integrate_files(
         from napari_staligner.cli.choosing import chosen_settings
 
         chosen = chosen_settings(settings, preset, counts_layer, set_also, options)
-        _integrate(slices, output, slice_key, chosen, chain, pair)
+        _integrate(slices, output, slice_key, chosen, chain, pair, exclude)
 
 
 def _integrate(
@@ -117,14 +125,17 @@ def _integrate(
     settings: Settings,
     chain: bool,
     pairs: list[str] | None,
+    regions: Path | None,
 ) -> None:
     from napari_staligner.cli.choosing import paired
     from napari_staligner.core.integrate import integrate_steps
+    from napari_staligner.io.excluded import exclude
     from napari_staligner.io.h5ad import check_result_target, read_slices
 
     check_result_target(output)
     slices = read_slices(paths, slice_key=slice_key, backed=True)
     settings = paired(settings, [name for name, _ in slices], chain=chain, pairs=pairs)
+    slices = slices if regions is None else exclude(slices, regions)
     result = _with_bar(integrate_steps(slices, settings))
     written = _write(result, output)
     console = _output()

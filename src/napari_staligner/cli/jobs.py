@@ -177,6 +177,7 @@ def _made(
     preset: str | None,
     chain: bool,
     pair: list[str] | None,
+    exclude: Path | None,
     set_also: list[str] | None,
     **options: Any,
 ) -> list[JobFolder]:
@@ -194,14 +195,16 @@ def _made(
     names = [name for name, _ in read]
     chosen = paired(chosen, names, chain=chain, pairs=pair)
     check_slices(read, chosen)
+    if exclude is not None:
+        from napari_staligner.io.excluded import exclude as excluding
+
+        excluding(read, exclude)
     absolute = [_absolute(each) for each in slices]
+    shared: dict[str, Any] = {"names": names, "slice_key": slice_key, "exclude": exclude}
     if not changes:
-        own = make_job(absolute, chosen, where, names=names, place=place, slice_key=slice_key)
-        return [own]
+        return [make_job(absolute, chosen, where, place=place, **shared)]
     place = place or new_job_folder(f"array-{uuid4().hex[:12]}").path
-    return make_array(
-        absolute, chosen, changes, where, names=names, place=place, slice_key=slice_key
-    )
+    return make_array(absolute, chosen, changes, where, place=place, **shared)
 
 
 def _absolute(text: str) -> str:

@@ -271,6 +271,7 @@ def _no_command(result: AnnData) -> str:
 
 def result_table(file: Path, result: AnnData) -> RichTable:
     """How a result was made, and from which files."""
+    from napari_staligner.core.prepare.excluded import excluded_of
     from napari_staligner.core.result.access import record_of
     from napari_staligner.core.result.provenance import shell_command, sources_of
 
@@ -286,7 +287,13 @@ def result_table(file: Path, result: AnnData) -> RichTable:
         rows.append(["stability of the domains", f"{record[K.STABILITY]:.2f}"])
     rows += [["note", str(note)] for note in record.get("notes", ())]
     rows += [[f"slice {name}", source.spec()] for name, source in sources_of(result).items()]
-    rows.append(["made again by", shell_command(result) or _no_command(result)])
+    left_out = excluded_of(result)
+    if left_out is not None:
+        by_slice = left_out.obs[K.SLICE].value_counts(sort=False)
+        told = ", ".join(f"{name} {n:,}" for name, n in by_slice.items() if n)
+        rows.append(["excluded spots", f"{left_out.n_obs:,} ({told})"])
+    again = shell_command(result, file=str(file))
+    rows.append(["made again by", again or _no_command(result)])
     return _facts(f"Integrated slices in {file.name}", rows)
 
 

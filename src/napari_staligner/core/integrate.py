@@ -26,6 +26,7 @@ from napari_staligner.core.missing_stages import settle_notes
 from napari_staligner.core.prepare.concatenate import concatenate, rehearse, without_expression
 from napari_staligner.core.prepare.coordinates import with_places
 from napari_staligner.core.prepare.counts import layers_wanted, with_counts_layer
+from napari_staligner.core.prepare.excluded import record_excluded, set_aside
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.gene_names import with_matched_genes
 from napari_staligner.core.prepare.graph import stacked
@@ -233,7 +234,7 @@ def integrate_steps(
     # Refuse what cannot fit into memory before anything is read.
     check_memory(estimate(extent, settings), ranks)
     ready = yield from ledger.follow(prepare_steps(slices, settings), part)
-    slices, genes, expression, depth, layers = ready
+    slices, genes, expression, depth, layers, aside = ready
     rehearse(slices, genes, layers)
     names = tuple(name for name, _ in slices)
     places = {name: spots_xy(adata) for name, adata in slices}
@@ -268,7 +269,7 @@ def integrate_steps(
         yield from help_stages(job)
         return AnnData()
     staged = yield from ledger.follow(stage_steps(job), 3 * part)
-    joining = attempt(lambda: _joined(slices, genes, layers), EXPRESSION)
+    joining = attempt(lambda: _joined(slices, genes, layers, aside), EXPRESSION)
     joined = yield from ledger.follow(joining, 0)
     adata, counts = joined or (_tables_of(slices, genes), None)
     for note in inputs.record(adata):
@@ -288,10 +289,15 @@ def integrate_steps(
 
 
 def _joined(
-    slices: Sequence[tuple[str, AnnData]], genes: Sequence[str], layers: Sequence[str | None]
+    slices: Sequence[tuple[str, AnnData]],
+    genes: Sequence[str],
+    layers: Sequence[str | None],
+    aside: Sequence[tuple[str, AnnData]],
 ) -> Steps[tuple[AnnData, str | None]]:
     yield Progress("joining the slices", 0, 1)
-    return concatenate(slices, genes, layers)
+    joined, counts = concatenate(slices, genes, layers)
+    record_excluded(joined, aside, genes, layers)
+    return joined, counts
 
 
 def _tables_of(slices: Sequence[tuple[str, AnnData]], genes: Sequence[str]) -> AnnData:
@@ -322,7 +328,7 @@ class Ready(NamedTuple):
 
     ``slices`` have unique names and only the spots that are used; ``genes`` are those they share;
     ``log_depth``, shape (spots,), is ``None`` if the values of a slice are not counts; ``layers``
-    name the layers of the counts, ``None`` for ``X``.
+    name the layers of the counts, ``None`` for ``X``; ``aside`` are the excluded spots.
     """
 
     slices: list[tuple[str, AnnData]]
@@ -330,6 +336,7 @@ class Ready(NamedTuple):
     expression: Expression
     log_depth: NDArray[np.float64] | None
     layers: list[str | None]
+    aside: list[tuple[str, AnnData]]
 
 
 def check_slices(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> None:
@@ -374,7 +381,7 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     """
     names = [name for name, _ in slices]
     ready, genes, depths, notes = [], [], [], [ONE_SLICE] if len(slices) == 1 else []
-    stored, varies, layers, marks, found = [], [], [], [], []
+    stored, varies, layers, marks, found, aside = [], [], [], [], [], []
     slices = [(name, with_places(name, with_plain_matrices(name, a))) for name, a in slices]
     slices, changed = storable_slices(slices)
     slices, matched = with_matched_genes(slices)
@@ -386,7 +393,9 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
         # Before any spot is left out, so that a window can find them by name again.
         adata, renamed = with_unique_names(name, adata)
         adata, layer, said = with_counts_layer(name, adata, wanted)
+        whole = adata
         adata, held, left = used_spots(name, adata, layer, all_spots=settings.all_spots)
+        aside.append((name, set_aside(whole, adata)))
         notes += [*notes_of(name, adata), *said, *left, *check_slice(name, held, layer), *renamed]
         layers.append(layer)
         marks.append(mark_of(held, layer))
@@ -414,7 +423,7 @@ def prepare_steps(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> 
     expression = Expression.of_slices(ready, shared, layers, n_stored)
     known = [depth for depth in depths if depth is not None]
     depth = np.concatenate(known) if len(known) == len(ready) else None
-    return Ready(ready, shared, expression, depth, layers)
+    return Ready(ready, shared, expression, depth, layers, aside)
 
 
 def _record(

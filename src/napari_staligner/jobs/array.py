@@ -73,12 +73,13 @@ def make_array(
     names: Sequence[str],
     place: Path,
     slice_key: str | None = None,
+    exclude: Path | None = None,
 ) -> list[JobFolder]:
     """Make the folders of several jobs.
 
     Parameters
     ----------
-    slices, settings, where, names, slice_key
+    slices, settings, where, names, slice_key, exclude
         See :func:`~napari_staligner.jobs.launch.make_job`.
     varied
         What each job has instead of that in ``settings``.
@@ -106,6 +107,7 @@ def make_array(
             names=names,
             place=place / f"{number:0{len(str(len(varied)))}d}-{safe}",
             slice_key=slice_key,
+            exclude=exclude,
         )
         spec = folder.spec()
         folder.write_spec(replace(spec, title=f"{spec.title}: {said}"))

@@ -136,6 +136,8 @@ class JobSpec:
         The line of the shell that gives the same result, for people to read; it is never run.
     versions
         Of the packages that the result depends on, where the job was made.
+    exclude
+        File of the regions to leave out, where the job was made; a copy is in the folder.
     """
 
     id: str
@@ -147,10 +149,16 @@ class JobSpec:
     slice_key: str | None = None
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    exclude: str | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-f]{12}", self.id):
             raise InputError(f"{self.id!r} is no number of a job.")
+
+    @property
+    def regions(self) -> str:
+        """Name of the copy of the regions to leave out."""
+        return f"exclude{Path(self.exclude or '').suffix}"
 
     @property
     def queue_name(self) -> str:

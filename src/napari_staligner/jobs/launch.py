@@ -61,6 +61,7 @@ def make_job(
     names: Sequence[str],
     place: Path | None = None,
     slice_key: str | None = None,
+    exclude: Path | None = None,
 ) -> JobFolder:
     """Make the folder of a job.
 
@@ -78,6 +79,8 @@ def make_job(
         The folder, which must not exist or be empty; ``None`` makes one among the user's own.
     slice_key
         Column of ``obs`` that names the slices of a file.
+    exclude
+        Regions to leave out, which are copied into the folder.
 
     Raises
     ------
@@ -92,6 +95,7 @@ def make_job(
         raise InputError(f"{str(folder.path)!r} is taken: give a folder that is new or empty.")
     words = [*slices, "-o", folder.out.name, *options_of(settings, names)]
     words += ["--slice-key", slice_key] if slice_key else []
+    words += ["--exclude", str(exclude.resolve())] if exclude else []
     spec = JobSpec(
         id,
         datetime.now(UTC).isoformat(timespec="seconds"),
@@ -102,8 +106,11 @@ def make_job(
         slice_key,
         shlex.join(["napari-staligner", "integrate", *words]),
         package_versions(),
+        None if exclude is None else str(exclude.resolve()),
     )
     folder.write_spec(spec)
+    if exclude is not None:
+        shutil.copyfile(exclude, folder.path / spec.regions)
     return folder
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from napari_staligner import _keys as K
+from napari_staligner.core.prepare.excluded import whole_slices
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.settings import Settings
 from napari_staligner.jobs.folder import SESSION_FILE, JobFolder, Where
@@ -25,16 +28,20 @@ class JobRequest:
         Of the integration.
     where
         Where it is to run.
+    aside
+        Spots that the last run left out, by slice, to be put back among the others.
     """
 
     slices: tuple[tuple[str, AnnData], ...]
     settings: Settings
     where: Where
+    aside: Mapping[str, AnnData] = field(default_factory=dict)
 
     def steps(self) -> Steps[JobFolder]:
         """Write the slices into the folder of a new job, and start it.
 
-        A slice that lies in a file which the job can see is only named.
+        A slice that lies in a file which the job can see is only named, if none of its spots is
+        excluded.
         """
         from napari_staligner.core.integrate import check_slices
         from napari_staligner.io.h5ad import write_result
@@ -42,13 +49,18 @@ class JobRequest:
         from napari_staligner.jobs.launch import make_job, start_job
 
         yield Progress("writing the slices", 0, 2)
-        check_slices(self.slices, self.settings)
-        names = [name for name, _ in self.slices]
+        slices = dict(whole_slices(dict(self.slices), self.aside))
+        check_slices([*slices.items()], self.settings)
+        names = [*slices]
         folder = make_job([SESSION_FILE], self.settings, self.where, names=names)
-        named = entries(dict(self.slices))
-        if self.where.on == "ssh":
-            named = tuple(replace(entry, source=None) for entry in named)
-        content = session_anndata(SessionRecord(named), None, dict(self.slices))
+        # A file does not know what was excluded since.
+        sent = {n for n, adata in slices.items() if K.EXCLUDED_BY_FILE in adata.uns}
+        sent |= {*names} if self.where.on == "ssh" else set()
+        named = tuple(
+            replace(entry, source=None) if entry.name in sent else entry
+            for entry in entries(slices)
+        )
+        content = session_anndata(SessionRecord(named), None, slices)
         write_result(content, folder.path / SESSION_FILE)
         yield Progress("starting the job", 1, 2)
         start_job(folder)

@@ -173,7 +173,12 @@ def slices_of_job(folder: JobFolder, spec: JobSpec) -> Named:
             raise InputError(content.problems[0])
         return content.slices
     places = [_within(folder, Source.from_spec(text)) for text in spec.slices]
-    return read_slices([place.spec() for place in places], slice_key=spec.slice_key, backed=True)
+    read = read_slices([place.spec() for place in places], slice_key=spec.slice_key, backed=True)
+    if spec.exclude is None:
+        return read
+    from napari_staligner.io.excluded import exclude
+
+    return exclude(read, folder.path / spec.regions, by=spec.exclude)
 
 
 def _within(folder: JobFolder, source: Source) -> Source:

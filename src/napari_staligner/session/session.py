@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from psygnal import Signal
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import is_annotation
-from napari_staligner.core.prepare.on_disk import with_slots
+from napari_staligner.core.prepare.excluded import whole_slices
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.result.renaming import rename_slices
 from napari_staligner.core.settings import Settings
@@ -23,6 +23,7 @@ from napari_staligner.session.alignment import Alignment
 from napari_staligner.session.annotations import ResultAnnotations
 from napari_staligner.session.autosave import Autosave
 from napari_staligner.session.domains import Domains
+from napari_staligner.session.exclusions import Exclusions
 from napari_staligner.session.figures import EmbeddingFigures
 from napari_staligner.session.focus import Focus
 from napari_staligner.session.history import History, Kind
@@ -56,15 +57,19 @@ class IntegrationJob:
         Settings of the run.
     kept
         Where the result is written at once, so that a crash does not lose it.
+    aside
+        Spots that the last run left out, by slice; ``obs["excluded"]`` says which are again.
     """
 
     slices: tuple[tuple[str, AnnData], ...]
     settings: Settings
     kept: Path | None = None
+    aside: Mapping[str, AnnData] = field(default_factory=dict)
 
     def own_slices(self) -> list[tuple[str, AnnData]]:
         """Copy the arrays too."""
-        return [(name, adata.copy()) for name, adata in self.slices]
+        copied = {name: adata.copy() for name, adata in self.slices}
+        return whole_slices(copied, self.aside)
 
     def steps(self) -> Steps[AnnData]:
         """Integrate the slices; see :func:`napari_staligner.core.integrate.integrate_steps`."""
@@ -104,6 +109,7 @@ class Session:
         self.verdicts = Verdicts(self.result, self.domains)
         self.figures = EmbeddingFigures(self.result, self.domains)
         self.annotations = ResultAnnotations(self.result, self.view)
+        self.exclusions = Exclusions(self.result, self.annotations)
         self.profile = Profile(self.result, self.view)
         self.pairs = PairQueue(self.result, self.verdicts)
         self.paging = Paging(self.slices, self.view)
@@ -131,6 +137,7 @@ class Session:
             self.verdicts.changed,
             self.alignment.changed,
             self.annotations.changed,
+            self.exclusions.changed,
             self.figures.written,
             self.profile.kept_changed,
             self.pairs.seen_changed,
@@ -164,10 +171,9 @@ class Session:
         """
         if not self.slices:
             raise InputError("There is no slice to integrate: open one or several .h5ad files.")
-        tables = tuple(
-            (name, with_slots(adata, obsp={}, varp={})) for name, adata in self.slices.items()
-        )
-        return IntegrationJob(tables, self.view.settings, self.autosave.new_result())
+        tables = tuple(self.exclusions.job_slices(self.slices).items())
+        aside = {name: part.copy() for name, part in self.exclusions.left_out.items()}
+        return IntegrationJob(tables, self.view.settings, self.autosave.new_result(), aside)
 
     def completion_job(self) -> StagesJob:
         """Copy what is needed for the stages that the result lacks.
@@ -238,12 +244,19 @@ class Session:
         InputError
             A slice of the result is not loaded, or lacks spots of it.
         """
-        fewer = self.result.cut_slices(adata, self.slices)
+        # Spots that were left out before may be used again.
+        whole = dict(self.slices) | self.exclusions.whole(self.slices)
+        fewer = {
+            name: part
+            for name, part in (whole | self.result.cut_slices(adata, whole)).items()
+            if part is not self.slices[name]
+        }
         with self.autosave.at_once():
             self._path = path
             if fewer:
                 self.view.spot = None
                 self.slices.cut(fewer)
+            self.exclusions.follow(adata, whole)
             self.result.set(adata)
             self.saved = saved
             self.saved_changed.emit()

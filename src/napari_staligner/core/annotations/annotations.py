@@ -16,6 +16,8 @@ from psygnal import Signal
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.classes import (
+    EXCLUDE,
+    EXCLUDED_COLOR,
     KEYS,
     NONE,
     TEMPLATES,
@@ -272,6 +274,7 @@ class Annotations:
         ever = [*beside, *(c for e in self.edits for c in e.new_classes)]
         taken = {c.color for c in beside}
         colors = categorical_colors(len(beside) + 1)
+        color = color or (EXCLUDED_COLOR if name == EXCLUDE else "")
         color = color or next((one for one in colors if one not in taken), colors[-1])
         keys = {c.key for c in beside}
         return RegionClass(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 NONE = -1
 """Code of a spot that has no class."""
 KEYS = range(1, 10)
+EXCLUDE = "exclude"
+"""Class whose spots the next run leaves out."""
+EXCLUDED_COLOR = "#8c8c8c"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ TEMPLATES: dict[str, tuple[tuple[str, str], ...]] = {
         ("AOB", ""),
         ("AOBgr", "AOB"),
     ),
+    "Folds and tears": ((EXCLUDE, ""),),
     "Cortex": (*((f"Layer {i}", "") for i in range(1, 7)), ("WM", "")),
 }
 """Name and parent of the classes of each template."""

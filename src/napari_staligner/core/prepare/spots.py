@@ -1,4 +1,4 @@
-"""Spots that say nothing about the tissue: off it, or without counts."""
+"""Spots that say nothing about the tissue: off it, without counts, or excluded by people."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from napari_staligner import _keys as K
+from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.libraries import hashable
 from napari_staligner.core.prepare.slices import (
     FEWEST_SPOTS,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TISSUE_COLUMNS = ("in_tissue", "intissue", "tissue", "on_tissue", "under_tissue", "is_in_tissue")
 """Columns of ``obs`` that say whether a spot is on the tissue, in lower case."""
+EXCLUDED_COLUMNS = (K.EXCLUDED, "exclude")
+"""Columns of ``obs`` that say whether a spot is excluded, in lower case."""
 _SAID: Mapping[str, bool] = MappingProxyType(
     dict.fromkeys(("0", "0.0", "false", "f", "no", "n", "off", "out"), False)
     | dict.fromkeys(("1", "1.0", "true", "t", "yes", "y", "on", "in"), True)
@@ -37,16 +40,31 @@ def off_tissue(obs: pd.DataFrame) -> tuple[NDArray[np.bool_], str]:
     Numbers, booleans and text are understood; a column with anything else is ignored, and a spot
     without a value is on the tissue.
     """
+    on, column = _told(obs, TISSUE_COLUMNS, unsaid=True)
+    return ~on, column
+
+
+def excluded_spots(obs: pd.DataFrame) -> tuple[NDArray[np.bool_], str]:
+    """Which spots are excluded, shape (spots,), and the column that says so.
+
+    The column is read as that of :func:`off_tissue`; a spot without a value is not excluded.
+    """
+    return _told(obs, EXCLUDED_COLUMNS, unsaid=False)
+
+
+def _told(
+    obs: pd.DataFrame, names: Sequence[str], *, unsaid: bool
+) -> tuple[NDArray[np.bool_], str]:
+    """What the first of some columns says that says yes or no, and its name."""
     small = {str(column).strip().lower(): column for column in obs.columns}
-    for name in TISSUE_COLUMNS:
+    for name in names:
         if name not in small:
             continue
         codes, values = pd.factorize(hashable(obs[small[name]]))
         said = [_SAID.get(_text(value)) for value in values]
         if said and None not in said:
-            off = ~np.array([*said, True])[codes]
-            return np.asarray(off, dtype=bool), str(small[name])
-    return np.zeros(len(obs), dtype=bool), ""
+            return np.array([*said, unsaid], dtype=bool)[codes], str(small[name])
+    return np.full(len(obs), unsaid), ""
 
 
 def _text(value: Any) -> str:
@@ -127,15 +145,33 @@ def left_out(
     matrix
         Its counts in memory, shape (spots, genes).
     all_spots
-        Keep them anyway.
+        Keep them anyway, except for those that people excluded.
 
     Returns
     -------
-    Shape (spots,), and notes. Nothing is left out if no spot would remain.
+    Shape (spots,), and notes. Spots off the tissue or without counts are not left out if no spot
+    would remain.
+
+    Raises
+    ------
+    InputError
+        All spots are excluded.
     """
+    out, by = excluded_spots(adata.obs)
+    if out.any() and out.all():
+        raise InputError(
+            f"Slice {name!r}: all of its spots are excluded (obs[{by!r}]): take some back, or "
+            "leave the slice out of the run."
+        )
+    notes = []
+    if out.any():
+        notes.append(
+            f"Slice {name!r}: excluded spots (obs[{by!r}]): {int(out.sum()):,}, which were left "
+            "out; they are kept aside, without a domain."
+        )
     off, column = off_tissue(adata.obs)
-    empty = without_counts(matrix) & ~off
-    out, notes = np.zeros(adata.n_obs, dtype=bool), []
+    off &= ~out
+    empty = without_counts(matrix) & ~off & ~out
     for which, what in (
         (off, f"off the tissue (obs[{column!r}])"),
         (empty, "without counts"),

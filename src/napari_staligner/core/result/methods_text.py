@@ -13,6 +13,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.domains.presence import recorded_presence
 from napari_staligner.core.prepare.counts import USED_AS_THEY_ARE
+from napari_staligner.core.prepare.excluded import excluded_of
 from napari_staligner.core.registration.choice import Choice
 from napari_staligner.core.result.access import record_of
 from napari_staligner.core.result.provenance import settings_of
@@ -87,7 +88,11 @@ def _slices(adata: AnnData) -> str:
     if K.USED_GENE in adata.var:
         used = int(adata.var[K.USED_GENE].sum())
         said += f" by {_count(used, 'variable gene')} that {_they(len(counts))},"
-    return f"{said} {_how(adata)}."
+    aside = excluded_of(adata)
+    told = (
+        "" if aside is None else f" {_count(aside.n_obs, 'spot')} in folds or tears were left out."
+    )
+    return f"{said} {_how(adata)}.{told}"
 
 
 def _they(n_slices: int) -> str:

@@ -118,7 +118,9 @@ def settings_of(adata: AnnData) -> Settings:
     return Settings(**values)
 
 
-def shell_command(adata: AnnData, output: str = "integrated.h5ad") -> str:
+def shell_command(
+    adata: AnnData, output: str = "integrated.h5ad", *, file: str | None = None
+) -> str:
     """Return the command that reproduces a result.
 
     Parameters
@@ -127,6 +129,9 @@ def shell_command(adata: AnnData, output: str = "integrated.h5ad") -> str:
         Integrated slices.
     output
         The file that the command writes.
+    file
+        The file that holds this result, which tells of spots that were excluded in a window;
+        ``None`` if that is ``output``.
 
     Returns
     -------
@@ -138,7 +143,9 @@ def shell_command(adata: AnnData, output: str = "integrated.h5ad") -> str:
     if set(names) - set(sources) or K.ADOPTED in record_of(adata):
         return ""
     words = ["napari-staligner", "integrate", *(sources[name].spec() for name in names)]
-    return shlex.join([*words, "-o", output, *options_of(settings_of(adata), names)])
+    by = record_of(adata).get(K.EXCLUDED_BY)
+    excluded = [] if by is None else ["--exclude", str(by) or file or output]
+    return shlex.join([*words, "-o", output, *options_of(settings_of(adata), names), *excluded])
 
 
 def options_of(settings: Settings, names: Sequence[str]) -> list[str]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from napari_staligner import _keys as K
-from napari_staligner.core.result.access import writable_record
+from napari_staligner.core.result.access import record_of, writable_record
 from napari_staligner.core.result.ownership import written
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ def rename_slices(adata: AnnData, names: Mapping[str, str]) -> None:
     """
     if all(old == new for old, new in names.items()):
         return
+    aside = record_of(adata).get(K.EXCLUDED)
+    if aside is not None:
+        was = aside.obs[K.SLICE].astype(str)
+        aside.obs[K.SLICE] = pd.Categorical(was.map(lambda name: names.get(name, name)))
     ours = K.LIBRARY in adata.obs and K.LIBRARY in written(adata)["obs"]
     for column in (K.SLICE, *([K.LIBRARY] if ours else [])):
         adata.obs[column] = adata.obs[column].cat.rename_categories(dict(names))

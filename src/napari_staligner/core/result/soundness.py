@@ -19,7 +19,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import annotations_of
 from napari_staligner.core.domains.presence import recorded_presence
 from napari_staligner.core.palette import categorical_colors
-from napari_staligner.core.result.access import record_of, writable_record
+from napari_staligner.core.result.access import record_of, spots_xy, writable_record
 from napari_staligner.core.result.ownership import moved, written
 from napari_staligner.core.result.provenance import settings_of, sources_of
 from napari_staligner.core.result.verdicts import read_verdicts
@@ -247,6 +247,17 @@ def _registered(value: Any) -> bool:
     )
 
 
+def _excluded(value: Any) -> bool:
+    """A table of spots with places, slices and marks."""
+    obs = value.obs
+    return (
+        obs[K.EXCLUDED].dtype == bool
+        and obs[K.EXCLUDED_AFTER].dtype.kind in "iu"
+        and bool(obs[K.SLICE].notna().all())
+        and bool(np.isfinite(spots_xy(value)).all())
+    )
+
+
 _ENTRIES: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
     {
         "notes": _texts,
@@ -261,6 +272,8 @@ _ENTRIES: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
         "loss": _losses,
         "transforms": _transforms,
         "registration": _registered,
+        K.EXCLUDED: _excluded,
+        K.EXCLUDED_BY: _text,
         K.PRESENCE: lambda value: isinstance(value, pd.DataFrame),
         K.VERDICTS: lambda value: isinstance(value, pd.DataFrame),
         **dict.fromkeys(

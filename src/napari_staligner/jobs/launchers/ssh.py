@@ -95,6 +95,10 @@ def _send(folder: JobFolder, spec: JobSpec) -> None:
             lines += [f"-mkdir {there}/{place}"]
             lines += [f"put -r {_quoted(path)} {_quoted(f'{there}/{place}/{path.name}')}"]
             slices.append(replace(source, path=f"{place}/{path.name}").spec())
+    if spec.exclude is not None:
+        lines.append(
+            f"put {_quoted(folder.path / spec.regions)} {_quoted(f'{there}/{spec.regions}')}"
+        )
     with tempfile.TemporaryDirectory() as name:
         sent = JobFolder(Path(name))
         sent.write_spec(replace(spec, slices=tuple(slices), where=Where(ranks=spec.where.ranks)))

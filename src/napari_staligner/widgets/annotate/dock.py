@@ -22,6 +22,7 @@ from napari_staligner.session import ColorBy, Region
 from napari_staligner.widgets.annotate.annotation_files import FileButtons
 from napari_staligner.widgets.annotate.annotation_tools import ToolBar
 from napari_staligner.widgets.annotate.annotators import Annotators
+from napari_staligner.widgets.annotate.exclude_panel import ExcludePanel
 from napari_staligner.widgets.annotate.proposal_bar import ProposalBar
 from napari_staligner.widgets.annotate.region_card import CardPanel
 from napari_staligner.widgets.parts.color_dialog import ask_color
@@ -79,9 +80,11 @@ class AnnotateWidget(Dock):
         self.clear.setToolTip("Remove the class of the selected spots (0)")
         self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
         self.files = FileButtons(session)
+        self.exclude = ExcludePanel(session, self)
         self.proposal = ProposalBar(session, self)
         self.card = CardPanel(session, self)
-        self.listen(self.recovery, self.annotators, self.files, self.proposal, self.card)
+        self.listen(self.recovery, self.annotators, self.files)
+        self.listen(self.exclude, self.proposal, self.card)
 
     def _lay_out(self) -> None:
         scroll = QScrollArea()
@@ -96,7 +99,8 @@ class AnnotateWidget(Dock):
         ):
             self.body.addWidget(part)
         self.body.addWidget(self.table, 3)
-        for part in (row(self.undo, self.redo, None, self.files), self.proposal):
+        buttons = row(self.undo, self.redo, None, self.files)
+        for part in (buttons, self.exclude, self.proposal):
             self.body.addWidget(part)
         self.body.addWidget(scroll, 2)
 
@@ -118,7 +122,9 @@ class AnnotateWidget(Dock):
         self._connect(self.session.annotations.input_moved, self.say)
         self._connect(self.session.result.selection_changed, self._on_session_selection_changed)
         self._connect(self.session.view.events.tool, self._on_session_tool_changed)
-        self._connect(self.session.annotations.proposal_changed, self.proposal.refresh)
+        self._connect(self.session.annotations.proposal_changed, self._on_proposal_changed)
+        self._connect(self.session.exclusions.changed, self.exclude.refresh)
+        self._connect(self.session.exclusions.found_changed, self.exclude.refresh)
         self._connect(self.session.autosave.offer_changed, self.recovery.show_offer)
 
     def _actions(self) -> dict[str, Callable[[], object]]:
@@ -151,6 +157,7 @@ class AnnotateWidget(Dock):
         super().teardown()
         self._keys.release()
         self.proposal.stop()
+        self.exclude.stop()
         self.recovery.teardown()
 
     # -- what is shown ----------------------------------------------------------------------
@@ -174,6 +181,7 @@ class AnnotateWidget(Dock):
         ]
         self.table.legend.show(slices, [session.slices[n].n_obs for n in slices], rows)
         self.annotators.refresh()
+        self.exclude.refresh()
         self.proposal.refresh()
         self.card.refresh()
         self.tools.show_set()
@@ -315,6 +323,10 @@ class AnnotateWidget(Dock):
     def _on_session_selection_changed(self) -> None:
         self._enable()
         self._show_status()
+
+    def _on_proposal_changed(self) -> None:
+        self.proposal.refresh()
+        self.exclude.follow_proposal()
 
     def _on_session_tool_changed(self) -> None:
         self.tools.show_set()

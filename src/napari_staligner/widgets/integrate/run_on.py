@@ -94,7 +94,8 @@ class RunOn(QPushButton):
         try:
             where = _where(on, words)
             job = self._session.integration_job()
-            self._runner.start(JobRequest(job.slices, job.settings, where).steps, "Start the job")
+            request = JobRequest(job.slices, job.settings, where, job.aside)
+            self._runner.start(request.steps, "Start the job")
         except InputError as error:
             self.said.emit(str(error), True)
             return

@@ -1,0 +1,192 @@
+"""Folds and tears of the slices of a session: what the last run left out, and the next one will."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from psygnal import Signal
+
+from napari_staligner import _keys as K
+from napari_staligner.core.annotations.classes import EXCLUDE
+from napari_staligner.core.prepare.excluded import excluded_of, mark_excluded, rejoined
+from napari_staligner.core.prepare.on_disk import with_slots
+from napari_staligner.core.prepare.slices import with_unique_names
+from napari_staligner.io.excluded import slices_of_excluded
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from napari_staligner.core.result.suspects import Suspect, SuspectsJob
+    from napari_staligner.session.annotations import ResultAnnotations
+    from napari_staligner.session.result import Result
+
+
+class Exclusions:
+    """Excluded spots: those of the class ``exclude``, and those that the last run left out.
+
+    Parameters
+    ----------
+    result
+        Holds what the last run left out, in ``uns["staligner"]["excluded"]``.
+    annotations
+        Their class ``exclude`` is left out by the next run.
+    """
+
+    changed = Signal()
+    """What the next run leaves out changed, by a click on what the last one left out."""
+    found_changed = Signal()
+    """``found`` or ``declined`` changed."""
+
+    def __init__(self, result: Result, annotations: ResultAnnotations) -> None:
+        self._result, self._annotations = result, annotations
+        self._tables: dict[str, AnnData] = {}
+        self._found: tuple[Suspect, ...] = ()
+        self._declined: frozenset[int] = frozenset()
+        result.changed.connect(self._on_result_changed)
+
+    # -- what the last run left out -----------------------------------------------------------
+
+    @property
+    def left_out(self) -> Mapping[str, AnnData]:
+        """Spots that the last run left out, by slice; ``obs["excluded"]`` is false if taken back.
+
+        They have the genes and the coordinates of the slice in the session.
+        """
+        return self._tables
+
+    def take_back(self, name: str, *, back: bool = True) -> None:
+        """Let the next run use the spots of a slice that the last one left out, or not.
+
+        Parameters
+        ----------
+        name
+            The slice.
+        back
+            Whether to use them.
+        """
+        adata = self._result.adata
+        aside = None if adata is None else excluded_of(adata)
+        if aside is None or name not in self._tables:
+            return
+        here = (aside.obs[K.SLICE] == name).to_numpy()
+        marks = aside.obs[K.EXCLUDED].to_numpy(dtype=bool).copy()
+        marks[here] = not back
+        aside.obs[K.EXCLUDED] = marks
+        self._tables[name].obs[K.EXCLUDED] = not back
+        self.changed.emit()
+
+    def whole(self, slices: Mapping[str, AnnData]) -> dict[str, AnnData]:
+        """Return the slices of which spots are taken back, with these among the others."""
+        return {
+            name: rejoined(slices[name], aside)
+            for name, aside in self._tables.items()
+            if name in slices and not aside.obs[K.EXCLUDED].all()
+        }
+
+    def follow(self, adata: AnnData, slices: Mapping[str, AnnData]) -> None:
+        """Take over what a result left out.
+
+        Parameters
+        ----------
+        adata
+            The result, which is about to be the session's.
+        slices
+            The session's slices, before spots were cut off; what is left out is taken from them
+            where they have it, as they may name genes in another way than the result.
+        """
+        before, self._tables = self._tables, {}
+        for name, aside in slices_of_excluded(adata):
+            own = [slices[name]] if name in slices else []
+            own += [before[name]] if name in before and name in slices else []
+            self._tables[name] = _cut_from(name, own, aside)
+
+    # -- what the next run leaves out ---------------------------------------------------------
+
+    def counts(self) -> dict[str, int]:
+        """How many spots of each slice have the class ``exclude``."""
+        return self._annotations.counts().get(EXCLUDE, {})
+
+    def job_slices(self, slices: Mapping[str, AnnData]) -> dict[str, AnnData]:
+        """Return tables for a run, in which the spots of the class ``exclude`` are marked."""
+        tables = {n: with_slots(adata, obsp={}, varp={}) for n, adata in slices.items()}
+        if not self._tables and not any(self.counts().values()):
+            return tables
+        return {n: mark_excluded(n, table, self._drawn(n, table)) for n, table in tables.items()}
+
+    def _drawn(self, name: str, adata: AnnData) -> NDArray[np.bool_]:
+        """Which spots of a slice have the class ``exclude``."""
+        found = np.zeros(adata.n_obs, dtype=bool)
+        rows = self._result.rows(name)
+        if rows is not None and any(c.name == EXCLUDE for c in self._annotations.classes):
+            found[np.isin(rows, self._annotations.rows_of(EXCLUDE))] = True
+        return found
+
+    # -- suspects -----------------------------------------------------------------------------
+
+    @property
+    def found(self) -> tuple[Suspect, ...]:
+        """Patches that may be folds or tears, for people to judge; empty until searched for."""
+        return self._found
+
+    @found.setter
+    def found(self, value: tuple[Suspect, ...]) -> None:
+        self._found, self._declined = value, frozenset()
+        self.found_changed.emit()
+
+    @property
+    def declined(self) -> frozenset[int]:
+        """Numbers of the suspects that somebody declined."""
+        return self._declined
+
+    def decline(self, number: int, *, declined: bool = True) -> None:
+        """Note that a suspect is good tissue, or take that back."""
+        before = self._declined
+        self._declined = before | {number} if declined else before - {number}
+        if self._declined != before:
+            self.found_changed.emit()
+
+    def accepted(self, number: int) -> bool:
+        """Whether spots of a suspect have the class ``exclude``."""
+        if all(c.name != EXCLUDE for c in self._annotations.classes):
+            return False
+        return bool(np.isin(self._found[number].rows, self._annotations.rows_of(EXCLUDE)).any())
+
+    def suspects_job(self) -> SuspectsJob:
+        """Copy what searching for folds and tears needs.
+
+        Raises
+        ------
+        InputError
+            There is no result.
+        """
+        from napari_staligner.core.result.suspects import suspects_job
+
+        return suspects_job(self._result.needed("search for folds and tears"))
+
+    def _on_result_changed(self) -> None:
+        if self._result.adata is None:
+            self._tables = {}
+        self.found = ()
+
+
+def _cut_from(name: str, own: list[AnnData], aside: AnnData) -> AnnData:
+    """Return excluded spots as tables of the session have them; as they are if those have not."""
+    import anndata as ad
+
+    parts = []
+    for table in own:
+        spots = with_unique_names(name, table)[0].obs_names
+        here = np.flatnonzero(spots.isin(aside.obs_names))
+        part = with_slots(table[here].copy(), obsp={}, varp={}, raw=None)
+        part.obs_names = spots[here]
+        parts += [part] if len(here) else []
+    found = ad.concat(parts, join="outer", fill_value=0, merge="first") if parts else aside
+    if not found.obs_names.is_unique or not aside.obs_names.isin(found.obs_names).all():
+        return aside
+    found = found[aside.obs_names].copy()
+    for key in (K.EXCLUDED, K.EXCLUDED_AFTER):
+        found.obs[key] = aside.obs[key].to_numpy()
+    return found
