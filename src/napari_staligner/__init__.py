@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_staligner.demo.notebook import edited as edited
     from napari_staligner.demo.notebook import view as view
     from napari_staligner.io.excluded import exclude as exclude
+    from napari_staligner.io.export.images import write_aligned_images as write_aligned_images
     from napari_staligner.io.h5ad import read_slices as read_slices
     from napari_staligner.io.h5ad import write_result as write_result
     from napari_staligner.report.summary import summary as summary
@@ -56,6 +57,7 @@ _WHERE = {
     "simulated_olfactory_bulb": "samples",
     "summary": "report.summary",
     "view": "demo.notebook",
+    "write_aligned_images": "io.export.images",
     "write_result": "io.h5ad",
 }
 

@@ -122,3 +122,20 @@ def test_a_result_of_another_program_is_opened_and_handed_on(dock, qtbot, monkey
     back = ad.read_h5ad(tmp_path / "out" / "b.h5ad")
     assert set(back.obs["batch_name"]) == {"b"}
     assert theirs.read_bytes() == before
+
+
+def test_aligned_images_are_chosen_from_the_menu_and_reported_tile_by_tile(
+    worked, qtbot, monkeypatch, tmp_path
+):
+    import tifffile
+
+    from napari_staligner.io.export import images
+
+    monkeypatch.setattr(images, "TILE", 16)
+    export, steps = worked.keeping.export, []
+    choose(monkeypatch, tmp_path / "aligned")
+    export.runner.progressed.connect(steps.append)
+    with qtbot.waitSignal(export.said, check_params_cb=lambda said, bad: "written" in said):
+        export.targets["images"].trigger()
+    assert len({step.done for step in steps if step.stage == "image of slice2"}) > 4
+    assert tifffile.imread(tmp_path / "aligned" / "slice2.ome.tif").shape[2] == 3

@@ -18,6 +18,7 @@ from napari_staligner.core.result.access import drop_record
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.io.annotations.spatialdata import element_names, elements_of
 from napari_staligner.io.atomic import written_beside
+from napari_staligner.io.export.bent import bent_elements, bent_slices, place_unbent
 from napari_staligner.io.export.parts import counted, rows_by_slice
 from napari_staligner.io.formats.exported import NAMES, SLOTS
 from napari_staligner.io.h5ad import genes_of_slice
@@ -79,10 +80,12 @@ def to_spatialdata(adata: AnnData, annotations: Annotations) -> SpatialData:
     Each slice has a coordinate system with its own name, in the units of its coordinates. If it
     was aligned, it also has a place in the system ``"aligned"``. Its elements are circles
     (``…_spots``), the tissue image (``…_image``), outlines of the annotated classes (``…_regions``)
-    and drawn shapes (``…_drawn``). Its own table (``…_table``) annotates its spots: genes,
-    embeddings, and columns with only the categories that it has. What belongs to several slices
-    (graphs, parameters, transforms, every edit of the annotations) is in the table
-    ``"staligner_result"``, so that the store opens as a result again.
+    and drawn shapes (``…_drawn``). Transformations of SpatialData are affine: if slices are bent,
+    their spots and images are there once more as they are bent (``…_spots_bent``,
+    ``…_image_bent``), in the system ``"aligned_bent"`` of all slices. Its own table (``…_table``)
+    annotates its spots: genes, embeddings, and columns with only the categories that it has. What
+    belongs to several slices (graphs, parameters, transforms, every edit of the annotations) is in
+    the table ``"staligner_result"``, so that the store opens as a result again.
 
     Parameters
     ----------
@@ -99,10 +102,16 @@ def _store_steps(adata: AnnData, annotations: Annotations) -> Steps[SpatialData]
 
     slices = rows_by_slice(adata)
     keys = element_names(slices)
+    bent = bent_slices(adata, slices)
     elements: dict[str, Any] = {}
     for done, (name, rows) in enumerate(slices.items()):
         yield Progress(f"elements of {name}", done, len(slices) + 1)
-        elements |= elements_of(adata, annotations, name, keys[name])
+        own = elements_of(adata, annotations, name, keys[name])
+        if name in bent:
+            own |= bent_elements(adata, name, keys[name], rows)
+        elif bent:
+            place_unbent(own)
+        elements |= own
         elements[f"{keys[name]}_table"] = _table_of(adata, name, rows, keys[name])
     elements[K.RESULT_TABLE] = _table_of_all(adata, keys)
     return SpatialData.init_from_elements(elements)

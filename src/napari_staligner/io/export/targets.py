@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress
@@ -78,6 +78,13 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             "io.export.vitessce",
             "vitessce_steps",
         ),
+        "images": Target(
+            "Aligned images",
+            "a folder: the tissue image of each slice in the common frame, a pyramid of OME-TIFF",
+            "",
+            "io.export.images",
+            "image_steps",
+        ),
         "slices": Target(
             "Slices",
             "a folder: each slice as its own .h5ad, with the columns added",
@@ -97,7 +104,9 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
 """The targets by their names on the command line."""
 
 
-def export_steps(adata: AnnData, to: str, path: Path, *, overwrite: bool = False) -> Steps[str]:
+def export_steps(
+    adata: AnnData, to: str, path: Path, *, overwrite: bool = False, **options: Any
+) -> Steps[str]:
     """Export integrated slices.
 
     Parameters
@@ -110,6 +119,8 @@ def export_steps(adata: AnnData, to: str, path: Path, *, overwrite: bool = False
         File or folder to write; it is first written next to it, then moved into place.
     overwrite
         Whether an existing file, or a folder that was exported before, may be replaced.
+    options
+        Of the target's function.
 
     Returns
     -------
@@ -126,7 +137,7 @@ def export_steps(adata: AnnData, to: str, path: Path, *, overwrite: bool = False
     with written_beside(path) as draft:
         if not target.suffix:
             draft.mkdir()
-        said: str = yield from steps(adata, draft)
+        said: str = yield from steps(adata, draft, **options)
         if not target.suffix:
             made = {"made_by": "napari-staligner", "version": version("napari-staligner"), "to": to}
             (draft / MARK).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
