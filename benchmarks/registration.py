@@ -322,13 +322,9 @@ def part(folder: Path, threads: int, first: int, step: int, starts: int, roundin
     found = {}
     with threadpool_limits(threads):
         for seed in range(first, starts, step):
-            notes: list[str] = []
             try:
-                placed = finish(
-                    register_steps(thrown(job, seed, rounding)),
-                    lambda progress, notes=notes: notes.append(progress.note or ""),
-                )
-                found[seed] = placed.aligned, any("agree about as well" in n for n in notes)
+                placed = finish(register_steps(thrown(job, seed, rounding)))
+                found[seed] = placed.aligned, any(pair.doubt for pair in placed.trust)
             except Exception as error:
                 found[seed] = repr(error)
     (folder / f"{rounding}-{first}.pickle").write_bytes(pickle.dumps(found))

@@ -61,7 +61,7 @@ class Dock(QWidget):
         self._frame: QDockWidget | None = None
         self._covered = False
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 8, 8, 8)
+        layout.setContentsMargins(6, 8, 6, 8)
         layout.addWidget(TallArea(self.body), 1)
         layout.addWidget(self.status)
         layout.addWidget(self.attachment)
