@@ -90,7 +90,7 @@ class Arrangement:
             self._camera.flatten()
         before = self._placements
         width, height = canvas_size(viewer)
-        self.stacking.bring_back()
+        self.stacking.bring_back(layers, session.paging.shown)
         footprints = self._covered = self._place(session, layers, spanning, width / height)
         self.stacking.show(session, layers)
         self.stacking.put_away(layers, session.paging.shown)
@@ -118,7 +118,7 @@ class Arrangement:
             for layer in roles.values():
                 if layer.ndim == 3 and name in self._placements:
                     _put(layer, to_napari(self._placements[name]), heights[name])
-        self.stacking.bring_back()
+        self.stacking.bring_back(layers, session.paging.shown)
         self.stacking.show(session, layers)
         self.stacking.put_away(layers, session.paging.shown)
         if solid and layers:

@@ -64,25 +64,40 @@ class Stacking:
         if layer in self._before:
             self._before[layer] = visible, opacity
         else:
-            _look(layer, visible, opacity)
+            self._look(layer, visible, opacity)
+
+    def _look(self, layer: Layer, visible: bool, opacity: float) -> None:
+        """Give a layer a look; one that is put away gets it when it comes back."""
+        if layer in self._put:
+            self._put[layer] = visible
+            visible = layer.visible
+        _look(layer, visible, opacity)
 
     def put_away(self, layers: SliceLayers, shown: Collection[str]) -> None:
         """Hide all slices but some, after the others are as they should be."""
         self.away = frozenset(layers) - frozenset(shown)
         for name in self.away:
             for layer in layers[name].values():
-                self._put[layer] = layer.visible
+                if layer not in self._put or layer.visible:
+                    self._put[layer] = layer.visible
                 if layer.visible:
                     layer.visible = False
 
-    def bring_back(self) -> None:
-        """Show again what was put away, as it was."""
+    def bring_back(self, layers: SliceLayers, shown: Collection[str]) -> None:
+        """Show what was put away of some slices, as it was; what stays away is not touched.
+
+        napari takes some 10 ms for each layer that is shown or hidden.
+        """
         put, self._put = self._put, {}
+        back = {layer for name in shown for layer in layers.get(name, {}).values()}
+        present = {layer for roles in layers.values() for layer in roles.values()}
         for layer, visible in put.items():
-            # What the user has shown in the meantime stays.
-            if visible and not layer.visible:
-                layer.visible = True
-        self.away = frozenset()
+            if layer in back:
+                # What the user has shown in the meantime stays.
+                if visible and not layer.visible:
+                    layer.visible = True
+            elif layer in present:
+                self._put[layer] = visible
 
     # -- whole slices ---------------------------------------------------------------------
 
@@ -112,15 +127,16 @@ class Stacking:
             if role in roles:
                 layer = roles[role]
                 wanted, in_any_case, fade = spots if role == K.Role.SPOTS else image
-                before = self._before.setdefault(layer, (layer.visible, layer.opacity))
+                now = self._put.get(layer, layer.visible), layer.opacity
+                before = self._before.setdefault(layer, now)
                 # A channel that was hidden stays hidden; there are others.
                 channel = K.LAYER_CHANNEL in layer.metadata and role != K.Role.IMAGE
                 visible = wanted and (before[0] or (in_any_case and not channel))
-                _look(layer, visible, before[1] if fade is None else fade)
+                self._look(layer, visible, before[1] if fade is None else fade)
 
     def _leave(self) -> None:
         for layer, look in self._before.items():
-            _look(layer, *look)
+            self._look(layer, *look)
         for layer in list(self._masked):
             self._unmask(layer)
         self._before.clear()
