@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import anndata as ad
 import pytest
 from tiny import QUICK
 from waiting import until
@@ -101,6 +102,19 @@ def test_a_job_runs_in_the_queue_is_stopped_and_goes_on(make):
     until(lambda: look_at(one).ended)
     assert look_at(one).condition == "cancelled"
     until(lambda: not _said("squeue", "--noheader"))
+
+
+@pytest.mark.usefixtures("slurm", "in_processes")
+def test_srun_starts_the_ranks_of_a_job(make):
+    folder = make(on="slurm", name="two ranks", ranks=2)
+    start_job(folder)
+    until(lambda: look_at(folder).ended)
+    said = folder.log.read_text()
+    assert look_at(folder).condition == "done", said
+    assert "Error" not in said
+    assert any("2 processes share it." in (step.outlook or "") for _, step in Tail(folder).new())
+    assert "#SBATCH --ntasks=2\n" in (folder.path / "job.sh").read_text()
+    assert ad.read_h5ad(folder.out).n_obs == 120
 
 
 @pytest.mark.usefixtures("slurm", "in_processes")

@@ -252,8 +252,9 @@ def integrate_steps(
     extent = replace(InputSize.of(slices), n_genes=expression.n_genes, stored=expression.stored)
     need = estimate(extent, settings)
     check_memory(need, ranks)
+    said = f"{need} {ranks.size} processes share it." if ranks and ranks.size > 1 else str(need)
     # Shown, but not stored with the result: it is only about this machine at this moment.
-    yield Progress("estimate", ledger.done, ledger.total, outlook=str(need))
+    yield Progress("estimate", ledger.done, ledger.total, outlook=said)
     trained = yield from ledger.follow(train(data, settings, keeper, ranks), epochs)
     # From here on, no failure may lose the training.
     job = StagesJob(

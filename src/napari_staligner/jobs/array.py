@@ -117,7 +117,7 @@ def make_array(
 
 def members_of(place: Path) -> list[JobFolder]:
     """Return the jobs of an array, in their order; none if the folder is no array's."""
-    return [JobFolder(path.parent) for path in sorted(place.glob("*/job.json"))]
+    return [JobFolder(path.parent) for path in sorted(place.glob("[0-9]*-*=*/job.json"))]
 
 
 def jobs_of(text: str) -> list[JobFolder]:

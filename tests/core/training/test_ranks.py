@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import ranked
 
-from napari_staligner.core.training.ranks import Ranks
+from napari_staligner._errors import ComputeError
+from napari_staligner.core.progress import Progress, finish
+from napari_staligner.core.training.ranks import LOST, Ranks, each, standing
 from napari_staligner.core.training.tiles import split
 
 
@@ -43,3 +45,32 @@ def test_tiles_are_dealt_evenly(size):
     if size <= 3:
         assert max(load) - min(load) <= max(len(tile.nodes) for tile in tiles)
     assert owners == Ranks(1, size).deal(loads)
+
+
+class Left(Ranks):
+    """A rank whose others are gone."""
+
+    def share_arrays(self, values, owner):
+        raise ComputeError(LOST)
+
+
+def test_the_first_rank_computes_what_a_lost_one_leaves():
+    def squared(number):
+        return {"square": np.array(number**2)}
+
+    def said(number):
+        return Progress("squares", number, 5)
+
+    alone = finish(each(range(5), squared, said, Ranks()))
+    assert [int(found["square"]) for found in alone] == [0, 1, 4, 9, 16]
+    assert finish(each(range(5), squared, said, Left(0, 3))) == alone
+    with pytest.raises(ComputeError, match="ended, or does not answer"):
+        finish(each(range(5), squared, said, Left(1, 3)))
+
+
+def test_a_process_knows_its_rank_by_what_started_it():
+    assert standing({}) == (0, 1)
+    assert standing({"RANK": "2", "WORLD_SIZE": "4", "SLURM_PROCID": "0"}) == (2, 4)
+    assert standing({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}) == (1, 2)
+    # In a script for sbatch there are tasks, but this is none of them.
+    assert standing({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}) == (0, 1)
