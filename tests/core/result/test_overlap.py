@@ -11,7 +11,7 @@ from napari_staligner import InputError, evaluate, overlap, register
 from napari_staligner import _keys as K
 from napari_staligner.cli.app import app
 from napari_staligner.core.domains.presence import domain_presence
-from napari_staligner.core.result.overlap import common_spots, footprint
+from napari_staligner.core.result.overlap import common_spots, tissue_outline
 from napari_staligner.io.h5ad import write_result
 
 
@@ -47,7 +47,7 @@ def test_spots_on_the_tissue_of_the_other_slice_are_counted():
 def test_a_hole_stays_a_hole_and_a_lost_spot_is_none():
     x, y = (each.ravel() for each in np.meshgrid(np.arange(20.0), np.arange(20.0)))
     hole = np.hypot(x - 10, y - 10) < 4
-    tissue = footprint(np.stack([x, y], axis=1)[~hole])
+    tissue = tissue_outline(np.stack([x, y], axis=1)[~hole])
     import shapely
 
     assert not shapely.contains_xy(tissue, 10, 10)

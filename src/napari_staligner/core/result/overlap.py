@@ -86,7 +86,7 @@ class OverlapJob:
         for number, name in enumerate(self.names):
             yield Progress(f"tissue of {name}", number, len(self.names))
             own = self.slice_of == number
-            tissue = footprint(self.places[own])
+            tissue = tissue_outline(self.places[own])
             shapely.prepare(tissue)
             on[:, number] = shapely.contains_xy(tissue, self.places[:, 0], self.places[:, 1])
             on[own, number] = True
@@ -186,7 +186,7 @@ def checked_common(adata: AnnData) -> NDArray[np.bool_]:
     return common
 
 
-def footprint(xy: NDArray[np.float64]) -> Geometry:
+def tissue_outline(xy: NDArray[np.float64]) -> Geometry:
     """Outline of the tissue of a slice: the places within reach of a spot.
 
     Parameters
