@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.registration.anndata import register as register
     from napari_staligner.core.result.axis import Axis as Axis
     from napari_staligner.core.result.methods_text import methods_text as methods_text
+    from napari_staligner.core.result.overlap import overlap as overlap
     from napari_staligner.core.result.profiles import profiles as profiles
     from napari_staligner.core.result.suspects import find_suspects as find_suspects
     from napari_staligner.core.settings import Settings as Settings
@@ -51,6 +52,7 @@ _WHERE = {
     "find_suspects": "core.result.suspects",
     "integrate": "core.integrate",
     "methods_text": "core.result.methods_text",
+    "overlap": "core.result.overlap",
     "profiles": "core.result.profiles",
     "read_slices": "io.h5ad",
     "register": "core.registration.anndata",

@@ -23,6 +23,7 @@ from napari_staligner.cli.tables import (
     domain_table,
     figure_tables,
     number_table,
+    overlap_tables,
     residual_table,
     result_table,
     show,
@@ -277,6 +278,10 @@ def evaluate_result(
     yardsticks: Annotated[
         bool, typer.Option("--yardsticks", help="Compare with all that can be computed.")
     ] = False,
+    only_overlap: Annotated[
+        bool,
+        typer.Option("--only-overlap", help="Compare only spots where all slices have tissue."),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write the slices with what was computed there."),
@@ -291,7 +296,8 @@ def evaluate_result(
 ) -> None:
     """Compare embeddings: before and after integration, or any in the file."""
     with _sentences():
-        _evaluate(file, labels, embedding, json, output, picture, yardsticks=yardsticks)
+        chosen = {"yardsticks": yardsticks, "only_overlap": only_overlap}
+        _evaluate(file, labels, embedding, json, output, picture, **chosen)
 
 
 def _evaluate(
@@ -303,6 +309,7 @@ def _evaluate(
     picture: Path | None,
     *,
     yardsticks: bool,
+    only_overlap: bool,
 ) -> None:
     import json
     from importlib.metadata import version
@@ -319,7 +326,8 @@ def _evaluate(
     if output is not None:
         check_result_target(output)
     content = _result_in(file)
-    job = E.evaluation_job(content, labels, _compared(content, embeddings, yardsticks))
+    compared = _compared(content, embeddings, yardsticks)
+    job = E.evaluation_job(content, labels, compared, only_overlap=only_overlap)
     found = _with_bar(E.evaluation_steps(job))
     console = _output()
     for table in figure_tables(found):
@@ -502,6 +510,29 @@ def _register(source: Path, output: Path | None, choice: Choice) -> None:
     show(console, residual_table(content))
     show(console, trust_table(content))
     console.print(f"Written to {_escape(str(written))}", soft_wrap=True)
+
+
+@app.command("overlap")
+def overlap_of_result(
+    result: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where the result goes. \\[default: the same file]"),
+    ] = None,
+) -> None:
+    """Find where registered slices overlap: a column of obs, residuals and domains there."""
+    with _sentences():
+        from napari_staligner.core.result.overlap import overlap_job, record_overlap
+        from napari_staligner.io.h5ad import check_result_target
+
+        target = check_result_target(_target(result, output))
+        content = _result_in(result, written_back=output is None)
+        found = _with_bar(overlap_job(content).steps())
+        record_overlap(content, found)
+        written = _write(content, target)
+        for table in overlap_tables(content, found):
+            show(_output(), table)
+        _output().print(f"Written to {_escape(str(written))}", soft_wrap=True)
 
 
 @app.command()

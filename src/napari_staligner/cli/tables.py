@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
     from anndata import AnnData
+    from numpy.typing import NDArray
     from rich.console import Console
 
     from napari_staligner.core.annotations.annotations import Annotations
     from napari_staligner.core.domains.number import NumberStability
     from napari_staligner.core.evaluation.evaluation import Evaluation
     from napari_staligner.core.evaluation.runs import Runs
+    from napari_staligner.core.result.overlap import Overlap
 
 WIDEST = 100_000
 """Width outside a terminal: the command that reproduces a result names all its files."""
@@ -182,19 +185,58 @@ def number_table(found: Sequence[NumberStability]) -> Table:
     return Table("Agreement of two halves (ARI)", ("domains",), columns, rows)
 
 
-def residual_table(result: AnnData) -> Table:
-    """How far apart slices still are after registration."""
+def overlap_tables(result: AnnData, found: Overlap) -> Iterator[Table]:
+    """Where slices overlap, and what residuals and domains are there."""
+    shares = found.shares()
+    rows = [[str(name), *(f"{share:.0%}" for share in row)] for name, row in shares.iterrows()]
+    columns = list(map(str, shares.columns))
+    yield Table("Share of the spots on tissue of", ["slice"], columns, rows)
+    common = found.common
+    if not common.any():
+        return
+    if K.RESIDUAL in result.obs:
+        yield residual_table(result, common)
+    if K.DOMAIN in result.obs:
+        yield _presence_table(result, common)
+
+
+def _presence_table(result: AnnData, within: NDArray[np.bool_]) -> Table:
+    """Shares of the domains of each slice where slices overlap, with the verdict of the test."""
+    from napari_staligner.core.domains.presence import domain_presence
+
+    tested = domain_presence(result, within)
+    names = list(dict.fromkeys(row.slice for row in tested.rows))
+    rows: dict[str, list[str]] = {}
+    for row in tested.rows:
+        said = "" if row.verdict == "shared" else f" {row.verdict}"
+        rows.setdefault(row.label, [row.label]).append(f"{row.share:.0%}{said}")
+    title = "Share of the domains where slices overlap"
+    return Table(title, ["domain"], names, list(rows.values()))
+
+
+def residual_table(result: AnnData, within: NDArray[np.bool_] | None = None) -> Table:
+    """How far apart slices still are after registration.
+
+    Parameters
+    ----------
+    result
+        Registered slices.
+    within
+        Only these spots, bool, shape (spots,); ``None`` takes all.
+    """
     from napari_staligner.core.result.access import record_of
 
-    bending = record_of(result)["registration"]["bending"]
+    bending = record_of(result).get("registration", {}).get("bending", {})
     rows = []
-    for name, values in result.obs[K.RESIDUAL].groupby(result.obs[K.SLICE], observed=False):
+    part = result.obs if within is None else result.obs[within]
+    for name, values in part[K.RESIDUAL].groupby(part[K.SLICE], observed=False):
         share = f"{values.notna().mean():.0%}"
         figures = [f"{values.quantile(q):.2f}" if values.notna().any() else "–" for q in (0.5, 0.9)]
         bent = f"{bending[name]:.2g}" if name in bending else "–"
         rows.append([str(name), *figures, share, bent])
     columns = ["median", "90 %", "compared", "bending"]
-    return Table("Residuals in spot spacings", ["slice"], columns, rows)
+    where = "" if within is None else ", where slices overlap"
+    return Table(f"Residuals in spot spacings{where}", ["slice"], columns, rows)
 
 
 def trust_table(result: AnnData) -> Table:

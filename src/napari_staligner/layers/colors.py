@@ -95,11 +95,14 @@ def paint(session: Session) -> Painting:
         painting = _paint_numbers(session, numbers)
     else:
         painting = _paint_categories(session, found)
-    focus = session.focus.mask()
+    focus, common = session.focus.mask(), session.overlap.mask
     for name, rgba in painting.rgba.items():
         shown = shown_spots(session, name, focus)
         if shown is not None:
             rgba[~shown] = DIMMED
+        rows = session.result.rows(name)
+        if common is not None and rows is not None:
+            rgba[~common[rows]] = DIMMED
         doubtful = doubtful_spots(session, name)
         if doubtful is not None:
             rgba[doubtful] = HIDDEN if session.view.trust.hide else DIMMED

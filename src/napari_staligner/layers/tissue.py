@@ -75,6 +75,7 @@ class Tissue:
         session.result.changed.connect(self._on_result_changed)
         for recolored in (
             *(view.color_by, view.scale, view.trust, view.isolated, view.region),
+            view.only_overlap,
             *(session.domains.relabelled, session.result.selection_changed),
         ):
             recolored.connect(self.stage.paint)
@@ -144,13 +145,22 @@ class Tissue:
         new = [name for name in slices if name not in stage.shown or name in gone]
         for name in gone:
             del stage.shown[name]
-            self._orphans += stage.layers.pop(name).values()
+            orphans = stage.layers.pop(name).values()
+            for layer in orphans:
+                # napari would give the layers that take their place other names.
+                layer.name = f"{layer.name} (gone)"
+            self._orphans += orphans
         for name in new:
             ours = stage.ours()
             free = [layer for layer in viewer.layers if layer not in ours]
             stage.shown[name] = slices[name]
             stage.layers[name] = self._adoption.layers_of(name, free)
             self._complete(name)
+        if gone and new:
+            # Slices that were cut stay where they were.
+            for name in slices:
+                stage.shown[name] = stage.shown.pop(name)
+                stage.layers[name] = stage.layers.pop(name)
         if not slices:
             # At once, as the viewer may be closing: leave the grid while there is still a canvas.
             stage.arrange(look="keep")

@@ -39,12 +39,15 @@ class Exclusions:
     """What the next run leaves out changed, by a click on what the last one left out."""
     found_changed = Signal()
     """``found`` or ``declined`` changed."""
+    shown_changed = Signal()
+    """``shown`` changed."""
 
     def __init__(self, result: Result, annotations: ResultAnnotations) -> None:
         self._result, self._annotations = result, annotations
         self._tables: dict[str, AnnData] = {}
         self._found: tuple[Suspect, ...] = ()
         self._declined: frozenset[int] = frozenset()
+        self._shown: int | None = None
         result.changed.connect(self._on_result_changed)
 
     # -- what the last run left out -----------------------------------------------------------
@@ -134,7 +137,24 @@ class Exclusions:
     @found.setter
     def found(self, value: tuple[Suspect, ...]) -> None:
         self._found, self._declined = value, frozenset()
+        self.shown = None
         self.found_changed.emit()
+
+    @property
+    def shown(self) -> int | None:
+        """Number of the suspect that is looked at on the tissue."""
+        return self._shown
+
+    @shown.setter
+    def shown(self, value: int | None) -> None:
+        if value != self._shown:
+            self._shown = value
+            self.shown_changed.emit()
+
+    @property
+    def shown_suspect(self) -> Suspect | None:
+        """The suspect that is looked at."""
+        return None if self._shown is None else self._found[self._shown]
 
     @property
     def declined(self) -> frozenset[int]:
@@ -147,6 +167,23 @@ class Exclusions:
         self._declined = before | {number} if declined else before - {number}
         if self._declined != before:
             self.found_changed.emit()
+
+    def accept(self, number: int) -> int:
+        """Give the spots of a suspect the class ``exclude``, as one edit.
+
+        Returns
+        -------
+        How many spots changed.
+        """
+        annotations, rows = self._annotations, self._found[number].rows
+        annotations.check()
+        self.decline(number, declined=False)
+        classes = list(annotations.classes)
+        if all(c.name != EXCLUDE for c in classes):
+            classes.append(annotations.new_class(EXCLUDE, classes))
+        code = next(c.id for c in classes if c.name == EXCLUDE)
+        codes = np.full(len(rows), code, dtype=np.int16)
+        return annotations.put(rows, codes, EXCLUDE, "suspect", classes=classes)
 
     def accepted(self, number: int) -> bool:
         """Whether spots of a suspect have the class ``exclude``."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.evaluation.umap import Umap, UmapJob
     from napari_staligner.session.domains import Domains
     from napari_staligner.session.result import Result
+    from napari_staligner.session.view import View
 
 
 class EmbeddingFigures:
@@ -29,6 +30,8 @@ class EmbeddingFigures:
         The result with the embeddings.
     domains
         The figures are valid for these domains only.
+    view
+        Whether they are only about spots where slices overlap.
     """
 
     changed = Signal()
@@ -38,11 +41,12 @@ class EmbeddingFigures:
     written = Signal()
     """Something computed was added to the result."""
 
-    def __init__(self, result: Result, domains: Domains) -> None:
-        self._result, self._domains = result, domains
+    def __init__(self, result: Result, domains: Domains, view: View) -> None:
+        self._result, self._domains, self._view = result, domains, view
         self._evaluation: Evaluation | None = None
         result.changed.connect(self._on_result_changed)
         domains.relabelled.connect(self._on_domains_relabelled)
+        view.events.only_overlap.connect(self._on_view_only_overlap)
 
     def _on_result_changed(self) -> None:
         # No signal: docks that show figures refresh for a new result anyway.
@@ -50,6 +54,12 @@ class EmbeddingFigures:
 
     def _on_domains_relabelled(self) -> None:
         if self._evaluation is not None and not self._of_these_domains(self._evaluation):
+            self._evaluation = None
+            self.changed.emit()
+
+    def _on_view_only_overlap(self) -> None:
+        """Drop figures of other spots."""
+        if self._evaluation is not None:
             self._evaluation = None
             self.changed.emit()
 
@@ -70,7 +80,12 @@ class EmbeddingFigures:
         """
         from napari_staligner.core.evaluation.evaluation import evaluation_job
 
-        return evaluation_job(self._result.needed("judge"), labels, tuple(embeddings))
+        return evaluation_job(
+            self._result.needed("judge"),
+            labels,
+            tuple(embeddings),
+            only_overlap=self._view.only_overlap,
+        )
 
     def beside_yardsticks(self, others: Iterable[str] = ()) -> tuple[tuple[str, ...], list[str]]:
         """List what is compared at once, and sentences on what is left out.

@@ -27,6 +27,7 @@ from napari_staligner.session.exclusions import Exclusions
 from napari_staligner.session.figures import EmbeddingFigures
 from napari_staligner.session.focus import Focus
 from napari_staligner.session.history import History, Kind
+from napari_staligner.session.overlap import Overlapping
 from napari_staligner.session.paging import Paging
 from napari_staligner.session.pair_queue import PairQueue
 from napari_staligner.session.profile import Profile
@@ -107,8 +108,9 @@ class Session:
         self.domains = Domains(self.result, self.view)
         self.alignment = Alignment(self.result)
         self.verdicts = Verdicts(self.result, self.domains)
-        self.figures = EmbeddingFigures(self.result, self.domains)
+        self.figures = EmbeddingFigures(self.result, self.domains, self.view)
         self.annotations = ResultAnnotations(self.result, self.view)
+        self.overlap = Overlapping(self.result, self.view, self.alignment)
         self.exclusions = Exclusions(self.result, self.annotations)
         self.profile = Profile(self.result, self.view)
         self.pairs = PairQueue(self.result, self.verdicts)
@@ -138,6 +140,7 @@ class Session:
             self.alignment.changed,
             self.annotations.changed,
             self.exclusions.changed,
+            self.overlap.written,
             self.figures.written,
             self.profile.kept_changed,
             self.pairs.seen_changed,
@@ -408,6 +411,7 @@ class Session:
             gone.add("spot")
         wanted.isolated &= frozenset(self.domains.names)
         wanted.only &= frozenset(self.slices)
+        wanted.only_overlap &= self.overlap.known
         wanted.pinned = wanted.pinned if wanted.pinned in self.slices else ""
         with self.autosave.at_once():
             for name in wanted.saved_fields:

@@ -272,6 +272,8 @@ class View(BaseModel):
     """How the canvas last reported to look, or should look; ``None`` before that."""
     region: Region | None = None
     """The region that is shown alone; ``None`` shows all."""
+    only_overlap: bool = False
+    """Whether only spots count that lie where all slices have tissue; others are dimmed."""
     spot_scale: float = 1.0
     """Diameter of the spots of all slices, as a share of the one at which they nearly touch."""
     axis: Axis = Axis()

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import numpy as np
 import pandas as pd
 import pytest
 from tiny import QUICK, tiny_pair
+from typer.testing import CliRunner
 
-from napari_staligner import InputError, exclude, integrate, read_slices, write_result
+from napari_staligner import (
+    InputError,
+    exclude,
+    integrate,
+    methods_text,
+    read_slices,
+    write_result,
+)
+from napari_staligner.cli.app import app
 from napari_staligner.core.prepare.excluded import excluded_of, mark_excluded, rejoined
 from napari_staligner.core.prepare.spots import excluded_spots
-from napari_staligner.core.result.provenance import shell_command
+from napari_staligner.core.result.provenance import options_of, shell_command
 from napari_staligner.core.result.renaming import rename_slices
 from napari_staligner.io.excluded import slices_of_excluded
-from napari_staligner.io.h5ad import slices_of_result
+from napari_staligner.io.h5ad import read_any, slices_of_result
 
 FOLD = (np.arange(64) % 8 < 2) & (np.arange(64) < 32)
 """The 8 spots in the left two columns and the upper half of a slice of 8 × 8."""
@@ -62,8 +72,7 @@ def test_graph_matches_domains_and_registration_leave_them_out(result):
 
 def test_they_are_kept_in_the_file_with_their_counts(result, tmp_path):
     write_result(result, tmp_path / "r.h5ad")
-    from napari_staligner.io.h5ad import read_any
-
+    assert "We left out 8 spots in folds or tears." in methods_text(result)
     kind, read = read_any(tmp_path / "r.h5ad")
     assert kind == "result"
     aside = excluded_of(read)
@@ -94,11 +103,22 @@ def test_regions_of_the_class_exclude_are_left_out_and_the_command_says_so(regio
     np.testing.assert_array_equal(marked[0][1].obs["excluded"], FOLD)
     assert not marked[1][1].obs["excluded"].any()
     assert "excluded" not in slices[0][1].obs
-    first = integrate(marked, settings=QUICK)
-    assert f"--exclude {regions}" in shell_command(first)
+    files, out = [str(tmp_path / f"{name}.h5ad") for name in "AB"], tmp_path / "first.h5ad"
+    words = ["integrate", *files, "-o", str(out), "--exclude", str(regions)]
+    done = CliRunner().invoke(app, [*words, *options_of(QUICK, ["A", "B"])])
+    assert done.exit_code == 0, done.output
+    first = read_any(out)[1]
+    assert excluded_of(first).n_obs == 8
+    command = shell_command(first, str(tmp_path / "second.h5ad"))
+    assert f"--exclude {regions}" in command
+    done = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert done.exit_code == 0, done.output
+    second = read_any(tmp_path / "second.h5ad")[1]
+    np.testing.assert_array_equal(first.obsm["STAligner"], second.obsm["STAligner"])
+    told = CliRunner().invoke(app, ["info", str(out)]).output
+    assert "8 (A 8)" in told
     # A result excludes the same spots as the regions did.
-    write_result(first, tmp_path / "first.h5ad")
-    again = dict(exclude(slices, tmp_path / "first.h5ad"))
+    again = dict(exclude(slices, out))
     np.testing.assert_array_equal(again["A"].obs["excluded"], FOLD)
 
 

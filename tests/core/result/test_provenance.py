@@ -48,7 +48,7 @@ def test_the_options_give_the_settings_again(settings, monkeypatch, tmp_path):
     words = ["integrate", *NAMES, "-o", str(tmp_path / "out.h5ad"), *options_of(settings, NAMES)]
     done = CliRunner().invoke(cli.app, words)
     assert done.exit_code == 0, done.output
-    _, _, _, chosen, chain, pairs = got[0]
+    _, _, _, chosen, chain, pairs, _ = got[0]
     if chain:
         chosen = replace(chosen, pairs=(("A", "B: left"), ("B: left", "C")))
     elif pairs:

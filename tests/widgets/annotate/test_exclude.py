@@ -11,6 +11,7 @@ from tiny import QUICK, tiny_pair
 
 from napari_staligner import _keys as K
 from napari_staligner import integrate
+from napari_staligner.compat import node_of
 from napari_staligner.core.annotations.classes import EXCLUDE
 from napari_staligner.core.prepare.excluded import excluded_of
 from napari_staligner.core.progress import finish
@@ -58,6 +59,13 @@ def layers(viewer, role):
     }
 
 
+def marks(viewer, name):
+    """Find what vispy draws at the spots of a slice, and is no layer."""
+    node = node_of(viewer.__wrapped__, layers(viewer, K.Role.SPOTS)[name])
+    beside = node.parent.children
+    return [x for x in beside if x is not node and x.transform is node.transform]
+
+
 def choose_exclude(qtbot, dock):
     """Take the template, and click the row of its class."""
     (action,) = [a for a in dock.template.menu().actions() if a.text() == "Folds and tears"]
@@ -89,14 +97,17 @@ def test_what_is_drawn_is_left_out_and_can_be_taken_back(window, qtbot, tmp_path
     # The next run.
     job = session.integration_job()
     result = finish(job.steps())
+    order = [layer.name for layer in layers(dock.viewer, K.Role.SPOTS).values()]
     session.set_result(result)
+    assert [layer.name for layer in layers(dock.viewer, K.Role.SPOTS).values()] == order
     gone = [f"spot{i}" for i in FOLD]
     assert excluded_of(result).obs_names.tolist() == [f"{spot}_A" for spot in gone]
     assert session.slices["A"].n_obs == 64 - 6
-    crosses = layers(dock.viewer, K.Role.EXCLUDED)["A"]
-    assert sorted(map(tuple, crosses.data.astype(int))) == sorted(
-        (10 * (i // WIDTH), 10 * (i % WIDTH)) for i in FOLD
+    (crosses,) = marks(dock.viewer, "A")
+    assert sorted(map(tuple, crosses._data["a_position"][:, :2].astype(int))) == sorted(
+        (10 * (i % WIDTH), 10 * (i // WIDTH)) for i in FOLD
     )
+    assert not marks(dock.viewer, "B")
     assert dock.exclude.open.text() == "Folds and tears: 6 left out"
     # Kept in the session's file.
     session.save(tmp_path / "s.h5ad")
@@ -119,7 +130,7 @@ def test_what_is_drawn_is_left_out_and_can_be_taken_back(window, qtbot, tmp_path
     np.testing.assert_array_equal(whole.X.toarray(), tiny_pair()[0][1].X.toarray())
     session.set_result(integrate(list(session.integration_job().own_slices()), settings=QUICK))
     assert session.slices["A"].n_obs == 64
-    assert not layers(dock.viewer, K.Role.EXCLUDED)
+    assert not marks(dock.viewer, "A")
 
 
 def folded(*, plain: bool = False):
@@ -162,16 +173,18 @@ def test_suspects_are_shown_and_accepted_or_declined_one_by_one(open_dock, qtbot
     item = panel.suspects.visualItemRect(panel.suspects.topLevelItem(0)).center()
     qtbot.mouseClick(panel.suspects.viewport(), LEFT, pos=item)
     # A picture, and nothing else.
-    assert annotations.proposal.rows.tolist() == first.rows.tolist() == looked[0]
-    assert not sum(dock.session.exclusions.counts().values())
-    qtbot.mouseClick(dock.proposal.accept, LEFT)
+    assert dock.session.exclusions.shown_suspect is first
+    assert looked[0] == first.rows.tolist()
+    assert not annotations.edits
+    qtbot.mouseClick(panel.accept, LEFT)
     assert annotations.rows_of(EXCLUDE).tolist() == first.rows.tolist()
-    assert annotations.proposal.rows.tolist() == second.rows.tolist()
-    qtbot.mouseClick(dock.proposal.reject, LEFT)
+    assert dock.session.exclusions.shown_suspect is second
+    qtbot.mouseClick(panel.decline, LEFT)
+    assert dock.session.exclusions.shown is None
     states = [panel.suspects.topLevelItem(i).text(3) for i in range(2)]
     assert states == ["excluded", "declined"]
     qtbot.mouseClick(dock.undo, LEFT)
-    assert not len(annotations.rows_of(EXCLUDE))
+    assert not annotations.classes
     assert panel.suspects.topLevelItem(0).text(3) == ""
 
 

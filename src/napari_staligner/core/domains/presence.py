@@ -171,7 +171,7 @@ def presence(
     )
 
 
-def domain_presence(adata: AnnData) -> PresenceTable:
+def domain_presence(adata: AnnData, within: NDArray[np.bool_] | None = None) -> PresenceTable:
     """Test in which slices the domains are present.
 
     Parameters
@@ -179,12 +179,16 @@ def domain_presence(adata: AnnData) -> PresenceTable:
     adata
         Integrated slices; reads ``obs["domain"]``, ``obs["slice"]``, ``obsm["spatial"]`` and
         ``obs["alignment_confidence"]`` if it is there.
+    within
+        Test only these spots, such as those where all slices have tissue, bool, shape (spots,);
+        ``None`` tests all.
     """
-    values = adata.obs[K.CONFIDENCE].to_numpy(float) if K.CONFIDENCE in adata.obs else None
+    rows = slice(None) if within is None else within
+    values = adata.obs[K.CONFIDENCE].to_numpy(float)[rows] if K.CONFIDENCE in adata.obs else None
     return presence(
-        pd.Categorical(adata.obs[K.DOMAIN]),
-        pd.Categorical(adata.obs[K.SLICE]),
-        spots_xy(adata),
+        pd.Categorical(adata.obs[K.DOMAIN])[rows],
+        pd.Categorical(adata.obs[K.SLICE])[rows],
+        spots_xy(adata)[rows],
         values,
     )
 

@@ -21,6 +21,7 @@ from napari_staligner.core.evaluation.missing import label_codes
 from napari_staligner.core.evaluation.neighborhoods import neighborhood_steps
 from napari_staligner.core.progress import Progress, Steps, finish, part_of
 from napari_staligner.core.result.access import record_of, spots_xy
+from napari_staligner.core.result.overlap import checked_common
 from napari_staligner.core.result.ownership import moved, written
 from napari_staligner.core.settings import Settings
 
@@ -51,6 +52,7 @@ OWN_DOMAINS = (
     "themselves."
 )
 UNLABELLED = "{n:,} spots have no label in obs[{key!r}] and are left out of figures with labels."
+ONLY_OVERLAP = "The figures are of the {n:,} of {all:,} spots where all slices have tissue."
 WORDS = "In obs[{key!r}] the text {words} is taken as no label."
 
 
@@ -86,6 +88,8 @@ class EvaluationJob:
         Sentences on the labels.
     label_names
         Of each code.
+    within
+        Spots that the figures are about, bool, shape (spots,); ``None`` for all.
     """
 
     keys: tuple[str, ...]
@@ -102,6 +106,7 @@ class EvaluationJob:
     settings: Settings
     notes: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
+    within: NDArray[np.bool_] | None = None
 
     def steps(self) -> Steps[Evaluation]:
         """Compute the figures; see :func:`evaluation_steps`."""
@@ -208,7 +213,11 @@ def _plain(found: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def evaluate(
-    adata: AnnData, labels: str | None = None, embeddings: Sequence[str] = BEFORE_AND_AFTER
+    adata: AnnData,
+    labels: str | None = None,
+    embeddings: Sequence[str] = BEFORE_AND_AFTER,
+    *,
+    only_overlap: bool = False,
 ) -> Evaluation:
     """Compare embeddings of integrated slices, by default before and after integration.
 
@@ -221,6 +230,8 @@ def evaluate(
     embeddings
         Keys of ``obsm``; those of :data:`~napari_staligner.core.evaluation.baselines.COMPUTED`
         are computed if they are missing.
+    only_overlap
+        Compare only the spots where all slices have tissue, in ``obsm["spatial_aligned"]``.
 
     Returns
     -------
@@ -231,11 +242,16 @@ def evaluate(
     InputError
         A column or an embedding cannot be used.
     """
-    return finish(evaluation_steps(evaluation_job(adata, labels, embeddings)))
+    job = evaluation_job(adata, labels, embeddings, only_overlap=only_overlap)
+    return finish(evaluation_steps(job))
 
 
 def evaluation_job(
-    adata: AnnData, labels: str | None = None, embeddings: Sequence[str] = BEFORE_AND_AFTER
+    adata: AnnData,
+    labels: str | None = None,
+    embeddings: Sequence[str] = BEFORE_AND_AFTER,
+    *,
+    only_overlap: bool = False,
 ) -> EvaluationJob:
     """Check and copy what an evaluation needs.
 
@@ -244,7 +260,7 @@ def evaluation_job(
     adata
         Reads ``obs["slice"]``, ``obsm["spatial"]``, the embeddings in ``obsm``, ``obs["domain"]``
         (the domains of ``obsm["STAligner"]``) and ``uns["staligner"]``.
-    labels, embeddings
+    labels, embeddings, only_overlap
         See :func:`evaluate`.
 
     Raises
@@ -272,6 +288,9 @@ def evaluation_job(
         if words:
             shown = " or ".join(map(repr, words))
             notes.append(WORDS.format(key=labels, words=shown))
+    within = checked_common(adata) if only_overlap else None
+    if within is not None:
+        notes.append(ONLY_OVERLAP.format(n=int(within.sum()), all=len(within)))
     graph = adata.obsp[K.CONNECTIVITIES].copy() if K.CONNECTIVITIES in adata.obsp else None
     return EvaluationJob(
         keys=keys,
@@ -291,6 +310,7 @@ def evaluation_job(
         settings=settings,
         notes=tuple(notes),
         label_names=tuple(label_names),
+        within=within,
     )
 
 
@@ -385,7 +405,7 @@ def evaluation_steps(job: EvaluationJob) -> Steps[Evaluation]:
             )
             domains = (yield from part_of(steps, start, n // 4, total)).labels
         figures[key] = yield from part_of(
-            _figures(job, key, z, domains), start + n // 4, n - n // 4, total
+            _figures_within(job, key, z, domains), start + n // 4, n - n // 4, total
         )
     notes = tuple(_notes(job))
     for note in notes:
@@ -410,6 +430,25 @@ def _notes(job: EvaluationJob) -> list[str]:
     if K.EMBEDDING in job.keys and not job.reconstruction:
         notes.append(NOT_RECORDED)
     return notes
+
+
+def _figures_within(
+    job: EvaluationJob, key: str, z: NDArray[np.floating[Any]], domains: NDArray[np.integer[Any]]
+) -> Steps[Figures]:
+    """Compute the figures of the spots that they are about; domains are those of all spots."""
+    if job.within is None:
+        return (yield from _figures(job, key, z, domains))
+    rows = job.within
+    part = replace(
+        job,
+        slice_of=job.slice_of[rows],
+        coordinates=job.coordinates[rows],
+        labels=None if job.labels is None else job.labels[rows],
+        # The error was recorded over all spots.
+        reconstruction={},
+    )
+    found = yield from _figures(part, key, z[rows], domains[rows])
+    return replace(found, domains=domains)
 
 
 def _figures(

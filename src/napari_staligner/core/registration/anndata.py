@@ -16,7 +16,7 @@ from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.registration.register import Registered, RegistrationJob, register_steps
 from napari_staligner.core.registration.trust import as_columns
 from napari_staligner.core.result.access import record_of, spots_xy, writable_record
-from napari_staligner.core.result.ownership import claim
+from napari_staligner.core.result.ownership import claim, release
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -151,6 +151,9 @@ def record_registration(adata: AnnData, registered: Registered, choice: Choice) 
     """
     claim(adata, "obsm", K.SPATIAL_ALIGNED, K.SHIFT)
     claim(adata, "obs", K.RESIDUAL)
+    before = adata.obsm.get(K.SPATIAL_ALIGNED)
+    if before is None or not np.array_equal(before, registered.aligned):
+        release(adata, "obs", K.OVERLAPPING)
     adata.obsm[K.SPATIAL_ALIGNED] = registered.aligned
     adata.obsm[K.SHIFT] = registered.shift
     adata.obs[K.RESIDUAL] = registered.residual.astype(np.float32)

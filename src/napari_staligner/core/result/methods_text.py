@@ -89,10 +89,9 @@ def _slices(adata: AnnData) -> str:
         used = int(adata.var[K.USED_GENE].sum())
         said += f" by {_count(used, 'variable gene')} that {_they(len(counts))},"
     aside = excluded_of(adata)
-    told = (
-        "" if aside is None else f" {_count(aside.n_obs, 'spot')} in folds or tears were left out."
-    )
-    return f"{said} {_how(adata)}.{told}"
+    if aside is None:
+        return f"{said} {_how(adata)}."
+    return f"{said} {_how(adata)}. We left out {_count(aside.n_obs, 'spot')} in folds or tears."
 
 
 def _they(n_slices: int) -> str:

@@ -3,7 +3,7 @@
 from napari_staligner.layers.overlays.arrows import ArrowsOverlay
 from napari_staligner.layers.overlays.attention import AttentionOverlay
 from napari_staligner.layers.overlays.axis import AxisMark
-from napari_staligner.layers.overlays.excluded import ExcludedOverlay
+from napari_staligner.layers.overlays.excluded import ExcludedMark, SuspectMark
 from napari_staligner.layers.overlays.graph import GraphOverlay
 from napari_staligner.layers.overlays.links import LinksOverlay
 from napari_staligner.layers.overlays.overlay import SpotMark, TissueOverlay
@@ -17,13 +17,13 @@ OVERLAYS: tuple[type[TissueOverlay], ...] = tuple(
     sorted(
         (
             *(SolidOverlay, GraphOverlay, AttentionOverlay, ArrowsOverlay, ProposalOverlay),
-            *(ExcludedOverlay, LinksOverlay, TitlesOverlay),
+            *(LinksOverlay, TitlesOverlay),
         ),
         key=lambda overlay: overlay.order,
     )
 )
 """Overlays that are layers, from the lowest to the topmost."""
-MARKS: tuple[type[SpotMark], ...] = (SpotRings, SketchMark, AxisMark)
+MARKS: tuple[type[SpotMark], ...] = (ExcludedMark, SuspectMark, SpotRings, SketchMark, AxisMark)
 """What is drawn over the spots without a layer."""
 
 __all__ = ["MARKS", "OVERLAYS"]

@@ -31,6 +31,7 @@ from napari_staligner.session.alignment import Step
 from napari_staligner.widgets.alignment.landmark_pairs import LandmarkPairs
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.form import narrow, row
+from napari_staligner.widgets.parts.overlap_switch import OverlapSwitch
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ class AlignmentWidget(Dock):
         self.trust = QLabel()
         self.trust.setWordWrap(True)
         self.trust.setToolTip(TRUST)
+        self.only_overlap = OverlapSwitch(self.session, self)
+        self.listen(self.only_overlap)
         self.arrows = QCheckBox("Arrows")
         self.arrows.setToolTip("From each spot to its counterpart")
         self.map = QPushButton("Colour by residual")
@@ -157,7 +160,11 @@ class AlignmentWidget(Dock):
         self.body.addWidget(row(self.register, self.cancel, self.accept, self.reject, None))
         self.body.addWidget(self.bar)
         self.residual_box = _box(
-            "Residuals", self.residuals, self.trust, row(self.arrows, self.map, None)
+            "Residuals",
+            self.residuals,
+            self.trust,
+            self.only_overlap,
+            row(self.arrows, self.map, None),
         )
         self.hand_box = _box(
             "By hand",
@@ -203,6 +210,7 @@ class AlignmentWidget(Dock):
         self._connect(session.alignment.track.track_changed, self._show_steps)
         self._connect(session.alignment.proposed_changed, self._show_enabled)
         self._connect(session.view.events.arrows, self._show_view)
+        self._connect(session.view.events.only_overlap, self._show_residuals)
         self._connect(session.view.events.hand, self._show_view)
 
     def teardown(self) -> None:
@@ -210,6 +218,7 @@ class AlignmentWidget(Dock):
         for runner in (self._runner, self._measurer):
             runner.blockSignals(True)
             runner.cancel()
+        self.only_overlap.stop()
         super().teardown()
 
     # -- what is shown ----------------------------------------------------------------------
@@ -265,11 +274,14 @@ class AlignmentWidget(Dock):
 
     def _show_residuals(self) -> None:
         """Median and 90th percentile of each slice."""
+        self.only_overlap.refresh()
         state, rows = self.session.alignment.state, []
+        common = self.session.overlap.mask
         for name in self._names:
             index = self.session.result.rows(name)
             if state is None or index is None:
                 continue
+            index = index if common is None else index[common[index]]
             values = state.registered.residual[index]
             rows.append(f"<tr><td>{_escaped(name)}&nbsp;&nbsp;</td>{_figures(values)}</tr>")
         titles = "</td><td>".join(("", "median&nbsp;&nbsp;", "90 %&nbsp;&nbsp;", "compared"))

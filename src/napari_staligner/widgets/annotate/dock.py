@@ -122,9 +122,10 @@ class AnnotateWidget(Dock):
         self._connect(self.session.annotations.input_moved, self.say)
         self._connect(self.session.result.selection_changed, self._on_session_selection_changed)
         self._connect(self.session.view.events.tool, self._on_session_tool_changed)
-        self._connect(self.session.annotations.proposal_changed, self._on_proposal_changed)
+        self._connect(self.session.annotations.proposal_changed, self.proposal.refresh)
         self._connect(self.session.exclusions.changed, self.exclude.refresh)
         self._connect(self.session.exclusions.found_changed, self.exclude.refresh)
+        self._connect(self.session.exclusions.shown_changed, self.exclude.show_chosen)
         self._connect(self.session.autosave.offer_changed, self.recovery.show_offer)
 
     def _actions(self) -> dict[str, Callable[[], object]]:
@@ -323,10 +324,6 @@ class AnnotateWidget(Dock):
     def _on_session_selection_changed(self) -> None:
         self._enable()
         self._show_status()
-
-    def _on_proposal_changed(self) -> None:
-        self.proposal.refresh()
-        self.exclude.follow_proposal()
 
     def _on_session_tool_changed(self) -> None:
         self.tools.show_set()

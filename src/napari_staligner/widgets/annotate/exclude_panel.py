@@ -21,7 +21,6 @@ from qtpy.QtWidgets import (
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.classes import EXCLUDE
-from napari_staligner.core.annotations.transfer import Proposal
 from napari_staligner.widgets.parts.form import row
 from napari_staligner.widgets.parts.run_row import RunRow
 
@@ -37,13 +36,11 @@ WORDS: Mapping[Sign, str] = {
     "home": "no like in other slices",
 }
 SLICE, SPOTS, WHY, STATE = range(4)
-_TEMPLATE = "Folds and tears"
+_HELP = "Exclude it, or decline: then the next one is shown."
 
 
 class ExcludePanel(QWidget):
     """What is left out of the next run, what was left out of the last one, and suspects.
-
-    A suspect is shown as a proposal, which the proposal bar accepts or rejects.
 
     Parameters
     ----------
@@ -59,8 +56,6 @@ class ExcludePanel(QWidget):
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
         self._session = session
-        self._shown: int | None = None
-        self._showing = False
         self._make_controls()
         self._lay_out()
         self.open.toggled.connect(self._on_open_toggled)
@@ -69,6 +64,8 @@ class ExcludePanel(QWidget):
         self.find.said.connect(self.said)
         self.back.menu().aboutToShow.connect(self._fill_back)
         self.suspects.itemClicked.connect(self._on_suspect_clicked)
+        self.accept.clicked.connect(lambda: self._judge(True))
+        self.decline.clicked.connect(lambda: self._judge(False))
         self.refresh()
 
     def _make_controls(self) -> None:
@@ -84,18 +81,22 @@ class ExcludePanel(QWidget):
         self.find = RunRow(
             "Find suspects",
             "Search for patches with unusual density, counts, residual or confidence; nothing is "
-            "excluded before you accept",
+            "excluded before you say so",
             "nothing was found",
             self,
         )
         self.back = QPushButton("Take back")
         self.back.setToolTip("Let the next run use spots again that the last one left out")
         self.back.setMenu(QMenu(self.back))
+        self.accept, self.decline = QPushButton("Exclude"), QPushButton("Decline")
+        self.accept.setToolTip("Give its spots the class exclude; can be undone")
+        self.decline.setToolTip("It is good tissue; nothing changes")
+        self.judging = row(self.accept, self.decline, None)
         self.suspects = QTreeWidget()
         self.suspects.setHeaderLabels(["Slice", "Spots", "Why", ""])
         self.suspects.setRootIsDecorated(False)
         self.suspects.setUniformRowHeights(True)
-        self.suspects.setFixedHeight(150)
+        self.suspects.setFixedHeight(130)
         header = self.suspects.header()
         header.setStretchLastSection(False)
         for column in (SLICE, SPOTS, STATE):
@@ -111,6 +112,7 @@ class ExcludePanel(QWidget):
         inner.addWidget(self.about)
         inner.addWidget(row(self.find, self.back, None))
         inner.addWidget(self.suspects)
+        inner.addWidget(self.judging)
         layout.addWidget(self.open)
         layout.addWidget(self.content)
         self.content.hide()
@@ -156,7 +158,8 @@ class ExcludePanel(QWidget):
 
     def _show_suspects(self) -> None:
         exclusions = self._session.exclusions
-        self.suspects.setVisible(bool(exclusions.found))
+        for part in (self.suspects, self.judging):
+            part.setVisible(bool(exclusions.found))
         self.suspects.clear()
         for number, suspect in enumerate(exclusions.found):
             item = QTreeWidgetItem(
@@ -165,8 +168,15 @@ class ExcludePanel(QWidget):
             item.setTextAlignment(SPOTS, Qt.AlignmentFlag.AlignRight)
             item.setToolTip(WHY, _tip(suspect))
             self.suspects.addTopLevelItem(item)
-            if number == self._shown:
-                self.suspects.setCurrentItem(item)
+        self.show_chosen()
+
+    def show_chosen(self) -> None:
+        """Mark the suspect that is looked at."""
+        number = self._session.exclusions.shown
+        chosen = None if number is None else self.suspects.topLevelItem(number)
+        self.suspects.setCurrentItem(chosen)
+        for button in (self.accept, self.decline):
+            button.setEnabled(number is not None)
 
     def _state(self, number: int) -> str:
         if self._session.exclusions.accepted(number):
@@ -181,16 +191,15 @@ class ExcludePanel(QWidget):
 
     def _on_find_clicked(self) -> None:
         try:
-            self.find.start(self._session.exclusions.suspects_job().steps, _TEMPLATE)
+            self.find.start(self._session.exclusions.suspects_job().steps, "Folds and tears")
         except InputError as error:
             self.said.emit(str(error), True)
 
     def _on_find_returned(self, found: tuple[Suspect, ...]) -> None:
-        self._shown = None
         self._session.exclusions.found = found
         n = len(found)
         if n:
-            self.said.emit(f"{n} suspect{'s' * (n != 1)}: click one, then accept or reject.", False)
+            self.said.emit(f"{n} suspect{'s' * (n != 1)}: click one to see it.", False)
         else:
             self.said.emit("No patch looks like a fold or a tear.", False)
 
@@ -198,36 +207,31 @@ class ExcludePanel(QWidget):
         self._show(self.suspects.indexOfTopLevelItem(item))
 
     def _show(self, number: int) -> None:
-        """Show a suspect on the tissue, to be accepted or rejected."""
-        session = self._session
-        suspect = session.exclusions.found[number]
-        self._shown, self._showing = number, True
-        if all(c.name != EXCLUDE for c in session.annotations.classes):
-            session.annotations.use_template(_TEMPLATE)
-        session.annotations.proposal = Proposal(EXCLUDE, suspect.rows, suspect.strength)
-        self._showing = False
-        session.focus.look_wanted.emit(suspect.rows)
-        self.suspects.setCurrentItem(self.suspects.topLevelItem(number))
-        self.said.emit(f"{_tip(suspect)} Accept excludes it, Reject declines.", False)
+        """Show a suspect on the tissue, to be excluded or declined."""
+        exclusions = self._session.exclusions
+        exclusions.shown = number
+        self._session.focus.look_wanted.emit(exclusions.found[number].rows)
+        self.said.emit(f"{_tip(exclusions.found[number])} {_HELP}", False)
 
-    def follow_proposal(self) -> None:
-        """Note whether the suspect that was shown is accepted or declined, and go on."""
-        exclusions, number = self._session.exclusions, self._shown
-        if self._showing or number is None:
+    def _judge(self, excluded: bool) -> None:
+        """Exclude or decline the suspect that is shown, and go on to the next one."""
+        exclusions, number = self._session.exclusions, self._session.exclusions.shown
+        if number is None:
             return
-        proposal = self._session.annotations.proposal
-        if proposal is not None:
-            # Another threshold, or a class that is carried to other slices.
-            self._shown = number if proposal.rows is exclusions.found[number].rows else None
+        try:
+            if excluded:
+                exclusions.accept(number)
+            else:
+                exclusions.decline(number)
+        except InputError as error:
+            self.said.emit(str(error), True)
             return
-        self._shown = None
-        exclusions.decline(number, declined=not exclusions.accepted(number))
-        self.refresh()
         order = [*range(number + 1, len(exclusions.found)), *range(number)]
         left = [n for n in order if not self._state(n)]
         if left:
             self._show(left[0])
         else:
+            exclusions.shown = None
             self.said.emit("All suspects are judged. Undo takes an exclusion back.", False)
 
     def _fill_back(self) -> None:

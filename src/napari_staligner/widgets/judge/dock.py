@@ -18,6 +18,7 @@ from napari_staligner.widgets.judge.presence_panel import PresencePanel
 from napari_staligner.widgets.judge.queue_panel import QueuePanel
 from napari_staligner.widgets.judge.verdicts_panel import VerdictsPanel
 from napari_staligner.widgets.parts.dock import Dock
+from napari_staligner.widgets.parts.overlap_switch import OverlapSwitch
 from napari_staligner.widgets.parts.run_row import RunRow
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class JudgeWidget(Dock):
         self.pictures = PicturesPanel(self.session, self)
         self.presence = PresencePanel(self.session, self)
         self.queue = QueuePanel(self.session, viewer, self)
+        self.only_overlap = OverlapSwitch(self.session, self)
         self.verdicts = VerdictsPanel(self.session, self)
         self.report = RunRow(
             "Report…",
@@ -58,11 +60,13 @@ class JudgeWidget(Dock):
         parts.addWidget(self.verdicts)
         parts.setStretchFactor(0, 2)
         parts.setStretchFactor(1, 1)
+        self.body.addWidget(self.only_overlap)
         self.body.addWidget(parts, 1)
         self.body.addWidget(self.report)
 
     def _connect_all(self) -> None:
         self.listen(self.figures, self.pictures, self.queue, self.verdicts, self.report)
+        self.listen(self.only_overlap)
         self.figures.pair_chosen.connect(self.verdicts.show_pair)
         self.queue.pair_chosen.connect(self.verdicts.show_pair)
         self.tabs.currentChanged.connect(self._on_tab_changed)
@@ -79,6 +83,8 @@ class JudgeWidget(Dock):
         self._connect(session.domains.renamed, self._on_session_domains_renamed)
         self._connect(session.domains.recolored, self._on_session_domains_recolored)
         self._connect(session.view.events.isolated, self._on_session_isolated_changed)
+        self._connect(session.view.events.only_overlap, self._on_session_only_overlap)
+        self._connect(session.alignment.changed, self.only_overlap.refresh)
         self._connect(session.figures.changed, self._on_session_evaluation_changed)
         self._connect(session.figures.umap_changed, self.pictures.refresh)
         self._connect(session.view.events.region, self.pictures.show_colors)
@@ -99,6 +105,7 @@ class JudgeWidget(Dock):
     def teardown(self) -> None:
         """End connections, and give the keys back."""
         self.queue.take_keys(seen=False)
+        self.only_overlap.stop()
         super().teardown()
 
     def _on_tab_changed(self) -> None:
@@ -107,6 +114,7 @@ class JudgeWidget(Dock):
     # -- what is shown ----------------------------------------------------------------------
 
     def _refresh(self) -> None:
+        self.only_overlap.refresh()
         self.figures.refresh()
         self.pictures.refresh()
         self.presence.refresh()
@@ -120,7 +128,7 @@ class JudgeWidget(Dock):
             self.say(self._summary())
 
     def _summary(self) -> str:
-        table = self.session.domains.presence()
+        table = self.session.overlap.presence() or self.session.domains.presence()
         if table is None:
             what = (
                 "It is not known which slices have the domains"
@@ -131,6 +139,8 @@ class JudgeWidget(Dock):
         lone, unclear = table.specific(), table.unclear()
         where = ", ".join(f"{name} ({row.slice})" for name, row in lone.items())
         said = f"In one slice only: {where}." if lone else "No domain lies in one slice only."
+        if self.session.view.only_overlap:
+            said = f"Where slices overlap: {said[:1].lower()}{said[1:]}"
         return f"{said} Unclear: {', '.join(unclear)}." if unclear else said
 
     # -- the session ------------------------------------------------------------------------
@@ -150,6 +160,12 @@ class JudgeWidget(Dock):
     def _on_session_domains_recolored(self) -> None:
         self.presence.refresh()
         self.pictures.refresh()
+
+    def _on_session_only_overlap(self) -> None:
+        self.only_overlap.refresh()
+        self.presence.refresh()
+        if self.session.result.adata is not None:
+            self.say(self._summary())
 
     def _on_session_isolated_changed(self) -> None:
         self.presence.table.dim()

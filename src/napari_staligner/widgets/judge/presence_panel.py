@@ -44,7 +44,7 @@ class PresenceModel(QAbstractTableModel):
     def refresh(self) -> None:
         """Show the current table."""
         self.beginResetModel()
-        table = self._session.domains.presence()
+        table = self._session.overlap.presence() or self._session.domains.presence()
         self._rows = () if table is None else table.rows
         self._slices = list(dict.fromkeys(row.slice for row in self._rows))
         self._colors = {d: QColor(color) for d, color in self._session.domains.colors.items()}
