@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari_staligner.core.evaluation.evaluation import evaluate as evaluate
     from napari_staligner.core.integrate import integrate as integrate
     from napari_staligner.core.registration.anndata import register as register
+    from napari_staligner.core.registration.bending import area_change as area_change
+    from napari_staligner.core.registration.deformation import deformation_of as deformation_of
     from napari_staligner.core.result.axis import Axis as Axis
     from napari_staligner.core.result.methods_text import methods_text as methods_text
     from napari_staligner.core.result.profiles import profiles as profiles
@@ -39,7 +41,9 @@ _WHERE = {
     "ComputeWarning": "_errors",
     "InputError": "_errors",
     "Settings": "core.settings",
+    "area_change": "core.registration.bending",
     "complete": "core.stages",
+    "deformation_of": "core.registration.deformation",
     "edited": "demo.notebook",
     "evaluate": "core.evaluation.evaluation",
     "find_domains": "core.domains.domains",
