@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from napari_staligner.core.evaluation.runs import compare_runs as compare_runs
     from napari_staligner.core.integrate import integrate as integrate
     from napari_staligner.core.registration.anndata import register as register
+    from napari_staligner.core.registration.bending import area_change as area_change
+    from napari_staligner.core.registration.deformation import deformation_of as deformation_of
     from napari_staligner.core.result.axis import Axis as Axis
     from napari_staligner.core.result.methods_text import methods_text as methods_text
     from napari_staligner.core.result.overlap import overlap as overlap
@@ -44,7 +46,9 @@ _WHERE = {
     "InputError": "_errors",
     "Settings": "core.settings",
     "compare_runs": "core.evaluation.runs",
+    "area_change": "core.registration.bending",
     "complete": "core.stages",
+    "deformation_of": "core.registration.deformation",
     "edited": "demo.notebook",
     "exclude": "io.excluded",
     "evaluate": "core.evaluation.evaluation",

@@ -11,7 +11,7 @@ from fuzz.samples import SAMPLES
 from fuzz.tables import DTYPES, MATRICES, TWISTS
 from hypothesis import strategies as st
 
-TARGETS = ("spatialdata", "tissuumaps", "vitessce", "images", "slices", "csv")
+TARGETS = ("spatialdata", "tissuumaps", "vitessce", "images", "deformation", "slices", "csv")
 TO_SLICES = ("info", "session", "graph", "integrate")
 TO_RESULT = "info session domains complete evaluate report register annotations numbers".split() + [
     f"export {target}" for target in TARGETS

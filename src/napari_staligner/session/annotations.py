@@ -168,7 +168,9 @@ class ResultAnnotations(Annotations):
         if proposal is None:
             return 0
         self.check()
-        n = self.assign(proposal.kept, proposal.name, "transfer")
+        # Not imported: a class with which nothing is carried must not load what carries.
+        how = "transfer" if proposal.way == "z" else "transfer by place"
+        n = self.assign(proposal.kept, proposal.name, how)
         self.proposal = None
         return n
 

@@ -22,6 +22,7 @@ from napari_staligner.io.user_folder import remember_file
 from napari_staligner.session.alignment import Alignment
 from napari_staligner.session.annotations import ResultAnnotations
 from napari_staligner.session.autosave import Autosave
+from napari_staligner.session.bending import AlignmentBending
 from napari_staligner.session.domains import Domains
 from napari_staligner.session.exclusions import Exclusions
 from napari_staligner.session.figures import EmbeddingFigures
@@ -107,6 +108,7 @@ class Session:
         self.focus = Focus(self.view, self.result)
         self.domains = Domains(self.result, self.view)
         self.alignment = Alignment(self.result)
+        self.bending = AlignmentBending(self.result, self.alignment)
         self.verdicts = Verdicts(self.result, self.domains)
         self.figures = EmbeddingFigures(self.result, self.domains, self.view)
         self.annotations = ResultAnnotations(self.result, self.view)
@@ -271,7 +273,7 @@ class Session:
         adata, view = self.result.adata, self.view
         with view.events.blocked():
             view.isolated, view.region = frozenset(), None
-            view.arrows, view.hand = False, ""
+            view.arrows, view.hand, view.bending_shown = False, "", False
             if adata is not None:
                 view.color_by = ColorBy("obs", K.DOMAIN if K.DOMAIN in adata.obs else K.SLICE)
             elif _computed(view.color_by):

@@ -19,7 +19,7 @@ from napari_staligner.core.annotations.regions import (
     outlines,
     piece_of,
 )
-from napari_staligner.core.annotations.transfer import transfer_job, transfer_steps
+from napari_staligner.core.annotations.transfer import Carried, transfer_job, transfer_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.result import markers
 
@@ -175,6 +175,40 @@ def test_a_region_is_carried_to_its_like_elsewhere(result):
     assert hit >= 0.8 * len(expected)
     assert hit >= 0.8 * len(proposal.kept)
     assert ((proposal.confidence > 0) & (proposal.confidence <= 1)).all()
+    # By place it goes nowhere: the second slice lies beside the first.
+    assert not proposal.other.any()
+
+
+def test_a_region_is_carried_by_place_too_and_where_the_ways_differ_is_told(result):
+    """The second slice lies on the first, but what its left half is made of lies elsewhere."""
+    second = (result.obs[K.SLICE] == "slice2").to_numpy()
+    result.obsm[K.SPATIAL_ALIGNED] = result.obsm[K.SPATIAL] + np.where(second, 2.0, 0.0)[:, None]
+    left = second & (result.obsm[K.SPATIAL][:, 0] < 50)
+    like = (result.obs[K.DOMAIN] == "2").to_numpy()
+    result.obsm[K.EMBEDDING][left & like] += 9
+    result.obsp[K.MUTUAL] = result.obsp[K.MUTUAL] * 0
+    codes = np.where((result.obs[K.SLICE] == "slice1") & like, 0, -1)
+    proposal = finish(transfer_steps(transfer_job(result, codes, "GL", code=0, source="slice1")))
+    xy = result.obsm[K.SPATIAL]
+    place = proposal.by(Carried.PLACE)
+    assert place.by(Carried.Z) == proposal or place.by(Carried.Z).way is Carried.Z
+    rows_of_source = {tuple(each) for each in xy[codes == 0]}
+    above = [row for row in np.flatnonzero(second) if tuple(xy[row]) in rows_of_source]
+    assert len(np.setdiff1d(above, place.kept)) <= 0.2 * len(above)
+    # By the embedding, none of the left half; by place, all of it.
+    assert not np.isin(np.flatnonzero(left), proposal.kept).any()
+    contested = np.intersect1d(above, np.flatnonzero(left))
+    assert len(contested) > 3
+    assert np.isin(contested, proposal.contested).mean() > 0.8
+    assert set(proposal.contested) == set(place.contested)
+
+
+def test_without_a_frame_a_region_goes_by_the_embedding_alone(result):
+    del result.obsm[K.SPATIAL_ALIGNED]
+    proposal = finish(transfer_steps(job(result, "2")))
+    assert proposal.other is None
+    assert proposal.by(Carried.PLACE) is proposal
+    assert not len(proposal.contested)
 
 
 def test_trimming_keeps_the_surer_spots(result):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import fake_result
 
 from napari_staligner import InputError
 from napari_staligner import _keys as K
+from napari_staligner.core.registration.anndata import record_registration
+from napari_staligner.core.registration.bending import area_change
 from napari_staligner.core.registration.deformation import deformation, deformation_of
 from napari_staligner.core.registration.transforms import apply, turned
 from napari_staligner.core.registration.warp import warp
+from napari_staligner.session.alignment import _recorded
 
 TURN = turned(30)
 TURN[:2, 2] = (50, -20)
@@ -105,3 +110,49 @@ def test_spots_on_one_line_are_bent_too():
     shift = np.column_stack([np.zeros(40), np.sin(np.arange(40) / 8)])
     found = deformation(np.eye(3), points, points + shift)
     np.testing.assert_allclose(found.forward(points), points + shift, atol=0.05)
+
+
+# --- what is written and drawn of it
+
+
+def bent_result():
+    """Two slices; the second is turned by 90° and bent."""
+    result = fake_result()[1]
+    rows = np.flatnonzero((result.obs[K.SLICE] == "slice2").to_numpy())
+    aligned = result.obsm[K.SPATIAL_ALIGNED]
+    y = aligned[rows, 1]
+    aligned[rows] += np.column_stack([6 * np.sin(y / 25), 8 * np.sin(y / 30)])
+    return result, rows, 8 / 30 * np.cos(y / 30)
+
+
+def test_area_change_is_a_column_of_log2_and_goes_once_slices_are_moved():
+    result, rows, slope = bent_result()
+    result.obs[K.AREA_CHANGE] = "mine"
+    found = area_change(result)
+    values = result.obs[K.AREA_CHANGE].to_numpy()
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values[rows], np.log2(1 + slope), atol=0.12)
+    assert np.ptp(values[rows]) > 0.3
+    assert not values[: rows[0]].any()
+    assert list(found.grids) == ["slice2"]
+    assert (result.obs[f"{K.AREA_CHANGE}_of_input"] == "mine").all()
+    bent = _recorded(result)
+    record_registration(result, bent.registered, bent.choice)
+    assert result.obs[K.AREA_CHANGE].dtype == np.float32
+    moved = replace(bent.registered, aligned=bent.registered.aligned + 1)
+    record_registration(result, moved, bent.choice)
+    # The user's own column has its name again.
+    assert (result.obs[K.AREA_CHANGE] == "mine").all()
+
+
+def test_the_grid_is_straight_in_the_frame_and_bent_as_the_spots_are():
+    result = bent_result()[0]
+    found = deformation_of(result, "slice2")
+    grid = area_change(result).grids["slice2"]
+    straight = apply(found.matrix, grid.straight.reshape(-1, 2)).reshape(-1, 2, 2)
+    along = np.abs(straight[:, 1] - straight[:, 0])
+    np.testing.assert_allclose(along.min(axis=1), 0, atol=1e-9)
+    np.testing.assert_allclose(
+        apply(found.matrix, grid.bent.reshape(-1, 2)), found.forward(grid.straight.reshape(-1, 2))
+    )
+    assert np.abs(grid.bent - grid.straight).max() > 4

@@ -185,5 +185,14 @@ def test_a_proposal_is_seen_paler_where_it_is_less_sure(canvas):
     assert layer.face_color[0, 3] < layer.face_color[1, 3]
     session.annotations.proposal = session.annotations.proposal.trimmed(0.1)
     assert len(layer.data) == 3
+    both = Proposal(
+        *("WM", rows, np.array([0.2, 0.6, 0.9], np.float32)),
+        other=np.array([0.7, 0.1, 0.8], np.float32),
+    )
+    session.annotations.proposal = both
+    assert len(layer.data) == 3
+    # Hollow where only the other way proposes; orange where one does, white where both do.
+    np.testing.assert_array_equal(layer.face_color[:, 3] > 0, [False, True, True])
+    np.testing.assert_array_equal((layer.border_color == 1).all(axis=1), [False, False, True])
     session.annotations.proposal = None
     assert not shown.layers("proposal")

@@ -287,3 +287,45 @@ def test_pairs_that_are_not_to_be_trusted_are_named_until_a_slice_is_moved_by_ha
     alignment.turn("slice2", 5.0)
     assert not dock.trust.isVisible()
     settle(qtbot, dock)
+
+
+# --- the bending
+
+
+def test_the_bent_grid_is_drawn_and_area_changes_coloured_and_both_follow(dock, qtbot):
+    session, bending = dock.session, dock.bending
+    assert not bending.grid.isEnabled()
+    assert "No slice is bent" in bending.text.text()
+    rows = session.result.rows("slice2")
+    known = session.alignment.state.registered
+    aligned = known.aligned.copy()
+    aligned[rows, 0] += 12 * np.sin(aligned[rows, 0] / 40)
+    bent = replace(known, aligned=aligned, bending={"slice2": 1.0})
+    session.alignment.set(replace(session.alignment.state, registered=bent, title="Bend"))
+    with qtbot.waitSignal(session.bending.changed):
+        press(qtbot, bending.grid)
+    viewer = dock.viewer
+    (layer,) = [x for x in viewer.layers if x.name == "slice2 bending"]
+    grid = session.bending.found.grids["slice2"]
+    assert len(layer.data) == 2 * len(grid.bent)
+    np.testing.assert_allclose(layer.data[-1, 0], grid.bent[-1, 0, ::-1])
+    assert "slice2 ×0." in bending.text.text()
+    press(qtbot, bending.area)
+    assert session.color_by == ColorBy("obs", K.AREA_CHANGE)
+    values = session.result.adata.obs[K.AREA_CHANGE].to_numpy()[rows]
+    assert values.min() < -0.2 < 0.2 < values.max()
+    # Slices are bent otherwise: all is found again by itself.
+    aligned = known.aligned.copy()
+    aligned[rows, 1] += 8 * np.sin(aligned[rows, 0] / 30)
+    other = replace(bent, aligned=aligned)
+    session.alignment.set(replace(session.alignment.state, registered=other, title="Bend again"))
+    qtbot.waitUntil(lambda: session.bending.found is not None)
+    assert K.AREA_CHANGE in session.result.adata.obs
+    # The slice is moved by hand, which takes its bending away.
+    session.alignment.turn("slice2", 5)
+    assert K.AREA_CHANGE not in session.result.adata.obs
+    assert "No slice is bent" in bending.text.text()
+    qtbot.waitUntil(lambda: not bending.runner.running)
+    press(qtbot, bending.grid)
+    assert not [x for x in viewer.layers if x.name == "slice2 bending"]
+    settle(qtbot, dock)

@@ -217,6 +217,28 @@ def test_a_region_is_carried_trimmed_and_accepted(dock, qtbot):
     qtbot.waitUntil(dock.proposal.carry.isEnabled)
 
 
+def test_a_region_is_carried_by_place_and_the_difference_is_said(dock, qtbot):
+    session = dock.session
+    adata = session.result.adata
+    adata.obsm[K.SPATIAL_ALIGNED] = np.array(adata.obsm[K.SPATIAL])
+    session.annotations.assign(session.result.rows("slice1")[:20], "GL", "spot")
+    click_row(qtbot, dock, "GL")
+    qtbot.mouseClick(dock.proposal.carry, LEFT)
+    qtbot.waitUntil(lambda: session.annotations.proposal is not None)
+    assert dock.proposal.way.currentText() == "By match"
+    dock.proposal.way.setFocus()
+    qtbot.keyClick(dock.proposal.way, Qt.Key.Key_Down)
+    proposal = session.annotations.proposal
+    assert proposal.way == "place"
+    only = len(np.setdiff1d(proposal.contested, proposal.kept))
+    assert f"only by match: {only:,} (hollow)" in dock.proposal.summary.text()
+    kept = list(proposal.kept)
+    qtbot.mouseClick(dock.proposal.accept, LEFT)
+    assert set(kept) <= set(rows_of(dock, "GL"))
+    assert session.annotations.edits[-1].how == "transfer by place"
+    qtbot.waitUntil(dock.proposal.carry.isEnabled)
+
+
 def test_a_rejected_proposal_changes_nothing(dock, qtbot):
     session = dock.session
     session.annotations.assign(session.result.rows("slice1")[:20], "GL", "spot")

@@ -1,15 +1,18 @@
-"""Proposes a region on other slices, through the embedding."""
+"""Proposes a region on other slices: through the embedding, and by place in the common frame."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial import KDTree
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.graph import spacing
 from napari_staligner.core.progress import Progress, Steps
 
 if TYPE_CHECKING:
@@ -22,6 +25,17 @@ NEIGHBORS = 15
 """Spots of the source slice that vote on each spot, in addition to its mutual neighbours."""
 THRESHOLD = 0.5
 """A spot is proposed above this confidence: the majority of the votes."""
+NEAR = 1.5
+"""Spacings within which spots of the source vote by place."""
+
+
+class Carried(StrEnum):
+    """How a region is carried to other slices."""
+
+    Z = "z"
+    """By matches in the embedding."""
+    PLACE = "place"
+    """By place in the common frame."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,8 @@ class TransferJob:
         Name and rows of each slice to carry it to.
     free
         Whether a spot has no class yet, shape (spots,): only those are proposed.
+    places
+        Places (x, y) in the common frame, shape (spots, 2); ``None`` if there is none.
     """
 
     name: str
@@ -59,6 +75,7 @@ class TransferJob:
     source: NDArray[np.intp]
     targets: tuple[tuple[str, NDArray[np.intp]], ...]
     free: NDArray[np.bool_]
+    places: NDArray[np.float64] | None = None
 
     def steps(self) -> Steps[Proposal]:
         """Find the spots; see :func:`transfer_steps`."""
@@ -79,21 +96,41 @@ class Proposal:
         Share of the votes for the class, 0..1, shape (rows,).
     threshold
         Spots below this are trimmed off.
+    way
+        How it was carried.
+    other
+        Confidence by the other way, shape (rows,); ``None`` if slices are not registered.
     """
 
     name: str
     rows: NDArray[np.intp]
     confidence: NDArray[np.float32]
     threshold: float = THRESHOLD
+    way: Carried = Carried.Z
+    other: NDArray[np.float32] | None = None
 
     @property
     def kept(self) -> NDArray[np.intp]:
         """Rows that the threshold leaves."""
         return self.rows[self.confidence >= self.threshold]
 
+    @property
+    def contested(self) -> NDArray[np.intp]:
+        """Rows that the threshold leaves by one of the two ways alone."""
+        if self.other is None:
+            return self.rows[:0]
+        differs = (self.confidence >= self.threshold) != (self.other >= self.threshold)
+        return np.asarray(self.rows[differs])
+
     def trimmed(self, threshold: float) -> Proposal:
         """Return the same proposal with another threshold."""
         return replace(self, threshold=float(np.clip(threshold, 0, 1)))
+
+    def by(self, way: Carried) -> Proposal:
+        """Return the proposal as it is carried in one of the two ways."""
+        if way is self.way or self.other is None:
+            return self
+        return replace(self, way=way, confidence=self.other, other=self.confidence)
 
 
 def transfer_job(
@@ -149,11 +186,14 @@ def transfer_job(
         rows[source],
         tuple((s, rows[s]) for s in chosen),
         codes < 0,
+        np.array(adata.obsm[K.SPATIAL_ALIGNED], dtype=np.float64)[:, :2]
+        if K.SPATIAL_ALIGNED in adata.obsm
+        else None,
     )
 
 
 def transfer_steps(job: TransferJob, k: int = NEIGHBORS) -> Steps[Proposal]:
-    """Propose spots of other slices for a class, one slice per step.
+    """Propose spots of other slices for a class, one slice per step, in both ways.
 
     The k spots of the source nearest in z, and the mutual neighbours there, vote on each spot. A
     vote is weighted by the voter's confidence. The confidence of a proposal is the share of the
@@ -169,15 +209,52 @@ def transfer_steps(job: TransferJob, k: int = NEIGHBORS) -> Steps[Proposal]:
     from sklearn.neighbors import NearestNeighbors
 
     finder = NearestNeighbors(n_neighbors=min(k, len(job.source))).fit(job.embedding[job.source])
-    rows, confidence = [], []
+    rows, confidence, other = [], [], []
     for done, (name, target) in enumerate(job.targets):
         yield Progress(f"to {name}", done, len(job.targets))
         near = finder.kneighbors(job.embedding[target], return_distance=False)
         share = _smooth(_share(job, target, near), job.connectivities[target][:, target])
-        proposed = (share > 0) & job.free[target]
+        there = share_by_place(job, target)
+        proposed = ((share > 0) | (there > 0)) & job.free[target]
         rows.append(target[proposed])
         confidence.append(share[proposed])
-    return Proposal(job.name, np.concatenate(rows), np.concatenate(confidence).astype(np.float32))
+        other.append(there[proposed])
+    by_z, by_place = (np.concatenate(each).astype(np.float32) for each in (confidence, other))
+    return Proposal(
+        job.name,
+        np.concatenate(rows),
+        by_z,
+        other=None if job.places is None else by_place,
+    )
+
+
+def share_by_place(job: TransferJob, target: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Share of the class among the spots of the source at the place of each spot of a slice.
+
+    Parameters
+    ----------
+    job
+        What to carry and where to.
+    target
+        Rows of the slice.
+
+    Returns
+    -------
+    0..1, shape (target,). A spot of the source counts less the farther it is, and not beyond
+    1.5 spacings; 0 where the source has no tissue, or without a common frame.
+    """
+    if job.places is None:
+        return np.zeros(len(target))
+    source, there = job.places[job.source], job.places[target]
+    reach = NEAR * spacing(source)
+    near = KDTree(there).sparse_distance_matrix(KDTree(source), reach, output_type="coo_matrix")
+    # A spot on its own place has distance 0, which a sparse matrix would lose.
+    weight = sparse.csr_matrix(
+        (1 - near.data / reach + 1e-6, (near.row, near.col)), shape=near.shape
+    )
+    total = np.asarray(weight.sum(axis=1)).ravel()
+    share = (weight @ job.region[job.source]) / np.maximum(total, 1e-12)
+    return np.asarray(share, dtype=np.float64)
 
 
 def _share(

@@ -147,8 +147,12 @@ def _counted(adata: AnnData, landmarks: Sequence[str]) -> Any:
 def record_registration(adata: AnnData, registered: Registered, choice: Choice) -> None:
     """Write a registration into integrated slices; see :func:`register` for the slots.
 
-    A note that the registration was missing is dropped.
+    A note that the registration was missing is dropped, and so is ``obs["area_change"]`` of other
+    places.
     """
+    if not np.array_equal(adata.obsm.get(K.SPATIAL_ALIGNED, ()), registered.aligned):
+        # Of other places it would say nothing.
+        release(adata, "obs", K.AREA_CHANGE)
     claim(adata, "obsm", K.SPATIAL_ALIGNED, K.SHIFT)
     claim(adata, "obs", K.RESIDUAL)
     before = adata.obsm.get(K.SPATIAL_ALIGNED)

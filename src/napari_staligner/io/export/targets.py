@@ -85,6 +85,13 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             "io.export.images",
             "image_steps",
         ),
+        "deformation": Target(
+            "Deformation",
+            "a folder: how each slice is moved and bent, and back, as .csv and as OME-NGFF",
+            "",
+            "io.export.deformation",
+            "deformation_steps",
+        ),
         "slices": Target(
             "Slices",
             "a folder: each slice as its own .h5ad, with the columns added",

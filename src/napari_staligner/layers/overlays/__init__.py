@@ -3,6 +3,7 @@
 from napari_staligner.layers.overlays.arrows import ArrowsOverlay
 from napari_staligner.layers.overlays.attention import AttentionOverlay
 from napari_staligner.layers.overlays.axis import AxisMark
+from napari_staligner.layers.overlays.bending import BendingOverlay
 from napari_staligner.layers.overlays.excluded import ExcludedMark, SuspectMark
 from napari_staligner.layers.overlays.graph import GraphOverlay
 from napari_staligner.layers.overlays.links import LinksOverlay
@@ -17,7 +18,7 @@ OVERLAYS: tuple[type[TissueOverlay], ...] = tuple(
     sorted(
         (
             *(SolidOverlay, GraphOverlay, AttentionOverlay, ArrowsOverlay, ProposalOverlay),
-            *(LinksOverlay, TitlesOverlay),
+            *(BendingOverlay, LinksOverlay, TitlesOverlay),
         ),
         key=lambda overlay: overlay.order,
     )

@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 
     from napari_staligner.session import Session
 
+AGREED, CONTESTED = "#ffffff", "#e8871e"
+"""Rims of spots that both ways propose, and of those that one of them does."""
+
 
 class ProposalOverlay(TissueOverlay):
-    """Proposed spots in the colour of the class, paler where less certain."""
+    """Proposed spots in the colour of the class, paler where less certain.
+
+    A region is carried in two ways. Where the other way does not agree, the rim is orange; a spot
+    that only the other way proposes is hollow.
+    """
 
     role = K.Role.PROPOSAL
     order = 40
@@ -46,12 +53,16 @@ class ProposalOverlay(TissueOverlay):
         if proposal is None or rows is None:
             layer.data = np.empty((0, 2))
             return
-        here = np.isin(proposal.rows, rows) & (proposal.confidence >= proposal.threshold)
+        by = proposal.confidence >= proposal.threshold
+        other = by if proposal.other is None else proposal.other >= proposal.threshold
+        here = np.isin(proposal.rows, rows) & (by | other)
         spots = np.searchsorted(rows, proposal.rows[here])
         layer.data = spots_xy(self.session.slices[name])[spots, ::-1]
         if len(spots) == 0:
             return
         rgba = np.tile(to_rgba([annotations.named(proposal.name).color]), (len(spots), 1))
-        rgba[:, 3] = 0.15 + 0.85 * proposal.confidence[here]
+        rgba[:, 3] = np.where(by[here], 0.15 + 0.85 * proposal.confidence[here], 0)
         layer.face_color = rgba
         layer.border_width = 0.12
+        agreed = (by & other)[here]
+        layer.border_color = np.where(agreed[:, None], to_rgba([AGREED]), to_rgba([CONTESTED]))

@@ -28,6 +28,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.registration import Choice, Model
 from napari_staligner.session import ColorBy
 from napari_staligner.session.alignment import Step
+from napari_staligner.widgets.alignment.bending_row import BendingRow
 from napari_staligner.widgets.alignment.landmark_pairs import LandmarkPairs
 from napari_staligner.widgets.parts.dock import Dock
 from napari_staligner.widgets.parts.form import narrow, row
@@ -134,6 +135,7 @@ class AlignmentWidget(Dock):
         self.arrows.setToolTip("From each spot to its counterpart")
         self.map = QPushButton("Colour by residual")
         self.map.setToolTip("Colour the spots by the length of the residual")
+        self.bending = BendingRow(self.session)
 
     def _make_hand(self) -> None:
         self.hand = narrow(QComboBox())
@@ -160,11 +162,8 @@ class AlignmentWidget(Dock):
         self.body.addWidget(row(self.register, self.cancel, self.accept, self.reject, None))
         self.body.addWidget(self.bar)
         self.residual_box = _box(
-            "Residuals",
-            self.residuals,
-            self.trust,
-            self.only_overlap,
-            row(self.arrows, self.map, None),
+            *("Residuals", self.residuals, self.trust, self.only_overlap),
+            *(row(self.arrows, self.map, None), self.bending, self.bending.text),
         )
         self.hand_box = _box(
             "By hand",
@@ -212,6 +211,12 @@ class AlignmentWidget(Dock):
         self._connect(session.view.events.arrows, self._show_view)
         self._connect(session.view.events.only_overlap, self._show_residuals)
         self._connect(session.view.events.hand, self._show_view)
+        self.listen(self.bending)
+        for followed in (
+            *(session.bending.changed, session.alignment.changed, session.result.changed),
+            *(session.view.events.bending_shown, session.view.events.color_by),
+        ):
+            self._connect(followed, self.bending.show_bending)
 
     def teardown(self) -> None:
         """End connections and runs."""
@@ -219,6 +224,7 @@ class AlignmentWidget(Dock):
             runner.blockSignals(True)
             runner.cancel()
         self.only_overlap.stop()
+        self.bending.teardown()
         super().teardown()
 
     # -- what is shown ----------------------------------------------------------------------
@@ -245,6 +251,7 @@ class AlignmentWidget(Dock):
             self.reference.setCurrentText(state.choice.reference or names[0])
         self._show_landmarks()
         self._show_residuals()
+        self.bending.show_bending()
         self._show_view()
         self._show_steps()
         self.say(self._missing())

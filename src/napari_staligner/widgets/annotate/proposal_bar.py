@@ -20,11 +20,17 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.annotations.transfer import Carried
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
     from napari_staligner.core.annotations.transfer import Proposal
     from napari_staligner.session import Session
+
+WAYS = {
+    Carried.Z: ("By match", "By the matches of the spots in the embedding"),
+    Carried.PLACE: ("By place", "To what lies at the same place in the common frame of the slices"),
+}
 
 
 class ProposalBar(QStackedWidget):
@@ -48,14 +54,22 @@ class ProposalBar(QStackedWidget):
         self.carry = QPushButton("Carry to other slices")
         self.carry.setToolTip(
             "Propose spots of the other slices for the chosen class, by their matches in the "
-            "embedding; nothing is assigned before you accept"
+            "embedding or by place; nothing is assigned before you accept"
         )
         self.source = QComboBox()
         self.source.setToolTip("Slice to take the region from")
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         # A stacked widget does not allow for the height of wrapped text.
-        self.summary.setMinimumHeight(2 * self.summary.fontMetrics().lineSpacing() + 4)
+        self.summary.setMinimumHeight(4 * self.summary.fontMetrics().lineSpacing() + 4)
+        self.way = QComboBox()
+        for way, (title, tip) in WAYS.items():
+            self.way.addItem(title, way)
+            self.way.setItemData(self.way.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.way.setToolTip(
+            "How the region was carried. Orange rims: only one of the two ways proposes the spot; "
+            "hollow ones: only the other way"
+        )
         self.threshold = QSlider(Qt.Orientation.Horizontal)
         self.threshold.setRange(0, 100)
         self.threshold.setToolTip("Trim: propose only spots with at least this confidence")
@@ -64,6 +78,7 @@ class ProposalBar(QStackedWidget):
         self.reject.setToolTip("Drop the proposal; annotations stay as they are")
         self._lay_out()
         self.carry.clicked.connect(self._on_carry_clicked)
+        self.way.activated.connect(self._on_way_chosen)
         self.threshold.valueChanged.connect(self._on_threshold_changed)
         self.accept.clicked.connect(self._on_accept_clicked)
         self.reject.clicked.connect(self._on_reject_clicked)
@@ -79,6 +94,7 @@ class ProposalBar(QStackedWidget):
         row.addWidget(self.source, 1)
         column, buttons = QVBoxLayout(decide), QHBoxLayout()
         column.addWidget(self.summary)
+        buttons.addWidget(self.way)
         buttons.addWidget(self.threshold, 1)
         buttons.addWidget(self.accept)
         buttons.addWidget(self.reject)
@@ -112,6 +128,9 @@ class ProposalBar(QStackedWidget):
     def _show(self, proposal: Proposal) -> None:
         with signals_blocked(self.threshold):
             self.threshold.setValue(round(100 * proposal.threshold))
+        with signals_blocked(self.way):
+            self.way.setCurrentIndex(self.way.findData(proposal.way))
+        self.way.setVisible(proposal.other is not None)
         by_slice = [
             f"{n:,} in {name}"
             for name in self._session.slices
@@ -121,6 +140,7 @@ class ProposalBar(QStackedWidget):
         self.summary.setText(
             f"{proposal.name}, confidence ≥ {proposal.threshold:.2f}: "
             + (", ".join(by_slice) or "no spot")
+            + _compared(proposal)
         )
         self.accept.setEnabled(bool(by_slice))
 
@@ -136,9 +156,18 @@ class ProposalBar(QStackedWidget):
     def _on_runner_returned(self, proposal: Proposal) -> None:
         if any(c.name == proposal.name for c in self._session.annotations.classes):
             self._session.annotations.proposal = proposal
+        if not len(proposal.kept) and len(proposal.by(Carried.PLACE).kept):
+            proposal = proposal.by(Carried.PLACE)
+            self._session.annotations.proposal = proposal
         if not len(proposal.rows):
             self._session.annotations.proposal = None
             self.said.emit(f"No spot of another slice looks like {proposal.name}.", True)
+
+    def _on_way_chosen(self) -> None:
+        if self._session.annotations.proposal is not None:
+            self._session.annotations.proposal = self._session.annotations.proposal.by(
+                self.way.currentData()
+            )
 
     def _on_threshold_changed(self, value: int) -> None:
         if self._session.annotations.proposal is not None:
@@ -154,3 +183,16 @@ class ProposalBar(QStackedWidget):
 
     def _on_reject_clicked(self) -> None:
         self._session.annotations.proposal = None
+
+
+def _compared(proposal: Proposal) -> str:
+    """How the two ways differ, in a sentence."""
+    if proposal.other is None:
+        return ""
+    by = set(proposal.kept)
+    other = set(proposal.rows[proposal.other >= proposal.threshold])
+    this, that = ("match", "place") if proposal.way is Carried.Z else ("place", "match")
+    return (
+        f". Both ways: {len(by & other):,}; only by {this}: {len(by - other):,}; only by {that}: "
+        f"{len(other - by):,} (hollow)."
+    )
