@@ -155,3 +155,20 @@ def test_what_cannot_be_excluded_is_said(regions, tmp_path):
     slices[1][1].obs["excluded"] = True
     with pytest.raises(InputError, match="Slice 'B': all of its spots are excluded"):
         integrate(slices, settings=QUICK)
+
+
+def test_a_job_takes_the_regions_with_it(regions, tmp_path):
+    from napari_staligner.jobs.folder import Where
+    from napari_staligner.jobs.launch import make_job
+    from napari_staligner.jobs.run import slices_of_job
+
+    for name, adata in tiny_pair():
+        adata.write_h5ad(tmp_path / f"{name}.h5ad")
+    files, place = [str(tmp_path / f"{name}.h5ad") for name in "AB"], tmp_path / "job"
+    folder = make_job(files, QUICK, Where(), names=["A", "B"], place=place, exclude=regions)
+    assert f"--exclude {regions}" in folder.spec().command
+    given = str(regions)
+    regions.unlink()
+    read = dict(slices_of_job(folder, folder.spec()))
+    np.testing.assert_array_equal(read["A"].obs["excluded"], FOLD)
+    assert read["A"].uns["staligner_excluded_by"] == given

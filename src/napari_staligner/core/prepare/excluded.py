@@ -132,7 +132,7 @@ def rejoined(used: AnnData, aside: AnnData) -> AnnData:
     Parameters
     ----------
     used
-        A slice as it was integrated.
+        A slice as it was integrated; more of its spots may be excluded since.
     aside
         Its excluded spots, with ``obs["excluded_after"]`` and ``obs["excluded"]``.
 
@@ -150,7 +150,7 @@ def rejoined(used: AnnData, aside: AnnData) -> AnnData:
     whole = ad.concat(parts, join="outer", fill_value=0, merge="first")
     whole = whole[order, used.var_names].copy()
     whole.uns = dict(used.uns)
-    out = np.concatenate([np.zeros(used.n_obs, dtype=bool), aside.obs[K.EXCLUDED].to_numpy(bool)])
+    out = np.concatenate([excluded_spots(used.obs)[0], aside.obs[K.EXCLUDED].to_numpy(bool)])
     whole.obs[K.EXCLUDED] = out[order]
     return whole
 
@@ -171,13 +171,7 @@ def whole_slices(
     -------
     Name and table of each; ``obs["excluded"]`` says what is left out now.
     """
-    made = []
-    for name, adata in slices.items():
-        if name not in aside:
-            made.append((name, adata))
-            continue
-        drawn = adata.obs_names[excluded_spots(adata.obs)[0]]
-        whole = rejoined(adata, aside[name])
-        whole.obs[K.EXCLUDED] |= whole.obs_names.isin(drawn)
-        made.append((name, whole))
-    return made
+    return [
+        (name, rejoined(adata, aside[name]) if name in aside else adata)
+        for name, adata in slices.items()
+    ]
