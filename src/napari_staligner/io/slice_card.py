@@ -16,10 +16,13 @@ from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.on_disk import in_memory
 from napari_staligner.core.prepare.spots import off_tissue
 from napari_staligner.core.progress import Progress
+from napari_staligner.core.registration.transforms import apply, inverse
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.core.result.provenance import SAMPLE, source_of
 from napari_staligner.io.formats.sniff import sniff
-from napari_staligner.io.images import gone_scan, image_place, scan_of
+from napari_staligner.io.image_check import ImageFit, image_fit
+from napari_staligner.io.images import gone_scan, image_place, scan_of, shown_picture
+from napari_staligner.io.scans import picture_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +39,10 @@ SOME_SPOTS = 2000
 FEW_COUNTS = 20
 """With fewer counts per spot, single genes say little: Visium has thousands, panels hundreds."""
 MOST_ON_IMAGE = 0.95
+MOST_LOOKED = 5000
+"""About how many spots are laid on the tissue of the image."""
+
+MEND = "export the image again as the spots lie"
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class SliceCard:
         Path of the image at full size that is not there any more; empty if there is none.
     notes
         Sentences about what was guessed or left out when it was read.
+    fit
+        How the spots lie on the tissue of the image; ``None`` if no tissue can be seen.
     """
 
     name: str
@@ -80,6 +89,7 @@ class SliceCard:
     on_image: float | None
     scan_gone: str = ""
     notes: tuple[str, ...] = ()
+    fit: ImageFit | None = None
 
     @property
     def facts(self) -> dict[str, str]:
@@ -120,6 +130,12 @@ class SliceCard:
             found.append(
                 f"Only {_percent(self.on_image)} of the spots lie on the image: it may be of "
                 "another slice, or have another scale factor."
+            )
+        if self.fit is not None and self.fit.better:
+            found.append(
+                f"{_percent(self.fit.share)} of the spots lie on the tissue of the image, and "
+                f"{_percent(self.fit.then)} would if the image is {self.fit.better}: look at it, "
+                f"and {MEND}."
             )
         return found
 
@@ -210,6 +226,7 @@ def _card(job: SliceCardJob) -> SliceCard:
         on_image,
         gone,
         job.notes,
+        _fit(job, ~off),
     )
 
 
@@ -244,6 +261,19 @@ def _microns(job: SliceCardJob) -> tuple[float, str] | None:
 
     light = AnnData(obs=job.obs, obsm={K.SPATIAL: job.xy})
     return microns_per_unit(light, job.libraries)
+
+
+def _fit(job: SliceCardJob, counted: NDArray[np.bool_]) -> ImageFit | None:
+    """How the spots that are on tissue lie on that of the image."""
+    from anndata import AnnData
+
+    picture = shown_picture(AnnData(shape=(0, 0), uns={K.SPATIAL: dict(job.libraries)}))
+    if picture is None:
+        return None
+    xy = job.xy[counted & np.isfinite(job.xy).all(axis=1)]
+    some = xy[:: -(-max(len(xy), 1) // MOST_LOOKED)]
+    at = apply(inverse(picture.matrix), some)
+    return image_fit(picture_of(picture.scan), at, picture.scan.size)
 
 
 def _image(job: SliceCardJob) -> tuple[tuple[int, int] | str, float | None, str]:
