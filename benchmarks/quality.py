@@ -99,7 +99,8 @@ def not_first(means: pd.DataFrame) -> list[str]:
         return []
     said = []
     for key in DECISIVE:
-        ours = means.loc[OURS, key]
+        # Slices without labels have no agreement with any.
+        ours = means.loc[OURS, key] if key in means else np.nan
         if np.isnan(ours):
             continue
         better = [m for m in means.index if METRICS[key].compare(means.loc[m, key], ours) > 0]
