@@ -26,7 +26,7 @@ from napari_staligner.core.palette import to_rgba
 from napari_staligner.core.settings import Settings
 from napari_staligner.layers.colors import DIMMED
 from napari_staligner.widgets.judge.dock import JudgeWidget
-from napari_staligner.widgets.judge.presence_panel import CONFIDENCE, DOMAIN, VERDICT
+from napari_staligner.widgets.judge.presence_panel import CONFIDENCE, DOMAIN, SLICE, VERDICT
 
 NO_KEY = Qt.KeyboardModifier.NoModifier
 PAIR = ("slice1", "slice2")
@@ -102,6 +102,16 @@ def test_what_is_unclear_is_said(dock, monkeypatch):
     monkeypatch.setattr(session.domains, "presence", lambda: table)
     session.domains.relabelled.emit()
     assert dock.status.text() == "No domain lies in one slice only. Unclear: 2."
+
+
+def test_long_names_of_slices_are_shortened_and_the_tip_has_them_whole(dock, monkeypatch):
+    rows = dock.session.domains.presence().rows
+    long = [replace(row, slice=f"sample of {row.slice} (left)") for row in rows]
+    monkeypatch.setattr(dock.session.domains, "presence", lambda: PresenceTable(tuple(long)))
+    dock.session.domains.relabelled.emit()
+    cells = [dock.presence.model().index(row, SLICE) for row in range(2)]
+    assert [cell.data() for cell in cells] == ["1", "2"]
+    assert "sample of slice1 (left)" in cells[0].data(Qt.ItemDataRole.ToolTipRole)
 
 
 def test_a_click_on_a_row_isolates_its_domain_and_a_second_shows_all(dock, qtbot):

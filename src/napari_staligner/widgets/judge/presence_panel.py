@@ -9,6 +9,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QHeaderView, QWidget
 
 from napari_staligner.widgets.parts.cells import CellRole
+from napari_staligner.widgets.parts.legend import short_names
 from napari_staligner.widgets.parts.sorted_table import SortedTable
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _HEADS = {
 }
 _WIDTHS = {DOMAIN: 58, SPOTS: 46, SHARE: 48, CONFIDENCE: 44, VERDICT: 94}
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+MOST_LETTERS = 6
+"""Names of slices that are longer are shortened to what tells them apart; tips have the whole."""
 _VERDICTS = ("slice-specific", "depleted", "unclear", "shared")
 _SPECIFIC, _DEPLETED = QColor("#e8871e"), QColor("#3d9df5")
 
@@ -39,6 +42,7 @@ class PresenceModel(QAbstractTableModel):
         self._session = session
         self._rows: tuple[Presence, ...] = ()
         self._slices: list[str] = []
+        self._names: dict[str, str] = {}
         self._colors: dict[str, QColor] = {}
 
     def refresh(self) -> None:
@@ -47,6 +51,9 @@ class PresenceModel(QAbstractTableModel):
         table = self._session.overlap.presence() or self._session.domains.presence()
         self._rows = () if table is None else table.rows
         self._slices = list(dict.fromkeys(row.slice for row in self._rows))
+        long = any(len(name) > MOST_LETTERS for name in self._slices)
+        shown = short_names(self._slices) if long else self._slices
+        self._names = dict(zip(self._slices, shown, strict=True))
         self._colors = {d: QColor(color) for d, color in self._session.domains.colors.items()}
         self.endResetModel()
 
@@ -85,7 +92,7 @@ class PresenceModel(QAbstractTableModel):
         row, column = self._rows[index.row()], index.column()
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return _text(row, column)
+                return self._names[row.slice] if column == SLICE else _text(row, column)
             case CellRole.SORT:
                 return self._order(index.row(), column)
             case CellRole.SHARE if column in (SHARE, CONFIDENCE):
