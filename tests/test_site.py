@@ -47,6 +47,13 @@ def test_the_page_of_slots_has_every_key(pages):
     assert not {key for key in keys if f"| `{key}` |" not in text}
 
 
+def test_the_page_of_python_has_every_public_name():
+    import napari_staligner
+
+    listed = re.findall(r"^   (\w+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
+    assert sorted([*listed, "__version__"]) == sorted(napari_staligner.__all__)
+
+
 def test_the_glossary_has_every_term(pages):
     text = pages.glossary_page()
     assert all(f"\n{term}\n  {told}\n" in text for term, told in TERMS.items())
