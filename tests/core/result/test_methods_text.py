@@ -29,7 +29,8 @@ def test_the_figures_are_those_of_the_result(result):
     assert "the seed was 7" in said
     confidence = float(np.nanmedian(result.obs["alignment_confidence"]))
     assert f"confidence of the alignment was {confidence:.2f}" in said
-    assert "2 domains were found in the embedding by a Gaussian mixture" in said
+    assert "2 domains were found in the embedding, averaged over each spot and its" in said
+    assert "2 % of a slice, by a Gaussian mixture" in said
     residual = float(np.nanmedian(result.obs["registration_residual"]))
     assert "registered to A by their embeddings with rigid motions" in said
     assert f"the median residual was {residual:.1f}" in said

@@ -181,7 +181,10 @@ def _domains(adata: AnnData) -> str:
     if "domains" in params:
         where = "embedding"
         if params.get("averaged"):
-            where = "mean of the embedding over each spot and its neighbours on the tissue"
+            where += (
+                ", averaged over each spot and its neighbours on the tissue where these are at most "
+                "2 % of a slice,"
+            )
         how = f"found in the {where} by a Gaussian mixture with one covariance"
     elif "resolution" in params:
         how = f"found in the embedding by Leiden (resolution {float(params['resolution']):g})"

@@ -272,6 +272,7 @@ class DomainsWidget(Dock):
             domains=self.k.value() if self.mixture.isChecked() else None,
             resolution=round(self.resolution.value(), 2),
             smooth=self.smooth.isChecked(),
+            averaged=self.session.domains.settings.averaged,
         )
 
     def _find(self) -> None:
