@@ -182,8 +182,8 @@ def _domains(adata: AnnData) -> str:
         where = "embedding"
         if params.get("averaged"):
             where += (
-                ", averaged over each spot and its neighbours on the tissue where these are at most "
-                "2 % of a slice,"
+                ", averaged over each spot and its neighbours on the tissue where these are at "
+                "most 2 % of a slice,"
             )
         how = f"found in the {where} by a Gaussian mixture with one covariance"
     elif "resolution" in params:
