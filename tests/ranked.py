@@ -29,6 +29,7 @@ SETTINGS = {
 
 
 def tiny_prepared() -> Prepared:
+    """Return what a training needs of two slices of 144 and 100 spots."""
     slices = [("A", tiny_slice(side=12, seed=1)), ("B", tiny_slice(side=10, seed=2))]
     ready = finish(prepare_steps(slices, QUICK))
     places = [(name, adata.obsm["spatial"]) for name, adata in ready.slices]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from napari_staligner._errors import InputError
 from napari_staligner.core.settings import Settings, parse_setting
 from napari_staligner.jobs.folder import JobFolder, JobState, Where
+from napari_staligner.jobs.heartbeat import beating
 from napari_staligner.jobs.launch import launcher_of, make_job, start_job
 from napari_staligner.jobs.launchers.local import command
 from napari_staligner.jobs.listing import job_of, remember_job
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.evaluation.runs import Runs
 
-BEAT_SECONDS = 5.0
 MOST = 200
 WAITS = "It waits for the jobs before it."
 STOPPED = 75
@@ -158,7 +157,7 @@ def run_array(jobs: Sequence[JobFolder]) -> int:
     The exit code: that of the last job that failed, 0 if none did.
     """
     code, waiting = 0, list(jobs)
-    with _beating(waiting), _passing_on() as running:
+    with beating(waiting), _passing_on() as running:
         for folder in jobs:
             waiting.remove(folder)
             if seen_state(folder).condition != "queued":
@@ -193,27 +192,6 @@ def _passing_on() -> Iterator[_Running]:
         yield running
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _beating(waiting: Sequence[JobFolder]) -> Iterator[None]:
-    """Give signs of life of the jobs that wait."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while True:
-            for folder in tuple(waiting):
-                folder.beat()
-            if ended.wait(BEAT_SECONDS):
-                return
-
-    thread = threading.Thread(target=beat, name="heartbeat of those that wait", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def compare_jobs(jobs: Sequence[JobFolder], labels: str | None = None) -> tuple[Runs, list[str]]:

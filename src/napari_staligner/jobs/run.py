@@ -18,6 +18,7 @@ from napari_staligner.core.attempt import out_of_memory, reason
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.training.ranks import standing
 from napari_staligner.jobs.folder import GO_ON, SESSION_FILE, JobFolder, JobSpec, JobState
+from napari_staligner.jobs.heartbeat import beating
 from napari_staligner.jobs.keeper import FileKeeper, ReadingKeeper
 from napari_staligner.jobs.ranks import joined_ranks, other_ranks
 from napari_staligner.jobs.watch import running
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 5.0
 DONE, FAILED, BAD_INPUT, STOPPED, CANCELLED = 0, 1, 2, 75, 130
 """Exit codes of a job; after 75, it can go on."""
 
@@ -70,7 +70,9 @@ def run_job(folder: JobFolder, on_progress: Callable[[Progress], object] | None 
     if running(folder):
         raise InputError(f"The job {str(folder.path)!r} is running already: wait for it.")
     folder.write_state(_own_state())
-    with _beating(folder):
+    # At once, so that nobody who sees it running takes an older sign for its own.
+    folder.beat()
+    with beating([folder]):
         code, said = _outcome(folder, spec, on_progress)
     names = {DONE: "done", CANCELLED: "cancelled"}
     condition = names.get(code, "failed")
@@ -195,28 +197,6 @@ def _own_state() -> JobState:
 
     process = psutil.Process()
     return JobState("running", "", socket.gethostname(), process.pid, process.create_time())
-
-
-@contextmanager
-def _beating(folder: JobFolder) -> Iterator[None]:
-    """Give signs of life, also within long steps."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(BEAT_SECONDS):
-            try:
-                folder.beat()
-            except OSError:
-                _log.exception("No sign of life could be given")
-
-    folder.beat()
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @contextmanager

@@ -6,12 +6,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from ranked import tiny_prepared
 from scipy import sparse
-from tiny import QUICK, tiny_slice
+from tiny import QUICK
 
-from napari_staligner.core.integrate import prepare_steps
 from napari_staligner.core.prepare.expression import Expression
-from napari_staligner.core.prepare.graph import graph_steps
 from napari_staligner.core.progress import finish
 from napari_staligner.core.training.data import Prepared
 from napari_staligner.core.training.stopping import MatchSettling, Settling
@@ -28,15 +27,7 @@ KINDS = {"gram": WIDE, "plain": PLAIN, "components": replace(QUICK, components=1
 
 @pytest.fixture(scope="module")
 def data() -> Prepared:
-    slices = [("A", tiny_slice(side=12, seed=1)), ("B", tiny_slice(side=10, seed=2))]
-    ready = finish(prepare_steps(slices, QUICK))
-    places = [(name, adata.obsm["spatial"]) for name, adata in ready.slices]
-    graphs = finish(graph_steps(places, QUICK))
-    connectivities = sparse.block_diag([g.connectivities for g in graphs.values()], format="csr")
-    coordinates = np.concatenate([points for _, points in places])
-    # Made once, as they are the same each time.
-    held = Expression.held(list(ready.expression))
-    return Prepared(("A", "B"), (144, 100), held, connectivities, coordinates)
+    return replace(tiny_prepared(), log_depth=None)
 
 
 def some_triplets() -> Triplets:
