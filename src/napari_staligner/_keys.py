@@ -159,7 +159,11 @@ LAYER_CHANNEL: Final = "staligner_channel"
 """Channel of the tissue image that the layer shows; absent for colours."""
 LAYER_PLACE: Final = "staligner_place"
 """Place of an image that is turned, shifted or stretched: float64, shape (3, 3), from (row, column,
-1) of its pixels to (y, x, 1) of the spots; ``None`` where the layer's scale tells it all."""
+1) of its pixels, times the layer's scale, to (y, x, 1) of the spots; ``None`` where the scale tells
+it all."""
+LAYER_OWN_PLACE: Final = "staligner_own_place"
+"""The same for an image as it came, before it was moved alone; the identity where the scale tells
+it all."""
 LAYER_TABLE: Final = "adata"
 """The slice as a table of SpatialData, which shares its arrays (napari-spatialdata's name)."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter
@@ -49,11 +49,15 @@ class ImageFit:
         What would have to be done to the image so that clearly more do; empty if nothing.
     then
         The share after that.
+    matrix
+        What that does to the image, float64, shape (3, 3): from (column, row, 1) of the image as
+        it lies to where its pixels would be.
     """
 
     share: float
     better: str = ""
     then: float = 0.0
+    matrix: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
 
 
 def image_fit(
@@ -81,16 +85,45 @@ def image_fit(
     # The mask in pixels of SIDE; the spots are where they would be on it.
     spots = np.floor((at + 0.5) * factor).astype(int)
     share = _share_at(mask, spots)
-    found = [("", share, 0.0), *_shifted(mask, spots, "")]
+    found = _tried(mask, spots, "", np.eye(3))
     for what, (turns, mirrored) in _ORIENTATIONS.items():
         turned = np.rot90(mask[:, ::-1] if mirrored else mask, turns)
-        found += [(what, _share_at(turned, spots), 0.0), *_shifted(turned, spots, what)]
+        found += _tried(turned, spots, what, _turned(mask.shape, turns, mirrored=mirrored))
     # A shift explains much, so it has to be worth it; nothing to do is preferred to anything.
-    what, then, cost = max(found, key=lambda each: each[1] - each[2])
-    few = (1 - then) * FEWER <= 1 - share
-    if then - cost < share + BETTER or not few or then < GOOD:
+    best = max(found, key=lambda each: each.share - each.cost)
+    few = (1 - best.share) * FEWER <= 1 - share
+    if best.share - best.cost < share + BETTER or not few or best.share < GOOD:
         return ImageFit(share)
-    return ImageFit(share, what, then)
+    # From pixels of the whole image to those of the mask, and back.
+    small = np.diag([factor, factor, 1.0])
+    small[:2, 2] = (factor - 1) / 2
+    return ImageFit(share, best.what, best.share, np.linalg.inv(small) @ best.matrix @ small)
+
+
+class _Try(NamedTuple):
+    """A place of the image: what to do, its share of spots, what it costs, pixels of the mask."""
+
+    what: str
+    share: float
+    cost: float
+    matrix: NDArray[np.float64]
+
+
+def _tried(
+    mask: NDArray[np.bool_], spots: NDArray[np.intp], what: str, matrix: NDArray[np.float64]
+) -> list[_Try]:
+    """A mask as it is, and in the best place near by."""
+    return [_Try(what, _share_at(mask, spots), 0.0, matrix), *_shifted(mask, spots, what, matrix)]
+
+
+def _turned(shape: tuple[int, ...], turns: int, *, mirrored: bool) -> NDArray[np.float64]:
+    """What a mirroring left to right and quarter turns counterclockwise do to (column, row, 1)."""
+    height, width = shape
+    matrix = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]]) if mirrored else np.eye(3)
+    for _ in range(turns % 4):
+        matrix = np.array([[0.0, 1, 0], [-1, 0, width - 1], [0, 0, 1]]) @ matrix
+        height, width = width, height
+    return matrix
 
 
 def tissue_mask(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
@@ -149,9 +182,9 @@ def _share_at(mask: NDArray[np.bool_], spots: NDArray[np.intp]) -> float:
 
 
 def _shifted(
-    mask: NDArray[np.bool_], spots: NDArray[np.intp], what: str
-) -> list[tuple[str, float, float]]:
-    """The best shift of a mask: what to do, the share of spots on it, and what a shift costs."""
+    mask: NDArray[np.bool_], spots: NDArray[np.intp], what: str, matrix: NDArray[np.float64]
+) -> list[_Try]:
+    """The best shift of a mask, if one is better than none."""
     reach = round(FARTHEST * SIDE)
     # Spots that would be pushed in from outside count, too.
     low = spots.min(axis=0) - reach
@@ -184,4 +217,5 @@ def _shifted(
         if what
         else f"moved {moved} of its longer side"
     )
-    return [(said, float(near.flat[best]), float(cost.flat[best]))]
+    by = np.array([[1.0, 0, dx], [0, 1, dy], [0, 0, 1]])
+    return [_Try(said, float(near.flat[best]), float(cost.flat[best]), by @ matrix)]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.image_move import IMAGE_MOVED, image_move
 from napari_staligner.core.prepare.libraries import factor_of, own_library
+from napari_staligner.core.registration.transforms import apply
 from napari_staligner.io.scans import Scan, open_scan, strided
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ SCAN, SCAN_MATRIX = "source_image_path", "source_image_matrix"
 (column, row, 1) of its pixels to (x, y, 1) of the spots. Without a place it is not shown."""
 RESOLUTIONS = ("hires", "lowres", "fullres")
 """The best first; the last is as large as the coordinates, so it is slow to draw."""
+LARGEST = 4
+"""A picture that is drawn again where it was moved to is at most so many times as large."""
 DEPTHS = (255, 1023, 4095, 16383, 65535)
 """Largest pixel values of 8 to 16 bits."""
 
@@ -45,13 +49,117 @@ def tissue_image(adata: AnnData) -> tuple[NDArray[Any], float] | None:
     Returns
     -------
     Image of shape (height, width, 3 or 4), uint8, and the factor from coordinates of
-    ``obsm["spatial"]`` to its pixels; ``None`` if there is no image with a scale factor.
+    ``obsm["spatial"]`` to its pixels; ``None`` if there is no image with a scale factor. One that
+    was moved (see :func:`~napari_staligner.core.prepare.image_move.move_image`) is resampled, so
+    that the factor alone says where it lies.
     """
     library = own_library(adata)
     if library is None:
         return None
-    found = _best(library[1])
+    own = own_image(library[1])
+    return None if own is None else resampled(*own, image_move(library[1]))
+
+
+def own_image(library: Mapping[str, Any]) -> tuple[NDArray[np.uint8], float] | None:
+    """The best image of a library as it came, uint8, and its scale; ``None`` without one.
+
+    Parameters
+    ----------
+    library
+        A slice's own part of ``uns["spatial"]``.
+    """
+    found = _best(library)
     return None if isinstance(found, str) else (as_rgb(found.pixels), found.factor)
+
+
+def drawn_where_it_lies(library: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a library whose images are drawn again where they were moved to.
+
+    Other programs place images by their scale factors alone.
+
+    Parameters
+    ----------
+    library
+        A slice's own part of ``uns["spatial"]``.
+    """
+    move, made = image_move(library), dict(library)
+    if np.array_equal(move, np.eye(3)):
+        return made
+    images = made.get("images")
+    drawn = dict(images) if isinstance(images, Mapping) else {}
+    for key in (key for key in RESOLUTIONS if key in drawn):
+        found = _best({**made, "images": {key: drawn[key]}})
+        if not isinstance(found, str):
+            drawn[key] = resampled(as_rgb(found.pixels), found.factor, move)[0]
+    metadata = {k: v for k, v in made["metadata"].items() if k != IMAGE_MOVED}
+    if metadata.get(SCAN_MATRIX) is not None:
+        metadata[SCAN_MATRIX] = move @ np.asarray(metadata[SCAN_MATRIX], np.float64).reshape(3, 3)
+    return made | {"images": drawn, "metadata": metadata}
+
+
+def image_matrix(library: Mapping[str, Any]) -> NDArray[np.float64] | None:
+    """Place of the best image of a library; ``None`` if none can be shown.
+
+    Parameters
+    ----------
+    library
+        A slice's own part of ``uns["spatial"]``.
+
+    Returns
+    -------
+    Float64, shape (3, 3): from (column, row, 1) of its pixels, as they came, to (x, y, 1) of the
+    spots.
+    """
+    found = _best(library)
+    if isinstance(found, str):
+        return None
+    return np.asarray(image_move(library) @ np.diag([1 / found.factor, 1 / found.factor, 1.0]))
+
+
+def resampled(
+    pixels: NDArray[np.uint8], factor: float, move: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], float]:
+    """Draw an image again where it was moved to.
+
+    Parameters
+    ----------
+    pixels
+        Shape (height, width, 3 or 4).
+    factor
+        From coordinates to its pixels before it was moved.
+    move
+        Float64, shape (3, 3), in coordinates.
+
+    Returns
+    -------
+    The image from the origin of the coordinates on, as pictures with a scale factor lie, and its
+    factor. What is left of or above the origin is lost; the ground has the colour of the border.
+    """
+    if np.array_equal(move, np.eye(3)):
+        return pixels, factor
+    from scipy.ndimage import affine_transform
+
+    to_pixels = np.diag([factor, factor, 1.0])
+    step = to_pixels @ move @ np.linalg.inv(to_pixels)
+    height, width = pixels.shape[:2]
+    corners = np.array([(0, 0), (width, 0), (0, height), (width, height)]) - 0.5
+    high = np.ceil(apply(step, corners).max(axis=0) + 0.5).astype(int)
+    # A picture that was moved far away, or was made larger, does not become a huge one.
+    columns, rows = np.clip(high, 1, LARGEST * max(height, width))
+    back = np.linalg.inv(step)[[1, 0, 2]][:, [1, 0, 2]]
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    made = np.empty((rows, columns, pixels.shape[2]), dtype=np.uint8)
+    for channel, ground in enumerate(np.median(border, axis=0)):
+        plane = pixels[..., channel]
+        affine_transform(
+            plane,
+            back,
+            output=made[..., channel],
+            output_shape=(rows, columns),
+            order=1,
+            cval=float(ground),
+        )
+    return made, factor
 
 
 @dataclass(frozen=True)
@@ -62,13 +170,21 @@ class Picture:
     ----------
     scan
         The image as a pyramid: that of full size where it can be opened, else a small one.
-    matrix
-        Its place, float64, shape (3, 3): from (column, row, 1) of the finest level to (x, y, 1) of
-        the spots.
+    own
+        Its place as it came, float64, shape (3, 3): from (column, row, 1) of the finest level to
+        (x, y, 1) of the spots.
+    move
+        Where it was moved to from there, float64, shape (3, 3).
     """
 
     scan: Scan
-    matrix: NDArray[np.float64]
+    own: NDArray[np.float64]
+    move: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """Its place: both together."""
+        return self.move @ self.own
 
 
 def shown_picture(adata: AnnData) -> Picture | None:
@@ -84,14 +200,15 @@ def shown_picture(adata: AnnData) -> Picture | None:
     library = own_library(adata)
     if library is None:
         return None
-    found, small = scan_of(library[1]), tissue_image(adata)
+    found, small, move = scan_of(library[1]), own_image(library[1]), image_move(library[1])
     if found is not None:
         scan, matrix = found
         fits = small is not None and not scan.channels and _fits(small, scan, matrix)
-        return Picture(with_overview(scan, small[0]) if small and fits else scan, matrix)
+        return Picture(with_overview(scan, small[0]) if small and fits else scan, matrix, move)
     if small is None:
         return None
-    return Picture(Scan(tuple(strided(small[0]))), np.diag([1 / small[1], 1 / small[1], 1.0]))
+    place = np.diag([1 / small[1], 1 / small[1], 1.0])
+    return Picture(Scan(tuple(strided(small[0]))), place, move)
 
 
 def read_first_look(adata: AnnData) -> None:

@@ -14,9 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.coordinates import with_places
+from napari_staligner.core.prepare.image_move import move_image, moved_images
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.prepare.storable import storable_slices
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from pydantic import TypeAdapter
 
+    from napari_staligner.core.registration.transforms import Matrix
     from napari_staligner.core.result.finished import Finished
 
 NOT_COMPLETE = (
@@ -49,10 +53,22 @@ NOT_COMPLETE = (
 
 @dataclass(frozen=True)
 class SliceEntry:
-    """A slice of a session: its name, and its source if that is known."""
+    """A slice of a session.
+
+    Parameters
+    ----------
+    name
+        Of the slice.
+    source
+        Where it came from, if that is known.
+    image_moved
+        Where its tissue image was moved to, alone: the six numbers of the first two rows of the
+        matrix; ``None`` if it has no image, or the file does not say.
+    """
 
     name: str
     source: Source | None = None
+    image_moved: tuple[float, float, float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,17 @@ class Content:
 
 def entries(slices: Mapping[str, AnnData]) -> tuple[SliceEntry, ...]:
     """Return the slices of a session as its record names them."""
-    return tuple(SliceEntry(name, source_of(adata)) for name, adata in slices.items())
+    return tuple(
+        SliceEntry(name, source_of(adata), _six(moved_images(adata)))
+        for name, adata in slices.items()
+    )
+
+
+def _six(move: Matrix | None) -> tuple[float, float, float, float, float, float] | None:
+    if move is None:
+        return None
+    a, b, c, d, e, f = map(float, move[:2].ravel())
+    return a, b, c, d, e, f
 
 
 def session_anndata(
@@ -237,10 +263,22 @@ def session_content(
             found[entry.name] = _read_entry(entry)
         except InputError as error:
             problems.append(str(error))
+    for entry in () if record is None else record.slices:
+        _move_image(entry, found.get(entry.name), result)
     order = [entry.name for entry in record.slices] if record is not None else []
     names = [name for name in order if name in found] + [n for n in found if n not in order]
     view = "" if record is None else record.view
     return Content([(name, found[name]) for name in names], result, path, view, problems)
+
+
+def _move_image(entry: SliceEntry, adata: AnnData | None, result: AnnData | None) -> None:
+    """Put the image of a slice where it was, in the slice and in the result."""
+    if entry.image_moved is None:
+        return
+    move = np.vstack([np.reshape(entry.image_moved, (2, 3)), (0.0, 0.0, 1.0)])
+    for table, name in ((adata, ""), (result, entry.name)):
+        if table is not None and moved_images(table, name) is not None:
+            move_image(table, move, name)
 
 
 def _read_entry(entry: SliceEntry) -> AnnData:

@@ -11,6 +11,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.counts import ValueKind, kind_of
+from napari_staligner.core.prepare.image_move import image_move
 from napari_staligner.core.prepare.libraries import own_library
 from napari_staligner.core.prepare.notes import notes_of
 from napari_staligner.core.prepare.on_disk import in_memory
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.progress import Steps
+    from napari_staligner.core.registration.transforms import Matrix
     from napari_staligner.core.result.source import Source
 
 SOME_SPOTS = 2000
@@ -42,7 +44,7 @@ MOST_ON_IMAGE = 0.95
 MOST_LOOKED = 5000
 """About how many spots are laid on the tissue of the image."""
 
-MEND = "export the image again as the spots lie"
+MEND = "“Move it so” under its card in the window does that"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ class SliceCard:
         Sentences about what was guessed or left out when it was read.
     fit
         How the spots lie on the tissue of the image; ``None`` if no tissue can be seen.
+    mend
+        Where the image would have to be moved to so that they lie clearly better, float64, shape
+        (3, 3), as :func:`~napari_staligner.core.prepare.image_move.move_image` takes it; ``None``
+        if they lie well.
     """
 
     name: str
@@ -90,6 +96,7 @@ class SliceCard:
     scan_gone: str = ""
     notes: tuple[str, ...] = ()
     fit: ImageFit | None = None
+    mend: Matrix | None = None
 
     @property
     def facts(self) -> dict[str, str]:
@@ -134,8 +141,7 @@ class SliceCard:
         if self.fit is not None and self.fit.better:
             found.append(
                 f"{_percent(self.fit.share)} of the spots lie on the tissue of the image, and "
-                f"{_percent(self.fit.then)} would if the image is {self.fit.better}: look at it, "
-                f"and {MEND}."
+                f"{_percent(self.fit.then)} would if the image is {self.fit.better}: {MEND}."
             )
         return found
 
@@ -226,7 +232,7 @@ def _card(job: SliceCardJob) -> SliceCard:
         on_image,
         gone,
         job.notes,
-        _fit(job, ~off),
+        *_fit(job, ~off),
     )
 
 
@@ -263,17 +269,20 @@ def _microns(job: SliceCardJob) -> tuple[float, str] | None:
     return microns_per_unit(light, job.libraries)
 
 
-def _fit(job: SliceCardJob, counted: NDArray[np.bool_]) -> ImageFit | None:
-    """How the spots that are on tissue lie on that of the image."""
+def _fit(job: SliceCardJob, counted: NDArray[np.bool_]) -> tuple[ImageFit | None, Matrix | None]:
+    """How the spots that are on tissue lie on that of the image, and the move that mends it."""
     from anndata import AnnData
 
     picture = shown_picture(AnnData(shape=(0, 0), uns={K.SPATIAL: dict(job.libraries)}))
     if picture is None:
-        return None
+        return None, None
     xy = job.xy[counted & np.isfinite(job.xy).all(axis=1)]
     some = xy[:: -(-max(len(xy), 1) // MOST_LOOKED)]
     at = apply(inverse(picture.matrix), some)
-    return image_fit(picture_of(picture.scan), at, picture.scan.size)
+    fit = image_fit(picture_of(picture.scan), at, picture.scan.size)
+    if fit is None or not fit.better:
+        return fit, None
+    return fit, picture.matrix @ fit.matrix @ inverse(picture.own)
 
 
 def _image(job: SliceCardJob) -> tuple[tuple[int, int] | str, float | None, str]:
@@ -289,7 +298,7 @@ def _image(job: SliceCardJob) -> tuple[tuple[int, int] | str, float | None, str]
         else:
             height, width, factor = place
             back = np.diag([factor, factor, 1.0])
-        at = job.xy @ back[:2, :2].T + back[:2, 2]
+        at = apply(back @ inverse(image_move(library)), job.xy)
         inside = (at >= 0).all(axis=1) & (at[:, 0] <= width) & (at[:, 1] <= height)
         return (height, width), float(inside.mean()), gone
     return "none", None, ""

@@ -134,9 +134,18 @@ class Arrangement:
         xy
             Coordinates, shape (n, 2).
         """
-        matrix = self._placements.get(name, np.eye(3))
+        matrix = self.placement(name)
         yx = (xy @ matrix[:2, :2].T + matrix[:2, 2])[:, ::-1]
         return np.column_stack([np.full(len(yx), self._height.get(name, 0.0)), yx])
+
+    def placement(self, name: str) -> np.ndarray:
+        """Matrix from coordinates (x, y, 1) of a slice to the world, shape (3, 3)."""
+        return self._placements.get(name, np.eye(3))
+
+    def replace(self, name: str, layers: Iterable[Layer]) -> None:
+        """Put layers of a slice in their places again, because their own places changed."""
+        for layer in layers:
+            _put(layer, to_napari(self.placement(name)), self._height.get(name, 0.0))
 
     def columns_differ(self) -> bool:
         """Whether the grid would have another number of columns in the present window."""

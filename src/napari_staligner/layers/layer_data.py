@@ -29,6 +29,8 @@ IMAGE_NAME = "{} image"
 """Name of the image layer of a slice; its spots layer has the slice's name."""
 CHANNEL_NAME = "{} {}"
 """Name of the layer of a channel."""
+_YX = [1, 0, 2]
+"""From (x, y, 1) to (y, x, 1), and back."""
 
 
 def image_layers(name: str, adata: AnnData) -> list[LayerData]:
@@ -40,19 +42,39 @@ def image_layers(name: str, adata: AnnData) -> list[LayerData]:
     picture = shown_picture(adata)
     if picture is None:
         return []
-    scan, order = picture.scan, [1, 0, 2]
-    matrix = picture.matrix[np.ix_(order, order)]
+    scan = picture.scan
+    matrix = picture.own[np.ix_(_YX, _YX)]
     straight = matrix[0, 0] > 0 and np.allclose(matrix, np.diag([*matrix[[0, 1], [0, 1]], 1.0]))
     options: dict[str, Any] = {"multiscale": len(scan.levels) > 1}
     if straight:
         options["scale"] = (matrix[0, 0], matrix[1, 1])
-    else:
-        options["affine"] = matrix
-    metadata = {K.LAYER_SLICE: name, K.LAYER_PLACE: None if straight else matrix}
+    own = np.eye(3) if straight else matrix
+    place = image_layer_place(own, picture.move)
+    if place is not None:
+        options["affine"] = place
+    metadata = {K.LAYER_SLICE: name, K.LAYER_PLACE: place, K.LAYER_OWN_PLACE: own}
     return [
         (data, {**options, **look, "metadata": {**metadata, **look["metadata"]}}, "image")
         for data, look in _looks(name, scan)
     ]
+
+
+def image_layer_place(own: NDArray[np.float64], move: NDArray[np.float64]) -> Any:
+    """Where the layer of an image lies in its slice, as its ``metadata`` says.
+
+    Parameters
+    ----------
+    own
+        Its place as it came, after the scale of the layer, shape (3, 3), in (y, x, 1).
+    move
+        Where it was moved to, shape (3, 3), in (x, y, 1).
+
+    Returns
+    -------
+    Shape (3, 3), in (y, x, 1); ``None`` if the scale says all.
+    """
+    place = move[np.ix_(_YX, _YX)] @ own
+    return None if np.array_equal(place, np.eye(3)) else place
 
 
 def _looks(name: str, scan: Scan) -> Iterator[tuple[Any, dict[str, Any]]]:

@@ -15,7 +15,12 @@ from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.adoption import Adoption
 from napari_staligner.layers.arrangement import is_solid
 from napari_staligner.layers.canvas_view import Canvas
-from napari_staligner.layers.layer_data import image_layers, spots_layer
+from napari_staligner.layers.layer_data import (
+    image_layer_place,
+    image_layers,
+    image_roles,
+    spots_layer,
+)
 from napari_staligner.layers.overlays import MARKS, OVERLAYS
 from napari_staligner.layers.overlays.keeper import LayerKeeper, MarkKeeper
 from napari_staligner.layers.stage import Stage
@@ -90,6 +95,9 @@ class Tissue:
         session.focus.look_wanted.connect(self._on_look_wanted)
         session.alignment.changed.connect(self._on_alignment_changed)
         session.alignment.previewed.connect(self._on_alignment_changed)
+        session.images.changed.connect(self._on_images_changed)
+        session.images.previewed.connect(self._place_image)
+        view.image_hand.connect(self._on_image_hand_changed)
 
     # -- what the tools ask ---------------------------------------------------------------
 
@@ -268,6 +276,28 @@ class Tissue:
 
     def _on_alignment_changed(self) -> None:
         if self.session.view.layout == "stack":
+            self.stage.arrange(look="keep")
+
+    def _on_images_changed(self) -> None:
+        for name in self.session.images.moves:
+            self._place_image(name)
+        if self.session.view.layout == "stack":
+            # Parts of images that are shown are cut where they lie.
+            self.stage.restack()
+
+    def _place_image(self, name: str) -> None:
+        """Show the image of a slice where it was moved to."""
+        roles = self.stage.layers.get(name, {})
+        images = [roles[role] for role in image_roles(roles)]
+        for layer in images:
+            own = layer.metadata.get(K.LAYER_OWN_PLACE, np.eye(3))
+            place = image_layer_place(own, self.session.images.moves[name])
+            layer.metadata[K.LAYER_PLACE] = place
+        self.stage.arrangement.replace(name, images)
+
+    def _on_image_hand_changed(self, name: str) -> None:
+        """Lay the slices out again once an image is let go: it may cover another area."""
+        if not name:
             self.stage.arrange(look="keep")
 
     def _sync_overlays(self) -> bool:

@@ -1,8 +1,8 @@
 """Undo and redo of changes to a result: one history for all of them, owned by the session.
 
-A change is of one kind: domains, alignment, annotations or verdicts. The kinds do not share state,
-so each has its own track, which can go back while the others stay. The history knows the order of
-the steps of all tracks.
+A change is of one kind: domains, alignment, annotations, verdicts or images. The kinds do not share
+state, so each has its own track, which can go back while the others stay. The history knows the
+order of the steps of all tracks.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Kind(StrEnum):
     ALIGNMENT = "alignment"
     ANNOTATIONS = "annotations"
     VERDICTS = "verdicts"
+    IMAGES = "images"
 
 
 class Track(Protocol):

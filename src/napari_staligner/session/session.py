@@ -28,6 +28,7 @@ from napari_staligner.session.exclusions import Exclusions
 from napari_staligner.session.figures import EmbeddingFigures
 from napari_staligner.session.focus import Focus
 from napari_staligner.session.history import History, Kind
+from napari_staligner.session.images import Images
 from napari_staligner.session.overlap import Overlapping
 from napari_staligner.session.paging import Paging
 from napari_staligner.session.pair_queue import PairQueue
@@ -115,6 +116,7 @@ class Session:
         self.overlap = Overlapping(self.result, self.view, self.alignment)
         self.exclusions = Exclusions(self.result, self.annotations)
         self.profile = Profile(self.result, self.view)
+        self.images = Images(self.slices, self.result, self.view)
         self.pairs = PairQueue(self.result, self.verdicts)
         self.paging = Paging(self.slices, self.view)
         self.history = History(
@@ -123,6 +125,7 @@ class Session:
                 Kind.ALIGNMENT: self.alignment.track,
                 Kind.ANNOTATIONS: self.annotations,
                 Kind.VERDICTS: self.verdicts.track,
+                Kind.IMAGES: self.images.track,
             }
         )
         self.result.changed.connect(self.history.start_over)
@@ -140,6 +143,7 @@ class Session:
             self.domains.recolored,
             self.verdicts.changed,
             self.alignment.changed,
+            self.images.changed,
             self.annotations.changed,
             self.exclusions.changed,
             self.overlap.written,

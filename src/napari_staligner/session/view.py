@@ -288,6 +288,8 @@ class View(BaseModel):
     """Radius of the brush, in spacings of the spots."""
     hand: str = Field(default="", exclude=True)
     """Slice that the mouse moves; empty for none."""
+    image_hand: str = Field(default="", exclude=True)
+    """Slice whose tissue image the mouse moves, alone; empty for none."""
 
     @property
     def saved_fields(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.classes import Shape
 from napari_staligner.core.annotations.regions import inside, outlines
 from napari_staligner.core.prepare.libraries import libraries_of_result
+from napari_staligner.core.registration.transforms import inverse
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.io.annotations.feature_classes import (
     class_of,
@@ -26,7 +27,7 @@ from napari_staligner.io.annotations.feature_classes import (
 )
 from napari_staligner.io.annotations.imported import Imported
 from napari_staligner.io.atomic import written_beside
-from napari_staligner.io.images import tissue_image
+from napari_staligner.io.images import image_matrix
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -110,12 +111,12 @@ def _features(
     from shapely.geometry import mapping
 
     rows = rows_of_slice(adata, name)
-    factor = _factor(adata, name, coordinates)
+    place = _place(adata, name, coordinates)
     codes = annotations.codes()[rows]
     for code, polygon in outlines(xy_of(adata, rows), codes).items():
         region = annotations.classes[code]
         color = list(bytes.fromhex(region.color.removeprefix("#")[:6]))
-        polygon = affinity.scale(polygon, factor, factor, origin=(0, 0))
+        polygon = affinity.affine_transform(polygon, _six(inverse(place)))
         yield {
             "type": "Feature",
             # The same region gets the same identifier each time, so that QuPath replaces it.
@@ -224,8 +225,8 @@ def _regions(
         said = properties_of(feature)
         meta = metadata_of(said)
         name = _slice_meant(adata, str(slice_name or meta.get("slice") or ""), where)
-        shrink = 1 / _factor(adata, name, coordinates or meta.get("coordinates") or "spots")
-        polygon = affinity.scale(polygon, shrink, shrink, origin=(0, 0))
+        place = _place(adata, name, coordinates or meta.get("coordinates") or "spots")
+        polygon = affinity.affine_transform(polygon, _six(place))
         found.append(_Region(polygon, name, *class_of(said)))
     notes = []
     if without_area:
@@ -285,19 +286,23 @@ def _slice_meant(adata: AnnData, name: str, where: str) -> str:
     )
 
 
-def _factor(adata: AnnData, name: str, coordinates: str) -> float:
-    """The factor from coordinates of the spots to the wanted ones."""
-    from anndata import AnnData
-
+def _place(adata: AnnData, name: str, coordinates: str) -> NDArray[np.float64]:
+    """Matrix from the coordinates of a file to those of the spots, shape (3, 3)."""
     if coordinates != "image":
-        return 1.0
-    image = tissue_image(AnnData(shape=(0, 0), uns={K.SPATIAL: libraries_of_result(adata, name)}))
-    if image is None:
+        return np.eye(3)
+    libraries = libraries_of_result(adata, name).values()
+    place = next((image_matrix(library) for library in libraries), None)
+    if place is None:
         raise InputError(
             f"Slice {name!r} has no tissue image in uns['spatial']: "
             "use the coordinates of its spots."
         )
-    return image[1]
+    return place
+
+
+def _six(matrix: NDArray[np.float64]) -> list[float]:
+    """A matrix as shapely wants it."""
+    return [*matrix[:2, :2].ravel(), *matrix[:2, 2]]
 
 
 def rows_of_slice(adata: AnnData, name: str) -> NDArray[np.intp]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_staligner import _keys as K
 from napari_staligner.core.annotations.regions import outlines
+from napari_staligner.core.prepare.image_move import image_move
 from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.core.result.access import record_of
 from napari_staligner.io.annotations.geojson import rows_of_slice, xy_of
-from napari_staligner.io.images import tissue_image
+from napari_staligner.io.images import own_image
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -86,16 +86,20 @@ def elements_of(adata: AnnData, annotations: Annotations, name: str, key: str) -
 
 
 def _image(adata: AnnData, name: str, key: str) -> dict[str, Any]:
-    from anndata import AnnData
     from spatialdata.models import Image2DModel
-    from spatialdata.transformations import Scale, Sequence
+    from spatialdata.transformations import Affine, Scale, Sequence
 
-    found = tissue_image(AnnData(shape=(0, 0), uns={K.SPATIAL: libraries_of_result(adata, name)}))
+    libraries = libraries_of_result(adata, name).values()
+    library: Mapping[str, Any] = next(iter(libraries), {})
+    found, move = own_image(library), image_move(library)
     if found is None:
         return {}
     pixels, factor = found
-    to_spots = Scale([1 / factor, 1 / factor], axes=("x", "y"))
-    places = {system: Sequence([to_spots, t]) for system, t in _places(adata, name, key).items()}
+    axes = ("x", "y")
+    to_spots: list[Any] = [Scale([1 / factor, 1 / factor], axes=axes)]
+    if not np.array_equal(move, np.eye(3)):
+        to_spots.append(Affine(move, input_axes=axes, output_axes=axes))
+    places = {system: Sequence([*to_spots, t]) for system, t in _places(adata, name, key).items()}
     image = Image2DModel.parse(
         pixels,
         dims=("y", "x", "c"),

@@ -10,6 +10,8 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.attempt import reason
+from napari_staligner.core.prepare.image_move import move_image, moved_images
+from napari_staligner.core.prepare.libraries import own_library
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.result.access import record_of, writable_record
 from napari_staligner.core.result.ownership import claim
@@ -23,6 +25,7 @@ from napari_staligner.io.export.parts import (
     rows_by_slice,
 )
 from napari_staligner.io.h5ad import read_source, slices_of_result
+from napari_staligner.io.images import drawn_where_it_lies
 from napari_staligner.io.sources import check_unchanged
 
 if TYPE_CHECKING:
@@ -39,7 +42,8 @@ def slice_steps(adata: AnnData, draft: Path) -> Steps[str]:
     A slice is read from its own file again, with everything in it, including spots that were left
     out. If the file is gone or has changed, the slice is taken from the result, and a note says so.
     The columns of ``obs`` and arrays of ``obsm`` that were made here are added under their names;
-    a column of the slice with the same name is kept as ``<column>_of_input``.
+    a column of the slice with the same name is kept as ``<column>_of_input``. A tissue image that
+    was moved alone is drawn again where it lies: other programs place it by its scale factor.
 
     Parameters
     ----------
@@ -66,6 +70,7 @@ def slice_steps(adata: AnnData, draft: Path) -> Steps[str]:
             yield Progress("reading", 2 * done, 2 * len(slices), note=note)
         yield Progress(f"writing {name}", 2 * done + 1, 2 * len(slices))
         _add(own, adata, name, rows)
+        _place_image(own, adata, name)
         own.write_h5ad(draft / f"{files[name]}.h5ad", compression="gzip")
     return counted(slices)
 
@@ -93,6 +98,18 @@ def _from_its_file(
     own.uns.pop(K.SOURCE, None)
     own.uns.pop(K.NOTES, None)
     return own, ""
+
+
+def _place_image(own: AnnData, adata: AnnData, name: str) -> None:
+    """Draw the tissue image of a slice where the result says that it lies."""
+    move, library = moved_images(adata, name), own_library(own)
+    if move is None or library is None:
+        return
+    move_image(own, move)
+    key, moved = own_library(own) or library
+    spatial = own.uns[K.SPATIAL]
+    drawn = drawn_where_it_lies(moved)
+    own.uns[K.SPATIAL] = {**spatial, key: drawn} if key in spatial else drawn
 
 
 def _add(own: AnnData, adata: AnnData, name: str, rows: NDArray[np.intp]) -> None:

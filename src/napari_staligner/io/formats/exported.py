@@ -10,8 +10,10 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.image_move import IMAGE_MOVED, image_move
 from napari_staligner.core.prepare.libraries import drawable
 from napari_staligner.core.prepare.on_disk import named_layers
+from napari_staligner.core.registration.transforms import inverse, scale_of
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.io.export.parts import rows_by_slice
 
@@ -130,7 +132,18 @@ def _take_image(table: AnnData, name: str, rows: NDArray[np.intp], key: str, ele
     to_spots = get_transformation(element, key).to_affine_matrix(("x", "y"), ("x", "y"))
     libraries = table.uns.setdefault(K.SPATIAL, {})
     library = libraries.setdefault(name, {})
-    factors, factor = library.setdefault("scalefactors", {}), 1 / float(to_spots[0, 0])
+    factor = 1 / scale_of(to_spots)
+    kept, own = image_move(library), np.diag([1 / factor, 1 / factor, 1.0])
+    if not np.allclose(kept @ own, to_spots, rtol=1e-6, atol=1e-6):
+        # Another program may have moved the image.
+        own = inverse(kept) @ to_spots
+        straight = np.allclose(own, np.diag([own[0, 0], own[0, 0], 1.0]), rtol=1e-6, atol=1e-6)
+        if straight and own[0, 0] > 0:
+            factor = 1 / float(own[0, 0])
+        else:
+            moved = to_spots @ np.diag([factor, factor, 1.0])
+            library["metadata"] = {**(library.get("metadata") or {}), IMAGE_MOVED: moved}
+    factors = library.setdefault("scalefactors", {})
     low = np.isclose(float(factors.get("tissue_lowres_scalef", np.nan)), factor)
     high = np.isclose(float(factors.get("tissue_hires_scalef", np.nan)), factor)
     kind = "lowres" if low and not high else "hires"

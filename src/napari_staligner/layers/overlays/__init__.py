@@ -6,6 +6,7 @@ from napari_staligner.layers.overlays.axis import AxisMark
 from napari_staligner.layers.overlays.bending import BendingOverlay
 from napari_staligner.layers.overlays.excluded import ExcludedMark, SuspectMark
 from napari_staligner.layers.overlays.graph import GraphOverlay
+from napari_staligner.layers.overlays.image_pairs import ImagePairsMark
 from napari_staligner.layers.overlays.links import LinksOverlay
 from napari_staligner.layers.overlays.overlay import SpotMark, TissueOverlay
 from napari_staligner.layers.overlays.proposal import ProposalOverlay
@@ -24,7 +25,9 @@ OVERLAYS: tuple[type[TissueOverlay], ...] = tuple(
     )
 )
 """Overlays that are layers, from the lowest to the topmost."""
-MARKS: tuple[type[SpotMark], ...] = (ExcludedMark, SuspectMark, SpotRings, SketchMark, AxisMark)
+MARKS: tuple[type[SpotMark], ...] = (
+    *(ExcludedMark, SuspectMark, SpotRings, SketchMark, AxisMark, ImagePairsMark),
+)
 """What is drawn over the spots without a layer."""
 
 __all__ = ["MARKS", "OVERLAYS"]

@@ -17,7 +17,7 @@ KEYS = {"Right": 1, "Left": -1}
 
 
 class PageTool:
-    """Handles double-clicks and arrow keys of a viewer, unless a slice is in hand.
+    """Handles double-clicks and arrow keys of a viewer, unless a slice or an image is in hand.
 
     Parameters
     ----------
@@ -33,8 +33,9 @@ class PageTool:
         self._viewer = weakref.ref(viewer)
         self._session, self._picking = tissue.session, picking
         viewer.mouse_double_click_callbacks.append(self._on_mouse_double_clicked)
-        # After the tool that moves slices, which has the same keys while a slice is in hand.
+        # After the tool that moves slices and images, which has the same keys meanwhile.
         self._session.view.events.hand.connect(self._bind)
+        self._session.view.events.image_hand.connect(self._bind)
         self._session.result.changed.connect(self._bind)
         self._session.slices.changed.connect(self._bind)
 
@@ -52,7 +53,7 @@ class PageTool:
 
     def _bind(self) -> None:
         viewer = self._viewer()
-        if viewer is None or self._session.view.hand:
+        if viewer is None or self._session.view.hand or self._session.view.image_hand:
             return
         for key, step in KEYS.items():
             bound = self._on_key(step) if len(self._session.slices) > 1 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel
 
 from napari_staligner.io.slice_card import slice_card_job
@@ -30,6 +30,9 @@ class CardView(QLabel):
         Owner of the background's runner.
     """
 
+    shown = Signal(str, object)
+    """Another card is shown: name of the slice, and the card; ``None`` while it is made."""
+
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__()
         self._session = session
@@ -50,6 +53,13 @@ class CardView(QLabel):
         self._wanted = name if name in self._session.slices else ""
         self._cards = {n: each for n, each in self._cards.items() if self._is_now(n, each[0])}
         self._show()
+        self._look()
+
+    def look_again(self, name: str) -> None:
+        """Make the card of a slice again: its image lies elsewhere."""
+        self._cards.pop(name, None)
+        if self._looked_at is not None and self._looked_at[0] == name and self.runner.running:
+            self._looked_at = None
         self._look()
 
     def teardown(self) -> None:
@@ -82,6 +92,7 @@ class CardView(QLabel):
         card = self._cards.get(self._wanted)
         self.setText("" if card is None else slice_card_html(card[1]))
         self.setVisible(card is not None)
+        self.shown.emit(self._wanted, None if card is None else card[1])
 
 
 def slice_card_html(card: SliceCard) -> str:

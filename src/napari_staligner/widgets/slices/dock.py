@@ -31,6 +31,7 @@ from napari_staligner.widgets.slices.card_view import CardView
 from napari_staligner.widgets.slices.choices_dialog import ChoicesDialog
 from napari_staligner.widgets.slices.figure_button import FigureButton
 from napari_staligner.widgets.slices.graph_choice import GraphChoice
+from napari_staligner.widgets.slices.image_row import ImageRow
 from napari_staligner.widgets.slices.opening import (
     Looked,
     Opened,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.progress import Progress
     from napari_staligner.core.settings import Settings
     from napari_staligner.io.session_file import Content
+    from napari_staligner.io.slice_card import SliceCard
 
 EMPTY = "Drop files or folders of slices here, add them, or open the sample."
 # A column with more values than this does not name slices.
@@ -99,6 +101,7 @@ class SlicesWidget(Dock):
         self.table = SliceTable()
         self.shown = ShownRow(self.session)
         self.card = CardView(self.session, self)
+        self.image = ImageRow(self.session)
         delete = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.table)
         delete.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         delete.activated.connect(self._on_remove_clicked)
@@ -134,6 +137,7 @@ class SlicesWidget(Dock):
         self.body.addWidget(self.table, 1)
         self.body.addWidget(self.shown)
         self.body.addWidget(self.card)
+        self.body.addWidget(self.image)
         self.body.addWidget(self.warning)
         split = QFormLayout()
         split.addRow("Split selected by", self.split)
@@ -161,6 +165,7 @@ class SlicesWidget(Dock):
         self.split.activated.connect(self._on_split_activated)
         self.split_asked.clicked.connect(self._on_split_asked_clicked)
         self.graph_shown.toggled.connect(self._on_graph_shown_toggled)
+        self.card.shown.connect(self._on_card_shown)
         self.layouts.buttonClicked.connect(self._on_layout_clicked)
         self._reader.progressed.connect(self._on_reader_progressed)
         self._reader.returned.connect(self._on_reader_returned)
@@ -177,6 +182,12 @@ class SlicesWidget(Dock):
         self._connect(session.view.events.layout, self._show_layout)
         for shown in (session.view.events.only, session.view.events.pinned):
             self._connect(shown, self._show_shown)
+        self._connect(session.images.changed, self._on_session_images_changed)
+        for followed in (
+            *(session.view.events.image_hand, session.images.track.track_changed),
+            session.images.pairs_changed,
+        ):
+            self._connect(followed, self.image.show_session)
         self._connect(session.view.events.color_by, self.color_by.show_set)
         self._connect(session.result.changed, self.color_by.fill)
         self._connect(session.domains.relabelled, self.color_by.fill)
@@ -184,7 +195,7 @@ class SlicesWidget(Dock):
             self._connect(changed, self.keeping.show_session)
         self._connect(session.autosave.offer_changed, self.recovery.show_offer)
         self._connect(session.result.changed, self.keeping.show_session)
-        self.listen(self.recovery, self.keeping.export, self.figure, saver_of(session))
+        self.listen(self.image, self.recovery, self.keeping.export, self.figure, saver_of(session))
 
     def teardown(self) -> None:
         """End connections and runs."""
@@ -269,6 +280,15 @@ class SlicesWidget(Dock):
         chosen = self.table.chosen
         newest = next(reversed(list(self.session.slices)), "")
         self.card.show_slice(chosen[0] if len(chosen) == 1 else newest)
+
+    def _on_card_shown(self, name: str, card: SliceCard | None) -> None:
+        why = "" if card is None or card.fit is None else f"It is {card.fit.better}"
+        self.image.show_slice(name, None if card is None else card.mend, why)
+
+    def _on_session_images_changed(self) -> None:
+        self.image.show_session()
+        for name in self.session.images.moves:
+            self.card.look_again(name)
 
     # -- files ------------------------------------------------------------------------------
 
