@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.evaluation.evaluation import evaluate as evaluate
     from napari_staligner.core.evaluation.runs import compare_runs as compare_runs
     from napari_staligner.core.integrate import integrate as integrate
+    from napari_staligner.core.prepare.image_move import move_image as move_image
     from napari_staligner.core.registration.anndata import register as register
     from napari_staligner.core.registration.bending import area_change as area_change
     from napari_staligner.core.registration.deformation import deformation_of as deformation_of
@@ -51,6 +52,7 @@ _WHERE = {
     "deformation_of": "core.registration.deformation",
     "edited": "demo.notebook",
     "exclude": "io.excluded",
+    "move_image": "core.prepare.image_move",
     "evaluate": "core.evaluation.evaluation",
     "find_domains": "core.domains.domains",
     "find_suspects": "core.result.suspects",

@@ -41,6 +41,8 @@ MANY_SPOTS = 50_000
 GPU, smoothing takes most of the drawing time, and such spots are only a few pixels wide."""
 
 
+DIMMED = 0.35
+"""Largest opacity of spots whose image is moved under them."""
 SETTLED_MS = 200
 """A window that has kept its size this long is not being resized any more."""
 
@@ -64,7 +66,7 @@ class Tissue:
         self._resized.setInterval(SETTLED_MS)
         self._resized.timeout.connect(self._lay_out_again)
         self._due = False
-
+        self._dimmed: dict[str, float] = {}
         self._connect()
         self._overlays = [LayerKeeper(kind(self.stage), self.stage) for kind in OVERLAYS]
         self._marks = [MarkKeeper(kind(self.stage), self.stage) for kind in MARKS]
@@ -296,9 +298,24 @@ class Tissue:
         self.stage.arrangement.replace(name, images)
 
     def _on_image_hand_changed(self, name: str) -> None:
-        """Lay the slices out again once an image is let go: it may cover another area."""
-        if not name:
+        """Dim the spots over an image in hand; once it is let go it may cover another area."""
+        for dimmed, opacity in self._dimmed.items():
+            self._set_opacity(dimmed, opacity)
+        spots = self.stage.layers.get(name, {}).get(K.Role.SPOTS)
+        self._dimmed = {}
+        if spots is not None:
+            self._dimmed = {name: self.stage.arrangement.stacking.look(spots)[1]}
+            self._set_opacity(name, min(DIMMED, self._dimmed[name]))
+        elif not self.stage.paused:
+            # During a deletion napari's list must not be changed; all is settled afterwards.
             self.stage.arrange(look="keep")
+
+    def _set_opacity(self, name: str, opacity: float) -> None:
+        """Set the opacity of the spots of a slice, if it is still there."""
+        spots, stacking = self.stage.layers.get(name, {}), self.stage.arrangement.stacking
+        if K.Role.SPOTS in spots:
+            layer = spots[K.Role.SPOTS]
+            stacking.set_look(layer, stacking.look(layer)[0], opacity)
 
     def _sync_overlays(self) -> bool:
         """Make and remove overlay layers; says whether any changed and all must be arranged."""

@@ -24,8 +24,8 @@ SHORTCUTS = {
         "Ctrl+Z, Ctrl+Shift+Z": "Undo, redo, each dock its own steps",
     },
     "Slices": {"Del": "Remove the selected slices; files do not change"},
-    "Alignment, with a slice in hand": {
-        "Drag, Ctrl+drag": "Move the slice, turn it",
+    "Alignment, with a slice in hand; Slices, with an image": {
+        "Drag, Ctrl+drag": "Move it, turn it",
         "Arrow keys": "Move it a step",
         "[ and ]": "Turn it a step",
         "M": "Mirror it",

@@ -109,6 +109,16 @@ def test_pairs_that_are_clicked_bring_it_where_it_belongs(canvas):
     np.testing.assert_allclose(move_of(shown)[:2, :2], np.eye(2), atol=0.05)
 
 
+def test_spots_are_dimmed_while_the_image_under_them_is_in_hand(canvas):
+    shown, mouse = canvas
+    before = shown.layer(NAME).opacity
+    in_hand(shown, mouse)
+    assert shown.layer(NAME).opacity < before
+    assert shown.layer("slice2").opacity == before
+    shown.session.view.image_hand = ""
+    assert shown.layer(NAME).opacity == before
+
+
 def test_only_one_thing_is_in_hand_and_letting_go_gives_the_keys_back(canvas):
     shown, mouse = canvas
     in_hand(shown, mouse, "stack")
