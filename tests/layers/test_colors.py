@@ -267,6 +267,23 @@ def test_the_scale_sets_percentiles_and_colormap(loaded):
     assert gray[0] == pytest.approx([0, 0, 0, 1])
 
 
+def test_what_is_signed_has_zero_in_the_middle_of_its_colours(loaded):
+    for sign, adata in zip((-1, 3), loaded.slices.values(), strict=True):
+        adata.obs[K.AREA_CHANGE] = sign * np.linspace(0, 1, adata.n_obs)
+    loaded.view.color_by = ColorBy("obs", K.AREA_CHANGE)
+    loaded.view.scale = Scale(percentiles=(0.0, 100.0))
+    painting = paint(loaded)
+    assert painting.legend.limits == (-3, 3)
+    middle, shrunk, grown = (
+        painting.rgba[n][i] for n, i in (("slice1", 0), ("slice1", -1), ("slice2", -1))
+    )
+    assert np.ptp(middle[:3]) < 0.02
+    assert shrunk[2] > shrunk[0]
+    assert grown[0] > grown[2]
+    loaded.view.scale = Scale(percentiles=(0.0, 100.0), colormap="magma")
+    assert paint(loaded).legend.colormap == "magma"
+
+
 def test_a_component_is_of_the_result_where_it_has_the_array(loaded):
     _, result = fake_result()
     loaded.set_result(result)

@@ -11,6 +11,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner.core.palette import free_colors, hex_color, to_rgba
 from napari_staligner.layers.spot_values import Numbers, as_names, title_of, values_of
+from napari_staligner.session.view import ColorBy, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,10 @@ DIMMED = (0.5, 0.5, 0.5, 0.25)
 """RGBA of spots outside the isolated domains, the region or the selection, or not trusted."""
 NO_VALUE = (0.6, 0.6, 0.6, 0.6)
 """RGBA of a spot without a value."""
+SIGNED = (ColorBy("obs", K.AREA_CHANGE),)
+"""What is as often below 0 as above, with 0 for no change."""
+DIVERGING = "RdBu_r"
+"""Colour map for that."""
 HIDDEN = (0.0, 0.0, 0.0, 0.0)
 """RGBA of hidden spots."""
 
@@ -151,9 +156,14 @@ def _paint_numbers(session: Session, found: Mapping[str, Numbers]) -> Painting:
     every = every[np.isfinite(every)]
     log = (counts if scale.log is None else scale.log) and bool((every >= 0).all())
     low, high = _limits(np.log1p(every) if log else every, scale.percentiles)
+    colormap = scale.colormap
+    if by in SIGNED and not log:
+        # No change has the middle colour, as long as nobody chose other colours.
+        low, high = -max(-low, high), max(-low, high)
+        colormap = DIVERGING if colormap == Scale().colormap else colormap
     values = {n: np.log1p(x.values) if log else x.values for n, x in found.items()}
     # 256 colours are all that a screen can show; mapping each value takes ten times as long.
-    table = ensure_colormap(scale.colormap).map(np.linspace(0, 1, 256))
+    table = ensure_colormap(colormap).map(np.linspace(0, 1, 256))
     table = np.vstack([table, NO_VALUE]).astype(np.float32)
     rgba = _without_value(session)
     for name, column in values.items():
@@ -161,7 +171,7 @@ def _paint_numbers(session: Session, found: Mapping[str, Numbers]) -> Painting:
         rgba[name] = table[np.where(np.isfinite(column), steps.round(), 256).astype(np.intp)]
     unit = f"{'log1p of ' if log else ''}{'counts per 10,000' if counts else ''}"
     unit = unit.removesuffix(" of ")
-    legend = Legend(title_of(by), (), scale.colormap, (low, high), unit, log)
+    legend = Legend(title_of(by), (), colormap, (low, high), unit, log)
     return Painting(legend, rgba, values)
 
 
