@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Points
 
 from napari_staligner import _keys as K
-from napari_staligner.compat import canvas_size, grid_of
+from napari_staligner.compat import canvas_size, grid_of, layers_moved
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.camera import Camera
 from napari_staligner.layers.layouts import Footprint, best_columns, placements, to_napari
@@ -91,15 +91,22 @@ class Arrangement:
         before = self._placements
         width, height = canvas_size(viewer)
         self.stacking.bring_back(layers, session.paging.shown)
-        footprints = self._covered = self._place(session, layers, spanning, width / height)
+        ours = [*spanning, *(layer for roles in layers.values() for layer in roles.values())]
+        with layers_moved(viewer, ours):
+            footprints = self._covered = self._place(session, layers, ours, width / height)
         self.stacking.show(session, layers)
         self.stacking.put_away(layers, session.paging.shown)
-        if session.view.layout == "grid" and len(footprints) > 1:
-            grid.stride = max(map(len, layers.values()))
-            grid.shape = (-1, _grid_columns(footprints, width / height))
-            grid.spacing = _CELL_SPACING
+        # Before the grid: in it, napari lays all names out again for each.
+        in_grid = session.view.layout == "grid" and len(footprints) > 1
+        _show_names(layers, shown=in_grid)
+        if in_grid:
+            # The scene is built again after each change, so only the last one is told.
+            told = grid.events
+            with told.stride.blocker(), told.shape.blocker(), told.spacing.blocker():
+                grid.stride = max(map(len, layers.values()))
+                grid.shape = (-1, _grid_columns(footprints, width / height))
+                grid.spacing = _CELL_SPACING
             grid.enabled = True
-        _show_names(layers, shown=grid.enabled)
         if look == "fit" and layers:
             self._camera.fit()
         elif look == "follow" and layers:
@@ -166,7 +173,7 @@ class Arrangement:
         self._camera.look_at((low + high) / 2, high - low, (height / rows, width / columns))
 
     def _place(
-        self, session: Session, layers: SliceLayers, spanning: list[Layer], aspect: float
+        self, session: Session, layers: SliceLayers, ours: list[Layer], aspect: float
     ) -> dict[str, Footprint]:
         """Place the slices that are shown, and return what they cover."""
         footprints = {
@@ -183,7 +190,6 @@ class Arrangement:
         # Slices that are not shown keep their place.
         kept = {name: m for name, m in self._placements.items() if name in layers}
         self._placements = kept | {name: to_world @ matrix for name, matrix in placed.items()}
-        ours = [*spanning, *(layer for roles in layers.values() for layer in roles.values())]
         self.units.tell(ours, known=bool(np.isfinite(unit)))
         heights = self._heights(session, layers)
         for name, placement in self._placements.items():

@@ -174,7 +174,7 @@ class Tissue:
         if not slices:
             # At once, as the viewer may be closing: leave the grid while there is still a canvas.
             stage.arrange(look="keep")
-        if (gone or new) and not stage.paused:
+        if (gone or new) and not stage.paused and not self.session.slices.more_follow:
             self._settle(look="fit")
 
     def _settle(self, *, look: Look = "keep") -> None:

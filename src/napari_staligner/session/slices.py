@@ -64,6 +64,8 @@ class Slices(Mapping[str, "AnnData"]):
         self._held: dict[str, AnnData] = {}
         self._graphs: dict[str, SpatialGraph] = {}
         self._cut = False
+        self.more_follow = False
+        """Whether slices that were opened together are still being added."""
         view.events.settings.connect(self._on_settings_changed)
 
     def __getitem__(self, name: str) -> AnnData:
@@ -79,8 +81,17 @@ class Slices(Mapping[str, "AnnData"]):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    def add(self, slices: Iterable[tuple[str, AnnData]]) -> list[str]:
-        """Add slices; a name that is taken gets a number. Returns the names in the session."""
+    def add(self, slices: Iterable[tuple[str, AnnData]], *, more: bool = False) -> list[str]:
+        """Add slices; a name that is taken gets a number. Returns the names in the session.
+
+        Parameters
+        ----------
+        slices
+            Names and tables.
+        more
+            Whether others follow at once: what takes long waits for the last.
+        """
+        self.more_follow = more
         names = []
         for name, adata in slices:
             free = free_name(name, self._held)

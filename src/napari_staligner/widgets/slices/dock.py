@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -61,6 +61,8 @@ _FILTERS = (
     "Slices and results (*.h5ad *.h5 *.gem *.gem.gz *.gef *.xenium *.mtx *.mtx.gz *.tsv *.csv"
     " *.csv.gz *.parquet);;All files (*)"
 )
+_MOMENT_MS = 20
+"""Pause in which the window draws and hears its user, while many slices are added."""
 _MOST_PARTS = 60
 _MOST_SENTENCES = 3
 """In the status line; what comes first are files that could not be read."""
@@ -114,6 +116,9 @@ class SlicesWidget(Dock):
         self.split_asked.setToolTip("Make a slice of each section that the file holds")
         self.split_asked.setVisible(False)
         self._sections: list[tuple[AnnData, Sections]] = []
+        self._coming: list[tuple[str, AnnData]] = []
+        self._noticed: list[str] = []
+        self._several = self._torn = False
         self.warning = QLabel()
         self.warning.setWordWrap(True)
         self.warning.setStyleSheet("color: #e8871e;")
@@ -199,6 +204,7 @@ class SlicesWidget(Dock):
 
     def teardown(self) -> None:
         """End connections and runs."""
+        self._coming, self._torn, self.session.slices.more_follow = [], True, False
         self.card.teardown()
         for runner in (self._reader, self._grapher):
             # A build that ends now must not start the next one.
@@ -355,9 +361,20 @@ class SlicesWidget(Dock):
             problems += self._take_session(opened.session)
         else:
             self._sections += opened.sections
-            self.session.add(opened.slices)
+            self._coming += opened.slices
+            self._add_next()
+        self._noticed = problems if self._coming else []
         if problems:
             self.say(_short(problems), problem=True)
+
+    def _add_next(self) -> None:
+        """Add a slice, and the others after a moment: each takes the window some 0.1 s."""
+        if not self._coming:
+            return
+        more = len(self._coming) > 1
+        self.session.slices.add([self._coming.pop(0)], more=more)
+        if more:
+            QTimer.singleShot(_MOMENT_MS, self._add_next)
 
     def _take_session(self, content: Content) -> list[str]:
         """Show a session that was read from a file; it replaces the present one."""
@@ -470,8 +487,24 @@ class SlicesWidget(Dock):
         self.session.view.layout = name  # type: ignore[assignment]
 
     def _on_session_slices_changed(self) -> None:
-        self._rebuild_graphs()
-        self._refresh()
+        if self.session.slices.more_follow:
+            self._show_status()
+            self._several = True
+            return
+        if self._several:
+            # Laying out many slices takes a while already: let the window live in between.
+            self._several = False
+            QTimer.singleShot(_MOMENT_MS, self._follow_slices)
+        else:
+            self._follow_slices()
+
+    def _follow_slices(self) -> None:
+        if not self._torn:
+            self._rebuild_graphs()
+            self._refresh()
+            if self._noticed:
+                self.say(_short(self._noticed), problem=True)
+                self._noticed = []
 
     def _on_session_settings_changed(self) -> None:
         self.graph.show_set()
