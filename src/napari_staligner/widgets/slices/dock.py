@@ -488,8 +488,9 @@ class SlicesWidget(Dock):
 
     def _on_session_slices_changed(self) -> None:
         if self.session.slices.more_follow:
-            self._show_status()
             self._several = True
+            if not self._noticed:
+                self._show_status()
             return
         if self._several:
             # Laying out many slices takes a while already: let the window live in between.
