@@ -135,6 +135,8 @@ PROFILES: Final = "profiles"
 """In ``uns["staligner"]``, JSON: axis and quantity of each profile that the report shows."""
 SEEN_PAIRS: Final = "seen_pairs"
 """In ``uns["staligner"]``, JSON: names of each pair of slices that somebody looked at."""
+DECLINED: Final = "declined_suspects"
+"""In ``uns["staligner"]``, JSON: marks of the suspected folds and tears that somebody declined."""
 
 # -- a table of SpatialData ---------------------------------------------------------------------
 ELEMENT: Final = "spots_element"

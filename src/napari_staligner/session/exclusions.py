@@ -13,6 +13,11 @@ from napari_staligner.core.annotations.classes import EXCLUDE
 from napari_staligner.core.prepare.excluded import excluded_of, mark_excluded, rejoined
 from napari_staligner.core.prepare.on_disk import with_slots
 from napari_staligner.core.prepare.slices import with_unique_names
+from napari_staligner.core.result.suspects import (
+    declined_suspects,
+    suspect_mark,
+    write_declined_suspects,
+)
 from napari_staligner.io.excluded import slices_of_excluded
 
 if TYPE_CHECKING:
@@ -41,6 +46,8 @@ class Exclusions:
     """``found`` or ``declined`` changed."""
     shown_changed = Signal()
     """``shown`` changed."""
+    declined_changed = Signal()
+    """A suspect was declined, or no longer is."""
 
     def __init__(self, result: Result, annotations: ResultAnnotations) -> None:
         self._result, self._annotations = result, annotations
@@ -136,7 +143,11 @@ class Exclusions:
 
     @found.setter
     def found(self, value: tuple[Suspect, ...]) -> None:
-        self._found, self._declined = value, frozenset()
+        adata = self._result.adata
+        known = frozenset() if adata is None else declined_suspects(adata)
+        marks = [] if adata is None or not known else [suspect_mark(adata, s) for s in value]
+        self._found = value
+        self._declined = frozenset(n for n, mark in enumerate(marks) if mark in known)
         self.shown = None
         self.found_changed.emit()
 
@@ -165,8 +176,15 @@ class Exclusions:
         """Note that a suspect is good tissue, or take that back."""
         before = self._declined
         self._declined = before | {number} if declined else before - {number}
-        if self._declined != before:
-            self.found_changed.emit()
+        adata = self._result.adata
+        if self._declined == before or adata is None:
+            return
+        # Those of an earlier search that was not repeated stay.
+        mark = {suspect_mark(adata, self._found[number])}
+        known = declined_suspects(adata)
+        write_declined_suspects(adata, known | mark if declined else known - mark)
+        self.found_changed.emit()
+        self.declined_changed.emit()
 
     def accept(self, number: int) -> int:
         """Give the spots of a suspect the class ``exclude``, as one edit.

@@ -146,6 +146,7 @@ class Session:
             self.images.changed,
             self.annotations.changed,
             self.exclusions.changed,
+            self.exclusions.declined_changed,
             self.overlap.written,
             self.figures.written,
             self.profile.kept_changed,

@@ -186,6 +186,12 @@ def test_suspects_are_shown_and_accepted_or_declined_one_by_one(open_dock, qtbot
     qtbot.mouseClick(dock.undo, LEFT)
     assert not annotations.classes
     assert panel.suspects.topLevelItem(0).text(3) == ""
+    # What was declined is kept with the result, and known when it is found again.
+    dock.session.set_result(result.copy())
+    assert not dock.session.exclusions.found
+    qtbot.mouseClick(panel.find.button, LEFT)
+    qtbot.waitUntil(lambda: panel.suspects.topLevelItemCount() == 2)
+    assert [panel.suspects.topLevelItem(i).text(3) for i in range(2)] == ["", "declined"]
 
 
 def test_a_job_elsewhere_gets_what_was_drawn(integrated, tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,10 +16,10 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.counts import counts_slot
 from napari_staligner.core.prepare.on_disk import in_memory
 from napari_staligner.core.progress import Progress, Steps, finish
-from napari_staligner.core.result.access import spots_xy
+from napari_staligner.core.result.access import record_of, spots_xy, writable_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -67,6 +69,25 @@ class Suspect:
     def weight(self) -> float:
         """For sorting: how unusual, and how large."""
         return self.signs[0][1] * float(np.sqrt(len(self.rows)))
+
+
+def declined_suspects(adata: AnnData) -> frozenset[str]:
+    """What was declined, as ``uns["staligner"]["declined_suspects"]`` has it, by their marks."""
+    try:
+        return frozenset(map(str, json.loads(str(record_of(adata).get(K.DECLINED, "[]")))))
+    except (ValueError, TypeError):
+        return frozenset()
+
+
+def write_declined_suspects(adata: AnnData, marks: Iterable[str]) -> None:
+    """Set ``uns["staligner"]["declined_suspects"]``."""
+    writable_record(adata)[K.DECLINED] = json.dumps(sorted(marks))
+
+
+def suspect_mark(adata: AnnData, suspect: Suspect) -> str:
+    """A short mark of the spots of a suspect: a later search finds the same patch again."""
+    names = "\n".join(map(str, adata.obs_names[suspect.rows]))
+    return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
