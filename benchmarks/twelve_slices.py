@@ -32,6 +32,7 @@ from scipy import sparse
 from slices import load
 
 from napari_staligner import _keys as K
+from napari_staligner.session import ColorBy
 from napari_staligner.widgets.tabs import raise_dock
 
 LEFT = Qt.MouseButton.LeftButton
@@ -66,7 +67,7 @@ class Walk:
         self.step(what, lambda: QTest.mouseClick(button, LEFT), until)
 
 
-def main(epochs: int = 40, pairs: int = 66) -> None:
+def main(epochs: int = 60, pairs: int = 66) -> None:
     """Walk through it; epochs of each kind, which do not change what a step freezes."""
     with TemporaryDirectory() as folder:
         files = twelve_files(Path(folder))
@@ -163,8 +164,9 @@ def _exclude(walk: Walk, annotate: Any) -> None:
 
 def _profile(walk: Walk, profile: Any) -> None:
     session = profile.session
+    session.color_by = ColorBy("obs", K.CONFIDENCE)
     walk.step(
-        "Profile from the rim",
+        "Profile from the border",
         lambda: raise_dock(profile),
         lambda: session.profile.found is not None,
     )

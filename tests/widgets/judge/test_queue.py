@@ -50,6 +50,9 @@ def test_next_goes_from_the_worst_pair_to_the_best_and_keys_judge(queue, qtbot):
     qtbot.mouseClick(queue.leave, LEFT)
     assert session.view.only == frozenset()
     assert len(session.result.selection) == 0
+    # Layout and links are again as they were before the first pair.
+    assert session.view.layout == "grid"
+    assert not session.view.links.shown
 
 
 def test_a_click_on_the_matrix_goes_to_that_pair(queue, qtbot):

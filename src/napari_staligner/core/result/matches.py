@@ -12,6 +12,8 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.result.access import spots_xy
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from anndata import AnnData
     from numpy.typing import NDArray
     from pandas import DataFrame
@@ -28,14 +30,14 @@ class Links:
     Parameters
     ----------
     first, second
-        Rows of the result, shape (links,); each pair once, ``first`` in the slice that comes
-        first.
+        Rows of the result, integers of 32 or 64 bits, shape (links,); each pair once, ``first`` in
+        the slice that comes first.
     distance
         Euclidean distance in z, float32, shape (links,).
     """
 
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
+    first: NDArray[np.integer]
+    second: NDArray[np.integer]
     distance: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -50,13 +52,15 @@ class Links:
         return self.take(spots[self.first] | spots[self.second])
 
 
-def all_links(adata: AnnData) -> Links:
+def all_links(adata: AnnData, among: Collection[str] | None = None) -> Links:
     """All mutual nearest neighbours of a result, each pair once.
 
     Parameters
     ----------
     adata
         Result of an integration, with ``obsp["mutual_neighbors"]``.
+    among
+        Names of slices: only links between these; ``None`` takes all.
 
     Returns
     -------
@@ -67,11 +71,44 @@ def all_links(adata: AnnData) -> Links:
     InputError
         There are no mutual neighbours.
     """
-    matrix, slices = _mutual(adata), _slices(adata)
-    first = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    second = matrix.indices.astype(np.intp)
-    once = slices[first] < slices[second]
-    return Links(first[once], second[once], matrix.data[once].astype(np.float32))
+    names = adata.obs[K.SLICE].cat.categories
+    codes = None if among is None else [n for n, name in enumerate(names) if name in among]
+    return links_in(mutual_of(adata), _slices(adata), codes)
+
+
+def links_in(
+    mutual: csr_matrix, slices: NDArray[np.integer], among: Collection[int] | None = None
+) -> Links:
+    """All mutual nearest neighbours of a matrix, each pair once.
+
+    Twelve slices of 4,000 spots have some 35 million entries: numbers of spots stay as small as
+    they are, and rows of other slices are not looked at.
+
+    Parameters
+    ----------
+    mutual
+        Distances in z, CSR, shape (spots, spots), symmetric.
+    slices
+        Number of the slice of each spot, shape (spots,).
+    among
+        Numbers of slices: only links between these; ``None`` takes all.
+
+    Returns
+    -------
+    Sorted by first and second row, if the rows of the matrix are.
+    """
+    slices = slices.astype(np.int16)
+    rows = np.arange(mutual.shape[0], dtype=mutual.indices.dtype)
+    if among is not None:
+        rows = rows[np.isin(slices, list(among))]
+        mutual = mutual[rows]
+    lengths = np.diff(mutual.indptr)
+    of_second = slices[mutual.indices]
+    once = np.repeat(slices[rows], lengths) < of_second
+    if among is not None:
+        once &= np.isin(of_second, list(among), kind="table")
+    first = np.repeat(rows, lengths)[once]
+    return Links(first, mutual.indices[once], mutual.data[once].astype(np.float32, copy=False))
 
 
 def thin(links: Links, adata: AnnData, most: int) -> Links:
@@ -132,7 +169,7 @@ def matches(adata: AnnData, row: int) -> DataFrame:
     """
     import pandas as pd
 
-    matrix = _mutual(adata)
+    matrix = mutual_of(adata)
     at = slice(matrix.indptr[row], matrix.indptr[row + 1])
     order = np.lexsort((matrix.indices[at], matrix.data[at]))
     rows = matrix.indices[at][order]
@@ -148,7 +185,14 @@ def matches(adata: AnnData, row: int) -> DataFrame:
     )
 
 
-def _mutual(adata: AnnData) -> csr_matrix:
+def mutual_of(adata: AnnData) -> csr_matrix:
+    """``obsp["mutual_neighbors"]`` of a result, CSR.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
     if K.MUTUAL not in adata.obsp:
         raise InputError(
             f"The result has no obsp[{K.MUTUAL!r}]: run the integration to get links between "
@@ -163,7 +207,7 @@ def _slices(adata: AnnData) -> NDArray[np.intp]:
 
 def _nearest(links: Links, slices: NDArray[np.intp]) -> Links:
     """For each spot of the first slice, the shortest link to each other slice."""
-    key = links.first * (slices.max() + 1) + slices[links.second]
+    key = links.first.astype(np.intp) * (slices.max() + 1) + slices[links.second]
     if (np.diff(key) < 0).any():
         order = np.argsort(key, kind="stable")
         links, key = links.take(order), key[order]

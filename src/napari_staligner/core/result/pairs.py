@@ -16,7 +16,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.graph import spacing
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.result.access import record_of, writable_record
-from napari_staligner.core.result.matches import all_links
+from napari_staligner.core.result.matches import Links, links_in, mutual_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ class PairFigures:
 
 @dataclass(frozen=True)
 class PairsJob:
-    """All that the figures need, copied.
+    """All that the figures need, copied but for the matches.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ class PairsJob:
         Number of the slice of each spot, shape (spots,).
     embedding
         float32, shape (spots, d).
-    first, second, distance
-        Links between slices: rows, and distance in z.
+    mutual
+        Distances in z between mutual nearest neighbours, CSR; its arrays are shared, not changed.
     frame
         Places in the common frame, shape (spots, 2); ``None`` if not registered.
     domain
@@ -105,9 +105,7 @@ class PairsJob:
     slices: tuple[str, ...]
     slice_of: Rows
     embedding: NDArray[np.float32]
-    first: Rows
-    second: Rows
-    distance: NDArray[np.float32]
+    mutual: sparse.csr_matrix
     frame: NDArray[np.float64] | None
     domain: Rows | None
     graph: sparse.csr_matrix
@@ -148,15 +146,12 @@ def pairs_job(adata: AnnData) -> PairsJob:
     for slot, key in (("obsm", K.EMBEDDING), ("obsp", K.CONNECTIVITIES)):
         if key not in getattr(adata, slot):
             raise InputError(f"The result has no {slot}[{key!r}]: integrate the slices again.")
-    links = all_links(adata)
     aligned = adata.obsm.get(K.SPATIAL_ALIGNED)
     return PairsJob(
         names,
         adata.obs[K.SLICE].cat.codes.to_numpy().astype(np.intp),
         np.array(adata.obsm[K.EMBEDDING], dtype=np.float32),
-        links.first,
-        links.second,
-        links.distance,
+        mutual_of(adata),
         None if aligned is None else np.array(aligned, dtype=np.float64),
         adata.obs[K.DOMAIN].cat.codes.to_numpy().astype(np.intp) if K.DOMAIN in adata.obs else None,
         sparse.csr_matrix(adata.obsp[K.CONNECTIVITIES], copy=True),
@@ -176,8 +171,7 @@ def pair_steps(job: PairsJob) -> Steps[tuple[PairFigures, ...]]:
 
 def _measure(job: PairsJob, a: int, b: int, rows: Sequence[Rows]) -> PairFigures:
     own = np.concatenate([rows[a], rows[b]])
-    here = (job.slice_of[job.first] == a) & (job.slice_of[job.second] == b)
-    nearest = _nearest_match(job, here)
+    nearest = _nearest_match(links_in(job.mutual, job.slice_of, (a, b)), len(job.slice_of))
     linked = nearest[own] >= 0
     with_match = own[linked]
     match = nearest[with_match]
@@ -203,12 +197,12 @@ def _measure(job: PairsJob, a: int, b: int, rows: Sequence[Rows]) -> PairFigures
     )
 
 
-def _nearest_match(job: PairsJob, here: NDArray[np.bool_]) -> Rows:
+def _nearest_match(links: Links, n_spots: int) -> Rows:
     """For each spot its match that is nearest in z among some links, or -1."""
-    first, second, distance = job.first[here], job.second[here], job.distance[here]
-    start, end = np.concatenate([first, second]), np.concatenate([second, first])
-    order = np.argsort(-np.concatenate([distance, distance]), kind="stable")
-    nearest = np.full(len(job.slice_of), -1, dtype=np.intp)
+    start = np.concatenate([links.first, links.second])
+    end = np.concatenate([links.second, links.first])
+    order = np.argsort(-np.concatenate([links.distance, links.distance]), kind="stable")
+    nearest = np.full(n_spots, -1, dtype=np.intp)
     nearest[start[order]] = end[order]  # of several, the last one stays: the nearest
     return nearest
 

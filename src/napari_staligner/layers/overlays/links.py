@@ -119,9 +119,11 @@ class Lines:
     rgba: NDArray[np.float32]
 
 
-# The last answer for each session, and all links of its result: several callers need the same.
+# The last answer for each session, and the links it was chosen from: several callers need the same.
 _answers: WeakKeyDictionary[Session, tuple[tuple[object, ...], Drawn]] = WeakKeyDictionary()
-_all: WeakKeyDictionary[Session, tuple[AnnData, Links]] = WeakKeyDictionary()
+_links: WeakKeyDictionary[Session, tuple[AnnData, frozenset[str] | None, Links]] = (
+    WeakKeyDictionary()
+)
 
 
 def drawn_links(session: Session) -> Drawn | None:
@@ -187,13 +189,11 @@ def _pair(session: Session) -> frozenset[str] | None:
 
 
 def _find(session: Session, result: AnnData) -> Drawn:
-    if session not in _all or _all[session][0] is not result:
-        _all[session] = result, all_links(result)
-    links = _all[session][1]
     pair = _pair(session)
-    if pair is not None:
-        compared = result.obs[K.SLICE].isin(pair).to_numpy()
-        links = links.take(compared[links.first] & compared[links.second])
+    known = _links.get(session)
+    if known is None or known[0] is not result or known[1] != pair:
+        known = _links[session] = result, pair, all_links(result, pair)
+    links = known[2]
     wanted = session.focus.mask()
     among = links if wanted is None else links.touching(wanted)
     row = _row(session)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.result.pairs import Measure, PairFigures
     from napari_staligner.core.result.verdicts import Level
     from napari_staligner.session import Session
+    from napari_staligner.session.view import Layout, LinkView
 
     Pair = tuple[str, str]
 
@@ -59,6 +60,8 @@ class QueuePanel(QWidget):
         super().__init__(parent)
         self._session = session
         self._pair: Pair | None = None
+        self._before: tuple[Layout, LinkView] | None = None
+        """How the slices lay, and which links were drawn, before the first pair."""
         self._make_controls()
         keys = {key: lambda level=level: self.judge(level) for key, level in _KEYS.items()}
         actions = keys | {_NEXT: self.go_on}
@@ -120,7 +123,7 @@ class QueuePanel(QWidget):
         queue = self._session.pairs
         measure, found = self._measure, queue.found
         if not found:
-            self._pair = None
+            self._pair = self._before = None
         values = {each.pair: float(getattr(each, measure)) for each in found}
         known = [v for v in values.values() if np.isfinite(v)]
         limits = (max(known), min(known)) if known and measure == "residual" else (0.0, 1.0)
@@ -178,6 +181,8 @@ class QueuePanel(QWidget):
         session, figures = self._session, self._session.pairs.of(pair)
         if figures is None:
             return
+        if self._before is None:
+            self._before = session.view.layout, session.view.links
         self._pair = pair
         session.paging.show_only(pair)
         if session.view.layout == "grid":
@@ -216,7 +221,11 @@ class QueuePanel(QWidget):
             self._session.pairs.see(self._pair, seen=seen)
 
     def _on_leave_clicked(self) -> None:
-        self._pair = None
+        self._pair, view = None, self._session.view
+        if self._before is not None:
+            # Links first: those of all slices are many.
+            view.layout, view.links = self._before
+            self._before = None
         self._session.paging.show_only(())
         self._session.focus.show_all()
         self.show_seen()
