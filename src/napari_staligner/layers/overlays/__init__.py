@@ -7,6 +7,7 @@ from napari_staligner.layers.overlays.bending import BendingOverlay
 from napari_staligner.layers.overlays.excluded import ExcludedMark, SuspectMark
 from napari_staligner.layers.overlays.graph import GraphOverlay
 from napari_staligner.layers.overlays.links import LinksOverlay
+from napari_staligner.layers.overlays.outlines import MasksOverlay, OutlinesMark
 from napari_staligner.layers.overlays.overlay import SpotMark, TissueOverlay
 from napari_staligner.layers.overlays.proposal import ProposalOverlay
 from napari_staligner.layers.overlays.rings import SpotRings
@@ -18,13 +19,16 @@ OVERLAYS: tuple[type[TissueOverlay], ...] = tuple(
     sorted(
         (
             *(SolidOverlay, GraphOverlay, AttentionOverlay, ArrowsOverlay, ProposalOverlay),
-            *(BendingOverlay, LinksOverlay, TitlesOverlay),
+            *(BendingOverlay, LinksOverlay, TitlesOverlay, MasksOverlay),
         ),
         key=lambda overlay: overlay.order,
     )
 )
 """Overlays that are layers, from the lowest to the topmost."""
-MARKS: tuple[type[SpotMark], ...] = (ExcludedMark, SuspectMark, SpotRings, SketchMark, AxisMark)
+MARKS: tuple[type[SpotMark], ...] = (
+    *(OutlinesMark, ExcludedMark, SuspectMark),
+    *(SpotRings, SketchMark, AxisMark),
+)
 """What is drawn over the spots without a layer."""
 
 __all__ = ["MARKS", "OVERLAYS"]

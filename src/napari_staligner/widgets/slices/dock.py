@@ -39,6 +39,7 @@ from napari_staligner.widgets.slices.opening import (
     sample_steps,
     split_steps,
 )
+from napari_staligner.widgets.slices.outlines_switch import OutlinesSwitch
 from napari_staligner.widgets.slices.shown_row import ShownRow
 from napari_staligner.widgets.slices.slice_table import SliceTable
 from napari_staligner.worker import Runner
@@ -118,6 +119,7 @@ class SlicesWidget(Dock):
         self.graph_shown = QCheckBox("Draw the graph on the tissue")
         self.graph_shown.setToolTip("Lines between neighbouring spots")
         self.color_by = ColorBox(self.session)
+        self.outlines = OutlinesSwitch(self.session, self)
         self.figure = FigureButton(self.session)
         self.layouts = QButtonGroup(self)
         self.layout_buttons: dict[str, QPushButton] = {}
@@ -148,6 +150,7 @@ class SlicesWidget(Dock):
         form = QFormLayout(view)
         form.addRow("Layout", row(*self.layout_buttons.values()))
         form.addRow("Colour by", self.color_by)
+        form.addRow("", self.outlines)
         form.addRow("", self.figure)
         self.body.addWidget(view)
 
@@ -180,11 +183,13 @@ class SlicesWidget(Dock):
         self._connect(session.view.events.color_by, self.color_by.show_set)
         self._connect(session.result.changed, self.color_by.fill)
         self._connect(session.domains.relabelled, self.color_by.fill)
+        self._connect(session.view.events.outlines_shown, self.outlines.show_session)
         for changed in (session.saved_changed, session.slices.changed):
             self._connect(changed, self.keeping.show_session)
         self._connect(session.autosave.offer_changed, self.recovery.show_offer)
         self._connect(session.result.changed, self.keeping.show_session)
-        self.listen(self.recovery, self.keeping.export, self.figure, saver_of(session))
+        said = (self.recovery, self.keeping.export, self.figure, self.outlines, saver_of(session))
+        self.listen(*said)
 
     def teardown(self) -> None:
         """End connections and runs."""
@@ -196,6 +201,7 @@ class SlicesWidget(Dock):
         self.recovery.teardown()
         self.keeping.export.teardown()
         self.figure.teardown()
+        self.outlines.teardown()
         super().teardown()
 
     # -- what is shown ----------------------------------------------------------------------
@@ -208,6 +214,7 @@ class SlicesWidget(Dock):
         self._show_layout()
         self._show_enabled()
         self.figure.show_session()
+        self.outlines.show_session()
         self.shown.show_session()
         self.graph.show_set()
         self.color_by.fill()
