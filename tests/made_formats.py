@@ -339,3 +339,96 @@ def make_store(
     )
     SpatialData.init_from_elements(elements).write(path)
     return path
+
+
+def rim(x: float, y: float, half: float = 2.0) -> np.ndarray:
+    """Return the corners of a square cell around a place, the first one twice."""
+    steps = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)])
+    return np.array([x, y]) + half * steps
+
+
+def put_xenium_rims(folder: Path, *, parquet: bool = True) -> Path:
+    """Write outlines beside Xenium's cells, and one of a cell that is not in the matrix."""
+    cells = pd.read_parquet(folder / "cells.parquet")
+    places = [*cells[["cell_id", "x_centroid", "y_centroid"]].itertuples(index=False, name=None)]
+    rows = [(name, *corner) for name, x, y in [*places, ("zzzz-1", 1, 1)] for corner in rim(x, y)]
+    table = pd.DataFrame(rows, columns=["cell_id", "vertex_x", "vertex_y"])
+    table["label_id"] = np.repeat(np.arange(len(places) + 1), 5)
+    if parquet:
+        table.to_parquet(folder / "cell_boundaries.parquet")
+        return folder / "cell_boundaries.parquet"
+    return put(folder / "cell_boundaries.csv.gz", table.to_csv(index=False))
+
+
+def put_merscope_rims(folder: Path, *, parquet: bool = True) -> Path:
+    """Write outlines beside MERSCOPE's cells in three planes, of which the middle one is larger."""
+    import shapely
+
+    cells = pd.read_csv(folder / "cell_metadata.csv", dtype={"EntityID": str})
+    places = [*cells[["EntityID", "center_x", "center_y"]].itertuples(index=False, name=None)]
+    planes = [(name, z, rim(x, y, 2.0 + (z == 1))) for z in range(3) for name, x, y in places]
+    if parquet:
+        shapes = [shapely.MultiPolygon([shapely.Polygon(corners)]) for *_, corners in planes]
+        table = pd.DataFrame({"EntityID": [int(name) for name, *_ in planes]})
+        table["ZIndex"] = [z for _, z, _ in planes]
+        table["Geometry"] = [*shapely.to_wkb(np.array(shapes))]
+        table.to_parquet(folder / "cell_boundaries.parquet")
+        return folder / "cell_boundaries.parquet"
+    (folder / "cell_boundaries").mkdir()
+    with h5py.File(folder / "cell_boundaries" / "feature_data_1.hdf5", "w") as file:
+        for name, z, corners in planes:
+            file[f"featuredata/{name}/zIndex_{z}/p_0/coordinates"] = corners[None]
+    return folder / "cell_boundaries"
+
+
+def put_cosmx_rims(folder: Path) -> Path:
+    """Write CosMx's polygons, in pixels of each view and in those of all."""
+    cells = pd.read_csv(folder / "S1_metadata_file.csv")
+    rows = [
+        (fov, cell, *corner - (1000 * fov, 2000), *corner)
+        for fov, cell, x, y in cells[
+            ["fov", "cell_ID", "CenterX_global_px", "CenterY_global_px"]
+        ].itertuples(index=False, name=None)
+        for corner in rim(x, y)
+    ]
+    names = ["fov", "cellID", "x_local_px", "y_local_px", "x_global_px", "y_global_px"]
+    return put(folder / "S1-polygons.csv.gz", pd.DataFrame(rows, columns=names).to_csv(index=False))
+
+
+MASKED = np.repeat(np.repeat(np.arange(1, 13).reshape(3, 4), 10, axis=0), 10, axis=1)
+"""Masks of twelve cells, squares of 10 × 10 pixels without a gap."""
+
+
+def make_cell_store(path: Path, *, polygons: bool) -> Path:
+    """Write a SpatialData store of twelve cells: masks, and polygons in units half as large."""
+    import geopandas
+    import shapely
+    from anndata import AnnData
+    from spatialdata import SpatialData
+    from spatialdata.models import Labels2DModel, ShapesModel, TableModel
+    from spatialdata.transformations import Identity, Scale
+
+    numbers = np.arange(1, N_SPOTS + 1)
+    elements = {
+        "cells": Labels2DModel.parse(
+            MASKED.astype(np.uint32), dims=("y", "x"), transformations={"global": Identity()}
+        )
+    }
+    if polygons:
+        corners = [(10 * ((n - 1) % 4), 10 * ((n - 1) // 4)) for n in numbers]
+        squares = [shapely.box(2 * x, 2 * y, 2 * x + 20, 2 * y + 20) for x, y in corners]
+        frame = geopandas.GeoDataFrame(geometry=squares, index=numbers)
+        half = {"global": Scale([0.5, 0.5], axes=("x", "y"))}
+        elements["nuclei"] = ShapesModel.parse(
+            frame.buffer(-4).to_frame("geometry"), transformations=half
+        )
+        elements["rims"] = ShapesModel.parse(frame, transformations=half)
+    obs = pd.DataFrame({"region": pd.Categorical(["cells"] * N_SPOTS), "number": numbers[::-1]})
+    obs.index = [f"c{n}" for n in numbers]
+    adata = AnnData(sparse.csr_matrix(counts(), dtype=np.float32), obs=obs)
+    adata.var_names = list(GENES)
+    elements["table"] = TableModel.parse(
+        adata, region="cells", region_key="region", instance_key="number"
+    )
+    SpatialData.init_from_elements(elements).write(path)
+    return path

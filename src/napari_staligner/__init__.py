@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari_staligner.io.export.images import write_aligned_images as write_aligned_images
     from napari_staligner.io.h5ad import read_slices as read_slices
     from napari_staligner.io.h5ad import write_result as write_result
+    from napari_staligner.io.outlines import read_outlines as read_outlines
     from napari_staligner.report.summary import summary as summary
     from napari_staligner.samples import simulated_olfactory_bulb as simulated_olfactory_bulb
 
@@ -60,6 +61,7 @@ _WHERE = {
     "methods_text": "core.result.methods_text",
     "overlap": "core.result.overlap",
     "profiles": "core.result.profiles",
+    "read_outlines": "io.outlines",
     "read_slices": "io.h5ad",
     "register": "core.registration.anndata",
     "simulated_olfactory_bulb": "samples",

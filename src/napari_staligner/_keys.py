@@ -179,6 +179,8 @@ class Role(StrEnum):
     SPOTS = "spots"
     SOLID = "solid"
     """The spots in 3-D."""
+    MASKS = "masks"
+    """Masks of cells."""
     GRAPH = "graph"
     ATTENTION = "attention"
     SHIFT = "shift"

@@ -335,3 +335,27 @@ def keep_triton_out(mapped: Path = Path("/proc/self/maps")) -> None:
     if drawn_by_llvm:
         # With None as the entry, Python refuses to import the name.
         sys.modules["triton"] = None  # type: ignore[assignment]
+
+
+def no_layers_yet(viewer: napari.Viewer) -> list[tuple[Any, dict[str, Any], str]]:
+    """Layer data of a sample whose layers come later: an empty layer that goes at once.
+
+    napari (0.7 to 0.9) fails on a sample without layers. Can go when it takes none.
+    """
+    from qtpy.QtCore import QTimer
+
+    held = weakref.ref(unwrapped(viewer))
+
+    def remove() -> None:
+        there = held()
+        if there is None:
+            return
+        for layer in [layer for layer in there.layers if _COMING in layer.metadata]:
+            there.layers.remove(layer)
+
+    QTimer.singleShot(0, remove)
+    options = {"name": "coming", "ndim": 2, "metadata": {_COMING: True}}
+    return [(np.empty((0, 2)), options, "points")]
+
+
+_COMING = "staligner_coming"

@@ -17,6 +17,7 @@ from napari_staligner.cli.console import output as _output
 from napari_staligner.cli.console import sentences as _sentences
 from napari_staligner.cli.jobs import job_app
 from napari_staligner.cli.options import PANEL, help_of, others, with_settings
+from napari_staligner.cli.sample import sample_command
 from napari_staligner.cli.tables import (
     agreement_lines,
     class_table,
@@ -552,6 +553,9 @@ def info(
             console.print(_escape(read[1][1].said), soft_wrap=True)
         for name, adata in read[1] if read[0] == "slices" else slices_in(file.stem, read[1][0]):
             console.print(slice_table(name, adata))
+
+
+app.command("sample")(sample_command(_with_bar))
 
 
 @app.command("annotations")

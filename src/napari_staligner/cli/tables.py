@@ -261,6 +261,7 @@ def slice_table(name: str, adata: AnnData) -> RichTable:
     from napari_staligner.core.prepare.notes import notes_of
     from napari_staligner.core.prepare.on_disk import named_layers
     from napari_staligner.io.images import image_place
+    from napari_staligner.io.outlines import outlines_text, shapes_of
 
     adata = with_plain_matrices(name, adata)
     rows = [["spots × genes", f"{adata.n_obs} × {adata.n_vars}"]]
@@ -272,6 +273,8 @@ def slice_table(name: str, adata: AnnData) -> RichTable:
     library = own_library(adata)
     place = "none" if library is None else image_place(library[1])
     rows.append(["image", place if isinstance(place, str) else "{1} × {0} pixels".format(*place)])
+    outlined = outlines_text(shapes_of(adata, name), adata.n_obs)
+    rows += [["outlines", outlined]] if outlined else []
     rows += [["note", note] for note in notes_of(name, adata)]
     return _facts(f"Slice {name}", rows)
 

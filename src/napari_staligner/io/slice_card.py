@@ -23,6 +23,7 @@ from napari_staligner.core.result.provenance import SAMPLE, source_of
 from napari_staligner.io.formats.sniff import sniff
 from napari_staligner.io.image_check import ImageFit, image_fit
 from napari_staligner.io.images import gone_scan, image_place, scan_of, shown_picture
+from napari_staligner.io.outlines import cell_shapes, outlines_text
 from napari_staligner.io.scans import picture_of
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class SliceCard:
         Where the image would have to be moved to so that they lie clearly better, float64, shape
         (3, 3), as :func:`~napari_staligner.core.prepare.image_move.move_image` takes it; ``None``
         if they lie well.
+    outlines
+        Which outlines of cells it came with; empty without any.
     """
 
     name: str
@@ -97,6 +100,7 @@ class SliceCard:
     notes: tuple[str, ...] = ()
     fit: ImageFit | None = None
     mend: Matrix | None = None
+    outlines: str = ""
 
     @property
     def facts(self) -> dict[str, str]:
@@ -114,6 +118,7 @@ class SliceCard:
             "On tissue": "" if self.on_tissue is None else _percent(self.on_tissue),
             "Scale": "not known" if self.microns is None else _scale(*self.microns),
             "Image": shown,
+            "Outlines": self.outlines,
         }
         return {key: text for key, text in facts.items() if text}
 
@@ -233,7 +238,13 @@ def _card(job: SliceCardJob) -> SliceCard:
         gone,
         job.notes,
         *_fit(job, ~off),
+        _outlined(job),
     )
+
+
+def _outlined(job: SliceCardJob) -> str:
+    found = (cell_shapes(library) for library in job.libraries.values())
+    return outlines_text(next((each for each in found if each), None), len(job.obs))
 
 
 def _title(source: Source | None) -> str:

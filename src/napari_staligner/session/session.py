@@ -23,6 +23,7 @@ from napari_staligner.session.alignment import Alignment
 from napari_staligner.session.annotations import ResultAnnotations
 from napari_staligner.session.autosave import Autosave
 from napari_staligner.session.bending import AlignmentBending
+from napari_staligner.session.cell_outlines import CellOutlines
 from napari_staligner.session.domains import Domains
 from napari_staligner.session.exclusions import Exclusions
 from napari_staligner.session.figures import EmbeddingFigures
@@ -103,6 +104,7 @@ class Session:
     def __init__(self) -> None:
         self.view = View()
         self.slices = Slices(self.view)
+        self.outlines = CellOutlines(self.slices)
         self.result = Result()
         # Connected first: before the other parts follow the result and docks show it.
         self.result.changed.connect(self._on_result_changed)

@@ -280,6 +280,8 @@ class View(BaseModel):
     """What distances of spots in profiles are measured from."""
     axis_shown: bool = Field(default=False, exclude=True)
     """Whether it is drawn on the tissue."""
+    outlines_shown: bool = Field(default=False, exclude=True)
+    """Whether outlines of cells are drawn."""
     bending_shown: bool = Field(default=False, exclude=True)
     """Whether a grid shows how the slices are bent."""
     tool: Tool = Field(default="", exclude=True)

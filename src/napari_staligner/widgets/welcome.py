@@ -34,7 +34,7 @@ STOPS = (
         "Bring in your slices",
         "Drop the folder that the instrument wrote, or a file, on this dock, or press <b>Add…</b> "
         "The card below the table says what it was taken for. Without data of your own, press "
-        "<b>Open sample</b>.",
+        "<b>Open sample</b>, or fetch real slices.",
     ),
     Stop(
         "Integrate",

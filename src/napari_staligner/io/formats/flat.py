@@ -14,7 +14,14 @@ from scipy import sparse
 from napari_staligner._errors import InputError
 from napari_staligner.io.formats.guard import opened
 from napari_staligner.io.formats.matrices import Counts, read_h5, read_mtx
-from napari_staligner.io.formats.parts import Library, Places, make_slice, need, without_places
+from napari_staligner.io.formats.parts import (
+    Library,
+    Places,
+    cells_of_files,
+    make_slice,
+    need,
+    without_places,
+)
 from napari_staligner.io.formats.tables import (
     names_as_text,
     need_columns,
@@ -59,6 +66,7 @@ def read_merscope(found: Found, chosen: Mapping[str, str]) -> Named:
     name = next((c for c in ("EntityID", "cell") if c in table), str(table.columns[0]))
     table = table.set_index(names_as_text(table[name])).drop(columns=name)
     library = Library(scalefactors={"microns_per_pixel": 1.0}, scan=_scan(found))
+    library.metadata.update(cells_of_files(found))
     places = Places(table, ("center_x", "center_y"), cells)
     return [make_slice(found.name, f"{found.title}, cells in µm", counts, places, library)]
 
@@ -117,7 +125,7 @@ def read_cosmx(found: Found, chosen: Mapping[str, str]) -> Named:
     scale = {} if views is None else _microns_per_pixel(views, found.files["views"])
     what = f"{found.title}, cells in {how}"
     what += "" if scale else ", whose size in µm is not known"
-    library = Library(scalefactors=scale)
+    library = Library(scalefactors=scale, metadata=cells_of_files(found))
     return [make_slice(found.name, what, _without_controls(counts), places, library)]
 
 

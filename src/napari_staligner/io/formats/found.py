@@ -92,10 +92,11 @@ class Found:
     def read_files(self, chosen: Mapping[str, str]) -> dict[str, Path]:
         """Return the files that are read with the given choices, by their role.
 
-        The scan is not among them, nor what tells its place: both are looked at when it is shown.
+        The scan is not among them, nor what tells its place, nor outlines of cells: they are looked
+        at when they are shown.
         """
         start = f"{chosen.get('bin', chosen.get('sample', ''))} "
-        beside = ("scan", "place")
+        beside = ("scan", "place", "outlines")
         files = {role: file for role, file in self.files.items() if role.split()[-1] not in beside}
         part = {r.removeprefix(start): f for r, f in files.items() if r.startswith(start)}
         return part or files

@@ -189,7 +189,8 @@ def _xenium(path: Path, there: list[Path]) -> Found | None:
     experiment = names.get("experiment.xenium")
     if experiment is None and (matrix is None or not cells):
         return None
-    files = cells | _roles(experiment=experiment)
+    rims = _any(names, *(f"cell_boundaries.{end}" for end in ("parquet", "csv.gz", "csv")))
+    files = cells | _roles(experiment=experiment, outlines=rims)
     files |= _matrix_files(matrix) if matrix is not None else {}
     return Found("xenium", path, sample_name(path), files)
 
@@ -245,7 +246,9 @@ def _merscope(path: Path, there: list[Path]) -> Found | None:
     nuclei = [p for p in images if "DAPI" in p.name] or images
     scan = nuclei[len(nuclei) // 2] if nuclei else None
     place = path / "images" / "micron_to_mosaic_pixel_transform.csv"
-    files = _roles(matrix=counts, cells=cells, scan=scan, place=place if place.is_file() else None)
+    rims = _first(there, r"cell_boundaries(\.parquet)?")
+    files = _roles(matrix=counts, cells=cells, scan=scan, outlines=rims)
+    files |= _roles(place=place if place.is_file() else None)
     return Found("merscope", path, sample_name(path), files)
 
 
@@ -255,7 +258,8 @@ def _cosmx(path: Path, there: list[Path]) -> Found | None:
         return None
     cells = _first(there, r"metadata_file\.csv(\.gz)?")
     views = _first(there, r"fov_positions_file\.csv(\.gz)?")
-    files = _roles(matrix=counts, cells=cells, views=views)
+    rims = _first(there, r"polygons\.csv(\.gz)?")
+    files = _roles(matrix=counts, cells=cells, views=views, outlines=rims)
     return Found("cosmx", path, sample_name(path), files)
 
 

@@ -15,11 +15,13 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.prepare.notes import add_notes
 from napari_staligner.io.formats.full_size import add_full_size
 from napari_staligner.io.formats.tables import numbers
+from napari_staligner.io.outlines import outlines_metadata
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from napari_staligner.io.formats.found import Found
     from napari_staligner.io.formats.matrices import Counts
 
 IN_TISSUE = ("in_tissue", "selected")
@@ -148,6 +150,11 @@ def need(files: Mapping[str, Path], role: str, folder: Path, names: str) -> Path
     if role not in files:
         raise InputError(f"{str(folder)!r} has no {names}: put it there, as it was written.")
     return files[role]
+
+
+def cells_of_files(found: Found) -> dict[str, Any]:
+    """Return what ``metadata`` of a library tells of outlines of cells; empty without any."""
+    return outlines_metadata(found.files["outlines"]) if "outlines" in found.files else {}
 
 
 def _matched(counts: Counts, places: Places) -> tuple[pd.DataFrame, np.ndarray, list[str]]:

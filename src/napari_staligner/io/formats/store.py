@@ -21,6 +21,7 @@ from napari_staligner.core.result.source import COUNTS
 from napari_staligner.io.formats.full_size import add_full_size
 from napari_staligner.io.formats.guard import check_inside
 from napari_staligner.io.formats.parts import Library, note
+from napari_staligner.io.formats.store_cells import cells_of_store, place_in
 from napari_staligner.io.formats.tenx import wanted
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ def _region(
     library, said = _image(store, system, chosen, found.path)
     notes = [] if library.scan is None else add_full_size(library, *library.scan, xy)
     library.scalefactors.update(_diameter(store, region, system))
+    instances = part.obs[attrs["instance_key"]]
+    library.metadata.update(cells_of_store(store, region, system, instances, found.path))
     part.uns[K.SPATIAL] = {region: library.to_uns()}
     part.uns.pop("spatialdata_attrs", None)
     others = [name for name in _systems(store, region) if name != system]
@@ -223,7 +226,7 @@ def _image(store: Any, system: str, chosen: Mapping[str, str], path: Path) -> tu
         )
     found, reasons = [], []
     for name in store.images if asked is None else (asked,):
-        place = _place_of(store.images[name], system)
+        place = place_in(store.images[name], system)
         if place is None:
             reasons.append(f"{name!r} is not in {system!r}")
         else:
@@ -233,17 +236,6 @@ def _image(store: Any, system: str, chosen: Mapping[str, str], path: Path) -> tu
         name, place = found[0]
         return Library(scan=(path / "images" / name, place)), f"image: {name}"
     return Library(), "image: none" + (f" ({'; '.join(reasons)})" if reasons else "")
-
-
-def _place_of(element: Any, system: str) -> NDArray[np.float64] | None:
-    """Matrix from (column, row, 1) of an image to (x, y, 1) of a coordinate system."""
-    from spatialdata.transformations import get_transformation
-
-    places = get_transformation(element, get_all=True)
-    if system not in places:
-        return None
-    matrix = places[system].to_affine_matrix(("x", "y"), ("x", "y"))
-    return np.asarray(matrix, dtype=np.float64)
 
 
 def _n_channels(element: Any) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.regions import VISIUM_PITCH_UM
 from napari_staligner.io.formats.matrices import Counts, read_h5, read_mtx
-from napari_staligner.io.formats.parts import Library, Places, make_slice, need
+from napari_staligner.io.formats.parts import Library, Places, cells_of_files, make_slice, need
 from napari_staligner.io.formats.pictures import read_image, read_json, read_scalefactors
 from napari_staligner.io.formats.tables import need_columns, numbers, read_table
 
@@ -177,6 +177,7 @@ def read_xenium(found: Found, chosen: Mapping[str, str]) -> Named:
     table = table.set_index("cell_id")
     table = table.drop(columns=[c for c in table if c == "" or c.startswith("Unnamed:")])
     library = Library(scalefactors={"microns_per_pixel": 1.0}, scan=_morphology(found))
+    library.metadata.update(cells_of_files(found))
     places = Places(table, ("x_centroid", "y_centroid"), path)
     return [make_slice(found.name, f"{found.title}, cells in µm", counts, places, library)]
 

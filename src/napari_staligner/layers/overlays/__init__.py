@@ -8,6 +8,7 @@ from napari_staligner.layers.overlays.excluded import ExcludedMark, SuspectMark
 from napari_staligner.layers.overlays.graph import GraphOverlay
 from napari_staligner.layers.overlays.image_pairs import ImagePairsMark
 from napari_staligner.layers.overlays.links import LinksOverlay
+from napari_staligner.layers.overlays.outlines import MasksOverlay, OutlinesMark
 from napari_staligner.layers.overlays.overlay import SpotMark, TissueOverlay
 from napari_staligner.layers.overlays.proposal import ProposalOverlay
 from napari_staligner.layers.overlays.rings import SpotRings
@@ -19,14 +20,15 @@ OVERLAYS: tuple[type[TissueOverlay], ...] = tuple(
     sorted(
         (
             *(SolidOverlay, GraphOverlay, AttentionOverlay, ArrowsOverlay, ProposalOverlay),
-            *(BendingOverlay, LinksOverlay, TitlesOverlay),
+            *(BendingOverlay, LinksOverlay, TitlesOverlay, MasksOverlay),
         ),
         key=lambda overlay: overlay.order,
     )
 )
 """Overlays that are layers, from the lowest to the topmost."""
 MARKS: tuple[type[SpotMark], ...] = (
-    *(ExcludedMark, SuspectMark, SpotRings, SketchMark, AxisMark, ImagePairsMark),
+    *(OutlinesMark, ExcludedMark, SuspectMark),
+    *(SpotRings, SketchMark, AxisMark, ImagePairsMark),
 )
 """What is drawn over the spots without a layer."""
 

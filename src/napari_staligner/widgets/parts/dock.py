@@ -45,6 +45,8 @@ class Dock(QWidget):
         self.status = QLabel()
         self.status.setObjectName("status")
         self.status.setWordWrap(True)
+        # A path or an address cannot be wrapped, and would make the dock as wide as it is long.
+        self.status.setMinimumWidth(1)
         self.status.setTextFormat(Qt.TextFormat.PlainText)
         self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.next_step = QLabel()
@@ -73,6 +75,7 @@ class Dock(QWidget):
     def say(self, text: str, *, problem: bool = False) -> None:
         """Show one sentence in the status line."""
         self.status.setText(text)
+        self.status.setToolTip(text if problem else "")
         self.attachment.setVisible(problem and str(problems_folder()) in text)
         self.status.setStyleSheet("color: #e8871e;" if problem else "")
 

@@ -29,6 +29,7 @@ from napari_staligner.widgets.parts.form import narrow, row
 from napari_staligner.widgets.parts.saving import RecoveryBar, SessionBar, may_lose, saver_of
 from napari_staligner.widgets.slices.card_view import CardView
 from napari_staligner.widgets.slices.choices_dialog import ChoicesDialog
+from napari_staligner.widgets.slices.fetch_button import FetchButton
 from napari_staligner.widgets.slices.figure_button import FigureButton
 from napari_staligner.widgets.slices.graph_choice import GraphChoice
 from napari_staligner.widgets.slices.image_row import ImageRow
@@ -37,9 +38,11 @@ from napari_staligner.widgets.slices.opening import (
     Opened,
     file_steps,
     open_steps,
+    remote_steps,
     sample_steps,
     split_steps,
 )
+from napari_staligner.widgets.slices.outlines_switch import OutlinesSwitch
 from napari_staligner.widgets.slices.shown_row import ShownRow
 from napari_staligner.widgets.slices.slice_table import SliceTable
 from napari_staligner.worker import Runner
@@ -98,6 +101,10 @@ class SlicesWidget(Dock):
         )
         self.sample = QPushButton("Open sample")
         self.sample.setToolTip("Two simulated slices of an olfactory bulb, ready to integrate")
+        self.fetch = FetchButton(self)
+        self.stop = QPushButton("Cancel")
+        self.stop.setToolTip("End the fetching; nothing is kept of a file that is not whole")
+        self._fetching = False
         self.remove = QPushButton("Remove")
         self.remove.setToolTip("Remove the selected slices (Del); the files do not change")
         self.table = SliceTable()
@@ -126,6 +133,7 @@ class SlicesWidget(Dock):
         self.graph_shown = QCheckBox("Draw the graph on the tissue")
         self.graph_shown.setToolTip("Lines between neighbouring spots")
         self.color_by = ColorBox(self.session)
+        self.outlines = OutlinesSwitch(self.session, self)
         self.figure = FigureButton(self.session)
         self.layouts = QButtonGroup(self)
         self.layout_buttons: dict[str, QPushButton] = {}
@@ -139,6 +147,8 @@ class SlicesWidget(Dock):
         self.body.addWidget(self.keeping)
         self.body.addWidget(self.recovery)
         self.body.addWidget(row(self.add, self.add_folder, self.sample, self.remove))
+        self.real = row(self.fetch, None, self.stop)
+        self.body.addWidget(self.real)
         self.body.addWidget(self.table, 1)
         self.body.addWidget(self.shown)
         self.body.addWidget(self.card)
@@ -157,6 +167,7 @@ class SlicesWidget(Dock):
         form = QFormLayout(view)
         form.addRow("Layout", row(*self.layout_buttons.values()))
         form.addRow("Colour by", self.color_by)
+        form.addRow("", self.outlines)
         form.addRow("", self.figure)
         self.body.addWidget(view)
 
@@ -164,6 +175,8 @@ class SlicesWidget(Dock):
         self.add.clicked.connect(self._on_add_clicked)
         self.add_folder.clicked.connect(self._on_add_folder_clicked)
         self.sample.clicked.connect(self._on_sample_clicked)
+        self.fetch.wanted.connect(self._on_fetch_wanted)
+        self.stop.clicked.connect(self._on_stop_clicked)
         self.remove.clicked.connect(self._on_remove_clicked)
         self.table.ticked.connect(self._on_table_ticked)
         self.table.itemSelectionChanged.connect(self._on_selection_changed)
@@ -175,7 +188,7 @@ class SlicesWidget(Dock):
         self._reader.progressed.connect(self._on_reader_progressed)
         self._reader.returned.connect(self._on_reader_returned)
         self._reader.failed.connect(self._on_reader_failed)
-        self._reader.ended.connect(self._show_enabled)
+        self._reader.ended.connect(self._on_reader_ended)
         self._grapher.returned.connect(self._on_grapher_returned)
         self._grapher.failed.connect(self._on_grapher_failed)
         self._grapher.ended.connect(self._build_graphs)
@@ -196,11 +209,13 @@ class SlicesWidget(Dock):
         self._connect(session.view.events.color_by, self.color_by.show_set)
         self._connect(session.result.changed, self.color_by.fill)
         self._connect(session.domains.relabelled, self.color_by.fill)
+        self._connect(session.view.events.outlines_shown, self.outlines.show_session)
         for changed in (session.saved_changed, session.slices.changed):
             self._connect(changed, self.keeping.show_session)
         self._connect(session.autosave.offer_changed, self.recovery.show_offer)
         self._connect(session.result.changed, self.keeping.show_session)
-        self.listen(self.image, self.recovery, self.keeping.export, self.figure, saver_of(session))
+        said = (self.recovery, self.keeping.export, self.figure, self.outlines, saver_of(session))
+        self.listen(self.image, *said)
 
     def teardown(self) -> None:
         """End connections and runs."""
@@ -213,6 +228,7 @@ class SlicesWidget(Dock):
         self.recovery.teardown()
         self.keeping.export.teardown()
         self.figure.teardown()
+        self.outlines.teardown()
         super().teardown()
 
     # -- what is shown ----------------------------------------------------------------------
@@ -225,6 +241,7 @@ class SlicesWidget(Dock):
         self._show_layout()
         self._show_enabled()
         self.figure.show_session()
+        self.outlines.show_session()
         self.shown.show_session()
         self.graph.show_set()
         self.color_by.fill()
@@ -261,6 +278,10 @@ class SlicesWidget(Dock):
         self.add.setEnabled(not reading)
         self.add_folder.setEnabled(not reading)
         self.sample.setEnabled(not reading)
+        self.fetch.setEnabled(not reading)
+        # Only of use to who has no slices yet; the dock has not much room.
+        self.real.setVisible(self._fetching or not self.session.slices)
+        self.stop.setEnabled(self._fetching)
         self.split_asked.setEnabled(not reading)
         self.remove.setEnabled(bool(self.table.chosen) and not reading)
         self.split.setEnabled(self.split.count() > 1 and not reading)
@@ -318,6 +339,19 @@ class SlicesWidget(Dock):
 
     def _on_sample_clicked(self) -> None:
         self._read(sample_steps, "Open sample")
+
+    def _on_fetch_wanted(self, names: list[str]) -> None:
+        if not self._reader.running:
+            self._fetching = True
+            self._read(lambda: remote_steps(names), "Fetch slices")
+
+    def _on_stop_clicked(self) -> None:
+        self._reader.cancel()
+        self.say("Cancelled; nothing is kept of a file that is not whole.")
+
+    def _on_reader_ended(self) -> None:
+        self._fetching = False
+        self._show_enabled()
 
     def _open(self, paths: Iterable[Path]) -> None:
         if files := list(paths):

@@ -147,6 +147,24 @@ def sample_steps() -> Steps[Opened]:
     return Opened(sample_slices())
 
 
+def remote_steps(names: list[str]) -> Steps[Opened]:
+    """Open real slices, and fetch those that are not there yet.
+
+    Parameters
+    ----------
+    names
+        Of samples that can be fetched.
+    """
+    from napari_staligner.core.result.source import Source
+    from napari_staligner.io.fetching import fetch_steps
+    from napari_staligner.io.remote_samples import samples_named
+
+    fetched = yield from fetch_steps(samples_named(names))
+    opened = yield from file_steps([Source(str(one.path)).spec() for one in fetched])
+    opened.notes[:0] = [note for one in fetched for note in one.notes]
+    return opened
+
+
 def split_steps(name: str, adata: AnnData, key: str) -> Steps[Opened]:
     """Split a slice by a column of ``obs``."""
     from napari_staligner.core.prepare.notes import new_notes
