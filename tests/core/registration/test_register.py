@@ -20,7 +20,8 @@ from napari_staligner.core.registration import (
     register_steps,
 )
 from napari_staligner.core.registration.anndata import register
-from napari_staligner.core.registration.optimize import Section, _Stage
+from napari_staligner.core.registration.optimize import _Stage
+from napari_staligner.core.registration.sections import Section
 from napari_staligner.core.registration.register import _spread
 from napari_staligner.core.registration.transforms import fit_points, shifted, turned
 from napari_staligner.core.registration.warp import warp

@@ -16,16 +16,12 @@ from napari_staligner.core.prepare.graph import SAME_UNIT, find_radius, spacing
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.registration.ambiguity import Way, better, decide, turned_back
 from napari_staligner.core.registration.choice import Model
+from napari_staligner.core.registration.comparing import best_smoothing, covered, gain
 from napari_staligner.core.registration.handedness import Lean, series_hands
-from napari_staligner.core.registration.optimize import (
-    Section,
-    best_smoothing,
-    covered,
-    gain,
-    refine,
-)
+from napari_staligner.core.registration.optimize import refine
 from napari_staligner.core.registration.raster import components, together
 from napari_staligner.core.registration.residuals import counterparts
+from napari_staligner.core.registration.sections import Rasters, Section
 from napari_staligner.core.registration.sent import received, sent
 from napari_staligner.core.registration.starts import LEAST_OVERLAP, PIXELS, distinct, starts
 from napari_staligner.core.registration.transforms import apply, inverse, shifted
@@ -422,7 +418,7 @@ def _sections(
     features /= np.sqrt(np.square(features).sum(axis=1).mean()) or 1.0
     matched = _matched(job, names, pairs)
     smallest = min(step / ratio for step, ratio in zip(steps, ratios, strict=True))
-    bases, sections = [], []
+    bases, sections, rasters = [], [], Rasters()
     for i, rows in enumerate(job.rows.values()):
         unit = smallest * ratios[i]
         middle = points[i][together(points[i])].mean(axis=0)
@@ -441,6 +437,7 @@ def _sections(
                 features[rows][there],
                 np.sort(counted),
                 steps[i] / unit,
+                rasters,
             )
         )
     other_unit = {i for i, ratio in enumerate(ratios) if ratio != 1.0}

@@ -122,8 +122,8 @@ def _shift(
         look = other.field.look(own.points + shift)
         seen = (look.tissue > TISSUE).astype(np.float64)
         apart = own.features - offset - look.values
-        squares = np.einsum("nak,nbk,n->nab", look.slopes, look.slopes, seen)
-        slopes = np.einsum("nak,nk,n->na", look.slopes, apart, seen)
+        squares = np.einsum("ank,bnk,n->nab", look.slopes, look.slopes, seen)
+        slopes = np.einsum("ank,nk,n->na", look.slopes, apart, seen)
         share = np.maximum(seen[own.near].mean(axis=1), 1e-9)
         squares = squares[own.near].mean(axis=1) / share[:, None, None] / noise
         slopes = slopes[own.near].mean(axis=1) / share[:, None] / noise
