@@ -85,9 +85,7 @@ class Comparison:
             for k, section in sections.items()
         }
 
-    def look(
-        self, direction: Pair, there: Matrix, *, slopes: bool = False
-    ) -> FieldSample:
+    def look(self, direction: Pair, there: Matrix, *, slopes: bool = False) -> FieldSample:
         """The field of the second section at the spots of the first, which a matrix takes there."""
         i, j = direction
         return self._fields[j].look((there[:2] @ self.spots[i].points).T, slopes=slopes)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_staligner.core.registration.bounded import descend
+from napari_staligner.core.registration.bounded import LEAST_GAIN, descend
 from napari_staligner.core.registration.comparing import Comparison
 from napari_staligner.core.registration.starts import UNRELATED
 from napari_staligner.core.registration.transforms import (
@@ -56,6 +56,9 @@ RIM, ALIKE = 3.0, 0.2
 more than the second number: with less, they alone tell to a part of a spacing how it lies."""
 TORN = 3.0
 """Distance between outlines, in spacings, at which what it costs levels off."""
+ROUGH, ROUGH_GAIN = 1000, 1e-5
+"""Most spots of a section that are looked up, and least gain of a step, where about the best is
+enough: neighbours see about the same."""
 STIFFNESS = 0.05
 """Cost of scaling and shearing, against the variance of the embedding."""
 FIRST_STEP = 1.0
@@ -70,7 +73,8 @@ def refine(
     models: Mapping[int, Model],
     sigmas: Sequence[float],
     cut: Collection[Pair] = (),
-    most: int | None = None,
+    *,
+    rough: bool = False,
 ) -> tuple[dict[int, Matrix], dict[Pair, float]]:
     """Move all sections but one until the pairs agree best, coarse to fine.
 
@@ -90,8 +94,8 @@ def refine(
         Smoothing of each stage, in spacings.
     cut
         Pairs whose outlines tell nothing, since a section of theirs shows a part of the other.
-    most
-        Most spots of a section that are looked up in others; all that may be if ``None``.
+    rough
+        Whether about the best is enough: it is found with fewer spots.
 
     Returns
     -------
@@ -100,8 +104,10 @@ def refine(
     """
     transforms = dict(start)
     for sigma in sigmas:
+        most, least_gain = (ROUGH, ROUGH_GAIN) if rough else (None, LEAST_GAIN)
         stage = _Stage(sections, pairs, transforms, fixed, models, sigma, cut, most)
-        transforms, _ = stage.transforms(descend(stage.cost, *stage.bounds(), FIRST_STEP))
+        values = descend(stage.cost, *stage.bounds(), FIRST_STEP, least_gain)
+        transforms, _ = stage.transforms(values)
     return transforms, {pair: stage.difference(pair, transforms) for pair in pairs}
 
 

@@ -63,4 +63,6 @@ def outline_of(points: NDArray[np.float64], step: float) -> Outline:
     away = np.where(tissue, 0.5 - within, without - 0.5) * field.pixel
     rim = np.argwhere(tissue & (within < 1.5))
     places = origin + rim * field.pixel
-    return Outline(places, Field(origin, field.pixel, np.stack([away, np.ones(away.shape)], axis=2)))
+    return Outline(
+        places, Field(origin, field.pixel, np.stack([away, np.ones(away.shape)], axis=2))
+    )

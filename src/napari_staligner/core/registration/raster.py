@@ -61,7 +61,7 @@ class Field:
         nx, ny, count = self.layers.shape
         at = (points.T - self.origin[:, None]) / self.pixel
         last = np.array([[nx - 1.0], [ny - 1.0]])
-        inside: NDArray[np.bool_] = ((at >= 0) & (at <= last)).all(axis=0)
+        inside = np.all((at >= 0) & (at <= last), axis=0)
         at = np.clip(at, 0.0, last)
         corner = np.minimum(at.astype(np.int32), np.array([[nx - 2], [ny - 2]], dtype=np.int32))
         shares = _shares(*(at - corner), slopes=slopes, pixel=self.pixel)
@@ -111,13 +111,15 @@ def components(embedding: NDArray[np.floating], most: int) -> NDArray[np.float64
 
     All 0 where all spots are the same.
     """
-    from sklearn.decomposition import PCA
-
     z = np.asarray(embedding, dtype=np.float64)
     count = min(most, *z.shape)
     if not np.ptp(z, axis=0).any():
         return np.zeros((len(z), count))
-    return np.asarray(PCA(count, svd_solver="full").fit_transform(z))
+    z = z - z.mean(axis=0)
+    # Of few columns, the products of all pairs of them are much less than the spots.
+    directions = np.linalg.eigh(z.T @ z)[1][:, ::-1][:, :count]
+    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(count)])
+    return np.ascontiguousarray(z @ (directions * signs))
 
 
 def together(points: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -208,7 +210,9 @@ def blur(image: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
             rows = min(BLOCK, n - first)
             below = padded[first : first + rows + 2 * radius]
             np.matmul(
-                band[:rows, : rows + 2 * radius], below, out=image[first : first + rows].reshape(rows, -1)
+                band[:rows, : rows + 2 * radius],
+                below,
+                out=image[first : first + rows].reshape(rows, -1),
             )
         image = image.transpose(1, 0, 2)
     return image
