@@ -11,6 +11,7 @@ import numpy as np
 from napari_staligner.core.registration.residuals import counterparts
 from napari_staligner.core.registration.series import Registered
 from napari_staligner.core.registration.transforms import apply
+from napari_staligner.threads import wanted_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +48,9 @@ def measure(
         pair: series.matches(pair, whole=True)
         for pair in ((names.index(a), names.index(b)) for a, b in pairs)
     }
-    shift = np.concatenate(counterparts(aligned, series.embedding, matches, unit))
+    shift = np.concatenate(
+        counterparts(aligned, series.embedding, matches, unit, wanted_threads(series.ranks.here))
+    )
     return replace(
         plain,
         aligned=np.concatenate(aligned),

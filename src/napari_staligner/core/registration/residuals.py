@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ def counterparts(
     embedding: NDArray[np.floating],
     matches: Mapping[tuple[int, int], tuple[NDArray[np.intp], NDArray[np.intp]]],
     unit: float,
+    threads: int = 1,
 ) -> list[NDArray[np.float64]]:
     r"""Find the displacement from each spot to its counterpart.
 
@@ -72,6 +74,8 @@ def counterparts(
         difference is taken as an overall difference of the two slices, not as a displacement.
     unit
         A spacing in the frame.
+    threads
+        How many pairs are looked at at a time; the result is the same.
 
     Returns
     -------
@@ -81,11 +85,14 @@ def counterparts(
     counts = [np.zeros(len(points)) for points in aligned]
     if matches:
         slices = _prepared(aligned, embedding, unit)
+        directions = []
         for (a, b), (first, second) in matches.items():
             apart = slices[a].features[first] - slices[b].features[second]
             offset = np.median(apart, axis=0) if len(apart) else np.zeros(apart.shape[1])
-            for i, j, sign in ((a, b, 1.0), (b, a, -1.0)):
-                shift, known = _shift(slices[i], slices[j], sign * offset)
+            directions += [(a, b, offset), (b, a, -offset)]
+        with ThreadPoolExecutor(threads) as pool:
+            found = pool.map(lambda d: _shift(slices[d[0]], slices[d[1]], d[2]), directions)
+            for (i, _, _), (shift, known) in zip(directions, found, strict=True):
                 sums[i][known] += shift[known]
                 counts[i] += known
     return [
