@@ -11,7 +11,11 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 """Variables that say how threads wait. GNU's, LLVM's and Intel's OpenMP read the first, only GNU's
@@ -23,6 +27,9 @@ single run takes a tenth longer."""
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+
+Y = TypeVar("Y")
+T = TypeVar("T")
 
 # For each kind of library, the variables that set its number of threads.
 _COUNTS = {
@@ -74,6 +81,56 @@ def usable_cpus() -> int:
     if slurm.isdecimal() and int(slurm):
         limits.append(int(slurm))
     return max(1, min(limits))
+
+
+def wanted_threads(among: int = 1) -> int:
+    """How many threads of ours compute at a time: the cores, or fewer if the user set so.
+
+    Parameters
+    ----------
+    among
+        How many processes share the cores.
+    """
+    usable, wanted = usable_cpus() // among, os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(usable, int(wanted)) if wanted.isdecimal() else usable)
+
+
+_single_lock = Lock()
+_singles: list[Any] = []
+
+
+@contextmanager
+def single_products() -> Iterator[None]:
+    """Compute products of matrices on one thread, all threads of the process meanwhile.
+
+    Their threads spin while they wait for small products, and by their number sums are rounded.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    with _single_lock:
+        # Only the first that enters knows the number that the last one sets again.
+        limited = None if _singles else ThreadpoolController().limit(limits=1, user_api="blas")
+        _singles.append(limited)
+    try:
+        yield
+    finally:
+        with _single_lock:
+            if len(_singles) > 1:
+                _singles.pop()
+            else:
+                _singles.pop().restore_original_limits()
+
+
+def in_single_products(steps: Generator[Y, None, T]) -> Generator[Y, None, T]:
+    """Take each step of a computation with :func:`single_products`."""
+    with closing(steps):
+        while True:
+            with single_products():
+                try:
+                    step = next(steps)
+                except StopIteration as end:
+                    return end.value
+            yield step
 
 
 def _affinity() -> int:

@@ -18,7 +18,8 @@ from napari_staligner.core.registration.anndata import (
     registration_job,
 )
 from napari_staligner.core.registration.choice import Choice
-from napari_staligner.core.registration.register import Registered, RegistrationJob, ResidualJob
+from napari_staligner.core.registration.register import RegistrationJob, ResidualJob
+from napari_staligner.core.registration.series import Registered
 from napari_staligner.core.registration.transforms import about, apply, shifted, turned
 from napari_staligner.core.registration.trust import PairTrust
 from napari_staligner.core.result.access import record_of, spots_xy

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from napari_staligner.core.registration.choice import Model
-from napari_staligner.core.registration.optimize import Section, refine
+from napari_staligner.core.registration.optimize import refine
 from napari_staligner.core.registration.outline import outline_of
+from napari_staligner.core.registration.sections import Section
 from napari_staligner.core.registration.transforms import apply, shifted
 
 

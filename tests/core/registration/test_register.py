@@ -20,9 +20,10 @@ from napari_staligner.core.registration import (
     register_steps,
 )
 from napari_staligner.core.registration.anndata import register
-from napari_staligner.core.registration.optimize import Section, _Stage
-from napari_staligner.core.registration.register import _spread
+from napari_staligner.core.registration.optimize import _Stage
+from napari_staligner.core.registration.sections import Section
 from napari_staligner.core.registration.transforms import fit_points, shifted, turned
+from napari_staligner.core.registration.tree import spread
 from napari_staligner.core.registration.warp import warp
 
 SPACING = 19.0
@@ -168,7 +169,7 @@ def test_slices_that_lie_right_stay_and_others_move():
 
 def test_a_pair_in_doubt_is_settled_by_pairs_that_are_sure():
     costs = {(0, 1): (True, 0.1), (0, 2): (False, 0.5), (1, 2): (False, 0.6)}
-    assert _spread(costs, 0, 3) == ([(2, 0), (1, 2)], [])
+    assert spread(costs, 0, 3) == ([(2, 0), (1, 2)], [])
 
 
 def test_a_structure_of_one_slice_does_not_pull():

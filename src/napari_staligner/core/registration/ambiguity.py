@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from napari_staligner.core.blocks import blocks_of
-from napari_staligner.core.registration.optimize import gains
+from napari_staligner.core.registration.comparing import gains
 from napari_staligner.core.registration.transforms import inverse, turn_between
 from napari_staligner.core.registration.trust import SURE
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_staligner.core.registration.optimize import Section
+    from napari_staligner.core.registration.sections import Section
     from napari_staligner.core.registration.transforms import Matrix
 
 BLOCK_SPOTS = 36

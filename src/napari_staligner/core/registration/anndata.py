@@ -13,7 +13,8 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.attempt import REGISTRATION, RESIDUALS, collecting, drop_notes, warn_lost
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.registration.choice import Choice, Model
-from napari_staligner.core.registration.register import Registered, RegistrationJob, register_steps
+from napari_staligner.core.registration.register import RegistrationJob, register_steps
+from napari_staligner.core.registration.series import Registered
 from napari_staligner.core.registration.trust import as_columns
 from napari_staligner.core.result.access import record_of, spots_xy, writable_record
 from napari_staligner.core.result.ownership import claim, release

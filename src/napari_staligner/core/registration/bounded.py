@@ -27,6 +27,7 @@ def descend(
     low: NDArray[np.float64],
     high: NDArray[np.float64],
     first: float,
+    least_gain: float = LEAST_GAIN,
 ) -> NDArray[np.float64]:
     """Minimise from 0 by L-BFGS-B, within the bounds.
 
@@ -41,6 +42,8 @@ def descend(
         Shape (n,): bounds, around 0.
     first
         Length of the first step, when the curvature is not known yet.
+    least_gain
+        Share of the cost by which a step lowers it, below which the descent ends.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def descend(
         options={
             "maxiter": ITERATIONS,
             "gtol": TOLERANCE * scale,
-            "ftol": LEAST_GAIN * min(1.0, scale),
+            "ftol": least_gain * min(1.0, scale),
         },
     )
     return np.asarray(found.x)

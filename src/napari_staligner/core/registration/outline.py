@@ -41,7 +41,7 @@ class Outline:
         inside = np.clip(places, low, low + size)
         found = self.distance.look(inside)
         near = (inside == places).all(axis=1)
-        return found.values[:, 0], found.slopes[:, :, 0] * near[:, None]
+        return found.values[:, 0], found.slopes[:, :, 0].T * near[:, None]
 
 
 def outline_of(points: NDArray[np.float64], step: float) -> Outline:
@@ -63,4 +63,6 @@ def outline_of(points: NDArray[np.float64], step: float) -> Outline:
     away = np.where(tissue, 0.5 - within, without - 0.5) * field.pixel
     rim = np.argwhere(tissue & (within < 1.5))
     places = origin + rim * field.pixel
-    return Outline(places, Field(origin, field.pixel, away[..., None], np.ones(away.shape)))
+    return Outline(
+        places, Field(origin, field.pixel, np.stack([away, np.ones(away.shape)], axis=2))
+    )

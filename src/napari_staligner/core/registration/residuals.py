@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 from scipy.spatial import KDTree
 
 from napari_staligner.core.prepare.graph import find_radius
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_staligner.core.registration.raster import Field
+
+    Features = NDArray[np.float64]
 
 REACH = 6.0
 """Counterparts are not searched for beyond this distance, in spacings."""
@@ -32,13 +36,13 @@ TISSUE = 0.5
 
 @dataclass(frozen=True)
 class _Slice:
-    """Points in spacings of the frame, features, their field, noise, and neighbours."""
+    """Points in spacings of the frame, features, their field, noise, and means over neighbours."""
 
     points: NDArray[np.float64]
     features: NDArray[np.float64]
     field: Field
     noise: float
-    near: NDArray[np.intp]
+    mean: sparse.csr_array
 
 
 def counterparts(
@@ -46,6 +50,7 @@ def counterparts(
     embedding: NDArray[np.floating],
     matches: Mapping[tuple[int, int], tuple[NDArray[np.intp], NDArray[np.intp]]],
     unit: float,
+    threads: int = 1,
 ) -> list[NDArray[np.float64]]:
     r"""Find the displacement from each spot to its counterpart.
 
@@ -69,6 +74,8 @@ def counterparts(
         difference is taken as an overall difference of the two slices, not as a displacement.
     unit
         A spacing in the frame.
+    threads
+        How many pairs are looked at at a time; the result is the same.
 
     Returns
     -------
@@ -78,11 +85,14 @@ def counterparts(
     counts = [np.zeros(len(points)) for points in aligned]
     if matches:
         slices = _prepared(aligned, embedding, unit)
+        directions = []
         for (a, b), (first, second) in matches.items():
             apart = slices[a].features[first] - slices[b].features[second]
             offset = np.median(apart, axis=0) if len(apart) else np.zeros(apart.shape[1])
-            for i, j, sign in ((a, b, 1.0), (b, a, -1.0)):
-                shift, known = _shift(slices[i], slices[j], sign * offset)
+            directions += [(a, b, offset), (b, a, -offset)]
+        with ThreadPoolExecutor(threads) as pool:
+            found = pool.map(lambda d: _shift(slices[d[0]], slices[d[1]], d[2]), directions)
+            for (i, _, _), (shift, known) in zip(directions, found, strict=True):
                 sums[i][known] += shift[known]
                 counts[i] += known
     return [
@@ -105,7 +115,9 @@ def _prepared(
         noise = float(np.square(field.look(scaled).values - features).sum(axis=1).mean())
         k = min(NEIGHBORS, len(scaled))
         near = KDTree(scaled).query(scaled, k=k)[1].reshape(len(scaled), k)
-        slices.append(_Slice(scaled, features, field, noise / features.shape[1] or 1.0, near))
+        slices.append(
+            _Slice(scaled, features, field, noise / features.shape[1] or 1.0, _mean_of(near))
+        )
     return slices
 
 
@@ -113,23 +125,37 @@ def _shift(
     own: _Slice, other: _Slice, offset: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Displacement of each spot towards another slice, and whether that has tissue there."""
-    known = other.field.look(own.points).tissue > TISSUE
+    known = other.field.look(own.points, slopes=False).tissue > TISSUE
     shift = np.zeros_like(own.points)
     if not known.any():
         return shift, known
     noise = max(own.noise, other.noise)
+    target = own.features - offset
     for _ in range(ROUNDS):
         look = other.field.look(own.points + shift)
         seen = (look.tissue > TISSUE).astype(np.float64)
-        apart = own.features - offset - look.values
-        squares = np.einsum("nak,nbk,n->nab", look.slopes, look.slopes, seen)
-        slopes = np.einsum("nak,nk,n->na", look.slopes, apart, seen)
-        share = np.maximum(seen[own.near].mean(axis=1), 1e-9)
-        squares = squares[own.near].mean(axis=1) / share[:, None, None] / noise
-        slopes = slopes[own.near].mean(axis=1) / share[:, None] / noise
-        precision = squares + np.eye(2) / USUAL**2
-        step = np.linalg.solve(precision, (slopes - shift / USUAL**2)[..., None])[..., 0]
-        shift = (shift + step)[own.near].mean(axis=1)
+        apart, (x, y) = target - look.values, look.slopes
+        # Products of the slopes by x and y with each other, and with what the spots differ by.
+        products = [seen, *(seen * np.einsum("nk,nk->n", a, b) for a, b in _both(x, y, apart))]
+        share, xx, yy, xy, right, up = (own.mean @ np.column_stack(products)).T
+        weight = 1 / np.maximum(share, 1e-9) / noise
+        xx, yy = (squares * weight + 1 / USUAL**2 for squares in (xx, yy))
+        xy = xy * weight
+        right, up = (slope * weight - shift[:, k] / USUAL**2 for k, slope in enumerate((right, up)))
+        area = xx * yy - xy * xy
+        step = np.column_stack([(yy * right - xy * up) / area, (xx * up - xy * right) / area])
+        shift = own.mean @ (shift + step)
         length = np.linalg.norm(shift, axis=1, keepdims=True)
         shift *= np.minimum(1.0, REACH / np.maximum(length, 1e-9))
     return shift, known
+
+
+def _both(x: Features, y: Features, apart: Features) -> list[tuple[Features, Features]]:
+    return [(x, x), (y, y), (x, y), (x, apart), (y, apart)]
+
+
+def _mean_of(near: NDArray[np.intp]) -> sparse.csr_array:
+    """Matrix that takes the mean over the neighbours of each spot."""
+    n, k = near.shape
+    ends = np.arange(n + 1) * k
+    return sparse.csr_array((np.full(near.size, 1 / k), near.ravel(), ends), shape=(n, n))

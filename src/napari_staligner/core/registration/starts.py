@@ -8,7 +8,13 @@ import numpy as np
 from scipy import fft
 
 from napari_staligner.core.registration.raster import rasterize
-from napari_staligner.core.registration.transforms import apply, shifted, turn_between, turned
+from napari_staligner.core.registration.transforms import (
+    apply,
+    inverse,
+    shifted,
+    turn_between,
+    turned,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +24,10 @@ if TYPE_CHECKING:
 
 PIXELS = 32
 """Pixels along the longer side of the larger slice."""
+FINER = 3.0
+"""Pixels of the moving slice's raster, along one of the others."""
+LEAST_PIXELS = 1e-4
+"""Least overlap that is divided by, in pixels."""
 STEP = 10.0
 """Step between the angles that are tried, in degrees."""
 UNRELATED = 2.0
@@ -53,17 +63,23 @@ def starts(
     pixel = (widest or 1.0) / PIXELS
     still = rasterize(*fixed, sigma=pixel, pixel=pixel)
     center = moving[0].mean(axis=0)
-    # When the moving slice turns about its centre, its raster never gets wider than this.
-    reach = 2 * np.linalg.norm(moving[0] - center, axis=1).max() / pixel + 10
-    shape = tuple(fft.next_fast_len(int(n + reach), real=True) for n in still.tissue.shape)
-    spectra = _spectra(still, shape)
+    # Smoothed once, and looked at from all sides.
+    field = rasterize(moving[0] - center, moving[1], sigma=pixel, pixel=pixel / FINER)
+    # However the moving slice turns about its centre, it lies on these pixels.
+    reach = int(np.linalg.norm(moving[0] - center, axis=1).max() / pixel) + 5
+    grid = np.stack(np.meshgrid(*2 * [np.arange(-reach, reach + 1)], indexing="ij"), axis=-1)
+    pixels = pixel * grid.reshape(-1, 2)
+    shape = tuple(fft.next_fast_len(n + len(grid), real=True) for n in still.tissue.shape)
+    spectra = _spectra(np.moveaxis(still.layers, 2, 0), shape)
     found: list[tuple[float, Matrix]] = []
     for mirrored in (False, True):
         for degrees in np.arange(0.0, 360.0, STEP):
-            turn = turned(degrees, mirrored=mirrored) @ shifted(-center)
-            field = rasterize(apply(turn, moving[0]), moving[1], sigma=pixel, pixel=pixel)
-            gained, move = _best_move(field, still, spectra, shape)
-            found.append((gained, shifted(move) @ turn))
+            turn = turned(degrees, mirrored=mirrored)
+            look = field.look(apply(inverse(turn), pixels), slopes=False)
+            layers = np.vstack([look.values.T, look.tissue]).reshape(-1, *grid.shape[:2])
+            gained, lag = _best_move(layers, still, spectra, shape)
+            move = still.origin + (lag + reach) * pixel
+            found.append((gained, shifted(move) @ turn @ shifted(-center)))
     found.sort(key=lambda pair: -pair[0])
     return _both_hands([matrix for _, matrix in found], count)
 
@@ -92,36 +108,40 @@ def _alike(first: Matrix, second: Matrix) -> bool:
     return not mirrored and degrees < 2.5 * STEP
 
 
-def _spectra(field: Field, shape: tuple[int, ...]) -> NDArray[np.complex128]:
-    """Transforms of tissue, squared features and features, all weighted by the tissue."""
-    weight = field.tissue[..., None]
-    squares = np.square(field.values).sum(axis=2, keepdims=True)
-    parts = np.concatenate([weight, weight * squares, weight * field.values], axis=2)
-    return np.asarray(fft.rfft2(parts, shape, axes=(0, 1)))
+def _spectra(layers: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.complex64]:
+    """Transforms of tissue, squared features and features, all weighted by the tissue.
+
+    Of features and tissue, shape (d + 1, nx, ny).
+    """
+    values, tissue = layers[:-1], layers[-1]
+    weighed = values * tissue
+    squares = np.einsum("dxy,dxy->xy", weighed, values)
+    parts = np.concatenate([tissue[None], squares[None], weighed]).astype(np.float32)
+    return np.asarray(fft.rfft2(parts, shape))
 
 
 def _best_move(
-    moving: Field, still: Field, spectra: NDArray[np.complex128], shape: tuple[int, ...]
-) -> tuple[float, NDArray[np.float64]]:
-    """Gain and (x, y) of the best move of one field over another."""
-    a = np.conj(_spectra(moving, shape))
-    b = spectra
-    products = [
-        a[..., :1] * b[..., :1],
-        a[..., 1:2] * b[..., :1]
-        + a[..., :1] * b[..., 1:2]
-        - 2 * (a[..., 2:] * b[..., 2:]).sum(axis=2, keepdims=True),
-        a[..., :1] * b[..., 2:] - a[..., 2:] * b[..., :1],
-    ]
-    maps = fft.irfft2(np.concatenate(products, axis=2), shape, axes=(0, 1))
-    overlap = maps[..., 0]
-    enough = overlap >= LEAST_OVERLAP * min(moving.tissue.sum(), still.tissue.sum())
+    moving: NDArray[np.float64],
+    still: Field,
+    spectra: NDArray[np.complex64],
+    shape: tuple[int, ...],
+) -> tuple[float, NDArray[np.intp]]:
+    """Gain and pixels (x, y) of the best move of one field's layers over another field."""
+    a, b = np.conj(_spectra(moving, shape)), spectra
+    products = np.empty_like(a)
+    np.multiply(a[0], b[0], out=products[0])
+    products[1] = a[1] * b[0] + a[0] * b[1] - 2 * np.einsum("dxy,dxy->xy", a[2:], b[2:])
+    np.multiply(a[0], b[2:], out=products[2:])
+    products[2:] -= a[2:] * b[0]
+    maps = fft.irfft2(products, shape, overwrite_x=True)
+    overlap = maps[0]
+    enough = overlap >= LEAST_OVERLAP * min(moving[-1].sum(), still.tissue.sum())
     if not enough.any():
         enough = overlap >= overlap.max()
-    over = np.maximum(overlap, 1e-9)
-    apart = maps[..., 1] / over - np.square(maps[..., 2:] / over[..., None]).sum(axis=2)
-    gain = np.where(enough, overlap * (UNRELATED - apart), -np.inf)
+    over = np.maximum(overlap, LEAST_PIXELS)
+    differ = maps[1] - np.einsum("dxy,dxy->xy", maps[2:], maps[2:]) / over
+    gain = np.where(enough, overlap * (UNRELATED - differ / over), -np.inf)
     best = np.array(np.unravel_index(int(gain.argmax()), gain.shape))
     # A move beyond the fixed raster has wrapped around from below zero.
     lag = np.where(best < still.tissue.shape, best, best - np.array(shape))
-    return float(gain[tuple(best)]), still.origin - moving.origin + lag * moving.pixel
+    return float(gain[tuple(best)]), lag

@@ -14,6 +14,7 @@ from scipy import sparse
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.training.matching import PARTNERS, draw_pairs
 from napari_staligner.core.training.ranks import Arrays, Ranks, each
+from napari_staligner.core.training.triplets import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def confidence_steps(
     -------
     Shape (spots,), float32, 0..1; all zero for a single slice.
     """
-    parts = np.split(np.asarray(embedding, dtype=np.float64), np.cumsum(sizes)[:-1])
+    parts = np.split(np.asarray(embedding, dtype=np.float32), np.cumsum(sizes)[:-1])
     walked = [_Walked(z, k, [seed, number]) for number, z in enumerate(parts)]
     pairs = _pairs(len(parts), seed)
     total = 2 * len(pairs)
@@ -126,7 +127,7 @@ class _Over:
 class _Walked:
     """A slice, thinned to match the number of spots of another one."""
 
-    def __init__(self, z: NDArray[np.float64], k: int, seed: Sequence[int]) -> None:
+    def __init__(self, z: NDArray[np.float32], k: int, seed: Sequence[int]) -> None:
         self._z, self._k, self._seed = z, k, seed
         self._found: dict[int, _Over] = {}
 
@@ -143,7 +144,8 @@ class _Walked:
         rows = np.arange(len(self._z))
         if n < len(rows):
             rows = np.sort(np.random.default_rng(self._seed).permutation(rows)[:n])
-        home = _without_self(_nearest(self._z, self._z[rows], min(self._k + 1, n)), rows)
+        near = _nearest(self._z, self._z[rows], min(self._k + 1, n))
+        home = _without_self(_in_order(self._z, self._z[rows], near), rows)
         homes = home.astype(np.int32)
         walk = _incidence(home[:, :STEP], n)
         return _Over(rows, homes, _come_home(walk, walk[rows], homes))
@@ -157,12 +159,24 @@ def _pairs(n_slices: int, seed: int) -> list[tuple[int, int]]:
 
 
 def _nearest(
-    query: NDArray[np.float64], reference: NDArray[np.float64], k: int
+    query: NDArray[np.float32], reference: NDArray[np.float32], k: int
 ) -> NDArray[np.int64]:
-    from sklearn.neighbors import NearestNeighbors
+    """Rows of the k nearest, in any order."""
+    found = nearest(torch.from_numpy(query), torch.from_numpy(reference), k)
+    return np.asarray(found.numpy())
 
-    finder = NearestNeighbors(n_neighbors=min(k, len(reference)), algorithm="brute").fit(reference)
-    return np.asarray(finder.kneighbors(query, return_distance=False), dtype=np.int64)
+
+def _in_order(
+    query: NDArray[np.float32], reference: NDArray[np.float32], near: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The nearest, the nearest of them first; of equally near ones, the first row first."""
+    near = np.sort(near, axis=1)
+    for start in range(0, len(near), BLOCK // 4):
+        rows = slice(start, start + BLOCK // 4)
+        apart = reference[near[rows]] - query[rows, None]
+        order = np.einsum("nkd,nkd->nk", apart, apart).argsort(axis=1, kind="stable")
+        near[rows] = np.take_along_axis(near[rows], order, axis=1)
+    return near
 
 
 def _without_self(near: NDArray[np.int64], drawn: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ import os
 import socket
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -280,6 +281,7 @@ def each(
     said: Callable[[int], Progress],
     ranks: Ranks,
     loads: Sequence[int] | None = None,
+    threads: int = 1,
 ) -> Steps[list[Arrays]]:
     """Compute something for each item, every rank for some of them.
 
@@ -297,6 +299,8 @@ def each(
         The processes.
     loads
         How long each item takes, in any unit; all the same if ``None``.
+    threads
+        How many items a rank computes at a time.
 
     Returns
     -------
@@ -304,10 +308,17 @@ def each(
     """
     owners = ranks.deal([1] * len(items) if loads is None else loads)
     own: dict[int, Arrays] = {}
-    for number, item in enumerate(items):
-        yield said(number)
-        if owners[number] == ranks.rank:
-            own[number] = compute(item)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        mine = [item for item, owner in zip(items, owners, strict=True) if owner == ranks.rank]
+        # Nothing is computed before it is asked for, if there is one thread.
+        given = iter(pool.map(compute, mine) if threads > 1 else map(compute, mine))
+        for number in range(len(items)):
+            yield said(number)
+            if owners[number] == ranks.rank:
+                own[number] = next(given)
+    finally:
+        pool.shutdown(cancel_futures=True)
     if ranks.size == 1:
         return [own[number] for number in range(len(items))]
     return list(_gathered(items, compute, ranks, owners, own))
