@@ -24,6 +24,7 @@ from napari_staligner.io.export.parts import (
 )
 from napari_staligner.io.h5ad import read_source, slices_of_result
 from napari_staligner.io.sources import check_unchanged
+from napari_staligner.io.writing import write_anndata
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,7 +67,7 @@ def slice_steps(adata: AnnData, draft: Path) -> Steps[str]:
             yield Progress("reading", 2 * done, 2 * len(slices), note=note)
         yield Progress(f"writing {name}", 2 * done + 1, 2 * len(slices))
         _add(own, adata, name, rows)
-        own.write_h5ad(draft / f"{files[name]}.h5ad", compression="gzip")
+        write_anndata(own, draft / f"{files[name]}.h5ad")
     return counted(slices)
 
 
