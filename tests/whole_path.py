@@ -13,15 +13,18 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from killed_jobs import killed_jobs
 
 WINDOW = (1500, 950)
 
@@ -201,9 +204,9 @@ class Walk:
         dock = self.front("Alignment")
         dock.model.setCurrentIndex(1)
         self.click(dock.register)
-        self.wait(lambda: dock.accept.isEnabled() or dock.register.isEnabled())
-        self.wait(lambda: dock.accept.isEnabled())
-        self.click(dock.accept)
+        self.wait(lambda: dock.register.isEnabled())
+        if self.session.alignment.proposed:
+            self.click(dock.accept)
 
     def save(self, path: Path) -> None:
         from qtpy.QtWidgets import QFileDialog
@@ -232,6 +235,22 @@ class Walk:
             # The canvas is as wide as the docks leave it; the picture is not.
             self.viewer.screenshot(str(picture), size=(700, 900), flash=False)
         return found
+
+    def recluster(self, k: int = 3) -> None:
+        """Find another number of domains."""
+        dock = self.front("Domains")
+        dock.k.setValue(k)
+        self.wait(lambda: len(self.session.domains.names) == k and not dock.cancel.isVisible())
+
+    def export(self, path: Path) -> None:
+        """Export tables."""
+        from qtpy.QtWidgets import QFileDialog
+
+        QFileDialog.getSaveFileName = staticmethod(lambda *_: (str(path), ""))
+        button = self.front("Slices").keeping.export
+        button.targets["csv"].trigger()
+        self.wait(lambda: not button.runner.running)
+        assert path.is_dir()
 
     def close(self) -> None:
         from napari.qt.threading import WorkerBase
@@ -325,22 +344,37 @@ def reopen(session: Path, target: Path) -> None:
     view_files([session], stay=look)
 
 
+SAVED, EXPORTED = "saved session.h5ad", "exported"
+
+
 def short_path(person: Walk, files: list[Path]) -> list[Callable[[], object]]:
     """Steps of one edit each."""
-    session = person.session
+    session, folder = person.session, files[0].parent
     steps = [lambda file=file: person.drop(file) for file in files]
     return [
         *steps,
         person.settings,
         person.integrate,
+        person.recluster,
         person.rename,
         person.recolor,
+        lambda: person.save(folder / SAVED),
         person.judge,
         person.template,
         lambda: person.piece("GL", session.domains.names[0], 0),
         lambda: person.piece("EPL", session.domains.names[1], session.result.adata.n_obs - 1),
         person.register,
+        lambda: person.save(folder / SAVED),
+        lambda: person.export(folder / EXPORTED),
+        lambda: session.domains.recolor(session.domains.names[0], "#654321"),
     ]
+
+
+def _clear(folder: Path) -> None:
+    """Remove what the last walk saved, and its edits."""
+    for path in (folder / SAVED, *folder.glob(f".{SAVED}*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    shutil.rmtree(folder / EXPORTED, ignore_errors=True)
 
 
 def crash(folder: Path, times: int) -> None:
@@ -353,7 +387,7 @@ def crash(folder: Path, times: int) -> None:
     import napari_staligner.core.training.train
     import napari_staligner.widgets.workbench  # noqa: F401
 
-    files = sorted(folder.glob("*.h5ad"))
+    files = sorted(folder.glob("[AB].h5ad"))
     log = folder / "log"
     os.waitpid(_forked(lambda: _logged(files, log, stay=False)), 0)
     expected = _lines(log)
@@ -361,6 +395,7 @@ def crash(folder: Path, times: int) -> None:
     kills, left = [], folder / "left.json"
     for seed in range(times):
         log.unlink()
+        _clear(folder)
         child = _forked(lambda: _logged(files, log, stay=True))
         # After so many steps, amid the next.
         chance = random.Random(seed)
@@ -372,10 +407,21 @@ def crash(folder: Path, times: int) -> None:
         os.waitpid(child, 0)
         done = len(_lines(log))
         left.unlink(missing_ok=True)
-        os.waitpid(_forked(lambda: _restore(left)), 0)
+        os.waitpid(_forked(lambda: _restore(left, folder / SAVED)), 0)
         kills.append({"done": done, "left": json.loads(left.read_text())})
+        kills[-1]["drafts"] = _drafts_left(folder)
     told = {"steps": [line["state"] for line in expected], "kills": kills}
+    told["jobs"] = killed_jobs(folder, max(1, times // 4))
     (folder / "crash.json").write_text(json.dumps(told))
+    lost = [n for n, each in enumerate(kills) if not kept(each, told["steps"])]
+    if lost:
+        raise SystemExit(f"more than a step is lost, see crash.json: kills {lost}")
+
+
+def kept(kill: dict[str, Any], steps: list[dict[str, Any]]) -> bool:
+    """Whether what is left is the state before or after the step that was under way."""
+    # The step that was under way may be there already.
+    return kill["left"] in steps[kill["done"] - 1 : kill["done"] + 1]
 
 
 def _forked(work: Callable[[], object]) -> int:
@@ -412,15 +458,29 @@ def _logged(files: list[Path], log: Path, *, stay: bool) -> None:
     person.session.autosave.leave()
 
 
-def _restore(target: Path) -> None:
-    """Open the docks, and take what they offer."""
+def _restore(target: Path, saved: Path) -> None:
+    """Open the docks, and take what they offer; else open what was saved, and what that offers."""
+    from napari_staligner.io.session_file import open_file
+
     person = Walk(quick=True)
-    bar = person.front("Slices").recovery
-    if person.session.autosave.offer is not None:
+    session, bar = person.session, person.front("Slices").recovery
+    if session.autosave.offer is None and saved.exists():
+        session.open(open_file(saved))
+    if session.autosave.offer is not None:
         person.click(bar.restore)
-        person.wait(lambda: person.session.autosave.offer is None)
+        person.wait(lambda: session.autosave.offer is None)
     target.write_text(json.dumps(state(person.session)))
     person.session.autosave.leave()
+
+
+def _drafts_left(folder: Path) -> list[str]:
+    """Drafts that are still there when the next session is saved and exported."""
+    from napari_staligner.io.atomic import written_beside
+
+    for path in (folder / SAVED, folder / EXPORTED):
+        with suppress(KeyError), written_beside(path):
+            raise KeyError
+    return [path.name for path in folder.iterdir() if path.is_dir() and path.name[0] == "."]
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.compat import keep_triton_out, slow_spinners
 from napari_staligner.core.attempt import out_of_memory
+from napari_staligner.core.outside import outside_sentence
 from napari_staligner.io.problem_report import keep_problem
 from napari_staligner.threads import share_cores
 
@@ -204,7 +205,8 @@ def _drive(
         return _Outcome(generation, failure=str(error))
     except Exception as error:
         _log.exception("A computation in the background failed")
-        kept = "" if out_of_memory(error) else keep_problem(error, "a computation in the window")
+        known = out_of_memory(error) or outside_sentence(error)
+        kept = "" if known else keep_problem(error, "a computation in the window")
         return _Outcome(generation, failure=f"{_sentence(error)} {kept}".rstrip())
     return _Outcome(generation)
 
@@ -216,6 +218,8 @@ def _sentence(error: Exception) -> str:
             "There is not enough memory: use fewer genes per slice, fewer slices, "
             "or another device."
         )
+    if said := outside_sentence(error):
+        return said
     name = type(error).__name__
     return f"This failed with an unexpected {name} ({text[:200]}): please report it."
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import made_formats as F
+from fuzz.job_samples import make_job_sample
 from tiny import QUICK, tiny_pair, tiny_slice
 
 RESULT = "result"
@@ -61,6 +62,39 @@ def _unsaved(folder: Path) -> None:
     assert recovery.path.name.endswith(SUFFIX)
 
 
+def _session(folder: Path) -> None:
+    """A session of slices without a result: two in files of their own, one kept in its file."""
+    from napari_staligner import read_slices
+    from napari_staligner.session.session import Session
+
+    for name, adata in tiny_pair():
+        adata[:, :30].write_h5ad(folder / f"{name}.h5ad")
+    session = Session()
+    session.add(read_slices([folder / "A.h5ad", folder / "B.h5ad"]))
+    session.add([("loose", tiny_slice(side=4, n_genes=30))])
+    session.save(folder / "s.h5ad")
+
+
+def _image(folder: Path) -> None:
+    """A slice with a scan beside it, to be opened as its image at full size."""
+    import numpy as np
+    import tifffile
+
+    pixels = np.random.default_rng(0).integers(0, 255, (96, 80, 3), dtype=np.uint8)
+    tifffile.imwrite(folder / "scan.tif", pixels, tile=(32, 32), photometric="rgb")
+    tiny_slice(side=5, n_genes=30).write_h5ad(folder / "a.h5ad")
+
+
+def _regions(folder: Path) -> None:
+    """A slice with regions to leave out."""
+    (folder / "exclude.geojson").write_text(
+        '{"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": {"type": '
+        '"Polygon", "coordinates": [[[0, 0], [20, 0], [20, 20], [0, 20], [0, 0]]]}, "properties": '
+        '{"classification": {"name": "exclude", "color": [1, 2, 3]}, "slice": "a"}}]}'
+    )
+    tiny_slice(side=5, n_genes=30).write_h5ad(folder / "a.h5ad")
+
+
 SAMPLES: dict[str, Callable[[Path], object]] = {
     "visium": F.make_visium,
     "visium 2": partial(F.make_visium, version=2),
@@ -81,10 +115,16 @@ SAMPLES: dict[str, Callable[[Path], object]] = {
     "zarr": partial(_h5ad, version="zarr"),
     RESULT: _result,
     "unsaved": _unsaved,
+    "session": _session,
+    "image": _image,
+    "regions": _regions,
+    "job done": partial(make_job_sample, stopped=False),
+    "job stopped": partial(make_job_sample, stopped=True),
 }
+JOBS = ("job done", "job stopped")
 SINGLE = {"gem": "SS2.gem.gz", "gef": "SS2.gef", "cell gef": "SS2.cellbin.gef"}
 SINGLE |= {"spatialdata": "s.zarr", "h5ad": "a.h5ad", "zarr": "a.zarr", RESULT: "r.h5ad"}
-SINGLE |= {"unsaved": "r.h5ad"}
+SINGLE |= {"unsaved": "r.h5ad", "session": "s.h5ad", "image": "a.h5ad", "regions": "a.h5ad"}
 """Samples that are one path in their folder; the others are the folder."""
 
 

@@ -13,6 +13,7 @@ from scipy import sparse
 from tiny import tiny_slice
 
 from napari_staligner import InputError
+from napari_staligner._errors import InputWarning
 from napari_staligner.core.annotations.regions import microns_per_unit
 from napari_staligner.core.result.soundness import make_sound
 from napari_staligner.core.settings import Settings
@@ -175,3 +176,159 @@ def test_an_hdf5_file_with_broken_links_is_no_surprise(tmp_path):
         path.write_bytes(broken)
         assert holds_cells_alone(path) in (True, False)
     shutil.rmtree(tmp_path)
+
+
+def test_an_embedding_may_be_sparse_and_what_is_beyond_all_bounds_is_left_out(result):
+    from napari_staligner.core.adopt import adopt_steps
+    from napari_staligner.core.progress import finish
+    from napari_staligner.core.result.finished import finished_in
+
+    z = np.random.default_rng(0).normal(size=(16, 4))
+    z[3, 0] = 1e30
+    result.obsm["X_harmony"] = sparse.csr_matrix(z)
+    for key in ("STAligner", "spatial_aligned"):
+        del result.obsm[key]
+    del result.uns["staligner"]
+    found = finished_in(result, "r.h5ad")
+    assert found.embedding == "X_harmony"
+    adopted = finish(adopt_steps(result, found))
+    assert adopted.obsm["STAligner"].shape == (15, 4)
+    assert "1 spots have no number, or one beyond all bounds" in notes(adopted)
+
+
+@pytest.mark.parametrize("value", [[{"a": True}], "red", 5, [1, 2], np.zeros((2, 2))])
+def test_colors_of_any_column_are_texts_or_left_out(result, value):
+    result.uns["half_colors"] = value
+    del result.uns["domain_colors"]
+    make_sound("r.h5ad", result)
+    assert "half_colors" not in result.uns
+    assert "uns['half_colors']" in notes(result)
+    assert len(result.uns["domain_colors"]) == 2
+
+
+@pytest.mark.parametrize("harm", ["registration", "type"])
+def test_edits_that_were_kept_are_made_sound_as_a_file_is(result, tmp_path, harm):
+    from napari_staligner.io import recovery
+    from napari_staligner.io.session_file import SessionRecord
+    from napari_staligner.session import Session
+
+    result.uns["staligner"]["registration"] = {
+        "pairs": np.array([["A", "B"]], object),
+        "pair_p": np.array([0.1]),
+        "pair_apart": np.array([1.0]),
+    }
+    result.write_h5ad(tmp_path / "r.h5ad")
+    kept = recovery.Recovery()
+    kept.keep(result, SessionRecord(()), tmp_path / "r.h5ad")
+    with h5py.File(kept.path, "r+") as file:
+        file.attrs["pid"] = 2**30
+        if harm == "registration":
+            del file["uns/staligner/registration/pair_p"]
+        else:
+            file["uns/staligner/params/seed"].attrs["encoding-version"] = "9"
+    found = recovery.find(tmp_path / "r.h5ad")
+    if harm == "type":
+        with pytest.raises(InputError, match="cannot be read"):
+            recovery.read_kept(found)
+        return
+    content = recovery.read_kept(found)
+    assert "['registration']" in notes(content.result)
+    Session().open(content)
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+def test_a_damaged_part_of_an_image_is_empty_and_said_once(tmp_path, tiled):
+    import tifffile
+
+    from napari_staligner.io.scans import open_scan
+
+    pixels = np.random.default_rng(0).integers(1, 255, (96, 80, 3), dtype=np.uint8)
+    options = {"tile": (32, 32), "compression": "zlib"} if tiled else {}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", **options)
+    level = open_scan(tmp_path / "a.tif").levels[0]
+    np.testing.assert_array_equal(level, pixels)
+    np.testing.assert_array_equal(level[3:90:4, 5], pixels[3:90:4, 5])
+    # In place: what is open sees it, and a map of the file would end the process.
+    with (tmp_path / "a.tif").open("r+b") as file:
+        file.truncate(9000)
+    scan = open_scan(tmp_path / "a.tif") if tiled else None
+    level = level if scan is None else scan.levels[0]
+    with pytest.warns(InputWarning, match=r"'a\.tif' cannot be read .* is shown empty") as said:
+        read = np.asarray(level)
+    assert len(said) == 1
+    assert (read[-1] == 0).all()
+
+
+class TestJobFolders:
+    """Damaged folders of jobs: sentences, and the other jobs are still found."""
+
+    @pytest.fixture
+    def job(self, tmp_path, monkeypatch):
+        from napari_staligner.io import user_folder
+        from napari_staligner.jobs.folder import Where
+        from napari_staligner.jobs.launch import make_job
+        from napari_staligner.jobs.listing import remember_job
+
+        monkeypatch.setattr(user_folder, "user_folder", lambda: tmp_path / "home")
+        made = [
+            make_job(["a.h5ad"], Settings(), Where(), names=["a"], place=tmp_path / name)
+            for name in ("other", "job")
+        ]
+        for each in made:
+            remember_job(each)
+        return made[1]
+
+    def test_a_job_that_cannot_be_read_is_on_the_board_with_its_sentence(self, job):
+        from napari_staligner.jobs.board import JobBoard
+        from napari_staligner.jobs.listing import job_of, known_jobs
+
+        (job.path / "job.json").write_text("{")
+        broken, other = JobBoard().look()
+        assert (broken.folder, broken.state.condition) == (job, "failed")
+        assert "start the job again" in broken.state.sentence
+        assert job_of(other.spec.id) == known_jobs()[1]
+
+    @pytest.mark.parametrize("pid", [-1, 2**40, 0])
+    def test_a_process_of_any_number_is_dead_or_alive(self, job, pid):
+        import socket
+
+        from napari_staligner.jobs.folder import JobState
+        from napari_staligner.jobs.launch import look_at
+
+        job.write_state(JobState("running", "", socket.gethostname(), pid, 1.0))
+        assert look_at(job).condition == "failed"
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            {"done": "many"},
+            {"done": -3},
+            {"loss": {"epoch": "x", "reconstruction": 0}},
+            {"loss": 5},
+            {"stage": None},
+            {"time": float("nan")},
+        ],
+    )
+    def test_steps_of_other_kinds_are_not_counted(self, job, line):
+        import json
+
+        from napari_staligner.jobs.outlook import look_closely
+
+        good = {"time": 1.0, "stage": "align", "done": 1, "total": 2}
+        job.progress.write_text(f"{json.dumps(good)}\n{json.dumps(good | line)}\n")
+        assert look_closely(job).share == 0.5
+
+    def test_signs_of_life_that_are_gone_are_begun_again(self, job):
+        job.progress.unlink()
+        assert job.age == float("inf")
+        job.beat()
+        assert job.age < 60
+
+    @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"x" * 100])
+    def test_a_checkpoint_of_any_content_is_refused(self, job, content):
+        from napari_staligner.jobs.keeper import FileKeeper
+
+        job.checkpoint.parent.mkdir()
+        job.checkpoint.write_bytes(content)
+        with pytest.raises(InputError, match="remove it to begin"):
+            FileKeeper(job.checkpoint).load()

@@ -11,6 +11,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pandas as pd
 from fuzz import samples
 from fuzz.cases import Case, Damaged, Regions, Result, Slices
 from fuzz.harms import HARMS
+from fuzz.job_samples import FOLDER, use_job
 from fuzz.results import RESULT_TWISTS
 from fuzz.tables import made
 
@@ -68,7 +70,7 @@ class Workplace:
         user_folder.cache_folder = lambda: self.home / "cache"  # type: ignore[assignment]
         self.heard = _Heard()
         logging.getLogger("napari_staligner").addHandler(self.heard)
-        self.reading: Any = None
+        self.sound: Any = None
 
     def do(self, case: Case) -> tuple[tuple[str, ...], str]:
         """Do a case; return its faults, and the sentence by which it was refused."""
@@ -172,20 +174,37 @@ class Workplace:
             with contextlib.suppress(Exception):  # an earlier one left nothing to harm
                 HARMS[each.way](path, np.random.default_rng(each.seed))
         target = folder / samples.SINGLE.get(case.sample, "")
-        if case.sample == "unsaved":
-            return _recover(target)
+        if case.sample in _OWN_WAY:
+            return _OWN_WAY[case.sample](folder)
         faults = _info(self, place, target)
         with contextlib.suppress(InputError):  # "info" has said it
             faults += _session(self, place, target)
         return faults
 
     def regions(self, case: Regions, place: Path) -> list[str]:
-        """Import annotations into a result."""
+        """Import annotations into a result: in memory, and each fourth by the shell, too."""
         (place / case.name).write_text(case.text, encoding="utf-8", newline="")
+        try:
+            self._import(place / case.name)
+        except InputError as error:
+            if len(case.text) % 4:
+                return wrong_sentence(str(error))
         shutil.copy(self.samples / samples.RESULT / "r.h5ad", place / "r.h5ad")
         words = ["annotations", "r.h5ad", "--import", case.name, "--slice", "A"]
         faults = shell(*words, "--coordinates", "spots")
         return faults + _unreadable(place / "r.h5ad")
+
+    def _import(self, path: Path) -> None:
+        from napari_staligner.core.annotations.record import annotations_of, write_annotations
+        from napari_staligner.io.anndata import read_file
+        from napari_staligner.io.annotations.formats import import_annotations
+
+        if self.sound is None:
+            self.sound = read_file(self.samples / samples.RESULT / "r.h5ad")
+        result = self.sound.copy()
+        made = annotations_of(result)
+        import_annotations(result, made, path, slice_name="A", coordinates="spots")
+        write_annotations(result, made)
 
 
 _DO: dict[type, Callable[..., list[str]]] = {
@@ -201,21 +220,31 @@ _DO: dict[type, Callable[..., list[str]]] = {
 
 def shell(*words: str | Path) -> list[str]:
     """Run a command in this process; return what must not come of it."""
-    from typer.testing import CliRunner
+    heard, code = io.StringIO(), 0
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(heard):
+        try:
+            code = _command().main([str(word) for word in words], standalone_mode=False) or 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        except Exception as error:
+            return [told(error)]
+    said = heard.getvalue().strip()
+    if code == 2:
+        last = said.split("Error:")[-1].strip()
+        return wrong_sentence(last) if "Error:" in said else [f"refused without a sentence: {said}"]
+    if code:
+        return [f"exit code {code}: {said[-300:]}"]
+    return []
+
+
+@cache
+def _command() -> Any:
+    """The shell's commands, made once: that takes longer than most cases."""
+    from typer.main import get_command
 
     from napari_staligner.cli.app import app
 
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    error = done.exception
-    if error is not None and not isinstance(error, SystemExit):
-        return [told(error)]
-    said = done.stderr.strip()
-    if done.exit_code == 2:
-        last = said.split("Error:")[-1].strip()
-        return wrong_sentence(last) if "Error:" in said else [f"refused without a sentence: {said}"]
-    if done.exit_code:
-        return [f"exit code {done.exit_code}: {said[-300:]}"]
-    return []
+    return get_command(app)
 
 
 def _read(paths: list[Path]) -> list[Any]:
@@ -325,6 +354,36 @@ def _recover(path: Path) -> list[str]:
     session = Session()
     session.open(read_kept(kept), saved=False)
     return []
+
+
+def _scan(folder: Path) -> list[str]:
+    from napari_staligner.io.scans import contrast_limits, open_scan, picture_of
+
+    if (folder / "scan.tif").exists():
+        scan = open_scan(folder / "scan.tif")
+        contrast_limits(scan)
+        picture_of(scan)
+    return []
+
+
+def _excluded(folder: Path) -> list[str]:
+    from napari_staligner.io.excluded import exclude
+
+    regions, slices = folder / "exclude.geojson", folder / "a.h5ad"
+    if regions.exists() and slices.exists():
+        exclude(_read([slices]), regions)
+    return []
+
+
+_OWN_WAY: dict[str, Callable[[Path], list[str]]] = {
+    "unsaved": lambda folder: _recover(folder / "r.h5ad"),
+    "image": _scan,
+    "regions": _excluded,
+}
+_OWN_WAY |= {
+    name: lambda folder: use_job(shell, partial(_session, None, folder), folder / FOLDER)  # type: ignore[arg-type]
+    for name in samples.JOBS
+}
 
 
 # --- what must not come of it

@@ -32,8 +32,12 @@ def sentences() -> Iterator[None]:
     except Exception as error:
         _log.exception("The command failed")
         from napari_staligner.core.attempt import reason
+        from napari_staligner.core.outside import outside_sentence
         from napari_staligner.io.problem_report import keep_problem
 
+        if said := outside_sentence(error):
+            errors().print(f"[bold red]Error:[/] {escaped(said)}", soft_wrap=True)
+            raise typer.Exit(2) from None
         # The words after the name of the command may hold names of the user's.
         kept = keep_problem(error, " ".join(["napari-staligner", *sys.argv[1:2]]))
         text = f"This failed ({reason(error)}). {kept}".rstrip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from napari_staligner.core.progress import Progress, Steps, part_of
 from napari_staligner.core.result.access import writable_record
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.core.result.provenance import record_sources, source_of
+from napari_staligner.core.result.soundness import LARGEST, drop_odd_colors
 from napari_staligner.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def adopt_steps(adata: AnnData, found: Finished) -> Steps[AnnData]:
         )
     rows = np.concatenate([part.obs_names.astype(int) for _, part in parts])
     result = adata[rows].copy()
-    z = np.ascontiguousarray(np.asarray(result.obsm[found.embedding]), dtype=np.float32)
+    z = np.ascontiguousarray(_numbers(result.obsm[found.embedding]), dtype=np.float32)
     notes += _record(result, parts, found, z)
     settings = Settings()
     places = [(name, part.obsm[K.SPATIAL].astype(np.float64)) for name, part in parts]
@@ -89,12 +90,18 @@ def adopt_steps(adata: AnnData, found: Finished) -> Steps[AnnData]:
     return result
 
 
+def _numbers(embedding: Any) -> NDArray[Any]:
+    """An embedding as an array; some programs store it as a sparse matrix."""
+    return np.asarray(embedding.toarray() if sparse.issparse(embedding) else embedding)
+
+
 def _lean(adata: AnnData, found: Finished) -> tuple[AnnData, list[str]]:
     """The spots that have an embedding, named by their rows, without genes."""
     from anndata import AnnData
 
-    z = np.asarray(adata.obsm[found.embedding], dtype=np.float64)
-    there = np.flatnonzero(np.isfinite(z).all(axis=1))
+    z = _numbers(adata.obsm[found.embedding]).astype(np.float64)
+    # NaN is not smaller than anything either.
+    there = np.flatnonzero((np.abs(z) <= LARGEST).all(axis=1))
     lost = adata.n_obs - len(there)
     obs = adata.obs.iloc[there].copy()
     obs.index = there.astype(str)
@@ -106,7 +113,10 @@ def _lean(adata: AnnData, found: Finished) -> tuple[AnnData, list[str]]:
             obsm[key] = obsm[key].set_axis(obs.index)
     uns = {key: adata.uns[key] for key in (K.SPATIAL, K.SOURCE) if key in adata.uns}
     notes = (
-        [f"{lost:,} spots have no number in obsm[{found.embedding!r}]; they were left out."]
+        [
+            f"{lost:,} spots have no number, or one beyond all bounds, in "
+            f"obsm[{found.embedding!r}]; they were left out."
+        ]
         if lost
         else []
     )
@@ -124,7 +134,8 @@ def _record(
     slice_of = np.repeat(np.arange(len(parts)), [part.n_obs for _, part in parts])
     result.uns.pop(K.SOURCE, None)
     result.uns.pop(K.NOTES, None)
-    said = claim(result, "obs", K.SLICE, K.LIBRARY)
+    said = [f"{slot} is no list of colours; it was left out." for slot in drop_odd_colors(result)]
+    said += claim(result, "obs", K.SLICE, K.LIBRARY)
     if found.embedding != K.EMBEDDING:
         said += claim(result, "obsm", K.EMBEDDING)
     said += claim(result, "obsp", K.CONNECTIVITIES, K.DISTANCES, K.MUTUAL)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from napari_staligner._errors import ComputeError, ComputeWarning, InputError
+from napari_staligner.core.outside import outside_reason
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.result.access import writable_record
 
@@ -156,6 +157,8 @@ def reason(error: Exception) -> str:
     text = text[:200].rstrip(".").replace(". ", "; ")
     if isinstance(error, InputError | ComputeError):
         return text
+    if outside := outside_reason(error):
+        return outside
     return f"an unexpected {type(error).__name__}{f': {text}' if text else ''}; please report it"
 
 

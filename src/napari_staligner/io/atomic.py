@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
+from psutil import pid_exists
+
 from napari_staligner._errors import InputError
+from napari_staligner.core.outside import REMEDIES, system_error
+
+_LONGEST = 100
+"""Letters of a name that its draft's folder begins with; 255 bytes is the most of a name."""
+_BEFORE = "before"
+_HOST = "".join(sign for sign in socket.gethostname() if sign.isalnum())[:20]
+"""Drafts in a shared folder may be of another machine."""
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
@@ -29,9 +40,7 @@ def check_target(path: str | os.PathLike[str]) -> Path:
         # A real attempt: permission bits say little for root and on network drives.
         handle, probe = tempfile.mkstemp(prefix=".staligner-", dir=path.parent)
     except OSError as error:
-        raise InputError(
-            f"{str(path.parent)!r} cannot be written to ({error.strerror}): choose another place."
-        ) from error
+        raise not_written(path.parent, error, " to") from error
     os.close(handle)
     Path(probe).unlink()
     if path.exists() and not path.stat().st_mode & 0o200:
@@ -54,19 +63,51 @@ def written_beside(path: Path) -> Iterator[Path]:
         The target cannot be written.
     """
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}-", dir=path.parent))
+        _drop_abandoned(path)
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise not_written(path, error) from error
     draft = folder / path.name
     try:
         yield draft
-        if path.is_dir():
-            path.rename(folder / "before")
-        os.replace(draft, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
+        _move_into_place(draft, path, folder / _BEFORE)
+    except InputError:
+        raise
+    except Exception as error:
+        # HDF5 and zarr tell of a full disk by errors of their own.
+        if isinstance(error, OSError) or system_error(error) is not None:
+            raise not_written(path, error) from error
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move_into_place(draft: Path, path: Path, before: Path) -> None:
+    if not path.is_dir():
+        os.replace(draft, path)
+        return
+    path.rename(before)
+    try:
+        os.replace(draft, path)
+    except OSError:
+        before.rename(path)
+        raise
+
+
+def _prefix(path: Path) -> str:
+    """Beginning of the names of folders for drafts of a path, by this process."""
+    return f".{path.stem[:_LONGEST]}-{_HOST}-{os.getpid()}-"
+
+
+def _drop_abandoned(path: Path) -> None:
+    """Remove drafts of processes that were killed: they are as large as the file itself."""
+    for draft in path.parent.glob(f".{escape(path.stem[:_LONGEST])}-{_HOST}-*-*"):
+        pid = draft.name.split("-")[-2]
+        if not pid.isdecimal() or pid_exists(int(pid)):
+            continue
+        if (draft / _BEFORE).exists() and not path.exists():
+            (draft / _BEFORE).rename(path)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> Path:
@@ -97,7 +138,19 @@ def write_bytes(content: bytes, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"{str(path)!r} cannot be written ({error.strerror or error}): choose another place."
-    )
+def not_written(path: Path, error: BaseException, to: str = "") -> InputError:
+    """Return the sentence on a path that cannot be written.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder.
+    error
+        Of the system, or of a library that passes it on.
+    to
+        ``" to"`` for a folder.
+    """
+    number = system_error(error)
+    why = str(error).rstrip(".") if number is None else os.strerror(number)
+    remedy = REMEDIES.get(number or 0, "choose another place")
+    return InputError(f"{str(path)!r} cannot be written{to} ({why}): {remedy}.")

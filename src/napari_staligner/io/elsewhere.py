@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_staligner._errors import InputError
-from napari_staligner.core.attempt import reason
+from napari_staligner.core.attempt import EXPRESSION, reason
+from napari_staligner.core.prepare.on_disk import named_layers, on_disk, with_slots
+from napari_staligner.core.result.access import writable_record
 from napari_staligner.io import user_folder
 from napari_staligner.io.h5ad import write_result
 
@@ -35,13 +39,34 @@ def write_somewhere(adata: AnnData, path: Path) -> tuple[Path, str]:
         Where they are: as wanted, next to it under a name with a number, in the user's folder, or
         in the folder of temporary files.
     problem
-        A sentence if that is not the wanted place; else empty.
+        A sentence if that is not the wanted place, or if counts are missing because their own file
+        cannot be read any more; else empty.
 
     Raises
     ------
     InputError
         They cannot be written anywhere.
     """
+    try:
+        return _written(adata, path)
+    except InputError as error:
+        matrices = {"X": adata.X, **named_layers(adata)}
+        if not any(map(on_disk, matrices.values())):
+            raise
+        # The counts come from files of the user's, which may be gone after a long training.
+        lost = EXPRESSION.sentence(error)
+    lean = with_slots(
+        adata,
+        X=None if on_disk(adata.X) else adata.X,
+        layers={key: each for key, each in named_layers(adata).items() if not on_disk(each)},
+    )
+    kept = writable_record(lean)
+    kept["notes"] = np.array([*map(str, kept.get("notes", ())), lost], dtype=object)
+    written, problem = _written(lean, path)
+    return written, f"{lost} {problem}".rstrip()
+
+
+def _written(adata: AnnData, path: Path) -> tuple[Path, str]:
     problem = ""
     for place in _places(path):
         try:

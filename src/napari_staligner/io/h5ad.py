@@ -33,6 +33,7 @@ from napari_staligner.io.finished import read_finished
 from napari_staligner.io.formats.read import read_path
 from napari_staligner.io.images import image_problem
 from napari_staligner.io.sources import parse_source
+from napari_staligner.io.writing import write_anndata
 from napari_staligner.samples import sample_slices
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
     path = check_result_target(path)
     try:
         with written_beside(path) as draft:
-            adata.write_h5ad(draft, compression="gzip")
+            write_anndata(adata, draft)
     except (InputError, MemoryError):
         raise
     except Exception as error:

@@ -11,6 +11,7 @@ import logging
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -23,11 +24,14 @@ from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.attempt import reason
 from napari_staligner.core.prepare.on_disk import named_layers
 from napari_staligner.core.result.ownership import moved
+from napari_staligner.core.result.soundness import make_sound
 from napari_staligner.io import user_folder
 from napari_staligner.io.anndata import is_result, read_file
 from napari_staligner.io.atomic import written_beside
 from napari_staligner.io.formats.guard import H5_ERRORS
+from napari_staligner.io.processes import alive
 from napari_staligner.io.session_file import Content, SessionRecord, read_record, session_content
+from napari_staligner.io.writing import write_anndata
 
 if TYPE_CHECKING:
     import h5py
@@ -151,7 +155,9 @@ class Recovery:
         import psutil
         from anndata.io import write_elem
 
-        with written_beside(place) as draft, h5py.File(draft, "w") as target:
+        # In memory first: it is small, and HDF5 cannot close a file on a full disk.
+        content = BytesIO()
+        with h5py.File(content, "w") as target:
             target.attrs["pid"] = os.getpid()
             target.attrs["started"] = psutil.Process().create_time()
             target.attrs["when"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -162,6 +168,8 @@ class Recovery:
                 target.attrs["spots"] = self._digest_of(result)
                 for slot, elements in _edits(result).items():
                     write_elem(target, slot, elements)
+        with written_beside(place) as draft:
+            draft.write_bytes(content.getbuffer())
 
     def _digest_of(self, result: AnnData) -> str:
         if self._digest[0] is not result.obs_names:
@@ -178,7 +186,7 @@ def keep_result(result: AnnData, path: Path) -> str:
         if disk_usage(path.parent).free < 2 * _bytes(result):
             return "The disk is nearly full: the result is not kept from a crash until it is saved."
         with written_beside(path) as draft:
-            result.write_h5ad(draft)
+            write_anndata(result, draft, compression=None)
     except Exception as error:
         # Any error: the result itself is still in memory.
         _log.exception("The result could not be kept from a crash")
@@ -217,6 +225,7 @@ def read_kept(kept: Kept) -> Content:
     if not is_result(result):
         raise InputError(f"{str(base)!r} holds no integrated slices any more: discard the edits.")
     _apply(kept.path, result)
+    make_sound(kept.path.name, result)
     content = session_content(result, kept.record, result, kept.file)
     return content
 
@@ -226,16 +235,6 @@ def discard(kept: Kept) -> None:
     kept.path.unlink(missing_ok=True)
     if kept.result is not None:
         kept.result.unlink(missing_ok=True)
-
-
-def alive(pid: int, started: float) -> bool:
-    """Whether the process that keeps a session is still running."""
-    import psutil
-
-    try:
-        return bool(abs(psutil.Process(pid).create_time() - started) < 1)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def digest(spots: pd.Index[str]) -> str:
@@ -280,7 +279,7 @@ def _apply(path: Path, result: AnnData) -> None:
         with h5py.File(path, "r") as file:
             same = _said(file, "spots") == digest(result.obs_names)
             edits = {slot: read_elem(file[slot]) for slot in ("obs", "obsm", "uns")} if same else {}
-    except H5_ERRORS as error:
+    except Exception as error:  # anndata passes on any error of h5py, zlib or its own readers
         raise InputError(f"The edits in {str(path)!r} cannot be read ({error}).") from error
     if not same:
         raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,6 +14,7 @@ import numpy as np
 
 from napari_staligner._errors import InputError
 from napari_staligner.io.formats.guard import check_file, check_inside
+from napari_staligner.io.pixels import PlainPixels, StoredPixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -147,9 +147,10 @@ def _tiff_level(path: Path, level: Any, number: int) -> Any:
     import zarr
 
     if level.dataoffset is not None and not number:
-        return tifffile.memmap(path, series=0, mode="r")
+        order = "<" if level.parent.byteorder == "<" else ">"
+        return PlainPixels(path, level.dataoffset, level.shape, level.dtype.newbyteorder(order))
     store = tifffile.imread(path, aszarr=True, series=0, level=number)
-    array = _Stored(zarr.open(store, mode="r"), store)
+    array = StoredPixels(zarr.open(store, mode="r"), path, store)
     piece = int(np.prod(array.chunks)) * array.dtype.itemsize
     if piece > MOST_STRIP:
         raise InputError(
@@ -157,19 +158,6 @@ def _tiff_level(path: Path, level: Any, number: int) -> Any:
             "in part: write it as a tiled TIFF."
         )
     return array
-
-
-class _Stored:
-    """An array in a file that is closed once nobody needs the array."""
-
-    def __init__(self, array: Any, store: Any) -> None:
-        self._array = array
-        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
-        self.chunks = array.chunks
-        weakref.finalize(self, store.close)
-
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        return np.asarray(self._array[index])
 
 
 def _ome_channels(text: str | None) -> tuple[str, ...]:
@@ -193,7 +181,7 @@ def _zarr(path: Path) -> tuple[list[Any], str, tuple[str, ...], bool]:
     told: Any = group.attrs.get("ome", group.attrs.asdict())
     image: Mapping[str, Any] = told["multiscales"][0]
     axes = "".join(a["name"] if isinstance(a, Mapping) else a for a in image["axes"]).upper()
-    levels = [_lazy(group[part["path"]], axes) for part in image["datasets"]]
+    levels = [_lazy(StoredPixels(group[part["path"]], path), axes) for part in image["datasets"]]
     channels = (told.get("omero") or {}).get("channels") or ()
     return levels, axes, tuple(str(channel.get("label", "")) for channel in channels), False
 

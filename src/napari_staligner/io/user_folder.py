@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
+from time import monotonic
 
 from napari_staligner._errors import InputError
 
 MOST_RECENT = 8
+PATIENCE_SECONDS = 1.0
+"""A folder of a network may answer late, or never."""
 
 
 def user_folder() -> Path:
@@ -28,16 +33,34 @@ def recent_files() -> list[Path]:
     """Return the sessions that were opened or saved last and are still there, the newest first."""
     try:
         listed = json.loads(_recent().read_text(encoding="utf-8"))
-        return [path for path in map(Path, listed) if path.is_file()]
+        return _there([*map(Path, listed)])
     except (OSError, ValueError, TypeError):
         return []
+
+
+def _there(paths: list[Path]) -> list[Path]:
+    """Those of some files that are there; a folder that does not answer is not waited for."""
+    found: set[Path] = set()
+
+    def look(path: Path) -> None:
+        with suppress(OSError, ValueError):
+            if path.is_file():
+                found.add(path)
+
+    threads = [Thread(target=look, args=(path,), daemon=True) for path in paths]
+    for thread in threads:
+        thread.start()
+    end = monotonic() + PATIENCE_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, end - monotonic()))
+    return [path for path in paths if path in found]
 
 
 def remember_file(path: Path) -> None:
     """Put a session first among the recent files; a failure does no harm."""
     from napari_staligner.io.atomic import write_text
 
-    path = path.resolve()
+    path = path.absolute()
     listed = [path, *(other for other in recent_files() if other != path)][:MOST_RECENT]
     try:
         _recent().parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from time import time
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Loss, Progress
+from napari_staligner.core.settings import Settings
 from napari_staligner.jobs.folder import JobFolder, JobSpec, JobState
 from napari_staligner.jobs.launch import launcher_of
 from napari_staligner.jobs.listing import known_jobs
@@ -58,13 +59,13 @@ class JobBoard:
 
     def look(self) -> tuple[JobCard, ...]:
         """Return all jobs as they are now, the newest first; a folder that is gone is left out."""
-        cards = []
-        for folder in known_jobs():
-            try:
-                cards.append(self._look(folder))
-            except InputError:  # no job any more, or of another version
-                continue
-        return tuple(cards)
+        return tuple(map(self._card, known_jobs()))
+
+    def _card(self, folder: JobFolder) -> JobCard:
+        try:
+            return self._look(folder)
+        except InputError as error:  # it is damaged, or of another version
+            return _unreadable(folder, str(error))
 
     def _look(self, folder: JobFolder) -> JobCard:
         if folder not in self._seen:
@@ -87,3 +88,10 @@ class JobBoard:
             tuple(seen.notes),
             self._problems.get(folder, ""),
         )
+
+
+def _unreadable(folder: JobFolder, why: str) -> JobCard:
+    """A job of which only its folder is known; it can be forgotten."""
+    spec = JobSpec("0" * 12, "", folder.path.name, (), Settings())
+    state = JobState("failed", why)
+    return JobCard(folder, spec, state, None, None, 0.0, (), (), "")

@@ -21,14 +21,15 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.progress import Loss, Progress
+from napari_staligner.core.progress import Progress
 from napari_staligner.core.settings import Settings
 from napari_staligner.io.atomic import write_text
 
@@ -257,12 +258,12 @@ class JobFolder:
         """Seconds since the last sign of life."""
         try:
             return time() - self.progress.stat().st_mtime
-        except FileNotFoundError:
+        except OSError:
             return float("inf")
 
     def beat(self) -> None:
         """Give a sign of life."""
-        os.utime(self.progress)
+        self.progress.touch()
 
     def tell(self, step: Progress) -> None:
         """Append a step to ``progress.jsonl``; a full disk does not end a training."""
@@ -308,7 +309,7 @@ class Tail:
                     self._at = 0
                 file.seek(self._at)
                 whole, _, _ = file.read().rpartition(b"\n")
-        except FileNotFoundError:
+        except OSError:
             return []
         self._at += len(whole) + bool(whole)
         return list(_steps(whole))
@@ -319,10 +320,12 @@ def _steps(lines: bytes) -> Iterator[tuple[float, Progress]]:
         try:
             said = json.loads(line)
             when = float(said.pop("time"))
-            step = Progress(**said)
-            yield when, replace(step, loss=Loss(**said["loss"]) if step.loss else None)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            # Checked: a text where a number belongs would fail those who count with it.
+            step: Progress = _adapter(Progress).validate_python(said)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue  # a machine that went down may leave half a line
+        if isfinite(when) and step.done >= 0:
+            yield when, step
 
 
 @cache

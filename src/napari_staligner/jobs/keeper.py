@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,13 @@ from napari_staligner.io.atomic import written_beside
 
 if TYPE_CHECKING:
     from napari_staligner.core.training.checkpoint import State
+
+_DAMAGED = (
+    *(OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError, MemoryError),
+    *(TypeError, AttributeError),  # another file of numpy's
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy and zipfile raise on damaged files; RuntimeError is for an unknown packing."""
 
 
 class FileKeeper:
@@ -42,9 +51,9 @@ class FileKeeper:
             return None
         try:
             # Nothing but arrays: a file with Python objects in it is refused.
-            with np.load(self._path, allow_pickle=False) as file:
+            with self._path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return dict(file)
-        except (OSError, ValueError, EOFError) as error:
+        except _DAMAGED as error:
             raise InputError(
                 f"The checkpoint {str(self._path)!r} cannot be read ({error}): remove it to begin "
                 "the job again."

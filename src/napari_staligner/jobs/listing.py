@@ -43,7 +43,7 @@ def job_of(text: str) -> JobFolder:
     """
     if (Path(text) / "job.json").is_file():
         return JobFolder(Path(text))
-    found = [each for each in known_jobs() if text and each.spec().id.startswith(text)]
+    found = [each for each in known_jobs() if text and _id_of(each).startswith(text)]
     if len(found) == 1:
         return found[0]
     few = "several jobs" if found else "no job"
@@ -51,6 +51,14 @@ def job_of(text: str) -> JobFolder:
         f"There is {few} {text!r}: give the folder, or an id that 'napari-staligner job list' "
         "shows."
     )
+
+
+def _id_of(folder: JobFolder) -> str:
+    """The id of a job; empty if its folder is damaged, which must not hide the others."""
+    try:
+        return folder.spec().id
+    except InputError:
+        return ""
 
 
 def _listed() -> list[Path]:

@@ -83,7 +83,7 @@ class Outlook:
         """How much is done, 0 to 1."""
         if self.state.condition == "done":
             return 1.0
-        return 0.0 if self.last is None else self.last.done / max(1, self.last.total)
+        return 0.0 if self.last is None else min(1.0, self.last.done / max(1, self.last.total))
 
     def lines(self) -> Iterator[str]:
         """Tell it in lines for the shell."""

@@ -6,6 +6,7 @@ import socket
 from dataclasses import replace
 
 from napari_staligner._errors import InputError
+from napari_staligner.io.processes import alive
 from napari_staligner.jobs.folder import GO_ON, JobFolder, JobState
 
 STALE_SECONDS = 60.0
@@ -51,11 +52,4 @@ def running(folder: JobFolder) -> bool:
 def _lives(folder: JobFolder, state: JobState) -> bool:
     if state.host != socket.gethostname():
         return folder.age < STALE_SECONDS
-    import psutil
-
-    try:
-        process = psutil.Process(state.pid)
-        same = abs(process.create_time() - state.started) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return alive(state.pid, state.started)

@@ -190,7 +190,9 @@ def test_a_full_disk_is_one_sentence(made, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tifffile, "TiffWriter", full)
-    with pytest.raises(InputError, match=r"No space left on device\): choose another place"):
+    with pytest.raises(
+        InputError, match=r"No space left on device\): free some space, or choose another place"
+    ):
         finish(export_steps(made, "images", tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
 

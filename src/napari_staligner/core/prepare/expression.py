@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
+from napari_staligner._errors import ComputeError
 from napari_staligner.core.prepare.slices import normalize
 
 if TYPE_CHECKING:
@@ -103,4 +105,19 @@ class Expression:
             return np.empty(self.stored, dtype=kind)
         # The file has no name, and disappears with the array.
         with tempfile.TemporaryFile() as file:
+            _reserve(file, self.stored * np.dtype(kind).itemsize)
             return np.memmap(file, dtype=kind, mode="w+", shape=(self.stored,))
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Take the room of a file on the disk: a map of a disk that is full ends the process."""
+    if not size or not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise ComputeError(
+            f"The folder for temporary files, {tempfile.gettempdir()!r}, has no room for "
+            f"{size / 2**30:.1f} GB ({error.strerror}): free some space, or set TMPDIR to another "
+            "folder."
+        ) from error

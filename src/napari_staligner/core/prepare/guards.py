@@ -92,6 +92,29 @@ GUARDS = (
         "io.formats.guard:check_links",
     ),
     Guard(
+        "HDF5, by h5py",
+        "the failures of a disk while a result is written: it writes through Python, which keeps "
+        "the first one until the file is closed",
+        "a full disk: the handle and the space were lost until the program ended, tracebacks that "
+        "nobody can catch, and SIGSEGV where Python raised within a call of HDF5",
+        "one sentence, and nothing is left of the draft",
+        "io.writing:write_anndata",
+    ),
+    Guard(
+        "the system's memory maps, by tifffile",
+        "images that are not packed: they are read row by row instead",
+        "SIGBUS, once the file of an open image had become shorter",
+        "the lost part is shown empty, and that is said",
+        "io.pixels:PlainPixels",
+    ),
+    Guard(
+        "the system's memory maps, by numpy",
+        "a scratch file whose room was not reserved before",
+        "SIGBUS, once the disk of temporary files was full",
+        "the run ends with a sentence that names the folder",
+        "core.prepare.expression:_reserve",
+    ),
+    Guard(
         "zlib, by gzip",
         "streams that unpack to more than 200 times their size, beyond 256 MB",
         "a file of a few MB filled all memory",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 INDEX = ("indices", "indptr")
+_PLACE = "staligner_place"
 ROWS = 4096
 """How many rows are read and written at once."""
 
@@ -31,8 +32,34 @@ def on_disk(matrix: Any) -> bool:
 
 
 def in_memory(matrix: Any) -> Any:
-    """Return a matrix with its values in memory."""
-    return matrix.compute() if on_disk(matrix) else matrix
+    """Return a matrix with its values in memory.
+
+    Raises
+    ------
+    InputError
+        Its file cannot be read any more.
+    """
+    if not on_disk(matrix):
+        return matrix
+    try:
+        return matrix.compute()
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # anndata raises whatever h5py, zarr or dask meet
+        place = _place_of(matrix)
+        if not place:
+            raise
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{place} cannot be read any more ({why}): its file was moved, removed or replaced; "
+            "load the slice again."
+        ) from error
+
+
+def _place_of(matrix: Any) -> str:
+    """File and slot that a dask array is made from; empty if it is not from a file."""
+    told = (layer.annotations or {} for layer in matrix.dask.layers.values())
+    return next((each[_PLACE] for each in told if _PLACE in each), "")
 
 
 def left_on_disk(element: Any) -> Any:
@@ -48,8 +75,11 @@ def left_on_disk(element: Any) -> Any:
     A dask array; its blocks are rows, CSR or dense. It opens the file for each block, so the
     element may be closed. A matrix that can only be read whole is read.
     """
+    import dask
+
     try:
-        lazy = _lazy(element)
+        with dask.annotate(**{_PLACE: _place(element)}):
+            lazy = _lazy(element)
         if lazy.numblocks[0] > 1:
             # Find out now, not in the middle of a run, whether it can be read this way.
             lazy[:1].compute()

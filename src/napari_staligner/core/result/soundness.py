@@ -19,6 +19,8 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import annotations_of
 from napari_staligner.core.domains.presence import recorded_presence
 from napari_staligner.core.palette import categorical_colors
+from napari_staligner.core.registration.choice import Choice
+from napari_staligner.core.registration.trust import PairTrust
 from napari_staligner.core.result.access import record_of, spots_xy, writable_record
 from napari_staligner.core.result.ownership import moved, written
 from napari_staligner.core.result.provenance import settings_of, sources_of
@@ -184,20 +186,40 @@ _KINDS: Mapping[str, Mapping[str, Kind]] = MappingProxyType(
 
 def _settle_colors(adata: AnnData) -> list[str]:
     """Replace the colours of domains if they are no texts, or not one for each domain."""
-    if K.DOMAIN_COLORS not in adata.uns:
-        return []
+    told = K.DOMAIN_COLORS in adata.uns
+    lost = drop_odd_colors(adata)
     if K.DOMAIN not in adata.obs:
-        del adata.uns[K.DOMAIN_COLORS]
-        return []
-    try:
-        given = [*np.asarray(adata.uns[K.DOMAIN_COLORS], dtype=object)]
-    except (TypeError, ValueError):
-        given = []
+        adata.uns.pop(K.DOMAIN_COLORS, None)
+        return [slot for slot in lost if K.DOMAIN_COLORS not in slot]
     n = len(adata.obs[K.DOMAIN].cat.categories)
-    if len(given) == n and all(isinstance(color, str) for color in given):
-        return []
-    adata.uns[K.DOMAIN_COLORS] = categorical_colors(n)
-    return [f"uns[{K.DOMAIN_COLORS!r}]"]
+    if len(adata.uns.get(K.DOMAIN_COLORS, ())) != n or not n:
+        adata.uns[K.DOMAIN_COLORS] = categorical_colors(n)
+        lost += [f"uns[{K.DOMAIN_COLORS!r}]"] if told else []
+    return [*dict.fromkeys(lost)]
+
+
+def drop_odd_colors(adata: AnnData) -> list[str]:
+    """Drop colours of columns that are no list of texts; no file and no view takes them.
+
+    Parameters
+    ----------
+    adata
+        Changed in place.
+
+    Returns
+    -------
+    The slots.
+    """
+    keys = [key for key in adata.uns if str(key).endswith("_colors")]
+    odd = [key for key in keys if not _list_of_texts(adata.uns[key])]
+    for key in odd:
+        del adata.uns[key]
+    return [f"uns[{key!r}]" for key in odd]
+
+
+def _list_of_texts(value: Any) -> bool:
+    is_list = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    return is_list and all(isinstance(each, str) for each in value)
 
 
 # --- the record: an entry is sound if what reads it can
@@ -244,6 +266,8 @@ def _registered(value: Any) -> bool:
         and _of_numbers(value.get("bending", {}))
         and _texts(value.get("landmarks", ()))
         and all(_text(value.get(key, "")) for key in ("model", "reference"))
+        and len(PairTrust.read(value)) in (0, len(np.reshape(value.get("pairs", ()), (-1, 2))))
+        and isinstance(Choice.read(value), Choice)
     )
 
 

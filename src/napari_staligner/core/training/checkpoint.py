@@ -26,6 +26,8 @@ State = Mapping[str, "NDArray[Any]"]
 SAME_INPUT = 1e-3
 """Largest difference of the input's sum of squares, relative, for the same slices."""
 
+_DAMAGED = "The checkpoint is damaged: start a new job."
+
 
 class Keeper(Protocol):
     """Holds the checkpoint of one training."""
@@ -115,8 +117,17 @@ def restore(course: Course, state: State) -> None:
     Raises
     ------
     InputError
-        It belongs to other slices or settings.
+        It belongs to other slices or settings, or it is damaged.
     """
+    try:
+        _restore(course, state)
+    except (KeyError, IndexError, TypeError, RuntimeError, AttributeError) as error:
+        raise InputError(_DAMAGED) from error
+    except ValueError as error:
+        raise (error if isinstance(error, InputError) else InputError(_DAMAGED)) from error
+
+
+def _restore(course: Course, state: State) -> None:
     trainer = course.trainer
     _check(trainer, state)
     for i in range(_count(state, "moves")):

@@ -13,7 +13,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from napari_staligner import _keys as K
-from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.io.aligned import aligned_image, canvas_of
 from napari_staligner.io.export.parts import counted, file_names, rows_by_slice
@@ -262,15 +261,7 @@ def _fed(
             _put(queue, _Stopped, thread)
         thread.join()
     if failed:
-        raise _told_as(failed[0])
-
-
-def _told_as(error: BaseException) -> BaseException:
-    if isinstance(error, OSError):
-        return InputError(
-            f"An image cannot be written ({error.strerror or error}): choose another place."
-        )
-    return error
+        raise failed[0]
 
 
 def _put(queue: Queue[Any], piece: Any, thread: Thread) -> bool:

@@ -27,6 +27,7 @@ from napari_staligner.io.export.parts import (
 from napari_staligner.io.h5ad import read_source, slices_of_result
 from napari_staligner.io.images import drawn_where_it_lies
 from napari_staligner.io.sources import check_unchanged
+from napari_staligner.io.writing import write_anndata
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -71,7 +72,7 @@ def slice_steps(adata: AnnData, draft: Path) -> Steps[str]:
         yield Progress(f"writing {name}", 2 * done + 1, 2 * len(slices))
         _add(own, adata, name, rows)
         _place_image(own, adata, name)
-        own.write_h5ad(draft / f"{files[name]}.h5ad", compression="gzip")
+        write_anndata(own, draft / f"{files[name]}.h5ad")
     return counted(slices)
 
 

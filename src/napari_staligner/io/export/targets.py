@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress
-from napari_staligner.io.atomic import written_beside
+from napari_staligner.io.atomic import not_written, written_beside
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -184,9 +184,7 @@ def _check_folder(folder: Path) -> None:
         # A real attempt, as for results.
         Path(tempfile.mkdtemp(prefix=".staligner-", dir=folder)).rmdir()
     except OSError as error:
-        raise InputError(
-            f"{str(folder)!r} cannot be written to ({error.strerror}): choose another place."
-        ) from error
+        raise not_written(folder, error, " to") from error
 
 
 def _check_present(path: Path, target: Target, overwrite: bool) -> None:

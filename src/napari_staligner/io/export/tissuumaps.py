@@ -18,6 +18,7 @@ from napari_staligner.core.result.access import drop_record, spot_size, spots_xy
 from napari_staligner.core.result.ownership import claim
 from napari_staligner.io.export.parts import columns_made, counted, rows_by_slice
 from napari_staligner.io.images import tissue_image
+from napari_staligner.io.writing import write_anndata
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -77,7 +78,7 @@ def tissuumaps_steps(adata: AnnData, draft: Path) -> Steps[str]:
     if len(slices) > 1:
         made.obsm[HIRES] = places
     yield Progress("writing", len(slices) + 1, len(slices) + 2)
-    made.write_h5ad(draft, compression="gzip")
+    write_anndata(made, draft)
     return counted(slices)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from napari_staligner._errors import InputError
 from napari_staligner.io import user_folder
 from napari_staligner.io.atomic import written_beside
+from napari_staligner.io.writing import write_anndata
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -86,7 +87,7 @@ def keep(place: Path, adata: AnnData) -> bool:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with written_beside(place) as draft:
-            adata.write_h5ad(draft, compression="lzf")
+            write_anndata(adata, draft, compression="lzf")
         by_use = sorted(place.parent.glob("*.h5ad"), key=lambda file: file.stat().st_mtime)
         for old in by_use[:-MOST]:
             old.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -10,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError, InputError
+from napari_staligner.core.outside import REMEDIES, system_error
 from napari_staligner.core.result.provenance import mark_source, source_of
 from napari_staligner.core.result.soundness import make_sound
 from napari_staligner.core.result.source import Source
@@ -63,6 +65,16 @@ def read_path(source: Source, *, backed: bool = False) -> tuple[Named, Source]:
     InputError
         Nothing is there, or it cannot be read.
     """
+    try:
+        return _read(source, backed)
+    except OSError as error:
+        number = system_error(error)
+        why = str(error) if number is None else os.strerror(number)
+        remedy = REMEDIES.get(number or 0, "check the path")
+        raise InputError(f"{source.path!r} cannot be read ({why}): {remedy}.") from error
+
+
+def _read(source: Source, backed: bool) -> tuple[Named, Source]:
     found = sniff(Path(source.path))
     asked = {name: value for name, value in source.choices.items() if name in found.choices}
     others = {name: value for name, value in source.choices.items() if name not in asked}

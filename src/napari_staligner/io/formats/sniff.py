@@ -37,6 +37,8 @@ def sniff(path: Path) -> Found:
         found = _part_of_folder(path) or folder_kind(path)
         return found if found is not None else _below(path)
     if not path.is_file():
+        if path.exists():
+            raise InputError(f"{str(path)!r} is a pipe or a device: copy it to a file first.")
         raise InputError(f"There is no file {str(path)!r}: check the path.")
     kind = kind_of_file(path)
     if kind in _ALONE:
