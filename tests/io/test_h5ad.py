@@ -9,6 +9,7 @@ import pytest
 from tiny import QUICK, tiny_pair, tiny_slice
 
 from napari_staligner import InputError, integrate, read_slices, write_result
+from napari_staligner.io import h5ad
 from napari_staligner.io.atomic import check_target
 from napari_staligner.io.h5ad import read_any, slices_of_result
 
@@ -153,12 +154,12 @@ def test_a_failed_write_leaves_what_was_there(result, tmp_path, monkeypatch):
     target = tmp_path / "out.h5ad"
     target.write_text("precious")
 
-    def full_disk(self, path, **_):
+    def full_disk(adata, path, **_):
         with open(path, "w") as half:
             half.write("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ad.AnnData, "write_h5ad", full_disk)
+    monkeypatch.setattr(h5ad, "write_anndata", full_disk)
     with pytest.raises(InputError, match="No space left on device"):
         write_result(result, target)
     assert target.read_text() == "precious"
