@@ -206,8 +206,8 @@ def test_what_is_listed_is_told_whole():
             assert file.url.startswith("https://")
             kind, _, digits = file.checksum.partition(":")
             assert len(digits) == {"sha256": 64, "git": 40, "": 0}[kind]
-    assert [each.name for each in samples_named(["bulbs"])] == ["slideseqv2-bulb", "stereoseq-bulb"]
-    with pytest.raises(InputError, match="no sample 'bulp': choose of bulbs, dlpfc"):
+    assert [each.name for each in samples_named(["Bulbs"])] == ["slideseqv2-bulb", "stereoseq-bulb"]
+    with pytest.raises(InputError, match="no sample 'bulp': choose one of bulbs, dlpfc"):
         samples_named(["bulp"])
 
 

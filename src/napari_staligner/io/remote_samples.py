@@ -209,10 +209,10 @@ def samples_named(names: Iterable[str]) -> list[RemoteSample]:
     """
     found: dict[str, RemoteSample] = {}
     for name in names:
-        members = SETS.get(name, (name,))
+        members = SETS.get(name.lower(), (name.lower(),))
         if not set(members) <= set(SAMPLES):
             raise InputError(
-                f"There is no sample {name!r}: choose of {', '.join([*SETS, *SAMPLES])}."
+                f"There is no sample {name!r}: choose one of {', '.join([*SETS, *SAMPLES])}."
             )
         found |= {each: SAMPLES[each] for each in members}
     return list(found.values())
