@@ -4,10 +4,11 @@
     scripts/prepare_release.py ADDRESS TAG
 
 ADDRESS is where the repository is seen, https://FORGE/OWNER/NAME. The links of README.md are
-written in full, and pyproject.toml gets [project.urls]. Both files are changed and not meant to be
-committed: the workflow of releases runs this, and is the one place that knows the address. Ends
-with exit code 2 and changes nothing if the tag, pyproject.toml, CITATION.cff, recipe/meta.yaml and
-CHANGELOG.md do not name the same version.
+written in full, pyproject.toml gets [project.urls], and recipe/meta.yaml its home and its
+maintainer, the owner. These files are changed and not meant to be committed: the workflow of
+releases runs this, and is the one place that knows the address. Ends with exit code 2 and changes
+nothing if the tag, pyproject.toml, CITATION.cff, recipe/meta.yaml and CHANGELOG.md do not name the
+same version.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?!https?:|mailto:|#)(?P<path>[^)\s]+)\)")
 BEFORE = "\n[project.scripts]\n"
+NOBODY = "  recipe-maintainers: []\n"
 
 
 def project_version(root: Path) -> str:
@@ -70,12 +72,24 @@ def with_urls(text: str, address: str, tag: str) -> str:
     return f"{before}\n[project.urls]\n{table}{found}{after}"
 
 
+def with_home(text: str, address: str, tag: str) -> str:
+    """Return the text of the recipe with the project's address and its maintainer."""
+    owner = address.rstrip("/").split("/")[-2]
+    text = re.sub(r"(?m)^about:\n(?!  home:)", f"about:\n  home: {address}\n", text)
+    return text.replace(NOBODY, f"  recipe-maintainers:\n    - {owner}\n")
+
+
 def prepare(root: Path, address: str, tag: str) -> list[str]:
-    """Write both files, or return what is wrong."""
+    """Write the files, or return what is wrong."""
     address = address.rstrip("/")
     wrong = wrong_versions(root, tag)
     if not wrong:
-        for name, change in {"README.md": with_full_links, "pyproject.toml": with_urls}.items():
+        changes = {
+            "README.md": with_full_links,
+            "pyproject.toml": with_urls,
+            "recipe/meta.yaml": with_home,
+        }
+        for name, change in changes.items():
             path = root / name
             path.write_text(
                 change(path.read_text(encoding="utf-8"), address, tag), encoding="utf-8"

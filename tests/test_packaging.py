@@ -185,6 +185,9 @@ def test_a_release_has_the_address_and_full_links(release, copy):
     assert all(target.startswith("https://") for target in targets)
     urls = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
     assert urls["Source"] == ADDRESS
+    recipe = (copy / "recipe" / "meta.yaml").read_text(encoding="utf-8")
+    assert f"\n  home: {ADDRESS}\n" in recipe
+    assert f"recipe-maintainers:\n    - {ADDRESS.split('/')[-2]}\n" in recipe
     # Every link of the README and of the project leads to a file that is there.
     for target in [*targets, *urls.values()]:
         kind, _, path = target.removeprefix(ADDRESS).strip("/").partition(f"/{tag}/")
