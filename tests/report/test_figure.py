@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -46,6 +47,23 @@ def test_slices_of_different_scale_have_a_bar_each_and_unknown_scales_are_not_ca
     alone = slices_figure([part("a")], legend, "svg").decode()
     assert re.search(r">200 units</text>", alone)
     assert "µm" not in alone
+
+
+def test_an_image_lies_under_the_spots_where_it_was_moved_to():
+    spots = replace(part("a"), rgba=np.tile((0, 0, 0, 0.0), (100, 1)))
+    image = np.full((10, 10, 3), 255, dtype=np.uint8)
+    image[2, 3] = (0, 0, 255)
+    turned = np.array([[0, -100.0, 900], [100, 0, 0], [0, 0, 1]])
+    legend = FigureLegend("x", (("a", RED),))
+    seen = []
+    for matrix in (np.diag([100.0, 100, 1]), turned):
+        png = slices_figure([replace(spots, image=image, matrix=matrix)], legend)
+        pixels = np.asarray(Image.open(BytesIO(png)).convert("RGB")).astype(int)
+        rows, columns = np.nonzero((pixels[..., 2] - pixels[..., 0]) > 200)
+        seen.append((columns.mean(), rows.mean()))
+    # 1,090 units are 582 pixels: (3, 2) lies at (300, 200), turned at (700, 300).
+    moved = np.subtract(*seen[::-1]) / 582 * 1090
+    np.testing.assert_allclose(moved, (400, 100), atol=8)
 
 
 @pytest.mark.parametrize(("most", "nice"), [(654, 500), (500, 500), (0.19, 0.1), (2100, 2000)])

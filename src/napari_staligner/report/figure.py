@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 DPI = 300
 TILE, LEGEND, WIDEST = 2.0, 1.3, 8.0
 """Inches: side of a slice, width of the legend, and of the whole at most."""
+GAP = 0.06
+"""Inches between slices."""
+ALIKE = 1.02
+"""Scales that differ by less have one bar."""
 _SIZE = 7
 """Of text, in points."""
 _BAR = 0.3
 """Largest share of a slice's width that the scale bar takes."""
+_DARK = 90
+"""Median of the pixels of a dark image, of 255."""
 _MOST_ROWS = 28
 """Entries in a column of the legend."""
 _AS_VECTORS = 20_000
@@ -47,9 +53,11 @@ class FigurePart:
     microns
         µm per unit; ``None`` if that is not known.
     image
-        Its tissue, shape (height, width, 3 or 4); ``None`` for none.
-    unit
-        Length of a pixel of the image, in the units of the places.
+        Its tissue, uint8, shape (height, width, 3 or 4); ``None`` for none.
+    matrix
+        Place of the image, shape (3, 3): from (column, row, 1) of its pixels to the places.
+    opacity
+        Of the image, 0..1.
     """
 
     name: str
@@ -58,7 +66,8 @@ class FigurePart:
     size: float
     microns: float | None = None
     image: NDArray[Any] | None = None
-    unit: float = 1.0
+    matrix: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
+    opacity: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -143,12 +152,16 @@ def slices_figure(
     with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "font.size": _SIZE}):
         figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
         side = max(_extent(part) for part in parts)
-        same = len({part.microns for part in parts}) == 1
+        scales = [part.microns for part in parts if part.microns is not None]
+        same = len(scales) in (0, len(parts)) and max(scales, default=1) <= ALIKE * min(
+            scales, default=1
+        )
         vector = sum(len(part.points) for part in parts) <= _AS_VECTORS
         for number, part in enumerate(parts):
             row, column = divmod(number, columns)
             top = height - row * (tile + 0.18) - 0.18
-            box = (column * tile / width, (top - tile) / height, tile / width, tile / height)
+            inner = tile - GAP
+            box = (column * tile / width, (top - inner) / height, inner / width, inner / height)
             axes = figure.add_axes(box)
             _draw(axes, part, side, tile, rasterized=not vector)
             axes.set_title(part.name, size=_SIZE, pad=2)
@@ -166,14 +179,14 @@ def _extent(part: FigurePart) -> float:
 
 def _draw(axes: Axes, part: FigurePart, side: float, tile: float, *, rasterized: bool) -> None:
     from matplotlib.collections import EllipseCollection
+    from matplotlib.transforms import Affine2D
 
     axes.set_axis_off()
     middle = (part.points.min(axis=0) + part.points.max(axis=0)) / 2
     half = side / (part.microns or 1.0) / 2
     if part.image is not None:
-        height, width = part.image.shape[:2]
-        edges = np.array([-0.5, width - 0.5, height - 0.5, -0.5]) * part.unit
-        axes.imshow(part.image, extent=tuple(edges))
+        shown = axes.imshow(part.image, alpha=part.opacity, interpolation="antialiased")
+        shown.set_transform(Affine2D(part.matrix) + axes.transData)
     sizes = np.full(len(part.points), part.size)
     axes.add_collection(
         EllipseCollection(
@@ -205,12 +218,18 @@ def _draw_bar(axes: Axes, part: FigurePart, side: float) -> None:
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
     x, y = left + 0.04 * (right - left), bottom + 0.03 * (top - bottom)
-    axes.plot([x, x + own], [y, y], color="black", linewidth=1.5, solid_capstyle="butt")
+    color = "white" if _is_dark(part.image) else "black"
+    axes.plot([x, x + own], [y, y], color=color, linewidth=1.5, solid_capstyle="butt")
     if part.microns is None:
         text = f"{length:g} units"
     else:
         text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    axes.text(x, y + 0.015 * (top - bottom), text, va="bottom", size=_SIZE - 1)
+    axes.text(x, y + 0.015 * (top - bottom), text, va="bottom", size=_SIZE - 1, color=color)
+
+
+def _is_dark(image: NDArray[Any] | None) -> bool:
+    """Whether black lines would not be seen on an image: one of fluorescence."""
+    return image is not None and float(np.median(image[..., :3])) < _DARK
 
 
 def _draw_legend(

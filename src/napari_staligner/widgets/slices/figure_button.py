@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,18 @@ from napari_staligner.core.annotations.regions import microns_per_unit
 from napari_staligner.core.prepare.libraries import own_library
 from napari_staligner.core.registration.transforms import apply, scale_of
 from napari_staligner.core.result.access import spot_size, spots_xy
+from napari_staligner.io.images import image_matrix, own_image
 from napari_staligner.layers import painting
 from napari_staligner.report.figure import FigureJob, FigureLegend, FigurePart
+from napari_staligner.session.view import CanvasView, Look
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
     from napari_staligner.session import Session
+
+
+IMAGE_PIXELS = 1500
+"""Most pixels of the longer side of a tissue image in a figure."""
 
 
 class FigureButton(QPushButton):
@@ -39,8 +46,8 @@ class FigureButton(QPushButton):
         self._session, self._target = session, Path()
         self.runner = Runner(self)
         self.setToolTip(
-            "Write the slices that are shown, in their colours, with names, scale bar and legend: "
-            "PNG at 300 dpi, SVG or PDF"
+            "Write the slices that are shown, in their colours, over their images, with names, "
+            "scale bar and legend: PNG at 300 dpi, SVG or PDF"
         )
         self.clicked.connect(self._on_clicked)
         self.runner.returned.connect(self._on_runner_returned)
@@ -55,6 +62,8 @@ class FigureButton(QPushButton):
     def job(self, form: str) -> FigureJob:
         """Copy what the figure shows: the stack draws slices as they lie in the common frame."""
         colors = painting(self._session)
+        # How the layers look now: images and spots may be hidden, or let through.
+        self._session.canvas_asked.emit()
         parts = tuple(self._part(name, colors.rgba[name]) for name in self._session.paging.shown)
         legend, ramp = colors.legend, None
         if legend.colormap is not None:
@@ -68,16 +77,32 @@ class FigureButton(QPushButton):
         )
 
     def _part(self, name: str, rgba: np.ndarray) -> FigurePart:
-        adata = self._session.slices[name]
-        points, factor = spots_xy(adata), 1.0
+        adata, canvas = self._session.slices[name], self._session.view.canvas or CanvasView()
+        points, factor, place = spots_xy(adata), 1.0, np.eye(3)
         size = spot_size(points) * self._session.view.spot_scale
         library = own_library(adata)
         known = microns_per_unit(adata, {} if library is None else {library[0]: library[1]})
         moved = self._session.alignment.transforms.get(name)
         if self._session.view.layout == "stack" and moved is not None:
-            points, factor = apply(moved, points), scale_of(moved)
+            points, factor, place = apply(moved, points), scale_of(moved), moved
         microns = None if known is None else known[0] / factor
-        return FigurePart(name, points.copy(), rgba.copy(), size * factor, microns)
+        spots = canvas.spots.get(name, Look())
+        rgba = rgba * (1, 1, 1, spots.opacity if spots.visible else 0)
+        part = FigurePart(name, points.copy(), rgba, size * factor, microns)
+        look = canvas.images.get(name, Look())
+        image = own_image(library[1]) if library is not None and look.visible else None
+        if image is None or library is None:
+            return part
+        step = -(-max(image[0].shape[:2]) // IMAGE_PIXELS)
+        shown = np.diag([step, step, 1.0])
+        shown[:2, 2] = (step - 1) / 2
+        matrix = image_matrix(library[1])
+        return replace(
+            part,
+            image=image[0][::step, ::step].copy(),
+            matrix=place @ (np.eye(3) if matrix is None else matrix) @ shown,
+            opacity=look.opacity,
+        )
 
     def teardown(self) -> None:
         """End a run."""
