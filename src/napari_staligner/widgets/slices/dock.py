@@ -183,6 +183,7 @@ class SlicesWidget(Dock):
         for changed in (session.saved_changed, session.slices.changed):
             self._connect(changed, self.keeping.show_session)
         self._connect(session.autosave.offer_changed, self.recovery.show_offer)
+        self._connect(session.autosave.warning_changed, self.keeping.show_session)
         self._connect(session.result.changed, self.keeping.show_session)
         self.listen(self.recovery, self.keeping.export, self.figure, saver_of(session))
 
