@@ -91,7 +91,8 @@ class Recovery:
     """Keeps one session on disk."""
 
     def __init__(self) -> None:
-        self._id = uuid4().hex[:12]
+        self.id = uuid4().hex[:12]
+        """Of the session; in the names of its files."""
         self._runs = 0
         self._digest: tuple[object, str] = (None, "")
         self.path: Path | None = None
@@ -104,7 +105,7 @@ class Recovery:
     def new_result(self) -> Path:
         """Return a place for the result of a new run."""
         self._runs += 1
-        return unsaved_folder() / f"{self._id}-{self._runs}.h5ad"
+        return unsaved_folder() / f"{self.id}-{self._runs}.h5ad"
 
     def take_result(self, path: Path | None) -> None:
         """Keep the file with the result of a run, instead of the one before."""
@@ -145,8 +146,8 @@ class Recovery:
 
     def _place(self, file: Path | None) -> Path:
         if file is not None:
-            return file.with_name(f".{file.name}.{self._id}{SUFFIX}")
-        return unsaved_folder() / f"{self._id}{SUFFIX}"
+            return file.with_name(f".{file.name}.{self.id}{SUFFIX}")
+        return unsaved_folder() / f"{self.id}{SUFFIX}"
 
     def _write(
         self, place: Path, result: AnnData | None, record: SessionRecord, file: Path | None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from psygnal import Signal
 
 from napari_staligner.io import recovery
+from napari_staligner.io.open_marks import OpenMark
 from napari_staligner.io.recovery import Kept, Recovery
 from napari_staligner.io.user_folder import remember_file
 
@@ -54,12 +55,17 @@ class Autosave:
 
     offer_changed = Signal()
     """``offer`` was set."""
+    warning_changed = Signal()
+    """``warning`` says something else."""
 
     def __init__(self, session: Saveable) -> None:
         self._session = session
         self.recovery = Recovery()
         self.edits = 0
         """Number of edits so far; a save in the background uses it to detect later ones."""
+        self.warning = ""
+        """Sentences on what may be lost: edits that are not kept, a file that others have open."""
+        self._mark = OpenMark(self.recovery.id)
         self._offer: Kept | None = None
         self._on = False
         self._holding = 0
@@ -92,13 +98,24 @@ class Autosave:
         session = self._session
         if not session.slices or (session.result.adata is not None and session.saved):
             self.recovery.forget()
-            return
-        self.recovery.keep(session.result.adata, session.record(), session.path)
+        else:
+            self.recovery.keep(session.result.adata, session.record(), session.path)
+        self._warn(session.path)
+
+    def _warn(self, path: Path | None) -> None:
+        """Mark the session's file as open, and say what may be lost."""
+        self._mark.move(path)
+        others = "" if path is None else self._mark.others(path)
+        warning = " ".join(filter(None, (self.recovery.problem, others)))
+        if warning != self.warning:
+            self.warning = warning
+            self.warning_changed.emit()
 
     def leave(self) -> None:
         """Remove the copy on disk: the session ends, and nothing needs to be recovered."""
         self._on = False
         self.recovery.forget()
+        self._mark.move(None)
 
     def new_result(self) -> Path | None:
         """Return where a run may write its result at once; ``None`` if autosave is off."""
@@ -109,6 +126,7 @@ class Autosave:
         if self._on and path is not None:
             remember_file(path)
             self.offer = recovery.find(path) or self.offer
+            self._warn(path)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import anndata as ad
 import pytest
 from fakes import fake_result
@@ -10,7 +13,9 @@ from qtpy.QtWidgets import QFileDialog, QMainWindow, QMessageBox
 
 from napari_staligner.compat import camera_of
 from napari_staligner.io import recovery
+from napari_staligner.io.open_marks import OpenMark
 from napari_staligner.layers import open_session
+from napari_staligner.session import Session
 from napari_staligner.widgets.annotate.dock import AnnotateWidget
 from napari_staligner.widgets.parts import saving as keeping
 from napari_staligner.widgets.slices.dock import SlicesWidget
@@ -69,7 +74,7 @@ def test_save_as_then_save(worked, qtbot, monkeypatch, tmp_path):
     qtbot.mouseClick(bar.save, LEFT)
     qtbot.waitUntil(lambda: worked.session.saved)
     assert "first" in ad.read_h5ad(tmp_path / "mine.h5ad").obs["domain"].cat.categories
-    assert [p.name for p in tmp_path.iterdir()] == ["mine.h5ad"]
+    assert [p.name for p in tmp_path.iterdir() if p.suffix != ".open"] == ["mine.h5ad"]
 
 
 def test_no_file_chosen_is_nothing_done(worked, qtbot, monkeypatch):
@@ -129,6 +134,34 @@ def test_the_menu_saves(worked, viewer, qtbot, monkeypatch, tmp_path):
     keeping.save_session(viewer)
     qtbot.waitUntil(lambda: worked.session.saved)
     assert (tmp_path / "menu.h5ad").is_file()
+
+
+@pytest.mark.usefixtures("qapp")
+def test_a_session_that_is_closed_is_gone_with_its_slices():
+    slices, result = fake_result()
+    session = Session()
+    session.add(slices)
+    session.set_result(result)
+    keeping.saver_of(session)
+    gone = weakref.ref(session)
+    del session, slices, result
+    gc.collect()
+    assert gone() is None
+
+
+def test_that_another_program_has_the_file_open_is_said_below_its_name(worked, qtbot, tmp_path):
+    path = tmp_path / "<b>one.h5ad"
+    worked.session.save(path)
+    assert not worked.keeping.warning.isVisible()
+    other = OpenMark("f" * 12)
+    other.move(path)
+    worked.session.domains.recolor(worked.session.domains.names[0], "#123456")
+    assert worked.keeping.warning.isVisible()
+    assert worked.keeping.warning.text().startswith("'<b>one.h5ad' is also open in another w")
+    assert worked.keeping.warning.textFormat() == Qt.TextFormat.PlainText
+    other.move(None)
+    worked.session.domains.recolor(worked.session.domains.names[0], "#654321")
+    assert not worked.keeping.warning.isVisible()
 
 
 # --- a crash

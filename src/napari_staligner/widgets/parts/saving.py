@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
-from qtpy.QtCore import QEvent, QObject, QThread, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QThread, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -59,12 +59,19 @@ class Saver(QObject):
 
     def __init__(self, session: Session) -> None:
         super().__init__()
-        self._session = session
+        # The savers are kept by their sessions: none of them would ever end.
+        self._ref = ref(session)
         self._target, self._edits, self._written = Path(), 0, False
         self._runner = Runner(self)
         self._runner.returned.connect(self._on_returned)
         self._runner.failed.connect(lambda reason: self.said.emit(reason, True))
         self._runner.ended.connect(lambda: self.ended.emit(self._written))
+
+    @property
+    def _session(self) -> Session:
+        session = self._ref()
+        assert session is not None, "a dock that saves holds its session"
+        return session
 
     @property
     def running(self) -> bool:
@@ -96,11 +103,14 @@ class Saver(QObject):
         return True
 
     def _on_returned(self) -> None:
-        if self._session.autosave.edits == self._edits:
-            self._session.saved_to(self._target)
+        session = self._ref()
+        if session is None:  # its viewer was closed meanwhile
+            return
+        if session.autosave.edits == self._edits:
+            session.saved_to(self._target)
         else:
             # Edits made during the save are not in the file.
-            self._session.path = self._target
+            session.path = self._target
         self._written = True
         self.said.emit(f"Saved as {self._target}.", False)
 
@@ -152,8 +162,15 @@ class SessionBar(QWidget):
         menu = QMenu(self.recent)
         menu.aboutToShow.connect(self._fill)
         self.recent.setMenu(menu)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        self.warning = QLabel()
+        self.warning.setWordWrap(True)
+        self.warning.setTextFormat(Qt.TextFormat.PlainText)  # names are the user's
+        self.warning.setStyleSheet("color: #e8871e;")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout()
+        column.addLayout(row)
+        column.addWidget(self.warning)
         row.addWidget(self.name, 1)
         self.export = ExportButton(session)
         for button in (self.save, self.save_as, self.export, self.recent):
@@ -174,6 +191,8 @@ class SessionBar(QWidget):
             + ("" if session.saved else "\nThere are changes that are not saved.")
         )
         self.export.show_session()
+        self.warning.setText(session.autosave.warning)
+        self.warning.setVisible(bool(session.autosave.warning))
         there = bool(session.slices)
         self.save.setEnabled(there and not (session.saved and session.path is not None))
         self.save_as.setEnabled(there)

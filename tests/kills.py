@@ -1,0 +1,184 @@
+"""A session without a window, and jobs, killed at random; what is left is looked at.
+
+    python tests/kills.py FOLDER N      N kills of a session, N / 4 of a job; prints what was lost
+
+``whole_path.py crash`` does the same with a window and a hand, which takes ten times as long.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from killed_jobs import killed_jobs
+from tiny import QUICK, tiny_pair
+from whole_path import EXPORTED, SAVED, _clear, _drafts_left, _forked, _lines, kept, state
+
+
+def steps_of(session: Any, folder: Path) -> dict[str, Callable[[], object]]:
+    """The work of a person in steps of one edit each, by name."""
+    from napari_staligner import read_slices
+    from napari_staligner.core.progress import finish
+    from napari_staligner.core.registration.choice import Choice, Model
+    from napari_staligner.io.export.targets import export_steps
+
+    def train() -> None:
+        job = session.integration_job()
+        session.set_result(finish(job.steps()), kept=job.kept)
+
+    def recluster() -> None:
+        from dataclasses import replace
+
+        chosen = replace(QUICK, domains=3)
+        found = finish(session.domains.job(chosen).steps())
+        session.domains.relabel(found.labels, chosen, found.stability, found.presence)
+
+    def register() -> None:
+        choice = Choice(Model.SIMILARITY)
+        registered = finish(session.alignment.job(choice).steps())
+        session.alignment.propose("Register", registered, choice)
+        session.alignment.accept()
+
+    def annotate() -> None:
+        session.annotations.use_template("Cortex")
+        session.annotations.assign(np.arange(5), "WM", "spot")
+
+    domains, view = session.domains, session.view
+    return {
+        "load A": lambda: session.add(read_slices([folder / "A.h5ad"])),
+        "load B": lambda: session.add(read_slices([folder / "B.h5ad"])),
+        "settings": lambda: setattr(view, "settings", QUICK),
+        "train": train,
+        "re-cluster": recluster,
+        "rename": lambda: domains.rename(domains.names[0], "first"),
+        "save": lambda: session.save(folder / SAVED),
+        "recolour": lambda: domains.recolor("first", "#123456"),
+        "annotate": annotate,
+        "judge": lambda: session.verdicts.give("partly", domain="first", note="the rim", who="Ann"),
+        "register": register,
+        "save again": lambda: session.save(folder / SAVED),
+        "export": lambda: finish(
+            export_steps(session.to_write(), "csv", folder / EXPORTED, overwrite=True)
+        ),
+        "recolour again": lambda: domains.recolor("first", "#654321"),
+    }
+
+
+def walk(folder: Path, log: Path, *, stay: bool) -> None:
+    """Do all steps; a line in the log says that one is done, and what there is then."""
+    from napari_staligner.session.session import Session
+
+    session, started = Session(), time.monotonic()
+    session.autosave.start()
+    with log.open("w") as target:
+        for name, step in steps_of(session, folder).items():
+            step()
+            line = {"name": name, "after": time.monotonic() - started, "state": state(session)}
+            target.write(json.dumps(line) + "\n")
+            target.flush()
+            os.fsync(target.fileno())
+    while stay:
+        time.sleep(1)
+    session.autosave.leave()
+
+
+def restore(target: Path, saved: Path) -> None:
+    """Take what is offered; else open what was saved, and take what that offers."""
+    from napari_staligner.io.recovery import read_kept
+    from napari_staligner.io.session_file import open_file
+    from napari_staligner.session.session import Session
+
+    session = Session()
+    session.autosave.start()
+    if session.autosave.offer is None and saved.exists():
+        session.open(open_file(saved))
+    if session.autosave.offer is not None:
+        session.autosave.take_offer(read_kept(session.autosave.offer))
+    target.write_text(json.dumps(state(session)))
+    session.autosave.leave()
+
+
+def kill(folder: Path, seed: int, took: list[float]) -> dict[str, Any]:
+    """Kill a walk at a time that chance gives, within a step that chance gives."""
+    log, left = folder / "log", folder / "left.json"
+    log.unlink(missing_ok=True)
+    left.unlink(missing_ok=True)
+    _clear(folder)
+    child, chance = _forked(lambda: walk(folder, log, stay=True)), random.Random(seed)
+    steps = chance.randint(0, len(took) - 1)
+    while len(_lines(log)) < steps:
+        time.sleep(0.005)
+    time.sleep(chance.random() * took[steps])
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    done = len(_lines(log))
+    os.waitpid(_forked(lambda: restore(left, folder / SAVED)), 0)
+    told = json.loads(left.read_text()) if left.exists() else None
+    return {"done": done, "left": told, "drafts": _drafts_left(folder)}
+
+
+def killed_sessions(folder: Path, times: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Walk to the end once, then kill walks.
+
+    Returns
+    -------
+    The lines of the whole walk, the first one before any step, and what each kill left.
+    """
+    from napari_staligner.io import user_folder
+    from napari_staligner.session.session import Session
+
+    home = folder / "home"
+    user_folder.user_folder = lambda: home  # type: ignore[assignment]
+    for name, adata in tiny_pair():
+        adata.write_h5ad(folder / f"{name}.h5ad")
+    _clear(folder)
+    log = folder / "log"
+    os.waitpid(_forked(lambda: walk(folder, log, stay=False)), 0)
+    lines = [{"name": "nothing", "after": 0.0, "state": state(Session())}, *_lines(log)]
+    took = [b["after"] - a["after"] for a, b in pairwise(lines)]
+    return lines, [kill(folder, seed, [*took, 0.2]) for seed in range(times)]
+
+
+def lost(kills: list[dict[str, Any]], lines: list[dict[str, Any]]) -> list[int]:
+    """Kills that lost more than the step that was under way."""
+    states = [line["state"] for line in lines]
+    return [
+        n for n, each in enumerate(kills) if not kept(each | {"done": each["done"] + 1}, states)
+    ]
+
+
+def main(folder: Path, times: int) -> int:
+    import torch
+
+    import napari_staligner.core.integrate
+    import napari_staligner.core.registration
+    import napari_staligner.core.training.train  # noqa: F401
+
+    torch.set_num_threads(1)
+    logging.disable()
+    folder.mkdir(parents=True, exist_ok=True)
+    lines, kills = killed_sessions(folder, times)
+    jobs = killed_jobs(folder, times // 4)
+    wrong = lost(kills, lines)
+    (folder / "kills.json").write_text(json.dumps({"lines": lines, "kills": kills, "jobs": jobs}))
+    after = Counter(lines[each["done"]]["name"] for each in kills)
+    print(f"{len(kills)} kills of a session, after: {dict(after)}")
+    print(f"lost more than the step under way: {wrong}")
+    print(f"drafts left for good: {sum(bool(each['drafts']) for each in kills)}")
+    print(f"{len(jobs)} kills of a job, {sum(not job['same'] for job in jobs)} with other bits")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
