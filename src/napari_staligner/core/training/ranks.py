@@ -6,7 +6,7 @@ each process sends those of its tiles to all others, and every one adds all tile
 
 from __future__ import annotations
 
-import io
+import json
 import os
 import socket
 import zlib
@@ -185,22 +185,40 @@ class Ranks:
         owner
             A rank.
         """
+        if self.size == 1:
+            assert values is not None
+            return values
         import torch
 
         content = torch.empty(0, dtype=torch.uint8)
         if self.rank == owner:
             assert values is not None
-            packed = io.BytesIO()
-            np.savez(packed, **values)  # type: ignore[arg-type]
-            content = torch.frombuffer(packed.getbuffer(), dtype=torch.uint8)
+            content = torch.from_numpy(_packed(values))
         length = int(self.share(torch.tensor([len(content)]), owner))
         if self.rank != owner:
             content = torch.empty(length, dtype=torch.uint8)
         self.share(content, owner)
-        if self.rank == owner and values is not None:
-            return values
-        with np.load(io.BytesIO(content.numpy().tobytes()), allow_pickle=False) as file:
-            return dict(file)
+        return values if self.rank == owner and values is not None else _unpacked(content.numpy())
+
+    def collect(self, rows: Tensor, owners: Sequence[int]) -> Tensor:
+        """Return rows that several ranks computed, on all of them.
+
+        Parameters
+        ----------
+        rows
+            Shape (rows, d): those of this rank, and anything in the place of the others.
+        owners
+            The rank that computed each row.
+        """
+        if self.size == 1:
+            return rows
+        import torch
+
+        at = torch.tensor(owners, device=rows.device)
+        for owner in range(self.size):
+            sent = self.share(rows.clone(), owner)
+            rows[at == owner] = sent[at == owner]
+        return rows
 
     def decide(self, value: bool) -> bool:
         """Return what the first rank says."""
@@ -216,6 +234,28 @@ class Ranks:
             import torch
 
             self.share(torch.zeros(1), owner)
+
+
+def _packed(values: Arrays) -> NDArray[np.uint8]:
+    """Arrays as bytes: their number, names, types and shapes as text, and what they hold."""
+    arrays = {name: np.ascontiguousarray(value) for name, value in values.items()}
+    # A contiguous array of no dimension has got one.
+    shapes = [np.shape(value) for value in values.values()]
+    told = [[n, a.dtype.str, shape] for (n, a), shape in zip(arrays.items(), shapes, strict=True)]
+    head = json.dumps(told).encode()
+    parts = [len(head).to_bytes(8, "little"), head, *(a.tobytes() for a in arrays.values())]
+    return np.frombuffer(bytearray(b"".join(parts)), np.uint8)
+
+
+def _unpacked(content: NDArray[np.uint8]) -> Arrays:
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    found = {}
+    for name, kind, shape in json.loads(content[8:start].tobytes()):
+        array = np.empty(shape, np.dtype(kind))
+        end = start + array.nbytes
+        found[name] = np.frombuffer(content[start:end].tobytes(), array.dtype).reshape(shape).copy()
+        start = end
+    return found
 
 
 def _meet(backend: str, rank: int, size: int) -> None:
