@@ -15,6 +15,7 @@ from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.training.dealing import deal_tiles
 from napari_staligner.core.training.ranks import (
     LOST,
+    MEETING,
     Ranks,
     _packed,
     _unpacked,
@@ -99,6 +100,27 @@ def test_arrays_are_packed_and_unpacked():
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype
         np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="processes are stopped by signals")
+def test_a_slow_rank_is_waited_for_and_a_silent_one_is_given_up(tmp_path, project):
+    own = {"WORLD_SIZE": "2", MEETING: str(tmp_path / "ranks"), "OMP_NUM_THREADS": "1"}
+    own["PYTHONPATH"] = str(project / "src")
+    both = [
+        subprocess.Popen(
+            [sys.executable, project / "tests" / "silent.py"],
+            env=os.environ | own | {"RANK": str(rank)},
+            stdout=subprocess.DEVNULL if rank else subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said, _ = both[0].communicate(timeout=120)
+    finally:
+        both[1].kill()
+        both[1].wait()
+    assert said.splitlines() == ["7", LOST]
 
 
 class Left(Ranks):

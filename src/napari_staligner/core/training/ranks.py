@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,17 +21,20 @@ import numpy as np
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.training.signs import Signs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+    from torch.distributed import Store, Work
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 Arrays = Mapping[str, "NDArray[Any]"]
 
 PATIENCE = timedelta(minutes=30)
-"""A rank that is silent for so long is taken for dead; a large slice takes long to read."""
+"""How long a rank is waited for; a large slice takes long to read. By gloo, one that gives no sign
+of life is given up sooner."""
 MEETING = "NAPARI_STALIGNER_MEETING"
 """Variable with the file by which ranks on one machine find each other."""
 LOST = (
@@ -67,12 +70,15 @@ class Ranks:
         How many of them are on this machine.
     staged
         Whether what lies on a GPU is exchanged through main memory.
+    signs
+        Signs of life; ``None`` where an exchange cannot be left.
     """
 
     rank: int = 0
     size: int = 1
     here: int = 1
     staged: bool = False
+    signs: Signs | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def joined(cls) -> Ranks:
@@ -110,7 +116,9 @@ class Ranks:
             # NCCL takes no two processes on one GPU. All must do the same.
             crowded = torch.tensor([here > torch.cuda.device_count()])
             staged = sum(int(alone.share(crowded.clone(), owner)) for owner in range(size)) > 0
-        return cls(rank, size, here, staged)
+        # A wait for NCCL that is left ends the exchange.
+        signs = None if on_gpu and not staged else Signs(_store(alone), rank, size)
+        return cls(rank, size, here, staged, signs)
 
     def deal(self, loads: Sequence[int]) -> list[int]:
         """Return the rank that computes each part: the largest first, to whom has the least."""
@@ -139,10 +147,7 @@ class Ranks:
             from torch import distributed
 
             sent = values.cpu() if self.staged else values
-            try:
-                distributed.broadcast(sent, owner)
-            except RuntimeError as error:
-                raise ComputeError(LOST) from error
+            self._wait(distributed.broadcast(sent, owner, async_op=True))
             if sent is not values:
                 values.copy_(sent)
         return values
@@ -169,11 +174,17 @@ class Ranks:
         sent = own.new_zeros(longest, width, device="cpu" if self.staged else own.device)
         sent[: len(own)] = own
         found = [sent.new_empty(longest, width) for _ in lengths]
+        self._wait(distributed.all_gather(found, sent, async_op=True))
+        return [each[:n].to(own.device) for each, n in zip(found, lengths, strict=True)]
+
+    def _wait(self, work: Work) -> None:
         try:
-            distributed.all_gather(found, sent)
+            if self.signs is None:
+                work.wait()
+            else:
+                self.signs.wait(work)
         except RuntimeError as error:
             raise ComputeError(LOST) from error
-        return [each[:n].to(own.device) for each, n in zip(found, lengths, strict=True)]
 
     def share_arrays(self, values: Arrays | None, owner: int) -> Arrays:
         """Return the owner's arrays on every rank, whatever their number and shapes.
@@ -279,6 +290,20 @@ def _meet(backend: str, rank: int, size: int) -> None:
     job, step = (int(os.environ.get(f"SLURM_{name}_ID", "0")) for name in ("JOB", "STEP"))
     os.environ.setdefault("MASTER_PORT", str(20_000 + (101 * job + step) % 12_000))
     distributed.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)
+
+
+def _store(ranks: Ranks) -> Store:
+    """Make a store of texts that all ranks read and write, apart from that of the exchanges."""
+    import torch
+    from torch import distributed
+
+    if MEETING in os.environ:
+        return distributed.FileStore(f"{os.environ[MEETING]}.signs", ranks.size)
+    host, first = os.environ["MASTER_ADDR"], None
+    if not ranks.rank:
+        first = distributed.TCPStore(host, 0, is_master=True, wait_for_workers=False)
+    port = int(ranks.share(torch.tensor([first.port if first else 0]), 0))
+    return first or distributed.TCPStore(host, port, wait_for_workers=False)
 
 
 def in_step(steps: Steps[T], ranks: Ranks) -> Steps[T]:
