@@ -22,9 +22,11 @@ from napari_staligner.core.training.ranks import Ranks
 from napari_staligner.core.training.trainer import Trainer
 
 SETTINGS = {
-    # Activations kept between the passes, or made again.
-    1 << 30: replace(QUICK, components=12, epochs=6, search_spots=40),
-    0: replace(QUICK, components=0, epochs=5),
+    # Activations kept between the passes, or made again, in many tiles; and whole slices, of which
+    # there are fewer than ranks.
+    (1 << 30, 30): replace(QUICK, components=12, epochs=6, search_spots=40),
+    (0, 30): replace(QUICK, components=0, epochs=5),
+    (0, 200): replace(QUICK, components=12, epochs=4),
 }
 
 
@@ -41,16 +43,16 @@ def tiny_prepared() -> Prepared:
 
 
 def trained(ranks: Ranks | None = None) -> dict[str, np.ndarray]:
-    """Return all that both trainings give, by name."""
+    """Return all that the trainings give, by name."""
     found, data = {}, tiny_prepared()
-    for keep_bytes, settings in SETTINGS.items():
-        streaming = partial(Trainer, tile_spots=30, keep_bytes=keep_bytes)
+    for (keep_bytes, tile_spots), settings in SETTINGS.items():
+        streaming = partial(Trainer, tile_spots=tile_spots, keep_bytes=keep_bytes)
         with patch.object(module, "Trainer", streaming):
             given = finish(module.train(data, settings, ranks=ranks))
         for field in fields(given):
             value = getattr(given, field.name)
             value = value.toarray() if sparse.issparse(value) else np.asarray(value)
-            found[f"{keep_bytes}.{field.name}"] = value
+            found[f"{keep_bytes}.{tile_spots}.{field.name}"] = value
     return found
 
 

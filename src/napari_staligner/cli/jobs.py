@@ -107,6 +107,16 @@ def _with_parameters_of(integrate: Callable[..., Any], start: Callable[..., Any]
 
 def run(job: Folder) -> None:
     """Compute a job, here and now; what starts jobs calls this."""
+    try:
+        _run(job)
+    except typer.Exit as end:
+        from napari_staligner.core.training.signs import leave
+
+        leave(end.exit_code)
+        raise
+
+
+def _run(job: Path) -> None:
     with sentences():
         from napari_staligner.core.training.ranks import standing
         from napari_staligner.jobs.array import members_of, run_array

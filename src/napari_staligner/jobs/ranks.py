@@ -14,6 +14,7 @@ from pathlib import Path
 
 from napari_staligner._errors import ComputeError
 from napari_staligner.core.training.ranks import MEETING, Ranks, standing
+from napari_staligner.core.training.signs import exchange_left
 from napari_staligner.jobs.folder import JobFolder
 from napari_staligner.jobs.launchers.local import command
 from napari_staligner.threads import share_cores, usable_cpus
@@ -101,7 +102,8 @@ def _await(others: Sequence[subprocess.Popen[bytes]], meeting: Path) -> None:
 
 def _end(others: Sequence[subprocess.Popen[bytes]]) -> None:
     distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_initialized():
+    # Where an exchange was left, this would wait for it.
+    if distributed is not None and distributed.is_initialized() and not exchange_left():
         distributed.destroy_process_group()
     until = time.monotonic() + ENDS_WITHIN
     for other in others:

@@ -12,6 +12,7 @@ from napari_staligner.core.training.components import (
     scores,
     slice_offsets,
 )
+from napari_staligner.core.training.ranks import Ranks
 from napari_staligner.core.training.triplets import Matches
 
 
@@ -43,6 +44,12 @@ def matches_of(pairs: list[tuple[int, int]]) -> Matches:
     return Matches(first, second, torch.zeros(len(first)))
 
 
+def offsets_of(x: torch.Tensor, matches: list[Matches], sizes: list[int]) -> torch.Tensor:
+    ends = np.cumsum([0, *sizes])
+    at = {k: slice(*ends[k : k + 2]) for k in range(len(sizes))}
+    return slice_offsets(x, at, matches, sizes, Ranks(), [0] * len(sizes))
+
+
 def test_offsets_bring_matched_spots_together_and_leave_the_rest_no_say():
     generator = torch.Generator().manual_seed(0)
     tissue = torch.randn(20, 5, generator=generator)
@@ -50,7 +57,7 @@ def test_offsets_bring_matched_spots_together_and_leave_the_rest_no_say():
     only_here = torch.full((10, 5), 9.0)  # a structure that the second slice lacks
     x = torch.cat([tissue, only_here, tissue + shift])
     matches = [matches_of([(i, 30 + i) for i in range(20)])]
-    offsets = slice_offsets(x, matches, [30, 20])
+    offsets = offsets_of(x, matches, [30, 20])
     torch.testing.assert_close(offsets[1] - offsets[0], shift)
     torch.testing.assert_close(30 * offsets[0] + 20 * offsets[1], torch.zeros(5), atol=1e-5, rtol=0)
 
@@ -59,7 +66,7 @@ def test_a_spot_counts_once_however_many_matches_it_has():
     x = torch.tensor([[0.0], [0.0], [1.0], [5.0], [5.0], [5.0]])
     # Spot 0 goes with 2; spot 1 with all of 3, 4, 5, which by number would outweigh it.
     matches = [matches_of([(0, 2), (1, 3), (1, 4), (1, 5)])]
-    offsets = slice_offsets(x, matches, [2, 4])
+    offsets = offsets_of(x, matches, [2, 4])
     apart = float(offsets[1] - offsets[0])
     # Weights: 1 for the first match, (1/3 + 1) / 2 for each of the other three.
     assert apart == pytest.approx((1.0 * 1 + 2.0 * 5) / 3.0)
@@ -67,7 +74,7 @@ def test_a_spot_counts_once_however_many_matches_it_has():
 
 def test_a_slice_without_matches_stays():
     x = torch.tensor([[0.0], [0.0], [2.0], [2.0], [7.0]])
-    offsets = slice_offsets(x, [matches_of([(0, 2), (1, 3)])], [2, 2, 1])
+    offsets = offsets_of(x, [matches_of([(0, 2), (1, 3)])], [2, 2, 1])
     torch.testing.assert_close(offsets, torch.tensor([[-1.0], [1.0], [0.0]]))
 
 

@@ -3,15 +3,27 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import ranked
+from tiny import QUICK
 
 from napari_staligner._errors import ComputeError
 from napari_staligner.core.progress import Progress, finish
-from napari_staligner.core.training.ranks import LOST, Ranks, each, standing
+from napari_staligner.core.training.dealing import deal_tiles
+from napari_staligner.core.training.ranks import (
+    LOST,
+    MEETING,
+    Ranks,
+    _packed,
+    _unpacked,
+    each,
+    standing,
+)
 from napari_staligner.core.training.tiles import split
+from napari_staligner.core.training.trainer import Trainer
 
 
 def test_several_ranks_give_the_same_bits(tmp_path, project):
@@ -45,6 +57,70 @@ def test_tiles_are_dealt_evenly(size):
     if size <= 3:
         assert max(load) - min(load) <= max(len(tile.nodes) for tile in tiles)
     assert owners == Ranks(1, size).deal(loads)
+
+
+def test_whole_slices_are_dealt_where_that_is_even_and_each_rank_holds_only_its_own():
+    dealt = [deal_tiles(Ranks(r, 2), [5, 5, 9, 8, 7], [0, 0, 1, 2, 3], 4) for r in range(2)]
+    assert [d.held for d in dealt] == [(0, 3), (1, 2)]
+    assert dealt[0].tiles == dealt[1].tiles == [0, 0, 1, 1, 0]
+    # One large slice is cut.
+    dealt = [deal_tiles(Ranks(r, 2), [5, 5, 5, 5, 2], [0, 0, 0, 0, 1], 2) for r in range(2)]
+    assert dealt[0].tiles == [0, 1, 0, 1, 0]
+    assert [d.held for d in dealt] == [(0, 1), (0, 1)]
+    assert deal_tiles(Ranks(3, 4), [5, 5], [0, 1], 2).held == ()
+
+
+def test_only_the_slices_of_a_rank_are_read():
+    data = ranked.tiny_prepared()
+    read = []
+
+    class Alone(Ranks):
+        """The second of two, of which the first sends zeros."""
+
+        def share(self, values, owner):
+            return values if owner == self.rank else values.zero_()
+
+    blocks = list(data.expression)
+    expression = replace(data.expression, block=lambda k: read.append(k) or blocks[k])
+    settings = replace(QUICK, components=12)
+    trainer = Trainer(replace(data, expression=expression), settings, ranks=Alone(1, 2))
+    assert set(read) == {1}
+    assert trainer.input.scores.shape[0] == 100
+    assert [len(tile.graph.senders) > 0 for tile in trainer.tiles] == [False, True]
+
+
+def test_arrays_are_packed_and_unpacked():
+    arrays = {
+        "one": np.arange(6.0).reshape(2, 3)[:, ::2],
+        "text": np.array("ä≤"),
+        "no": np.zeros(0),
+    }
+    found = _unpacked(_packed(arrays))
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="processes are stopped by signals")
+def test_a_slow_rank_is_waited_for_and_a_silent_one_is_given_up(tmp_path, project):
+    own = {"WORLD_SIZE": "2", MEETING: str(tmp_path / "ranks"), "OMP_NUM_THREADS": "1"}
+    own["PYTHONPATH"] = str(project / "src")
+    both = [
+        subprocess.Popen(
+            [sys.executable, project / "tests" / "silent.py"],
+            env=os.environ | own | {"RANK": str(rank)},
+            stdout=subprocess.DEVNULL if rank else subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said, _ = both[0].communicate(timeout=120)
+    finally:
+        both[1].kill()
+        both[1].wait()
+    assert said.splitlines() == ["7", LOST]
 
 
 class Left(Ranks):

@@ -84,21 +84,23 @@ class Expression:
         """Whether one matrix of all slices would go to a scratch file."""
         return 8 * self.stored > HOLD_BYTES
 
-    def stacked(self) -> sparse.csr_matrix:
-        """Make one matrix of all slices, in memory or in a scratch file.
+    def stacked(self, numbers: Sequence[int] | None = None) -> sparse.csr_matrix:
+        """Make one matrix of all slices, or of some, in memory or in a scratch file.
 
         The system keeps as much of the file in memory as there is room for.
         """
         index = np.int32 if self.stored < np.iinfo(np.int32).max else np.int64
         values, columns = (self._room(kind) for kind in (np.float32, index))
-        pointers = np.zeros(self.shape[0] + 1, dtype=index)
+        some = range(len(self.sizes)) if numbers is None else numbers
+        shape = sum(self.sizes[number] for number in some), self.n_genes
+        pointers = np.zeros(shape[0] + 1, dtype=index)
         row = end = 0
-        for block in self:
+        for block in map(self.block, some):
             start, end = end, end + block.nnz
             values[start:end], columns[start:end] = block.data, block.indices
             pointers[row + 1 : row + 1 + block.shape[0]] = start + block.indptr[1:]
             row += block.shape[0]
-        return sparse.csr_matrix((values[:end], columns[:end], pointers), self.shape, copy=False)
+        return sparse.csr_matrix((values[:end], columns[:end], pointers), shape, copy=False)
 
     def _room(self, kind: type[np.generic]) -> NDArray[Any]:
         if not self.spools:

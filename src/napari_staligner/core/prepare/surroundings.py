@@ -48,17 +48,22 @@ def surroundings(
     squares, before, end = 0.0, 0.0, 0
     for size in sizes:
         start, end = end, end + size
-        step = mean_step(connectivities[start:end, start:end])
         own = x[start:end]
-        around = own
-        for _ in range(steps_borne(step)):
-            around = step @ around
+        around = mean_around(own, connectivities[start:end, start:end])
         found[start:end] = around
         squares += float(np.square(around, dtype=np.float64).sum())
         before += float(np.square(own, dtype=np.float64).sum())
     if squares > 0:
         found *= np.float32(np.sqrt(before / squares))
     return found
+
+
+def mean_around(x: NDArray[np.float32], connectivities: sparse.csr_matrix) -> NDArray[np.float32]:
+    """Mean of the input around each spot of one slice, shape (spots, r)."""
+    step = mean_step(connectivities)
+    for _ in range(steps_borne(step)):
+        x = step @ x
+    return x
 
 
 def mean_step(connectivities: sparse.csr_matrix) -> sparse.csr_matrix:

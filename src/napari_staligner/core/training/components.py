@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from napari_staligner._errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_staligner.core.training.ranks import Ranks
     from napari_staligner.core.training.triplets import Matches
 
 ROWS = 4096
@@ -24,6 +25,29 @@ NO_VARIANCE = (
     "The variable genes that the slices share are the same in all spots, so there is nothing to "
     "align: check that X, or the layer named by counts_layer, holds the counts."
 )
+
+
+class Moments(NamedTuple):
+    """Sums over the rows of some expression.
+
+    ``products`` of each two genes, shape (genes, genes), and ``total`` of each gene, shape
+    (genes,), float64; and ``n``, the number of rows.
+    """
+
+    products: NDArray[np.float64]
+    total: NDArray[np.float64]
+    n: int
+
+
+def moments_of(block: sparse.csr_matrix) -> Moments:
+    """Sum over the rows of a block; only some of them are dense at a time."""
+    genes = block.shape[1]
+    products, total = np.zeros((genes, genes)), np.zeros(genes)
+    for start in range(0, block.shape[0], ROWS):
+        dense = block[start : start + ROWS].toarray()
+        products += dense.T @ dense
+        total += dense.sum(axis=0, dtype=np.float64)
+    return Moments(products, total, block.shape[0])
 
 
 def principal_components(
@@ -53,17 +77,21 @@ def principal_components(
     InputError
         All rows are the same.
     """
+    return components_of(map(moments_of, blocks), n_components)
+
+
+def components_of(
+    parts: Iterable[Moments], n_components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The same from the sums of each block, which are added in their order."""
     from scipy.linalg import eigh
 
-    gram, total, n = 0.0, 0.0, 0
-    for block in blocks:
-        for start in range(0, block.shape[0], ROWS):
-            dense = block[start : start + ROWS].toarray()
-            gram = gram + (dense.T @ dense).astype(np.float64)
-            total = total + dense.sum(axis=0, dtype=np.float64)
-            n += len(dense)
-    mean = np.asarray(total) / n
-    covariance = np.asarray(gram) / n - np.outer(mean, mean)
+    parts = iter(parts)
+    gram, total, n = next(parts)
+    for part in parts:
+        gram, total, n = gram + part.products, total + part.total, n + part.n
+    mean = total / n
+    covariance = gram / n - np.outer(mean, mean)
     if np.trace(covariance) <= LEAST_VARIANCE * np.trace(gram) / n:
         raise InputError(NO_VARIANCE)
     g = len(mean)
@@ -130,40 +158,36 @@ def depth_slope(
     -------
     Shape (r,); zero if all neighbours have the same depth.
     """
+    return slope_of(*depth_moments(x, log_depth, connectivities))
+
+
+def depth_moments(
+    x: NDArray[np.float32], log_depth: NDArray[np.float64], connectivities: sparse.csr_matrix
+) -> tuple[NDArray[np.float64], float]:
+    """The sums that :func:`depth_slope` is made of; those of slices add up."""
     degree = np.asarray(connectivities.sum(axis=1)).ravel()
     apart = degree * log_depth - connectivities @ log_depth
-    spread = float(apart @ log_depth)
-    if spread <= 0:
-        return np.zeros(x.shape[1], dtype=np.float32)
     # By rows, because a product with float64 would make a copy of x.
     starts = range(0, len(x), ROWS)
-    slope = sum(apart[start : start + ROWS] @ x[start : start + ROWS] for start in starts)
-    return np.asarray(slope / spread, dtype=np.float32)
+    pull = sum(apart[start : start + ROWS] @ x[start : start + ROWS] for start in starts)
+    return np.asarray(pull, dtype=np.float64), float(apart @ log_depth)
 
 
-def scaled(
-    x: NDArray[np.float32], log_depth: NDArray[np.float64] | None, slope: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Remove depth from the input and scale it to a mean square of 1, in place.
-
-    Parameters
-    ----------
-    x
-        Shape (N, r).
-    log_depth, slope
-        See :func:`depth_slope`; ``None`` leaves depth in.
-    """
-    squares = 0.0
-    for start in range(0, len(x), ROWS):
-        rows = x[start : start + ROWS]
-        if log_depth is not None:
-            rows -= np.outer(log_depth[start : start + ROWS] - log_depth.mean(), slope)
-        squares += float(np.square(rows, dtype=np.float64).sum())
-    x /= np.float32(np.sqrt(squares / x.size) or 1.0)
-    return x
+def slope_of(pull: NDArray[np.float64], spread: float) -> NDArray[np.float32]:
+    """The slope of such sums; zero if all neighbours have the same depth."""
+    if spread <= 0:
+        return np.zeros(len(pull), dtype=np.float32)
+    return np.asarray(pull / spread, dtype=np.float32)
 
 
-def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -> Tensor:
+def slice_offsets(
+    x: Tensor,
+    at: Mapping[int, slice],
+    matches: Sequence[Matches],
+    sizes: Sequence[int],
+    ranks: Ranks,
+    owners: Sequence[int],
+) -> Tensor:
     r"""Differences of slices in the input, estimated only from their matched spots.
 
     The offsets :math:`o` minimise the sum over matched spots of
@@ -173,42 +197,48 @@ def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -
 
     Parameters
     ----------
-    x
-        Shape (N, r): the input of all spots, rows of a slice contiguous.
+    x, at
+        The input of the spots that this process holds, shape (spots held, r), and the rows of each
+        slice of which it does.
     matches
         For each pair of slices.
     sizes
         Spots of each slice.
+    ranks, owners
+        The processes, and the one that sums the input of each slice.
 
     Returns
     -------
     Shape (slices, r); their mean over spots is zero. A slice without matches is not moved.
     """
-    n_slices = len(sizes)
     ends = np.cumsum([0, *sizes])
-    laplacian = torch.zeros(n_slices, n_slices, dtype=torch.float64, device=x.device)
-    pull = torch.zeros(n_slices, x.shape[1], dtype=torch.float64, device=x.device)
-    for match in matches:
-        if not len(match.first):
-            continue
-        i, j = (
-            int(np.searchsorted(ends, int(rows[0]), "right")) - 1
-            for rows in (match.first, match.second)
-        )
-        # Only the rows of these two slices, however many slices there are.
-        first, second = match.first - ends[i], match.second - ends[j]
-        share_i, share_j = (1.0 / torch.bincount(rows)[rows] for rows in (first, second))
+    found = [match for match in matches if len(match.first)]
+    pairs = [
+        tuple(int(np.searchsorted(ends, int(rows[0]), "right")) - 1 for rows in (m.first, m.second))
+        for m in found
+    ]
+    sums = torch.zeros(2 * len(found), x.shape[1], dtype=x.dtype, device=x.device)
+    laplacian = torch.zeros(len(sizes), len(sizes), dtype=torch.float64, device=x.device)
+    for number, (match, (i, j)) in enumerate(zip(found, pairs, strict=True)):
+        rows = match.first - int(ends[i]), match.second - int(ends[j])
+        share_i, share_j = (1.0 / torch.bincount(each)[each] for each in rows)
         weight = (0.5 * (share_i + share_j)).double()
+        for side, k in enumerate((i, j)):
+            if owners[k] == ranks.rank:
+                # Sum weights by spot first, so that no array of size matches × components is made.
+                of_spot = torch.bincount(rows[side], weight, sizes[k]).to(x.dtype)
+                sums[2 * number + side] = of_spot @ x[at[k]]
         total = weight.sum()
-        # Sum weights by spot first, so that no array of size matches × components is made.
-        apart = torch.bincount(first, weight, sizes[i]).to(x.dtype) @ x[ends[i] : ends[i + 1]]
-        apart -= torch.bincount(second, weight, sizes[j]).to(x.dtype) @ x[ends[j] : ends[j + 1]]
         laplacian[i, i] += total
         laplacian[j, j] += total
         laplacian[i, j] -= total
         laplacian[j, i] -= total
-        pull[i] += apart.double()
-        pull[j] -= apart.double()
+    sums = ranks.collect(sums, [owners[k] for pair in pairs for k in pair])
+    pull = torch.zeros(len(sizes), x.shape[1], dtype=torch.float64, device=x.device)
+    for (i, j), here, there in zip(pairs, sums[::2], sums[1::2], strict=True):
+        apart = (here - there).double()
+        pull[i] += apart
+        pull[j] -= apart
     # The pseudo-inverse gives zero where no match decides.
     offsets = torch.linalg.pinv(laplacian, hermitian=True) @ pull
     share = torch.tensor(sizes, dtype=torch.float64, device=x.device)
@@ -216,5 +246,4 @@ def slice_offsets(x: Tensor, matches: Sequence[Matches], sizes: Sequence[int]) -
     weights = share * linked
     if weights.sum() > 0:
         offsets -= linked[:, None] * (weights @ offsets) / weights.sum()
-    found: Tensor = offsets.to(x.dtype)
-    return found
+    return torch.as_tensor(offsets, dtype=x.dtype)

@@ -6,14 +6,14 @@ each process sends those of its tiles to all others, and every one adds all tile
 
 from __future__ import annotations
 
-import io
+import json
 import os
 import socket
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,17 +21,20 @@ import numpy as np
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.progress import Progress, Steps
+from napari_staligner.core.training.signs import Signs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+    from torch.distributed import Store, Work
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 Arrays = Mapping[str, "NDArray[Any]"]
 
 PATIENCE = timedelta(minutes=30)
-"""A rank that is silent for so long is taken for dead; a large slice takes long to read."""
+"""How long a rank is waited for; a large slice takes long to read. By gloo, one that gives no sign
+of life is given up sooner."""
 MEETING = "NAPARI_STALIGNER_MEETING"
 """Variable with the file by which ranks on one machine find each other."""
 LOST = (
@@ -67,12 +70,15 @@ class Ranks:
         How many of them are on this machine.
     staged
         Whether what lies on a GPU is exchanged through main memory.
+    signs
+        Signs of life; ``None`` where an exchange cannot be left.
     """
 
     rank: int = 0
     size: int = 1
     here: int = 1
     staged: bool = False
+    signs: Signs | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def joined(cls) -> Ranks:
@@ -110,7 +116,9 @@ class Ranks:
             # NCCL takes no two processes on one GPU. All must do the same.
             crowded = torch.tensor([here > torch.cuda.device_count()])
             staged = sum(int(alone.share(crowded.clone(), owner)) for owner in range(size)) > 0
-        return cls(rank, size, here, staged)
+        # A wait for NCCL that is left ends the exchange.
+        signs = None if on_gpu and not staged else Signs(_store(alone), rank, size)
+        return cls(rank, size, here, staged, signs)
 
     def deal(self, loads: Sequence[int]) -> list[int]:
         """Return the rank that computes each part: the largest first, to whom has the least."""
@@ -139,10 +147,7 @@ class Ranks:
             from torch import distributed
 
             sent = values.cpu() if self.staged else values
-            try:
-                distributed.broadcast(sent, owner)
-            except RuntimeError as error:
-                raise ComputeError(LOST) from error
+            self._wait(distributed.broadcast(sent, owner, async_op=True))
             if sent is not values:
                 values.copy_(sent)
         return values
@@ -169,11 +174,17 @@ class Ranks:
         sent = own.new_zeros(longest, width, device="cpu" if self.staged else own.device)
         sent[: len(own)] = own
         found = [sent.new_empty(longest, width) for _ in lengths]
+        self._wait(distributed.all_gather(found, sent, async_op=True))
+        return [each[:n].to(own.device) for each, n in zip(found, lengths, strict=True)]
+
+    def _wait(self, work: Work) -> None:
         try:
-            distributed.all_gather(found, sent)
+            if self.signs is None:
+                work.wait()
+            else:
+                self.signs.wait(work)
         except RuntimeError as error:
             raise ComputeError(LOST) from error
-        return [each[:n].to(own.device) for each, n in zip(found, lengths, strict=True)]
 
     def share_arrays(self, values: Arrays | None, owner: int) -> Arrays:
         """Return the owner's arrays on every rank, whatever their number and shapes.
@@ -185,22 +196,40 @@ class Ranks:
         owner
             A rank.
         """
+        if self.size == 1:
+            assert values is not None
+            return values
         import torch
 
         content = torch.empty(0, dtype=torch.uint8)
         if self.rank == owner:
             assert values is not None
-            packed = io.BytesIO()
-            np.savez(packed, **values)  # type: ignore[arg-type]
-            content = torch.frombuffer(packed.getbuffer(), dtype=torch.uint8)
+            content = torch.from_numpy(_packed(values))
         length = int(self.share(torch.tensor([len(content)]), owner))
         if self.rank != owner:
             content = torch.empty(length, dtype=torch.uint8)
         self.share(content, owner)
-        if self.rank == owner and values is not None:
-            return values
-        with np.load(io.BytesIO(content.numpy().tobytes()), allow_pickle=False) as file:
-            return dict(file)
+        return values if self.rank == owner and values is not None else _unpacked(content.numpy())
+
+    def collect(self, rows: Tensor, owners: Sequence[int]) -> Tensor:
+        """Return rows that several ranks computed, on all of them.
+
+        Parameters
+        ----------
+        rows
+            Shape (rows, d): those of this rank, and anything in the place of the others.
+        owners
+            The rank that computed each row.
+        """
+        if self.size == 1:
+            return rows
+        import torch
+
+        at = torch.tensor(owners, device=rows.device)
+        for owner in range(self.size):
+            sent = self.share(rows.clone(), owner)
+            rows[at == owner] = sent[at == owner]
+        return rows
 
     def decide(self, value: bool) -> bool:
         """Return what the first rank says."""
@@ -216,6 +245,28 @@ class Ranks:
             import torch
 
             self.share(torch.zeros(1), owner)
+
+
+def _packed(values: Arrays) -> NDArray[np.uint8]:
+    """Arrays as bytes: their number, names, types and shapes as text, and what they hold."""
+    arrays = {name: np.ascontiguousarray(value) for name, value in values.items()}
+    # A contiguous array of no dimension has got one.
+    shapes = [np.shape(value) for value in values.values()]
+    told = [[n, a.dtype.str, shape] for (n, a), shape in zip(arrays.items(), shapes, strict=True)]
+    head = json.dumps(told).encode()
+    parts = [len(head).to_bytes(8, "little"), head, *(a.tobytes() for a in arrays.values())]
+    return np.frombuffer(bytearray(b"".join(parts)), np.uint8)
+
+
+def _unpacked(content: NDArray[np.uint8]) -> Arrays:
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    found = {}
+    for name, kind, shape in json.loads(content[8:start].tobytes()):
+        array = np.empty(shape, np.dtype(kind))
+        end = start + array.nbytes
+        found[name] = np.frombuffer(content[start:end].tobytes(), array.dtype).reshape(shape).copy()
+        start = end
+    return found
 
 
 def _meet(backend: str, rank: int, size: int) -> None:
@@ -239,6 +290,20 @@ def _meet(backend: str, rank: int, size: int) -> None:
     job, step = (int(os.environ.get(f"SLURM_{name}_ID", "0")) for name in ("JOB", "STEP"))
     os.environ.setdefault("MASTER_PORT", str(20_000 + (101 * job + step) % 12_000))
     distributed.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)
+
+
+def _store(ranks: Ranks) -> Store:
+    """Make a store of texts that all ranks read and write, apart from that of the exchanges."""
+    import torch
+    from torch import distributed
+
+    if MEETING in os.environ:
+        return distributed.FileStore(f"{os.environ[MEETING]}.signs", ranks.size)
+    host, first = os.environ["MASTER_ADDR"], None
+    if not ranks.rank:
+        first = distributed.TCPStore(host, 0, is_master=True, wait_for_workers=False)
+    port = int(ranks.share(torch.tensor([first.port if first else 0]), 0))
+    return first or distributed.TCPStore(host, port, wait_for_workers=False)
 
 
 def in_step(steps: Steps[T], ranks: Ranks) -> Steps[T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,11 +32,14 @@ class Tile:
         How many of the nodes are the tile's own: losses and embeddings count for these.
     graph
         Messages among the nodes.
+    of
+        Number of its slice.
     """
 
     nodes: Tensor
     n_own: int
     graph: MessageGraph
+    of: int = 0
 
     @property
     def own(self) -> Tensor:
@@ -67,16 +70,20 @@ def split(
     device
         Where the tiles are stored.
     """
-    tiles, start = [], 0
-    for size in sizes:
+    return [tile_of(own, of, connectivities, device) for of, own in cut(sizes, coordinates, most)]
+
+
+def cut(
+    sizes: Sequence[int], coordinates: NDArray[np.floating] | None, most: int
+) -> list[tuple[int, NDArray[np.intp]]]:
+    """Cut the spots as :func:`split` does: the number of the slice and the rows of each piece."""
+    pieces, start = [], 0
+    for number, size in enumerate(sizes):
         rows = np.arange(start, start + size)
         points = None if coordinates is None else np.asarray(coordinates[rows], dtype=np.float64)
-        tiles += [
-            _tile(rows[own], connectivities, device)
-            for own in _pieces(np.arange(size), points, most)
-        ]
+        pieces += [(number, rows[own]) for own in _pieces(np.arange(size), points, most)]
         start += size
-    return tiles
+    return pieces
 
 
 def _pieces(
@@ -90,9 +97,16 @@ def _pieces(
     return [piece for half in parts for piece in _pieces(np.sort(half), points, most)]
 
 
-def _tile(
-    own: NDArray[np.intp], connectivities: sparse.csr_matrix, device: torch.device | str
+def bare_tile(own: NDArray[np.intp], of: int, device: torch.device | str) -> Tile:
+    """A tile that another process computes: no messages, and no spots but its own."""
+    none = MessageGraph(*(torch.empty(0, dtype=torch.int64) for _ in fields(MessageGraph)))
+    return Tile(torch.from_numpy(own).long().to(device), len(own), none, of)
+
+
+def tile_of(
+    own: NDArray[np.intp], of: int, connectivities: sparse.csr_matrix, device: torch.device | str
 ) -> Tile:
+    """The tile of some spots of a slice, with its halo."""
     near = _beyond(connectivities, own, own)
     inner = np.concatenate([own, near])
     far = _beyond(connectivities, near, inner)
@@ -102,7 +116,7 @@ def _tile(
     silent = sparse.csr_matrix((len(far), len(nodes)), dtype=heard.dtype)
     among = sparse.csr_matrix(sparse.vstack([heard, silent], format="csr"))
     graph = MessageGraph.from_connectivities(among, device)
-    return Tile(torch.from_numpy(nodes).long().to(device), len(own), graph)
+    return Tile(torch.from_numpy(nodes).long().to(device), len(own), graph, of)
 
 
 def _beyond(

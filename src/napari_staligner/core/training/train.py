@@ -108,7 +108,7 @@ def _array(values: Tensor) -> NDArray[Any]:
 
 def _with_attention(trainer: Trainer, total: int) -> Steps[tuple[Tensor, sparse.csr_matrix]]:
     yield Progress("attention", total, total)
-    output = trainer.embed()
+    output = trainer.embed(attention=True)
     z, receivers, senders, weights = map(_array, output)
     n = len(z)
     return output.embedding, sparse.csr_matrix((weights, (receivers, senders)), shape=(n, n))

@@ -6,32 +6,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.prepare.surroundings import surroundings
 from napari_staligner.core.progress import Loss, Steps
 from napari_staligner.core.settings import Settings
-from napari_staligner.core.training.components import (
-    NO_VARIANCE,
-    depth_slope,
-    principal_components,
-    scaled,
-    scores,
-    slice_offsets,
-)
+from napari_staligner.core.training.dealing import deal_tiles
+from napari_staligner.core.training.input import Input
 from napari_staligner.core.training.matching import Matcher
 from napari_staligner.core.training.model import Output, STAligner
-from napari_staligner.core.training.ranks import Ranks
-from napari_staligner.core.training.tiles import Tile, split
+from napari_staligner.core.training.ranks import Arrays, Ranks
+from napari_staligner.core.training.tiles import Tile, bare_tile, cut, tile_of
 from napari_staligner.core.training.triplets import Matches, Triplets
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_staligner.core.training.data import Prepared
 
 TILE_SPOTS = 16_384
@@ -62,11 +51,14 @@ def find_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if amx() else torch.float32
 
 
+EDGES = ("receivers", "senders", "attention")
+
+
 class Embedded(NamedTuple):
     """A forward pass over all spots, without gradients.
 
-    ``embedding`` is z (N × d); ``receivers``, ``senders`` and ``attention`` (E each) are the edges,
-    sorted by tile, with their α.
+    ``embedding`` is z (N × d); ``receivers``, ``senders`` and ``attention`` (E each, on the CPU)
+    are the edges, sorted by tile, with their α; none if they were not wanted.
     """
 
     embedding: Tensor
@@ -115,7 +107,18 @@ class Trainer:
         self.settings = settings
         self.sizes = data.sizes
         self.device = find_device(settings.device)
-        self.input = Input(data, settings, self.device)
+        self.ranks = ranks or Ranks()
+        pieces = cut(data.sizes, data.coordinates, tile_spots)
+        loads, of = [len(own) for _, own in pieces], [number for number, _ in pieces]
+        dealt = deal_tiles(self.ranks, loads, of, len(data.sizes))
+        self._owners = dealt.tiles
+        self.tiles = [
+            tile_of(own, number, data.connectivities, self.device)
+            if owner == self.ranks.rank
+            else bare_tile(own, number, self.device)
+            for (number, own), owner in zip(pieces, self._owners, strict=True)
+        ]
+        self.input = Input(data, settings, self.device, self.ranks, dealt)
         self.precision = find_precision(settings.precision, self.device)
         self.model = STAligner(
             self.input.width,
@@ -127,11 +130,6 @@ class Trainer:
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.tiles = split(
-            data.sizes, data.connectivities, data.coordinates, tile_spots, self.device
-        )
-        self.ranks = ranks or Ranks()
-        self._owners = self.ranks.deal([len(tile.nodes) for tile in self.tiles])
         self.matcher = Matcher(data.names, data.sizes, settings, self.device, self.ranks)
         n = sum(data.sizes)
         self.keeps = 4 * n * (self.input.width + 4 * settings.hidden) <= keep_bytes
@@ -224,10 +222,16 @@ class Trainer:
             parameter.grad = part.clone() if parameter.grad is None else parameter.grad.add_(part)
         return row[0]
 
-    def embed(self) -> Embedded:
-        """Embed all spots in float32, whatever the precision of training."""
+    def embed(self, *, attention: bool = False) -> Embedded:
+        """Embed all spots in float32, whatever the precision of training.
+
+        Parameters
+        ----------
+        attention
+            Whether the edges are wanted, too; of several ranks, the first gets them.
+        """
         with self._exactly():
-            return self._embed()
+            return self._embed(attention)
 
     def residuals(self) -> list[float]:
         """Mean squared error of the reconstruction of each slice, in float32."""
@@ -240,7 +244,7 @@ class Trainer:
                     output = self.model(x, tile.graph)
                     found = self.model.residual(x, self._norm(number), output, tile.n_own)
                 self.ranks.share(found, self._owners[number])
-                sums[self.matcher.slice_of[tile.nodes[0]]] += found
+                sums[tile.of] += found
         sizes = torch.tensor(self.sizes, dtype=torch.float64, device=self.device)
         found_by_slice: list[float] = (sums / (sizes * self.input.width)).tolist()
         return found_by_slice
@@ -263,7 +267,7 @@ class Trainer:
         matches = yield from self.matcher.find(embedding, done, total)
         if self.settings.offsets and self.input.scores is not None:
             for _ in range(OFFSET_ROUNDS):
-                moved = self.input.move(slice_offsets(self.input.scores, matches, self.sizes))
+                moved = self.input.move(self.input.offsets(matches))
                 self._kept.clear()
                 self._norms.clear()
                 if moved < OFFSET_SMALL:
@@ -301,20 +305,24 @@ class Trainer:
         for rows, values in zip(held, found, strict=True):
             z[rows] = values
 
-    def _embed(self) -> Embedded:
+    def _embed(self, attention: bool) -> Embedded:
+        found: dict[int, Arrays] = {}
         z = self._empty()
-        edges = []
         with torch.no_grad():
-            for number, tile in enumerate(self.tiles):
-                end, owner = int(tile.graph.pointers[tile.n_own]), self._owners[number]
-                weights = torch.empty(end, device=self.device)
-                if owner == self.ranks.rank:
-                    embedding, attention, _ = self.model.encode(self._input(number), tile.graph)
-                    z[tile.own], weights = embedding[: tile.n_own], attention[:end].contiguous()
-                weights = self.ranks.share(weights, owner)
-                receivers, senders = tile.graph.receivers[:end], tile.graph.senders[:end]
-                edges.append((tile.nodes[receivers], tile.nodes[senders], weights))
+            for number in self._own():
+                tile = self.tiles[number]
+                embedding, weights, _ = self.model.encode(self._input(number), tile.graph)
+                z[tile.own] = embedding[: tile.n_own]
+                if attention:
+                    found[number] = _edges(tile, weights)
         self._gather(z)
+        edges = []
+        for number, owner in enumerate(self._owners if attention else ()):
+            part = self.ranks.share_arrays(found.pop(number, None), owner)
+            if not self.ranks.rank:
+                edges.append([torch.from_numpy(part[name]) for name in EDGES])
+        if not edges:
+            edges = [[*torch.empty(2, 0, dtype=torch.int64), torch.empty(0)]]
         return Embedded(z, *(torch.cat(part) for part in zip(*edges, strict=True)))
 
     @contextmanager
@@ -352,72 +360,9 @@ class Trainer:
         return rows if self.model.narrow else rows.to(self.model.precision)
 
 
-class Input:
-    """The model's input for all spots; dense for only one tile at a time.
-
-    Log-normalised expression itself or, with ``settings.components``, its scores on the axes of
-    largest variance, with depth removed: ``scores``, shape (N, components), scaled to a mean square
-    of 1. With ``settings.wide``, the scores of a spot's surroundings follow, in as many columns
-    again. ``square_sum`` is ‖X‖², and ``square_sum_before`` what it was before any offset was
-    taken out; ``moves`` are those offsets, in their order.
-    """
-
-    def __init__(self, data: Prepared, settings: Settings, device: torch.device) -> None:
-        self.device = device
-        self._sizes = data.sizes
-        self.scores: Tensor | None = None
-        self.moves: list[NDArray[np.float32]] = []
-        self._expression: sparse.csr_matrix | None = None
-        if not settings.components:
-            self._expression = data.expression.stacked()
-            self.square_sum = self.square_sum_before = _squares(self._expression.data)
-            if not self.square_sum:
-                raise InputError(NO_VARIANCE)
-            return
-        mean, axes = principal_components(data.expression, settings.components)
-        n, width = sum(data.sizes), axes.shape[1]
-        whole = np.empty((n, 2 * width if settings.wide else width), dtype=np.float32)
-        found = scores(data.expression, n, mean, axes, whole[:, :width])
-        depth = data.log_depth if settings.depth else None
-        slope = np.zeros(width, dtype=np.float32)
-        if depth is not None:
-            slope = depth_slope(found, depth, data.connectivities)
-        scaled(found, depth, slope)
-        if settings.wide:
-            surroundings(found, data.connectivities, data.sizes, whole[:, width:])
-        self.scores = torch.from_numpy(whole).to(device)
-        self.square_sum = self.square_sum_before = _squares(whole)
-
-    @property
-    def width(self) -> int:
-        """Columns of the input."""
-        whole = self._expression if self.scores is None else self.scores
-        assert whole is not None
-        return int(whole.shape[1])
-
-    def move(self, offsets: Tensor) -> float:
-        """Subtract an offset, a row for each slice, from the scores.
-
-        Returns the largest offset as a part of the root mean square length of a spot's scores.
-        """
-        assert self.scores is not None
-        for rows, offset in zip(self.scores.split(list(self._sizes)), offsets, strict=True):
-            rows -= offset
-        self.square_sum = _squares(self.scores.cpu().numpy())
-        self.moves.append(offsets.cpu().numpy())
-        return float(offsets.norm(dim=1).max().item() / self.width**0.5)
-
-    def rows(self, tile: Tile) -> Tensor:
-        """Rows of a tile's nodes, shape (nodes, width)."""
-        if self.scores is not None:
-            return self.scores.index_select(0, tile.nodes)
-        assert self._expression is not None
-        rows = self._expression[tile.nodes.cpu().numpy()]
-        return torch.from_numpy(rows.toarray()).to(self.device)
-
-
-def _squares(values: NDArray[np.float32]) -> float:
-    """Sum of squares, by pieces, because the sum uses higher precision."""
-    flat = values.reshape(-1)
-    pieces = np.split(flat, range(1 << 20, flat.size, 1 << 20))
-    return float(sum(np.square(piece, dtype=np.float64).sum() for piece in pieces))
+def _edges(tile: Tile, weights: Tensor) -> Arrays:
+    """Edges to a tile's own spots among all spots, with their α."""
+    end = int(tile.graph.pointers[tile.n_own])
+    ends = (tile.nodes[part[:end]] for part in (tile.graph.receivers, tile.graph.senders))
+    parts = (part.cpu().numpy() for part in (*ends, weights[:end]))
+    return dict(zip(EDGES, parts, strict=True))

@@ -259,8 +259,8 @@ def _one_per_anchor(
     anchor: Tensor, distance: Tensor, positives: Positives, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Anchors, each once, and the index of the match drawn for each."""
-    order = torch.argsort(distance, stable=True)
-    order = order[torch.argsort(anchor[order], stable=True)]
+    # By anchor, then by distance: the bits of numbers that are not below 0 have their order.
+    order = torch.argsort((anchor << 32) + distance.view(torch.int32), stable=True)
     unique, counts = torch.unique_consecutive(anchor[order], return_counts=True)
     start = counts.cumsum(0) - counts
     if positives == "nearest":
