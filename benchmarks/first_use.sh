@@ -14,10 +14,11 @@ python=${PYTHON:-python3}
 seconds() { printf '%-46s %6.1f s\n' "$1" "$(bc <<<"$(date +%s.%N) - $2")"; }
 
 "$python" -m venv fetching
+# Wheels, not sources: what has none is built here, and not counted either.
 # shellcheck disable=SC2086  # PIP_ARGS is a list of words
-fetching/bin/pip download --quiet ${PIP_ARGS:-} --dest wheels --constraint "$root/constraints.txt" \
+fetching/bin/pip wheel --quiet ${PIP_ARGS:-} --wheel-dir wheels --constraint "$root/constraints.txt" \
     torch "$root[all]" hatchling 2>/dev/null
-rm -f wheels/napari_staligner-* wheels/napari-staligner-*
+rm -f wheels/napari_staligner-*
 
 all=$(date +%s.%N)
 "$python" -m venv new
