@@ -8,6 +8,7 @@ from made_formats import make_xenium, put_xenium_rims
 from qtpy.QtCore import QPoint, Qt
 
 from napari_staligner import read_slices
+from napari_staligner.io import outlines
 from napari_staligner.widgets.slices.dock import SlicesWidget
 from napari_staligner.widgets.slices.outlines_switch import SMALL
 
@@ -24,6 +25,23 @@ def dock(open_dock, qtbot):
 
 def press(qtbot, box):
     qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=QPoint(8, box.height() // 2))
+
+
+def test_a_failure_is_said_once(dock, qtbot, tmp_path, monkeypatch):
+    make_xenium(tmp_path / "A")
+    put_xenium_rims(tmp_path / "A")
+    dock.session.add(read_slices([tmp_path / "A"]))
+    tried = []
+
+    def fail(*_):
+        tried.append(1)
+        raise MemoryError
+
+    monkeypatch.setattr(outlines, "read_outlines", fail)
+    press(qtbot, dock.outlines)
+    qtbot.waitUntil(lambda: "not enough memory" in dock.status.text())
+    qtbot.waitUntil(lambda: not dock.outlines.runner.running)
+    assert len(tried) == 1
 
 
 def test_outlines_are_read_when_they_are_asked_for(dock, qtbot, tmp_path):

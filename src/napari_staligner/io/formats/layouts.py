@@ -246,7 +246,8 @@ def _merscope(path: Path, there: list[Path]) -> Found | None:
     nuclei = [p for p in images if "DAPI" in p.name] or images
     scan = nuclei[len(nuclei) // 2] if nuclei else None
     place = path / "images" / "micron_to_mosaic_pixel_transform.csv"
-    rims = _first(there, r"cell_boundaries(\.parquet)?")
+    # Of two versions of the software; the later one writes a single file.
+    rims = _first(there, r"cell_boundaries\.parquet") or _first(there, "cell_boundaries")
     files = _roles(matrix=counts, cells=cells, scan=scan, outlines=rims)
     files |= _roles(place=place if place.is_file() else None)
     return Found("merscope", path, sample_name(path), files)

@@ -8,12 +8,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox
 from superqt.utils import signals_blocked
 
+from napari_staligner.io.outlines import OutlinesFound
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
-    from napari_staligner.io.outlines import OutlinesFound
     from napari_staligner.session import Session
 
 _TIP = (
@@ -49,7 +49,7 @@ class OutlinesSwitch(QCheckBox):
         self.runner = Runner(parent)
         self.toggled.connect(self._on_toggled)
         self.runner.returned.connect(self._on_runner_returned)
-        self.runner.failed.connect(lambda reason: self.said.emit(reason, True))
+        self.runner.failed.connect(self._on_runner_failed)
         self.runner.ended.connect(self.show_session)
         self.show_session()
 
@@ -80,6 +80,11 @@ class OutlinesSwitch(QCheckBox):
             view.spot_scale = self._size
         view.outlines_shown = shown
         self.show_session()
+
+    def _on_runner_failed(self, reason: str) -> None:
+        # Not asked for again until the switch is: it would fail again.
+        self._session.outlines.set(OutlinesFound())
+        self.said.emit(reason, True)
 
     def _on_runner_returned(self, found: OutlinesFound) -> None:
         self._session.outlines.set(found)
