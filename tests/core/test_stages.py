@@ -20,6 +20,7 @@ from napari_staligner.core.integrate import integrate_steps
 from napari_staligner.core.missing_stages import missing_stages
 from napari_staligner.core.prepare import concatenate
 from napari_staligner.core.progress import Progress
+from napari_staligner.core.registration import measuring
 from napari_staligner.core.registration import register as pairwise_registration
 from napari_staligner.core.result import confidence
 from napari_staligner.core.training import train as training
@@ -301,7 +302,7 @@ def test_the_end_of_the_training(where, name, opening, slot, key, whole, monkeyp
 
 def test_residuals_that_fail_leave_the_registration(whole, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
-        patch.setattr(pairwise_registration, "counterparts", fails)
+        patch.setattr(measuring, "counterparts", fails)
         with pytest.warns(ComputeWarning, match="residuals of the registration are missing"):
             result = integrate(tiny_pair(), settings=QUICK)
     np.testing.assert_array_equal(result.obsm["spatial_aligned"], whole.obsm["spatial_aligned"])
