@@ -147,7 +147,12 @@ def killed_sessions(folder: Path, times: int) -> tuple[list[dict[str, Any]], lis
     os.waitpid(_forked(lambda: walk(folder, log, stay=False)), 0)
     lines = [{"name": "nothing", "after": 0.0, "state": state(Session())}, *_lines(log)]
     took = [b["after"] - a["after"] for a, b in pairwise(lines)]
-    return lines, [kill(folder, seed, [*took, 0.2]) for seed in range(times)]
+    kills = []
+    with (folder / "kills.jsonl").open("w") as told:
+        for seed in range(times):
+            kills.append(kill(folder, seed, [*took, 0.2]))
+            print(json.dumps(kills[-1]), file=told, flush=True)
+    return lines, kills
 
 
 def lost(kills: list[dict[str, Any]], lines: list[dict[str, Any]]) -> list[int]:

@@ -115,12 +115,24 @@ def test_two_runs_are_bitwise_equal(result):
 
 DIGEST = """
 from hashlib import sha256
+import numpy as np
 from napari_staligner import integrate
 from napari_staligner.samples import simulated_olfactory_bulb
 from tiny import QUICK
 bulb = simulated_olfactory_bulb(seed=0, n_slide_seq=300, n_stereo_seq=250, n_genes=300)
-digest = sha256(integrate(bulb, settings=QUICK).obsm["STAligner"].tobytes()).hexdigest()
+made = integrate(bulb, settings=QUICK)
+arrays = [made.obsm[key] for key in sorted(made.obsm)]
+arrays += [made.obsp[key].toarray() for key in sorted(made.obsp)] + [made.X.toarray()]
+for key in sorted(made.obs):
+    column = made.obs[key]
+    arrays.append(column.cat.codes if hasattr(column, "cat") else column)
+arrays += [*made.uns["staligner"]["transforms"].values()]
+arrays.append(np.array([*made.var_names, *made.obs_names], "U"))
+digest = " ".join(sha256(np.ascontiguousarray(a).tobytes()).hexdigest()[:8] for a in arrays)
 """
+
+
+THERE = {"PYTHONHASHSEED": "1", "LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu"}
 
 
 @pytest.fixture
@@ -132,16 +144,20 @@ def two_threads():
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_a_process_with_another_hash_seed_agrees(project):
-    """Sets come in another order there, and two threads share the sums: not a bit changes."""
+def test_a_process_in_another_place_agrees(project, tmp_path):
+    """Another hash seed, locale, time zone and working folder, two threads: not a bit changes."""
     elsewhere = f"import torch\ntorch.set_num_threads(2)\n{DIGEST}\nprint(digest)"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", elsewhere],
         capture_output=True,
         text=True,
         check=True,
-        cwd=project / "tests",
-        env={**os.environ, "PYTHONHASHSEED": "1"},
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            **THERE,
+            "PYTHONPATH": f"{project / 'src'}{os.pathsep}{project / 'tests'}",
+        },
     )
     here: dict[str, str] = {}
     exec(DIGEST, here)

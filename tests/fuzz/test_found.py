@@ -332,3 +332,29 @@ class TestJobFolders:
         job.checkpoint.write_bytes(content)
         with pytest.raises(InputError, match="remove it to begin"):
             FileKeeper(job.checkpoint).load()
+
+
+@pytest.mark.parametrize("backed", [False, True])
+def test_a_heap_without_end_is_refused(tmp_path, backed):
+    from napari_staligner import read_slices
+    from napari_staligner.io.formats.heaps import SIGNATURE
+
+    path = tmp_path / "a.h5ad"
+    tiny_slice(side=5, n_genes=30).write_h5ad(path)
+    assert read_slices([path], backed=backed)
+    content = bytearray(path.read_bytes())
+    at = content.find(SIGNATURE)
+    assert at > 0
+    content[at + 200 : at + 800] = bytes(600)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="a heap of its texts has no end"):
+        read_slices([path], backed=backed)
+
+
+@pytest.mark.parametrize("k", [2, None])
+def test_one_spot_is_one_domain(result, k):
+    from napari_staligner import find_domains
+
+    one = result[:1].copy()
+    find_domains(one, k)
+    assert one.obs["domain"].tolist() == ["1"]

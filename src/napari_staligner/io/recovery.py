@@ -29,6 +29,7 @@ from napari_staligner.io import user_folder
 from napari_staligner.io.anndata import is_result, read_file
 from napari_staligner.io.atomic import written_beside
 from napari_staligner.io.formats.guard import H5_ERRORS
+from napari_staligner.io.formats.heaps import check_heaps
 from napari_staligner.io.processes import alive
 from napari_staligner.io.session_file import Content, SessionRecord, read_record, session_content
 from napari_staligner.io.writing import write_anndata
@@ -299,6 +300,7 @@ def _read_kept(path: Path) -> Kept | None:
     import h5py
 
     try:
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             if alive(int(file.attrs["pid"]), float(file.attrs["started"])):
                 return None

@@ -136,7 +136,9 @@ def domain_steps(
     """
     z = np.asarray(embedding, dtype=np.float64)
     stability = float("nan")
-    if settings.domains is not None:
+    if len(z) == 1:  # no distances to part it by
+        labels = np.zeros(1, dtype=np.int64)
+    elif settings.domains is not None:
         if settings.averaged and connectivities is not None:
             whole = np.zeros(len(z), dtype=np.int64)
             z = averaged(z, connectivities, whole if tissue is None else tissue.slice_of)

@@ -101,6 +101,13 @@ GUARDS = (
         "io.writing:write_anndata",
     ),
     Guard(
+        "HDF5",
+        "heaps of texts with an object of size zero, in the first GB of a file",
+        "a search without end that holds Python's lock, after a block of a file was zeroed",
+        "the file is refused",
+        "io.formats.heaps:check_heaps",
+    ),
+    Guard(
         "the system's memory maps, by tifffile",
         "images that are not packed: they are read row by row instead",
         "SIGBUS, once the file of an open image had become shorter",

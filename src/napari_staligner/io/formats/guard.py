@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import h5py
 
 from napari_staligner._errors import InputError
+from napari_staligner.io.formats.heaps import check_heaps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,6 +130,7 @@ def opened_h5(path: Path) -> Iterator[h5py.File]:
         It cannot be opened, is cut off, or refers to other files.
     """
     check_file(path)
+    check_heaps(path)
     try:
         file = h5py.File(path, "r")
     except H5_ERRORS as error:
@@ -157,6 +159,7 @@ def check_own(path: Path) -> None:
     if path.is_dir():
         check_inside(path)
         return
+    check_heaps(path)
     try:
         file = h5py.File(path, "r")
     except H5_ERRORS:
