@@ -13,6 +13,8 @@ from tiny import tiny_pair
 from whole_path import kept
 
 KILLS = 3
+WRITES = 3
+"""Steps of the short path that write files, and change nothing of the session."""
 
 # All that a person does takes long on a loaded machine.
 pytestmark = pytest.mark.timeout(900)
@@ -67,7 +69,9 @@ def test_killed_at_any_time_at_most_the_last_edit_is_lost(project, tmp_path):
     told = json.loads((tmp_path / "crash.json").read_text())
     steps, kills = told["steps"], told["kills"]
     assert len(kills) == KILLS
-    assert len({json.dumps(step) for step in steps}) >= len(steps) - 1, "steps that change nothing"
+    # Two saves and an export change only files; one step may find all as it is.
+    different = len({json.dumps(step) for step in steps})
+    assert different >= len(steps) - WRITES - 1, "steps that change nothing"
     for kill in kills:
         assert kept(kill, steps), kill["done"]
         assert not kill["drafts"]

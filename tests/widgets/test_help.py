@@ -75,5 +75,5 @@ def test_the_dialog_lists_keys_and_words(qtbot):
 
 
 def test_the_keys_of_a_slice_in_hand_are_those_listed():
-    listed = " ".join(SHORTCUTS["Alignment, with a slice in hand"])
+    listed = " ".join(SHORTCUTS["Alignment, with a slice in hand; Slices, with an image"])
     assert all(key.upper() in listed for key in (*move._TURNS, move._MIRROR))

@@ -22,6 +22,7 @@ HELP = (
     "Drag moves the image, Ctrl+drag turns it; the spots stay. With the mouse on the canvas, arrow "
     "keys move it by half a spacing, [ and ] turn it by 1°, M mirrors it."
 )
+MEND = "Move the image as its card proposes; can be undone"
 
 
 class ImageRow(QWidget):
@@ -65,6 +66,7 @@ class ImageRow(QWidget):
             "lies"
         )
         self.mend = QPushButton("Move it so")
+        self.mend.setToolTip(MEND)
         self.help = QLabel(HELP)
         self.help.setWordWrap(True)
         self.mirror = QPushButton("Mirror")
@@ -113,7 +115,7 @@ class ImageRow(QWidget):
         """
         self._name, self._mend = name, mend
         self.mend.setVisible(mend is not None)
-        self.mend.setToolTip(why)
+        self.mend.setToolTip(why or MEND)
         hand = self._session.view.image_hand
         if hand and hand != name:
             self._session.view.image_hand = ""
