@@ -204,7 +204,8 @@ class Walk:
         dock = self.front("Alignment")
         dock.model.setCurrentIndex(1)
         self.click(dock.register)
-        self.wait(lambda: dock.register.isEnabled())
+        # The button alone does not tell: it is enabled before the run starts, too.
+        self.wait(lambda: not dock._runner.running)
         if self.session.alignment.proposed:
             self.click(dock.accept)
 

@@ -378,8 +378,10 @@ class AlignmentWidget(Dock):
         what = ", ".join(choice.landmarks) if choice.landmarks else "all spots"
         title = f"Register by {what} ({_MODELS[choice.model][0].lower()})"
         first = self.session.alignment.state is None
-        moves = self.session.alignment.propose(title, registered, choice)
-        self.session.view.layout = "stack"
+        # One edit with the layout that shows it: what is kept from a crash has both.
+        with self.session.autosave.at_once():
+            moves = self.session.alignment.propose(title, registered, choice)
+            self.session.view.layout = "stack"
         said = "Accept this, or reject it." if moves else "The slices are already in place."
         if first:
             said = "The slices are registered."
