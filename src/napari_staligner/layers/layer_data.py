@@ -13,6 +13,7 @@ from napari_staligner.io.images import shown_picture
 from napari_staligner.io.scans import SHOWN, channel_colors, contrast_limits
 from napari_staligner.io.session_file import Content
 from napari_staligner.layers.colors import paint
+from napari_staligner.layers.layouts import to_napari
 from napari_staligner.session import Session
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ IMAGE_NAME = "{} image"
 """Name of the image layer of a slice; its spots layer has the slice's name."""
 CHANNEL_NAME = "{} {}"
 """Name of the layer of a channel."""
-_YX = [1, 0, 2]
-"""From (x, y, 1) to (y, x, 1), and back."""
 
 
 def image_layers(name: str, adata: AnnData) -> list[LayerData]:
@@ -43,7 +42,7 @@ def image_layers(name: str, adata: AnnData) -> list[LayerData]:
     if picture is None:
         return []
     scan = picture.scan
-    matrix = picture.own[np.ix_(_YX, _YX)]
+    matrix = to_napari(picture.own)
     straight = matrix[0, 0] > 0 and np.allclose(matrix, np.diag([*matrix[[0, 1], [0, 1]], 1.0]))
     options: dict[str, Any] = {"multiscale": len(scan.levels) > 1}
     if straight:
@@ -73,7 +72,7 @@ def image_layer_place(own: NDArray[np.float64], move: NDArray[np.float64]) -> An
     -------
     Shape (3, 3), in (y, x, 1); ``None`` if the scale says all.
     """
-    place = move[np.ix_(_YX, _YX)] @ own
+    place = to_napari(move) @ own
     return None if np.array_equal(place, np.eye(3)) else place
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from napari_staligner.core.palette import to_rgba
 from napari_staligner.core.registration.transforms import apply, inverse
 from napari_staligner.layers.overlays.overlay import SpotMark
-from napari_staligner.layers.overlays.sketch import ribbon
+from napari_staligner.layers.overlays.sketch import ribbons
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -54,15 +54,13 @@ class AxisMark(SpotMark):
         """Draw the lines, as a mesh: graphics cards may not support wide lines."""
         back = inverse(self.session.alignment.transforms[name])
         size = self.stage.spot_size(name)
-        vertices, faces, before = [], [], 0
-        for line in self._lines(name):
-            for part in _with_head(apply(back, line), _HEAD * size, self.session.view.axis.drawn):
-                corners, triangles = ribbon(part, _WIDTH * size)
-                vertices.append(corners)
-                faces.append(triangles + np.uint32(before))
-                before += len(corners)
-        color = to_rgba([COLOR])[0]
-        visual.set_data(np.concatenate(vertices), np.concatenate(faces), color=color)
+        drawn = self.session.view.axis.drawn
+        parts = [
+            part
+            for line in self._lines(name)
+            for part in _with_head(apply(back, line), _HEAD * size, drawn)
+        ]
+        visual.set_data(*ribbons(parts, _WIDTH * size), color=to_rgba([COLOR])[0])
 
     def _lines(self, name: str) -> list[NDArray[np.float64]]:
         """Corners (x, y) of the lines of a slice, in the common frame."""

@@ -9,7 +9,7 @@ import numpy as np
 from napari_staligner.core.palette import to_rgba
 from napari_staligner.core.registration.transforms import apply
 from napari_staligner.layers.overlays.overlay import SpotMark
-from napari_staligner.layers.overlays.sketch import ribbon
+from napari_staligner.layers.overlays.sketch import ribbons
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -53,14 +53,7 @@ class ImagePairsMark(SpotMark):
         lines = [_cross(xy, sign, _CROSS * size) for xy in on_image for sign in (1, -1)]
         there = [place for _, place in images.pairs]
         lines += [np.array(ends) for ends in zip(on_image, there, strict=False)]
-        vertices, faces, before = [], [], 0
-        for line in lines:
-            corners, triangles = ribbon(line, _WIDTH * size)
-            vertices.append(corners)
-            faces.append(triangles + np.uint32(before))
-            before += len(corners)
-        color = to_rgba([COLOR])[0]
-        visual.set_data(np.concatenate(vertices), np.concatenate(faces), color=color)
+        visual.set_data(*ribbons(lines, _WIDTH * size), color=to_rgba([COLOR])[0])
 
 
 def _cross(xy: NDArray[np.float64], sign: int, size: float) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari_staligner import _keys as K
 from napari_staligner.io.outlines import Masks, Outlines
 from napari_staligner.layers.arrangement import is_solid
+from napari_staligner.layers.layouts import to_napari
 from napari_staligner.layers.overlays.overlay import SpotMark, TissueOverlay
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class MasksOverlay(TissueOverlay):
             several = len(masks.levels) > 1
             levels = list(masks.levels) if several else masks.levels[0]
             layer = Labels(levels, name=title, multiscale=several)
-            layer.metadata[K.LAYER_PLACE] = masks.matrix[np.ix_([1, 0, 2], [1, 0, 2])]
+            layer.metadata[K.LAYER_PLACE] = to_napari(masks.matrix)
         layer.editable = False
         return layer
 

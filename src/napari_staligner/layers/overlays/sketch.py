@@ -72,3 +72,24 @@ def ribbon(xy: NDArray[np.float64], width: float) -> tuple[NDArray[np.float32], 
     vertices[:, :2] = corners.reshape(-1, 2)
     faces = np.array([[0, 1, 2], [1, 2, 3]]) + 4 * np.arange(len(step))[:, None, None]
     return vertices, faces.reshape(-1, 3).astype(np.uint32)
+
+
+def ribbons(
+    lines: Iterable[NDArray[np.float64]], width: float
+) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    """Return several lines as the triangles of one mesh; see :func:`ribbon`.
+
+    Parameters
+    ----------
+    lines
+        Corners of each line, shape (n, 2), n > 1.
+    width
+        Width of the lines, in the same units.
+    """
+    vertices, faces, before = [], [], 0
+    for line in lines:
+        corners, triangles = ribbon(line, width)
+        vertices.append(corners)
+        faces.append(triangles + np.uint32(before))
+        before += len(corners)
+    return np.concatenate(vertices), np.concatenate(faces)
