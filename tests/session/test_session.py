@@ -40,6 +40,15 @@ def listen(session):
 # --- files of version 0.1.0
 
 
+def test_no_run_starts_while_slices_are_still_being_opened():
+    session, slices = Session(), fake_result()[0]
+    session.slices.add(slices[:1], more=True)
+    with pytest.raises(InputError, match="still being opened"):
+        session.integration_job()
+    session.slices.add(slices[1:])
+    assert [name for name, _ in session.integration_job().slices] == ["slice1", "slice2"]
+
+
 def test_a_result_of_before_opens():
     session = Session()
     session.open(open_file(FILES / "result_0.1.h5ad"))

@@ -179,10 +179,12 @@ class Session:
         Raises
         ------
         InputError
-            There is no slice.
+            There is no slice, or some are still being opened.
         """
         if not self.slices:
             raise InputError("There is no slice to integrate: open one or several .h5ad files.")
+        if self.slices.more_follow:
+            raise InputError("Slices are still being opened: run again once all are in the table.")
         tables = tuple(self.exclusions.job_slices(self.slices).items())
         aside = {name: part.copy() for name, part in self.exclusions.left_out.items()}
         return IntegrationJob(tables, self.view.settings, self.autosave.new_result(), aside)

@@ -415,6 +415,7 @@ class SlicesWidget(Dock):
         """Show a session that was read from a file; it replaces the present one."""
         if not may_lose(self, self.session, "Opening this session"):
             return []
+        self._coming = []  # they belong to the session that is replaced
         try:
             self.session.open(content)
         except InputError as error:
