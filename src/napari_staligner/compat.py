@@ -12,6 +12,7 @@ import sys
 import weakref
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+MOMENT_MS = 20
+"""For how long the window lives between two parts of a change that takes it long, at least."""
+_DRAWN_TOGETHER = 8
+_UNSEEN_MS = 250  # a canvas that is not seen is not drawn
 SPINNER_SPEED = 10
 """Speed of napari's activity spinner, in percent: about three frames a second."""
 
@@ -89,6 +94,17 @@ def canvas_size(viewer: napari.Viewer) -> tuple[float, float]:
     """
     height, width = getattr(getattr(viewer, "canvas", None), "size", (1, 1))
     return float(max(width, 1)), float(max(height, 1))
+
+
+def load_units() -> None:
+    """Let pint read its table of units, for which napari's first layer would freeze the window.
+
+    It takes 0.3 s. Can go when napari (0.9) loads it without the window waiting.
+    """
+    with suppress(ImportError, AttributeError):
+        from pint import get_application_registry
+
+        get_application_registry().micrometer  # noqa: B018
 
 
 def on_canvas_resized(viewer: napari.Viewer, slot: Any) -> None:
@@ -177,6 +193,151 @@ def layers_moved(viewer: napari.Viewer, layers: Iterable[Layer]) -> Iterator[Non
         yield
     if len(viewer.layers):
         ranged()
+
+
+@contextmanager
+def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
+    """Let napari build the scene of its canvas once for several changes of its layers.
+
+    napari (0.9) builds it after each layer that is added, moved in the list, shown or hidden, and
+    after each property of the grid; each time it places all names of layers once for each layer.
+    With 24 layers in a grid that is 0.1 s for each change. Can go when napari builds it once
+    before it draws. What lies elsewhere in the scene afterwards is drawn in turns, see
+    :class:`_Turns`.
+
+    Parameters
+    ----------
+    viewer
+        The viewer. Nothing inside may ask where the canvas shows something, or remove layers:
+        napari has its own pause for that, see :func:`layers_removed`.
+    """
+    try:
+        canvas = viewer.window._qt_viewer.canvas
+        build = canvas._update_scenegraph
+        place_later = canvas._defer_canvas_overlay_position_update
+        paused = canvas._pause_scene_graph
+    except _MISSING:  # no window, or another version of napari
+        yield
+        return
+    if paused:  # by napari, or by another of these
+        yield
+        return
+    turns = _turns_of.setdefault(canvas, _Turns(canvas))
+    # A method, since napari finds what it connects to events by its name.
+    canvas._update_overlay_canvas_positions = MethodType(_placed_later, canvas)
+    canvas._pause_scene_graph = True
+    try:
+        with turns.taken(viewer):
+            try:
+                yield
+            finally:
+                canvas._pause_scene_graph = False
+                build()
+    finally:
+        del canvas._update_overlay_canvas_positions
+        place_later()
+
+
+def _placed_later(canvas: Any, event: object = None) -> None:
+    """Leave the places of the names for the next drawing."""
+
+
+_placed_later.__name__ = "_update_overlay_canvas_positions"
+
+
+class _Turns:
+    """Draws what is new on a canvas a few parts at a time.
+
+    vispy (0.16) builds the programs of a visual when it is first drawn, and again where it has
+    another parent: some 30 ms each in Python, two to six for each slice. Twelve slices that are
+    laid out anew would freeze the window for two seconds; so it lives between the drawings of one
+    cell of the grid, or of two layers, and the next. Can go when vispy keeps what it has built.
+
+    Parameters
+    ----------
+    canvas
+        napari's canvas, held weakly.
+    """
+
+    def __init__(self, canvas: Any) -> None:
+        from qtpy.QtCore import QTimer
+
+        self._canvas = weakref.ref(canvas)
+        self._waiting: list[tuple[Any, Layer | None]] = []
+        self._at_once = 0
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._next)
+
+    @property
+    def over(self) -> bool:
+        """Whether all is shown."""
+        return not self._waiting
+
+    @contextmanager
+    def taken(self, viewer: napari.Viewer) -> Iterator[None]:
+        """Take turns with what has another place in the scene afterwards."""
+        canvas: Any = self._canvas()
+        self.end()
+        before = {layer: shown.node.parent for layer, shown in canvas.layer_to_visual.items()}
+        yield
+        shown = {layer: canvas.layer_to_visual[layer].node for layer in viewer.layers}
+        moved = {
+            x: node for x, node in shown.items() if x.visible and before.get(x) is not node.parent
+        }
+        cells = {node.parent.parent: None for node in moved.values()}
+        if grid_of(viewer).enabled:
+            parts, self._at_once = [(cell, None) for cell in cells], 1
+        else:
+            parts, self._at_once = [(node, layer) for layer, node in moved.items()], 2
+        self._waiting = parts if len(moved) > _DRAWN_TOGETHER else []
+        if self._waiting:
+            for node, _ in self._waiting:
+                node.visible = False
+            canvas._scene_canvas.events.draw.connect(self._on_draw)
+            # What is asked for a picture of itself is whole.
+            canvas.screenshot = MethodType(_whole, canvas)
+            self._timer.start(_UNSEEN_MS)
+
+    def _on_draw(self, _: object) -> None:
+        self._timer.start(MOMENT_MS)
+
+    def _next(self) -> None:
+        some, self._waiting = self._waiting[: self._at_once], self._waiting[self._at_once :]
+        for node, layer in some:
+            node.visible = layer is None or layer.visible
+        if self.over:
+            self.end()
+        else:
+            self._timer.start(_UNSEEN_MS)
+
+    def end(self) -> None:
+        """Show all that still waits."""
+        for node, layer in self._waiting:
+            node.visible = layer is None or layer.visible
+        self._waiting = []
+        canvas = self._canvas()
+        if canvas is not None and "screenshot" in vars(canvas):
+            self._timer.stop()
+            del canvas.screenshot
+            canvas._scene_canvas.events.draw.disconnect(self._on_draw)
+
+
+_turns_of: weakref.WeakKeyDictionary[Any, _Turns] = weakref.WeakKeyDictionary()
+
+
+def being_drawn(viewer: napari.Viewer) -> bool:
+    """Whether parts of the canvas still wait for their first drawing, see :class:`_Turns`."""
+    try:
+        return not _turns_of[viewer.window._qt_viewer.canvas].over
+    except _MISSING:
+        return False
+
+
+def _whole(canvas: Any) -> Any:
+    """Take a picture of a canvas once all of it is shown."""
+    _turns_of[canvas].end()
+    return canvas.screenshot()
 
 
 def markers_visual() -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Points
 
 from napari_staligner import _keys as K
-from napari_staligner.compat import canvas_size, grid_of, layers_moved
+from napari_staligner.compat import canvas_size, grid_of, layers_moved, scene_built_once
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.camera import Camera
 from napari_staligner.layers.layouts import Footprint, best_columns, placements, to_napari
@@ -81,32 +81,12 @@ class Arrangement:
         viewer = self._viewer()
         if viewer is None:
             return
-        grid = grid_of(viewer)
-        # Leave the grid first: while it is on, every change of the list moves layers around.
-        grid.enabled = False
         spanning = list(spanning)
-        _sort(viewer, [*(x for roles in layers.values() for x in roles.values()), *spanning])
         if not is_solid(session):
             self._camera.flatten()
         before = self._placements
-        width, height = canvas_size(viewer)
-        self.stacking.bring_back(layers, session.paging.shown)
-        ours = [*spanning, *(layer for roles in layers.values() for layer in roles.values())]
-        with layers_moved(viewer, ours):
-            footprints = self._covered = self._place(session, layers, ours, width / height)
-        self.stacking.show(session, layers)
-        self.stacking.put_away(layers, session.paging.shown)
-        # Before the grid: in it, napari lays all names out again for each.
-        in_grid = session.view.layout == "grid" and len(footprints) > 1
-        _show_names(layers, shown=in_grid)
-        if in_grid:
-            # The scene is built again after each change, so only the last one is told.
-            told = grid.events
-            with told.stride.blocker(), told.shape.blocker(), told.spacing.blocker():
-                grid.stride = max(map(len, layers.values()))
-                grid.shape = (-1, _grid_columns(footprints, width / height))
-                grid.spacing = _CELL_SPACING
-            grid.enabled = True
+        with scene_built_once(viewer):
+            footprints = self._lay_out(viewer, session, layers, spanning)
         if look == "fit" and layers:
             self._camera.fit()
         elif look == "follow" and layers:
@@ -115,8 +95,44 @@ class Arrangement:
         if is_solid(session) and layers:
             self._camera.lift()
 
+    def _lay_out(
+        self, viewer: napari.Viewer, session: Session, layers: SliceLayers, spanning: list[Layer]
+    ) -> dict[str, Footprint]:
+        """Place, order and show the layers, and return what the slices cover."""
+        grid, (width, height) = grid_of(viewer), canvas_size(viewer)
+        # Leave the grid first: while it is on, every change of the list moves layers around.
+        grid.enabled = False
+        ours = [*(x for roles in layers.values() for x in roles.values()), *spanning]
+        _sort(viewer, ours)
+        self.stacking.bring_back(layers, session.paging.shown)
+        with layers_moved(viewer, ours):
+            footprints = self._covered = self._place(session, layers, ours, width / height)
+        self.stacking.show(session, layers)
+        self.stacking.put_away(layers, session.paging.shown)
+        in_grid = session.view.layout == "grid" and len(footprints) > 1
+        _show_names(layers, shown=in_grid)
+        if in_grid:
+            grid.stride = max(map(len, layers.values()))
+            grid.shape = (-1, _grid_columns(footprints, width / height))
+            grid.spacing = _CELL_SPACING
+            grid.enabled = True
+        return footprints
+
+    def place(self, session: Session, layers: SliceLayers) -> None:
+        """Put the layers where they will lie, before all is arranged."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        width, height = canvas_size(viewer)
+        ours = [layer for roles in layers.values() for layer in roles.values()]
+        with layers_moved(viewer, ours):
+            self._place(session, layers, ours, width / height)
+
     def restack(self, session: Session, layers: SliceLayers) -> None:
         """Show the stack in another way; only the height of the slices changes."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
         solid = is_solid(session)
         if not solid:
             self._camera.flatten()
@@ -125,9 +141,10 @@ class Arrangement:
             for layer in roles.values():
                 if layer.ndim == 3 and name in self._placements:
                     _put(layer, to_napari(self._placements[name]), heights[name])
-        self.stacking.bring_back(layers, session.paging.shown)
-        self.stacking.show(session, layers)
-        self.stacking.put_away(layers, session.paging.shown)
+        with scene_built_once(viewer):
+            self.stacking.bring_back(layers, session.paging.shown)
+            self.stacking.show(session, layers)
+            self.stacking.put_away(layers, session.paging.shown)
         if solid and layers:
             self._camera.lift()
 

@@ -153,6 +153,10 @@ class Stage:
         self.arrangement.arrange(self.session, live, spanning, look=look)
         self.arranged.emit()
 
+    def place(self) -> None:
+        """Put the layers where they will lie; for slices of several that are added in turns."""
+        self.arrangement.place(self.session, self.live())
+
     def arrange_grid(self) -> None:
         """Choose the columns of the grid again, if another number fills the canvas better."""
         if self.session.view.layout == "grid" and self.arrangement.columns_differ():

@@ -9,7 +9,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
-from napari_staligner.compat import on_canvas_resized
+from napari_staligner.compat import MOMENT_MS, on_canvas_resized, scene_built_once
 from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.adoption import Adoption
@@ -65,6 +65,7 @@ class Tissue:
         self._resized.setSingleShot(True)
         self._resized.setInterval(SETTLED_MS)
         self._resized.timeout.connect(self._lay_out_again)
+        self._in_turns = False
         self._due = False
         self._dimmed: dict[str, float] = {}
         self._connect()
@@ -160,12 +161,13 @@ class Tissue:
                 # napari would give the layers that take their place other names.
                 layer.name = f"{layer.name} (gone)"
             self._orphans += orphans
-        for name in new:
-            ours = stage.ours()
-            free = [layer for layer in viewer.layers if layer not in ours]
-            stage.shown[name] = slices[name]
-            stage.layers[name] = self._adoption.layers_of(name, free)
-            self._complete(name)
+        with scene_built_once(viewer):
+            for name in new:
+                ours = stage.ours()
+                free = [layer for layer in viewer.layers if layer not in ours]
+                stage.shown[name] = slices[name]
+                stage.layers[name] = self._adoption.layers_of(name, free)
+                self._complete(name)
         if gone and new:
             # Slices that were cut stay where they were.
             for name in slices:
@@ -174,7 +176,18 @@ class Tissue:
         if not slices:
             # At once, as the viewer may be closing: leave the grid while there is still a canvas.
             stage.arrange(look="keep")
-        if (gone or new) and not stage.paused and not self.session.slices.more_follow:
+        if (gone or new) and not stage.paused:
+            in_turns, self._in_turns = self._in_turns, self.session.slices.more_follow
+            if in_turns or self._in_turns:
+                stage.place()
+            if in_turns and not self._in_turns:
+                QTimer.singleShot(MOMENT_MS, self._settle_several)
+            elif not self._in_turns:
+                self._settle(look="fit")
+
+    def _settle_several(self) -> None:
+        """Arrange slices that were added one after the other; the window lived in between."""
+        if not self.stage.paused:
             self._settle(look="fit")
 
     def _settle(self, *, look: Look = "keep") -> None:

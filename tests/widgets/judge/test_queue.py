@@ -34,9 +34,9 @@ def test_next_goes_from_the_worst_pair_to_the_best_and_keys_judge(queue, qtbot):
     qtbot.mouseClick(queue.next, LEFT)
     assert session.view.only == frozenset(order[0])
     assert session.view.layout == "mosaic"
-    assert session.view.links.shown
     patch = session.pairs.of(order[0]).patch
-    assert session.result.selection.tolist() == sorted(patch)
+    qtbot.waitUntil(lambda: session.result.selection.tolist() == sorted(patch))
+    assert session.view.links.shown
     qtbot.keyClick(queue.next, Qt.Key.Key_3)
     (given,) = session.verdicts.given
     assert (given.pair, given.level) == (order[0], "not")
@@ -48,7 +48,7 @@ def test_next_goes_from_the_worst_pair_to_the_best_and_keys_judge(queue, qtbot):
     assert queue.dock.status.text() == "All pairs were seen."
     assert queue.next.text() == "Next (0 left)"
     qtbot.mouseClick(queue.leave, LEFT)
-    assert session.view.only == frozenset()
+    qtbot.waitUntil(lambda: session.view.only == frozenset())
     assert len(session.result.selection) == 0
     # Layout and links are again as they were before the first pair.
     assert session.view.layout == "grid"

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
+from napari_staligner.compat import MOMENT_MS
 from napari_staligner.core.result.verdicts import LEVELS
 from napari_staligner.layers.tools.keys import CanvasKeys
 from napari_staligner.widgets.judge.pair_matrix import PairMatrix
@@ -188,11 +189,20 @@ class QueuePanel(QWidget):
         if session.view.layout == "grid":
             # The grid cannot show lines between slices.
             session.view.layout = "mosaic"
+        # The window lives in between: the layers of links take as long as those of the slices.
+        QTimer.singleShot(MOMENT_MS, self._show_links)
+        self.show_seen()
+        self.pair_chosen.emit(pair)
+
+    def _show_links(self) -> None:
+        """Show the links of the present pair's worst patch, and fly there."""
+        session = self._session
+        figures = None if self._pair is None else session.pairs.of(self._pair)
+        if figures is None:
+            return
         session.view.links = replace(session.view.links, shown=True)
         session.result.selection = figures.patch
         session.focus.look_wanted.emit(self._places(figures))
-        self.show_seen()
-        self.pair_chosen.emit(pair)
 
     def _places(self, figures: PairFigures) -> NDArray[np.intp]:
         """Rows of the patch and of what lies there on the other slice; else of both slices."""
@@ -226,9 +236,14 @@ class QueuePanel(QWidget):
             # Links first: those of all slices are many.
             view.layout, view.links = self._before
             self._before = None
-        self._session.paging.show_only(())
-        self._session.focus.show_all()
         self.show_seen()
+        QTimer.singleShot(MOMENT_MS, self._show_all)
+
+    def _show_all(self) -> None:
+        """Show all slices, unless another pair was chosen in the meantime."""
+        if self._pair is None:
+            self._session.paging.show_only(())
+            self._session.focus.show_all()
 
     def _on_run_clicked(self) -> None:
         try:

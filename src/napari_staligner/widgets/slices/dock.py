@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
+from napari_staligner.compat import MOMENT_MS, being_drawn, unwrapped
 from napari_staligner.io.formats.sniff import is_known
 from napari_staligner.widgets.parts.choice import LAYOUTS
 from napari_staligner.widgets.parts.color_box import ColorBox
@@ -64,7 +67,6 @@ _FILTERS = (
     "Slices and results (*.h5ad *.h5 *.gem *.gem.gz *.gef *.xenium *.mtx *.mtx.gz *.tsv *.csv"
     " *.csv.gz *.parquet);;All files (*)"
 )
-_MOMENT_MS = 20
 """Pause in which the window draws and hears its user, while many slices are added."""
 _MOST_PARTS = 60
 _MOST_SENTENCES = 3
@@ -76,6 +78,7 @@ class SlicesWidget(Dock):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
+        self._viewer = weakref.ref(unwrapped(viewer))
         self.setAcceptDrops(True)
         self._reader = Runner(self)
         self._grapher = Runner(self)
@@ -409,7 +412,9 @@ class SlicesWidget(Dock):
         more = len(self._coming) > 1
         self.session.slices.add([self._coming.pop(0)], more=more)
         if more:
-            QTimer.singleShot(_MOMENT_MS, self._add_next)
+            # A search for garbage in all that is loaded takes 0.3 s: it waits for the end.
+            gc.freeze()
+            QTimer.singleShot(MOMENT_MS, self._add_next)
 
     def _take_session(self, content: Content) -> list[str]:
         """Show a session that was read from a file; it replaces the present one."""
@@ -531,12 +536,17 @@ class SlicesWidget(Dock):
         if self._several:
             # Laying out many slices takes a while already: let the window live in between.
             self._several = False
-            QTimer.singleShot(_MOMENT_MS, self._follow_slices)
+            QTimer.singleShot(MOMENT_MS, self._follow_slices)
         else:
             self._follow_slices()
 
     def _follow_slices(self) -> None:
-        if not self._torn:
+        viewer = self._viewer()
+        if viewer is not None and being_drawn(viewer) and not self._torn:
+            # napari draws the canvas several times for each of its progress bars.
+            QTimer.singleShot(5 * MOMENT_MS, self._follow_slices)
+        elif not self._torn:
+            gc.unfreeze()
             self._rebuild_graphs()
             self._refresh()
             if self._noticed:

@@ -110,12 +110,14 @@ def file_steps(specs: list[str]) -> Steps[Opened]:
     specs
         Paths, with what was chosen in brackets behind them.
     """
+    from napari_staligner.compat import load_units
     from napari_staligner.core.prepare.sections import sections_of
     from napari_staligner.io.images import read_first_look
     from napari_staligner.io.session_file import open_file
     from napari_staligner.io.sources import parse_source
 
     opened = Opened()
+    load_units()
     for done, spec in enumerate(specs):
         name = Path(parse_source(spec).path).name
         yield Progress(f"reading {name}", done, len(specs))
