@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import fields, replace
 from functools import partial
@@ -15,10 +16,12 @@ from tiny import QUICK, tiny_slice
 from napari_staligner.core.integrate import prepare_steps
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.prepare.graph import graph_steps
-from napari_staligner.core.progress import finish
+from napari_staligner.core.progress import Progress, finish
+from napari_staligner.core.training import pieces
 from napari_staligner.core.training import train as module
 from napari_staligner.core.training.data import Prepared
-from napari_staligner.core.training.ranks import Ranks
+from napari_staligner.core.training.model import MessageGraph, STAligner
+from napari_staligner.core.training.ranks import MEETING, Ranks
 from napari_staligner.core.training.trainer import Trainer
 
 SETTINGS = {
@@ -56,9 +59,42 @@ def trained(ranks: Ranks | None = None) -> dict[str, np.ndarray]:
     return found
 
 
+def scarce(ranks: Ranks) -> dict[str, np.ndarray]:
+    """Return z and the notes of a training where memory runs out on the last rank alone."""
+    encode = STAligner.encode
+
+    def encode_few(self: STAligner, x: torch.Tensor, graph: MessageGraph) -> object:
+        if ranks.rank == ranks.size - 1 and len(x) > 70:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return encode(self, x, graph)
+
+    said: list[Progress] = []
+    with patch.object(STAligner, "encode", encode_few), patch.object(pieces, "FEWEST", 10):
+        found = finish(module.train(tiny_prepared(), QUICK, ranks=ranks), said.append)
+    return {"z": found.embedding, "notes": np.array([step.note for step in said if step.note])}
+
+
+def join_again(size: int, meeting: str) -> Ranks | None:
+    """Let the first of these processes begin anew; ``None`` on the others."""
+    torch.distributed.destroy_process_group()
+    if int(os.environ["RANK"]) >= size:
+        return None
+    os.environ |= {"WORLD_SIZE": str(size), MEETING: meeting}
+    return Ranks.joined()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    ranks = Ranks.joined()
-    found = trained(ranks)
-    if ranks.rank == 0:
-        np.savez(sys.argv[1], size=ranks.size, **found)
+    place = sys.argv[1]
+    ranks: Ranks | None = Ranks.joined()
+    # torchrun makes four; fewer are made of the first of these.
+    for size in (4, 3, 2):
+        if size < 4:
+            ranks = join_again(size, f"{place}/meeting-{size}")
+        if ranks is None:
+            break
+        found = trained(ranks)
+        if size == 2:
+            found |= {f"scarce.{name}": value for name, value in scarce(ranks).items()}
+        if ranks.rank == 0:
+            np.savez(f"{place}/{ranks.size}.npz", **found)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 from tiny import QUICK, tiny_pair
 
 from napari_staligner import integrate
@@ -11,6 +12,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.settings import SETTINGS
 from napari_staligner.core.training import estimate as module
 from napari_staligner.core.training.estimate import InputSize, estimate
+from napari_staligner.core.training.ranks import Ranks
 
 
 def extent_of(n: int, genes: int = 1000, slices: int = 2) -> InputSize:
@@ -64,3 +66,26 @@ def test_what_cannot_fit_is_refused_at_once(monkeypatch):
     monkeypatch.setattr(module.psutil, "virtual_memory", lambda: free)
     with pytest.raises(InputError, match=r"GB are free: take fewer or smaller slices"):
         integrate(tiny_pair(), settings=replace(QUICK, epochs=1))
+
+
+def test_on_a_gpu_its_memory_is_said_and_what_cannot_fit_is_refused(monkeypatch):
+    free = 2 * module.GIB
+    monkeypatch.setattr(module, "_speed", lambda device: 1e13)
+    monkeypatch.setattr(module, "find_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(module.torch.cuda, "mem_get_info", lambda device: (free, free))
+    monkeypatch.setattr(module.torch.cuda, "device_count", lambda: 1)
+    fits, parted, too_large = (
+        estimate(extent_of(n, slices=8), SETTINGS["default"]) for n in (20_000, 100_000, 4_000_000)
+    )
+    assert str(fits).endswith(f", and {fits.gpu.need / module.GIB:.1f} GB of the GPU's.")
+    assert not fits.streams
+    assert parted.gpu.least < free < parted.gpu.need
+    assert str(parted).endswith("a piece of the slices at a time.")
+    module.check_memory(parted)
+    with pytest.raises(InputError, match=r"only 2\.0 GB are free: set the device to 'cpu'"):
+        module.check_memory(too_large)
+    # Two processes share the GPU.
+    one_fits = estimate(extent_of(500_000, slices=8), SETTINGS["default"])
+    module.check_memory(one_fits)
+    with pytest.raises(InputError, match="of the GPU's memory"):
+        module.check_memory(one_fits, Ranks(0, 2, 2))

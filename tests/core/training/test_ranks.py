@@ -23,25 +23,41 @@ from napari_staligner.core.training.ranks import (
     standing,
 )
 from napari_staligner.core.training.tiles import split
+from napari_staligner.core.training.train import train
 from napari_staligner.core.training.trainer import Trainer
 
 
-def test_several_ranks_give_the_same_bits(tmp_path, project):
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
+@pytest.fixture(scope="module")
+def by_ranks(tmp_path_factory, project):
+    """What two, three and four processes give, by their number."""
+    place = tmp_path_factory.mktemp("ranks")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
     done = subprocess.run(
-        [sys.executable, *torchrun, project / "tests" / "ranked.py", tmp_path / "found.npz"],
+        [sys.executable, *torchrun, project / "tests" / "ranked.py", place],
         env=os.environ | {"PYTHONPATH": str(project / "src"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return {size: dict(np.load(place / f"{size}.npz")) for size in (2, 3, 4)}
+
+
+def test_several_ranks_give_the_same_bits(by_ranks):
     alone = ranked.trained()
-    with np.load(tmp_path / "found.npz") as found:
-        assert found["size"] == 3
-        assert set(found) - {"size"} == set(alone)
+    for size, found in by_ranks.items():
+        own = {name: value for name, value in found.items() if not name.startswith("scarce.")}
+        assert set(own) == set(alone)
         for name, value in alone.items():
-            np.testing.assert_array_equal(found[name], value, err_msg=name)
+            np.testing.assert_array_equal(own[name], value, err_msg=f"{size} ranks: {name}")
+
+
+def test_memory_that_runs_out_on_one_rank_is_told_by_the_first(by_ranks):
+    found = by_ranks[2]
+    (note,) = found["scarce.notes"]
+    assert "smaller pieces, down to 1/2 of what they were" in note
+    alone = finish(train(ranked.tiny_prepared(), QUICK))
+    np.testing.assert_allclose(found["scarce.z"], alone.embedding, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 40])

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_staligner.core.training.ranks import Ranks
+from napari_staligner.core.training.tiles import cut
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EVEN = 1.05
 """Whole slices are dealt if the busiest rank then has at most this many times what it has of tiles
@@ -54,6 +60,23 @@ def deal_tiles(ranks: Ranks, loads: Sequence[int], of: Sequence[int], n_slices: 
     own = {number for number, owner in zip(of, tiles, strict=True) if owner == ranks.rank}
     own |= {number for number, owner in enumerate(slices) if owner == ranks.rank}
     return Dealt(tiles, slices, tuple(sorted(own)))
+
+
+def cut_and_dealt(
+    ranks: Ranks, sizes: Sequence[int], coordinates: NDArray[np.floating] | None, most: int
+) -> tuple[list[tuple[int, NDArray[np.intp]]], Dealt]:
+    """Cut slices into tiles and deal them: their slices and rows, and who computes which.
+
+    Parameters
+    ----------
+    ranks
+        The processes.
+    sizes, coordinates, most
+        As for :func:`~napari_staligner.core.training.tiles.split`.
+    """
+    pieces = cut(sizes, coordinates, most)
+    loads, of = [len(own) for _, own in pieces], [number for number, _ in pieces]
+    return pieces, deal_tiles(ranks, loads, of, len(sizes))
 
 
 def _busiest(owners: Sequence[int], loads: Sequence[int]) -> int:

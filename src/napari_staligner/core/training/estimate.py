@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -19,6 +19,7 @@ from napari_staligner.core.prepare.on_disk import named_layers, on_disk
 from napari_staligner.core.prepare.slices import FEWEST_GENES
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.matching import FEWEST_NEAREST, pairs_compared, pairs_of
+from napari_staligner.core.training.pieces import FEWEST
 from napari_staligner.core.training.trainer import (
     KEEP_BYTES,
     OFFSET_ROUNDS,
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 RUNTIME_BYTES = 300 << 20
 """Memory for libraries that are loaded during the run."""
-EDGE_BYTES = 120
-"""Bytes per edge of the graph, in all its forms for training and in the result."""
+EDGE_BYTES, TILE_EDGE_BYTES = 120, 48
+"""Bytes per edge of the graph, in all its forms for training and in the result; and of these in the
+tiles."""
 MATCHED, MATCH_BYTES = 0.3, 40
 """Share of nearest neighbours that are mutual, and bytes for each at the end."""
 DISK_BYTES = 100e6
@@ -84,21 +86,33 @@ def _bytes(matrix: Any) -> int:
 
 
 @dataclass(frozen=True)
+class OnGpu:
+    """Bytes of a GPU's memory: the most that a run will take, the least it needs, what is free."""
+
+    need: float
+    least: float
+    free: float
+
+
+@dataclass(frozen=True)
 class Estimate:
     """The most that a run will take: ``seconds``, and ``memory`` in bytes beyond what is in use.
 
     ``streams`` says whether it processes the spots piece by piece, because all at once would need
-    more memory.
+    more memory. ``gpu`` is ``None`` where there is none in use.
     """
 
     seconds: float
     memory: float
     streams: bool = False
+    gpu: OnGpu | None = None
 
     def __str__(self) -> str:
         minutes = self.seconds / 60
         spoken = f"{minutes:.0f} min" if minutes >= 1.5 else f"{max(self.seconds, 1):.0f} s"
         takes = f"This takes up to about {spoken} and {self.memory / GIB:.1f} GB of memory"
+        if self.gpu is not None:
+            takes += f", and {self.gpu.need / GIB:.1f} GB of the GPU's"
         return f"{takes}, a piece of the slices at a time." if self.streams else f"{takes}."
 
 
@@ -122,7 +136,16 @@ def estimate(extent: InputSize, settings: Settings) -> Estimate:
     seconds = (operations + once) / _speed(device) + 10 * 8 * extent.stored / DISK_BYTES
     keeps = 4 * n * (width + 4 * settings.hidden) <= KEEP_BYTES
     spools = not settings.components and 8 * extent.stored > HOLD_BYTES
-    return Estimate(seconds, _memory(extent, settings, width, keeps, spools), not keeps or spools)
+    parts = _memory(extent, settings, width, keeps, spools)
+    if device.type != "cuda":
+        memory = max(parts.step, parts.reading) + parts.trained + parts.rest
+        return Estimate(seconds, memory, not keeps or spools)
+    free, _ = torch.cuda.mem_get_info(device)
+    held = parts.trained + parts.matches
+    smallest = 8 * 2 * FEWEST * (width + 6 * settings.hidden)
+    gpu = OnGpu(held + parts.step, held + smallest, free)
+    streams = not keeps or spools or gpu.need > free
+    return Estimate(seconds, parts.reading + parts.rest, streams, gpu)
 
 
 def _training(extent: InputSize, settings: Settings, width: int) -> float:
@@ -144,7 +167,21 @@ def _searches(extent: InputSize, settings: Settings) -> float:
     return float(compared * searches * OPERATIONS_A_PAIR)
 
 
-def _memory(extent: InputSize, settings: Settings, width: int, keeps: bool, spools: bool) -> float:
+class _Bytes(NamedTuple):
+    """What a run holds.
+
+    Activations of a step; input, graph and z, where the training is; one slice while it is read;
+    the matches; and, in main memory at all times, these and all else.
+    """
+
+    step: float
+    trained: float
+    reading: float
+    matches: float
+    rest: float
+
+
+def _memory(extent: InputSize, settings: Settings, width: int, keeps: bool, spools: bool) -> _Bytes:
     n, largest = sum(extent.sizes), max(extent.sizes)
     rows = n if keeps else min(largest, TILE_SPOTS)
     activations = 4 * rows * (width + (4 if keeps else 6) * settings.hidden)
@@ -156,9 +193,16 @@ def _memory(extent: InputSize, settings: Settings, width: int, keeps: bool, spoo
     partners = 2 * pairs_compared(extent.names, settings) / len(extent.names)
     share = min(1.0, (settings.search_spots or largest) / max(largest, 1))
     matches = n * partners * max(FEWEST_NEAREST, settings.mnn_k * share) * MATCHED
-    found = EDGE_BYTES * edges + MATCH_BYTES * matches + 40 * n * settings.latent
-    held = scores + stored + extent.joined + found
-    return float(max(2 * activations, reading) + held + 12 * BLOCK_ELEMENTS + RUNTIME_BYTES)
+    tiles = TILE_EDGE_BYTES * edges
+    matched = MATCH_BYTES * matches
+    rest = EDGE_BYTES * edges - tiles + matched + stored + extent.joined
+    return _Bytes(
+        step=2 * activations,
+        trained=scores + tiles + 40 * n * settings.latent,
+        reading=reading,
+        matches=matched,
+        rest=rest + 12 * BLOCK_ELEMENTS + RUNTIME_BYTES,
+    )
 
 
 def check_memory(need: Estimate, ranks: Ranks | None = None) -> None:
@@ -174,14 +218,25 @@ def check_memory(need: Estimate, ranks: Ranks | None = None) -> None:
     Raises
     ------
     InputError
-        Less memory is free than the run needs.
+        Less memory is free than the run needs, or less of the GPU's than its smallest pieces need.
     """
-    free = psutil.virtual_memory().available
-    all_here = need.memory * (1 if ranks is None else ranks.here)
-    if all_here > free and not (ranks and ranks.rank):
+    if ranks and ranks.rank:
+        return
+    free, here = psutil.virtual_memory().available, 1 if ranks is None else ranks.here
+    all_here = need.memory * here
+    if all_here > free:
         raise InputError(
             f"This needs about {all_here / GIB:.1f} GB of memory, but only {free / GIB:.1f} GB "
             "are free: take fewer or smaller slices, or another machine."
+        )
+    if need.gpu is None:
+        return
+    least = need.gpu.least * -(-here // torch.cuda.device_count())
+    if least > need.gpu.free:
+        raise InputError(
+            f"This needs at least {least / GIB:.1f} GB of the GPU's memory, but only "
+            f"{need.gpu.free / GIB:.1f} GB are free: set the device to 'cpu', or take fewer or "
+            "smaller slices."
         )
 
 

@@ -119,6 +119,20 @@ def tile_of(
     return Tile(torch.from_numpy(nodes).long().to(device), len(own), graph, of)
 
 
+def parts_of(
+    tile: Tile,
+    connectivities: sparse.csr_matrix,
+    coordinates: NDArray[np.floating] | None,
+    most: int,
+    device: torch.device | str,
+) -> list[Tile]:
+    """Split a tile into tiles of at most ``most`` own spots; see :func:`split`."""
+    own = tile.own.cpu().numpy()
+    points = None if coordinates is None else np.asarray(coordinates[own], dtype=np.float64)
+    parts = _pieces(np.arange(len(own)), points, most)
+    return [tile_of(own[rows], tile.of, connectivities, device) for rows in parts]
+
+
 def _beyond(
     connectivities: sparse.csr_matrix, rows: NDArray[np.intp], known: NDArray[np.intp]
 ) -> NDArray[np.intp]:

@@ -61,7 +61,8 @@ def _train(
     while course.pretraining:
         loss = course.pretrain()
         keep_course(course, keeper)
-        yield Progress("pretrain", course.pretrained, total, loss=loss)
+        note = trainer.news()
+        yield Progress("pretrain", course.pretrained, total, loss=loss, note=note)
 
     while course.done < total:
         if not course.left:
@@ -73,8 +74,9 @@ def _train(
                 yield Progress("align", course.done, total, note=NO_MATCH)
         loss = course.align()
         keep_course(course, keeper)
-        yield Progress("align", course.done, total, loss=loss)
+        yield Progress("align", course.done, total, loss=loss, note=trainer.news())
 
+    course.triplets = None
     return (yield from _trained(trainer, course.history, total))
 
 
@@ -88,8 +90,10 @@ def _trained(trainer: Trainer, history: Sequence[Loss], total: int) -> Steps[Tra
     """Compute what training gives; all but the embedding may fail and be missing."""
     both = yield from attempt(lambda: _with_attention(trainer, total), ATTENTION)
     z, attention = both or (trainer.embed().embedding, None)
-    mutual = yield from attempt(lambda: _mutual(trainer.matcher, z, total), MATCHES)
     residuals = yield from attempt(lambda: _residuals(trainer, total), RECONSTRUCTION)
+    # The matches of all spots take as much memory as what is let go here.
+    trainer.release()
+    mutual = yield from attempt(lambda: _mutual(trainer.matcher, z, total), MATCHES)
     nan = float("nan")
     return Trained(
         _array(z),
@@ -119,5 +123,6 @@ def _mutual(matcher: Matcher, z: Tensor, total: int) -> Steps[sparse.csr_matrix]
 
 
 def _residuals(trainer: Trainer, total: int) -> Steps[NDArray[np.float64]]:
-    yield Progress("reconstruction", total, total)
+    # Before this, all spots were embedded in full precision.
+    yield Progress("reconstruction", total, total, note=trainer.news())
     return np.array(trainer.residuals())

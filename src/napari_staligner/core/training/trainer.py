@@ -6,18 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Loss, Steps
 from napari_staligner.core.settings import Settings
-from napari_staligner.core.training.dealing import deal_tiles
+from napari_staligner.core.training.dealing import cut_and_dealt
 from napari_staligner.core.training.input import Input
 from napari_staligner.core.training.matching import Matcher
-from napari_staligner.core.training.model import Output, STAligner
+from napari_staligner.core.training.model import STAligner
+from napari_staligner.core.training.pieces import Pieces
 from napari_staligner.core.training.ranks import Arrays, Ranks
-from napari_staligner.core.training.tiles import Tile, bare_tile, cut, tile_of
+from napari_staligner.core.training.tiles import Tile, bare_tile, tile_of
 from napari_staligner.core.training.triplets import Matches, Triplets
 
 if TYPE_CHECKING:
@@ -108,9 +110,7 @@ class Trainer:
         self.sizes = data.sizes
         self.device = find_device(settings.device)
         self.ranks = ranks or Ranks()
-        pieces = cut(data.sizes, data.coordinates, tile_spots)
-        loads, of = [len(own) for _, own in pieces], [number for number, _ in pieces]
-        dealt = deal_tiles(self.ranks, loads, of, len(data.sizes))
+        pieces, dealt = cut_and_dealt(self.ranks, data.sizes, data.coordinates, tile_spots)
         self._owners = dealt.tiles
         self.tiles = [
             tile_of(own, number, data.connectivities, self.device)
@@ -131,11 +131,11 @@ class Trainer:
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.matcher = Matcher(data.names, data.sizes, settings, self.device, self.ranks)
-        n = sum(data.sizes)
-        self.keeps = 4 * n * (self.input.width + 4 * settings.hidden) <= keep_bytes
-        self._kept: dict[int, Tensor] = {}
+        keeps = 4 * sum(data.sizes) * (self.input.width + 4 * settings.hidden) <= keep_bytes
+        own = {number: self.tiles[number] for number in self._own()}
+        self._pieces = Pieces(own, data, self.device, keeps=keeps)
+        self._most_pieces = 1
         self.searched: Searched | None = None
-        self._norms: dict[int, Tensor] = {}
 
     @property
     def n_values(self) -> int:
@@ -146,6 +146,15 @@ class Trainer:
     def variance(self) -> float:
         """Mean square of the input: the reconstruction loss of a model that always returns 0."""
         return self.input.square_sum / self.n_values
+
+    @property
+    def keeps(self) -> bool:
+        """Whether inputs and activations are kept between passes."""
+        return self._pieces.keeps
+
+    def news(self) -> str | None:
+        """Return a sentence if memory ran out since this was asked last."""
+        return self._pieces.news(self._most_pieces)
 
     def step(self, epoch: int, triplets: Triplets | None) -> Loss:
         """Train for one epoch: with triplets, or on reconstruction alone."""
@@ -161,37 +170,47 @@ class Trainer:
     def gradients(self, triplets: Triplets | None) -> tuple[Tensor, Tensor | None]:
         """Add the gradients of one pass to the parameters; return both losses."""
         weight, pull, triplet = 1.0, None, None
-        outputs: Sequence[Output | None] = [None] * len(self.tiles)
         if triplets is not None:
             weight = self.settings.alpha
-            outputs, embedding = self._first_pass()
-            triplet, pull = triplets.pull(embedding, self.settings.margin)
+            triplet, pull = triplets.pull(self._first_pass(), self.settings.margin)
             pull *= 1 - weight
         total = torch.zeros((), device=self.device)
         found: dict[int, Tensor] = {}
         for number in self._own():
-            residual = self._differentiate(number, outputs[number], weight, pull)
+            row = self._differentiate(number, weight, pull)
             if self.ranks.size > 1:
-                found[number] = self._taken(residual)
+                found[number] = row
             else:
-                total += residual
+                total += self._added(row)
+        counts = [self._pieces.most]
         for number, owner in enumerate(self._owners if self.ranks.size > 1 else ()):
             # In the order of the tiles, so that the sum does not depend on who computed them.
-            total += self._added(self.ranks.share(found.pop(number, self._room()), owner))
+            row = self.ranks.share(found.pop(number, self._room()), owner)
+            total += self._added(row)
+            counts.append(int(row[0]))
+        self._most_pieces = max(counts)
         return total, triplet
 
-    def _differentiate(
-        self, number: int, output: Output | None, weight: float, pull: Tensor | None
-    ) -> Tensor:
-        """Add the gradients of one tile to the parameters; return its part of the loss."""
-        tile, x = self.tiles[number], self._input(number)
-        output = output or self.model(x, tile.graph)
-        residual = self.model.residual(x, self._norm(number), output, tile.n_own) / self.n_values
-        loss = weight * residual
-        if pull is not None:
-            loss = loss + (output.embedding[: tile.n_own] * pull[tile.own]).sum()
-        loss.backward()
-        return residual.detach()
+    def _differentiate(self, number: int, weight: float, pull: Tensor | None) -> Tensor:
+        """One row: in how many pieces a tile was computed, its part of the loss, its gradients."""
+        parameters = list(self.model.parameters())
+
+        def row_of(piece: Tile) -> Tensor:
+            x = self._input(piece)
+            output = self._pieces.outputs.pop(id(piece), None) or self.model(x, piece.graph)
+            residual = self.model.residual(x, self._norm(piece), output, piece.n_own)
+            residual = residual / self.n_values
+            loss = weight * residual
+            if pull is not None:
+                loss = loss + (output.embedding[: piece.n_own] * pull[piece.own]).sum()
+            gradients = torch.autograd.grad(loss, parameters)
+            one = residual.new_ones(1)
+            return torch.cat([one, residual.detach().reshape(1), *(g.flatten() for g in gradients)])
+
+        first, *others = self._pieces.each(number, row_of)
+        for row in others:
+            first += row
+        return first
 
     def _own(self) -> list[int]:
         """Numbers of the tiles that this rank computes."""
@@ -201,26 +220,17 @@ class Trainer:
         return [number for number, owner in enumerate(self._owners) if owner == rank]
 
     def _room(self) -> Tensor:
-        n = 1 + sum(parameter.numel() for parameter in self.model.parameters())
+        n = 2 + sum(parameter.numel() for parameter in self.model.parameters())
         return torch.empty(n, device=self.device)
-
-    def _taken(self, residual: Tensor) -> Tensor:
-        """Take the gradients of one tile off the parameters: one row, with its loss."""
-        parts = [residual.reshape(1)]
-        for parameter in self.model.parameters():
-            assert parameter.grad is not None
-            parts.append(parameter.grad.flatten())
-        self.optimizer.zero_grad(set_to_none=True)
-        return torch.cat(parts)
 
     def _added(self, row: Tensor) -> Tensor:
         """Add such a row to the gradients; return the loss in it."""
-        at = 1
+        at = 2
         for parameter in self.model.parameters():
             part = row[at : at + parameter.numel()].view_as(parameter)
             at += parameter.numel()
             parameter.grad = part.clone() if parameter.grad is None else parameter.grad.add_(part)
-        return row[0]
+        return row[1]
 
     def embed(self, *, attention: bool = False) -> Embedded:
         """Embed all spots in float32, whatever the precision of training.
@@ -236,18 +246,28 @@ class Trainer:
     def residuals(self) -> list[float]:
         """Mean squared error of the reconstruction of each slice, in float32."""
         sums = torch.zeros(len(self.sizes), dtype=torch.float64, device=self.device)
+
+        def squares(piece: Tile) -> Tensor:
+            x = self._input(piece)
+            output = self.model(x, piece.graph)
+            return self.model.residual(x, self._norm(piece), output, piece.n_own)
+
         with torch.no_grad(), self._exactly():
             for number, tile in enumerate(self.tiles):
                 found = torch.empty((), device=self.device)
                 if self._owners[number] == self.ranks.rank:
-                    x = self._input(number)
-                    output = self.model(x, tile.graph)
-                    found = self.model.residual(x, self._norm(number), output, tile.n_own)
+                    found = torch.stack(self._pieces.each(number, squares)).sum()
                 self.ranks.share(found, self._owners[number])
                 sums[tile.of] += found
         sizes = torch.tensor(self.sizes, dtype=torch.float64, device=self.device)
         found_by_slice: list[float] = (sums / (sizes * self.input.width)).tolist()
         return found_by_slice
+
+    def release(self) -> None:
+        """Let go of all but the matcher: nothing can be trained or embedded any more."""
+        self.searched = None
+        for name in ("tiles", "input", "model", "optimizer", "_pieces"):
+            delattr(self, name)
 
     def match(self, done: int, total: int) -> Steps[tuple[list[Matches], Sequence[Matches] | None]]:
         """Find the matches of the next epochs; with a low-rank input, move slices by them first.
@@ -268,8 +288,7 @@ class Trainer:
         if self.settings.offsets and self.input.scores is not None:
             for _ in range(OFFSET_ROUNDS):
                 moved = self.input.move(self.input.offsets(matches))
-                self._kept.clear()
-                self._norms.clear()
+                self._pieces.forget()
                 if moved < OFFSET_SMALL:
                     break
                 embedding = self.embed().embedding
@@ -277,21 +296,24 @@ class Trainer:
         self.searched = Searched(embedding, matches)
         return matches, old
 
-    def _first_pass(self) -> tuple[Sequence[Output | None], Tensor]:
-        """Embed all spots; if outputs are kept, return them with what their gradients need."""
+    def _first_pass(self) -> Tensor:
+        """Embed all spots; if outputs are kept, then with what their gradients need."""
         z = self._empty()
-        outputs: list[Output | None] = [None] * len(self.tiles)
-        for number in self._own():
-            tile = self.tiles[number]
+
+        def place(piece: Tile) -> None:
             if self.keeps:
-                output = outputs[number] = self.model(self._input(number), tile.graph)
-                z[tile.own] = output.embedding[: tile.n_own].detach()
-                continue
+                output = self.model(self._input(piece), piece.graph)
+                z[piece.own] = output.embedding[: piece.n_own].detach()
+                self._pieces.outputs[id(piece)] = output
+                return
             with torch.no_grad():
-                embedding, _, _ = self.model.encode(self._input(number), tile.graph)
-            z[tile.own] = embedding[: tile.n_own]
+                embedding, _, _ = self.model.encode(self._input(piece), piece.graph)
+            z[piece.own] = embedding[: piece.n_own]
+
+        for number in self._own():
+            self._pieces.each(number, place)
         self._gather(z)
-        return outputs, z
+        return z
 
     def _gather(self, z: Tensor) -> None:
         """Fill in what other ranks computed."""
@@ -308,13 +330,17 @@ class Trainer:
     def _embed(self, attention: bool) -> Embedded:
         found: dict[int, Arrays] = {}
         z = self._empty()
+
+        def place(piece: Tile) -> Arrays:
+            embedding, weights, _ = self.model.encode(self._input(piece), piece.graph)
+            z[piece.own] = embedding[: piece.n_own]
+            return _edges(piece, weights) if attention else {}
+
         with torch.no_grad():
             for number in self._own():
-                tile = self.tiles[number]
-                embedding, weights, _ = self.model.encode(self._input(number), tile.graph)
-                z[tile.own] = embedding[: tile.n_own]
+                parts = self._pieces.each(number, place)
                 if attention:
-                    found[number] = _edges(tile, weights)
+                    found[number] = {n: np.concatenate([p[n] for p in parts]) for n in EDGES}
         self._gather(z)
         edges = []
         for number, owner in enumerate(self._owners if attention else ()):
@@ -337,22 +363,24 @@ class Trainer:
     def _empty(self) -> Tensor:
         return torch.empty(sum(self.sizes), self.settings.latent, device=self.device)
 
-    def _norm(self, number: int) -> Tensor:
-        """‖X‖² of a tile's own spots; only an input wider than the hidden layer needs it."""
+    def _norm(self, piece: Tile) -> Tensor:
+        """‖X‖² of a piece's own spots; only an input wider than the hidden layer needs it."""
         if self.model.narrow:
             return torch.zeros(())
-        if number not in self._norms:
-            own = self._input(number)[: self.tiles[number].n_own]
-            self._norms[number] = own.double().square().sum().float()
-        return self._norms[number]
+        norms = self._pieces.norms
+        if id(piece) not in norms:
+            own = self._input(piece)[: piece.n_own]
+            norms[id(piece)] = own.double().square().sum().float()
+        return norms[id(piece)]
 
-    def _input(self, number: int) -> Tensor:
-        """Input of a tile, kept between passes if it fits."""
+    def _input(self, piece: Tile) -> Tensor:
+        """Input of a piece, kept between passes if it fits."""
         if not self.keeps or self.model.precision != self.precision:
-            return self._rows(self.tiles[number])
-        if number not in self._kept:
-            self._kept[number] = self._rows(self.tiles[number])
-        return self._kept[number]
+            return self._rows(piece)
+        inputs = self._pieces.inputs
+        if id(piece) not in inputs:
+            inputs[id(piece)] = self._rows(piece)
+        return inputs[id(piece)]
 
     def _rows(self, tile: Tile) -> Tensor:
         """Input of a tile, in the precision of products if it is wide, as it is used only there."""
