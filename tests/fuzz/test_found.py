@@ -351,6 +351,30 @@ def test_a_heap_without_end_is_refused(tmp_path, backed):
         read_slices([path], backed=backed)
 
 
+@pytest.mark.parametrize("chunks", [None, (1000,)])
+def test_a_heap_behind_the_values_of_a_large_file_is_looked_at_and_they_are_not(
+    tmp_path, monkeypatch, chunks
+):
+    from napari_staligner.io.formats import heaps
+
+    monkeypatch.setattr(heaps, "LONGEST", 4096)
+    path, values = tmp_path / "a.h5", np.arange(100_000)
+    # What looks like a heap without end, amid values.
+    values[500:504] = np.frombuffer(heaps.SIGNATURE + bytes([64]) + bytes(23), np.int64)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("first", data=values, chunks=chunks)
+        file["group/names"] = np.array([f"name {i}" for i in range(9)], dtype=object)
+        file["last"] = values
+    heaps.check_heaps(path)
+    content = bytearray(path.read_bytes())
+    at = content.rfind(heaps.SIGNATURE, 0, content.find(b"name 0"))
+    assert at > 100_000
+    content[at + 16 : at + 400] = bytes(384)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="a heap of its texts has no end"):
+        heaps.check_heaps(path)
+
+
 @pytest.mark.parametrize("k", [2, None])
 def test_one_spot_is_one_domain(result, k):
     from napari_staligner import find_domains
