@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 
 import h5py
 import numpy as np
@@ -373,6 +374,18 @@ def test_a_heap_behind_the_values_of_a_large_file_is_looked_at_and_they_are_not(
     path.write_bytes(content)
     with pytest.raises(InputError, match="a heap of its texts has no end"):
         heaps.check_heaps(path)
+
+
+@pytest.mark.parametrize(("left", "short"), [(10 << 20, True), (8 << 30, False)])
+def test_a_size_that_no_memory_has_is_the_fault_of_the_file(monkeypatch, left, short):
+    from napari_staligner.core import outside
+    from napari_staligner.core.free_memory import FreeMemory
+
+    monkeypatch.setattr(outside, "free_memory", lambda: FreeMemory(left))
+    error = OSError("Unable to open object (memory allocation failed for on disk image buffer)")
+    with pytest.raises(MemoryError) if short else nullcontext():
+        outside.pass_on_memory(error)
+    outside.pass_on_memory(OSError("Unable to open object (bad local heap signature)"))
 
 
 @pytest.mark.parametrize("k", [2, None])

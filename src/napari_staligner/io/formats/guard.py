@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import h5py
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.io.formats.heaps import check_heaps
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def opened_h5(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except H5_ERRORS as error:
+        pass_on_memory(error)
         raise InputError(
             f"{str(path)!r} is cut off or no HDF5 file ({_first(error)}): copy or download it "
             "again."
@@ -143,6 +145,7 @@ def opened_h5(path: Path) -> Iterator[h5py.File]:
             check_links(file, path)
             yield file
         except (OSError, RuntimeError, KeyError) as error:
+            pass_on_memory(error)
             raise InputError(
                 f"{str(path)!r} is damaged ({_first(error)}): copy or download it again."
             ) from error
