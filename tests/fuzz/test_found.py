@@ -376,6 +376,38 @@ def test_a_heap_behind_the_values_of_a_large_file_is_looked_at_and_they_are_not(
         heaps.check_heaps(path)
 
 
+@pytest.mark.filterwarnings("ignore:.*names are not unique")
+def test_slices_of_a_result_with_doubled_names_are_exported(result, tmp_path):
+    import anndata as ad
+
+    from napari_staligner.core.progress import finish
+    from napari_staligner.io.export.targets import export_steps
+
+    doubled = ad.concat([result, result], uns_merge="first")
+    finish(export_steps(doubled, "slices", tmp_path / "out"))
+    one, mine = ad.read_h5ad(tmp_path / "out" / "A.h5ad"), doubled[doubled.obs["slice"] == "A"]
+    assert one.obs["domain"].tolist() == mine.obs["domain"].tolist()
+    np.testing.assert_array_equal(one.obsm["STAligner"], mine.obsm["STAligner"])
+
+
+@pytest.mark.parametrize("place", ["attribute", "dataset", "root"])
+def test_a_text_that_became_a_list_is_refused(tmp_path, place):
+    from napari_staligner import read_slices
+
+    path = tmp_path / "a.h5ad"
+    tiny_slice(side=5, n_genes=30).write_h5ad(path)
+    lists, values = h5py.vlen_dtype(np.int32), np.empty(1, object)
+    values[0] = np.arange(3, dtype=np.int32)
+    with h5py.File(path, "r+") as file:
+        if place == "dataset":
+            file.create_dataset("uns/lists", (2,), dtype=lists)
+        else:
+            holder = file["obs"] if place == "attribute" else file
+            holder.attrs.create("lists", values, dtype=lists)
+    with pytest.raises(InputError, match=r"is damaged \('/.*' is of a type that is not used\)"):
+        read_slices([path])
+
+
 @pytest.mark.parametrize(("left", "short"), [(10 << 20, True), (8 << 30, False)])
 def test_a_size_that_no_memory_has_is_the_fault_of_the_file(monkeypatch, left, short):
     from napari_staligner.core import outside

@@ -24,8 +24,7 @@ from napari_staligner.core.result.soundness import make_sound
 from napari_staligner.io import user_folder
 from napari_staligner.io.anndata import is_result, read_file
 from napari_staligner.io.atomic import drop_abandoned, written_beside
-from napari_staligner.io.formats.guard import H5_ERRORS
-from napari_staligner.io.formats.heaps import check_heaps
+from napari_staligner.io.formats.guard import H5_ERRORS, check_own
 from napari_staligner.io.processes import alive
 from napari_staligner.io.session_file import Content, SessionRecord, read_record, session_content
 from napari_staligner.io.unsaved_edits import apply_edits, copied_edits, digest, text_of
@@ -348,7 +347,7 @@ def _read_kept(path: Path) -> Kept | None:
     import h5py
 
     try:
-        check_heaps(path)
+        check_own(path)
         with h5py.File(path, "r") as file:
             if alive(int(file.attrs["pid"]), float(file.attrs["started"])):
                 return None
@@ -360,7 +359,7 @@ def _read_kept(path: Path) -> Kept | None:
             when = datetime.fromtimestamp(awaited.stat().st_mtime, UTC).isoformat(
                 timespec="seconds"
             )
-    except H5_ERRORS:
+    except H5_ERRORS:  # an InputError is a ValueError
         return None
     if record is None:
         return None

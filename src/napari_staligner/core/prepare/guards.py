@@ -117,6 +117,13 @@ GUARDS = (
         "io.formats.heaps:check_heaps",
     ),
     Guard(
+        "HDF5, by h5py",
+        "datasets and attributes of lists of varying length, which no format has",
+        "SIGSEGV, after one damaged byte made such a list of a text",
+        "the file is refused",
+        "io.formats.guard:check_types",
+    ),
+    Guard(
         "the system's memory maps, by tifffile",
         "images that are not packed: they are read row by row instead",
         "SIGBUS, once the file of an open image had become shorter",
