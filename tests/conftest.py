@@ -106,6 +106,8 @@ def _user_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setattr(user_folder, "user_folder", lambda: folder)
     monkeypatch.setattr(user_folder, "cache_folder", lambda: folder / "cache")
     monkeypatch.setattr("napari_staligner.layers.preferences.kept_by_napari", lambda: None)
+    # What is written in the background is looked at next.
+    monkeypatch.setattr("napari_staligner.io.newest_task.PATIENCE_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="session")

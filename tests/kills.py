@@ -1,6 +1,7 @@
 """A session without a window, and jobs, killed at random; what is left is looked at.
 
     python tests/kills.py FOLDER N      N kills of a session, N / 4 of a job; prints what was lost
+    python tests/kills.py FOLDER moves  a kill after each file that was moved into place
 
 ``whole_path.py crash`` does the same with a window and a hand, which takes ten times as long.
 """
@@ -16,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def steps_of(session: Any, folder: Path) -> dict[str, Callable[[], object]]:
 
     def train() -> None:
         job = session.integration_job()
+        session.autosave.await_result(job.kept)
         session.set_result(finish(job.steps()), kept=job.kept)
 
     def recluster() -> None:
@@ -75,10 +77,24 @@ def steps_of(session: Any, folder: Path) -> dict[str, Callable[[], object]]:
     }
 
 
-def walk(folder: Path, log: Path, *, stay: bool) -> None:
-    """Do all steps; a line in the log says that one is done, and what there is then."""
+def walk(folder: Path, log: Path, *, stay: bool, moves: int = 0) -> None:
+    """Do all steps; a line in the log says that one is done, and what there is then.
+
+    After so many moves of a file into its place, the process kills itself; 0 counts them only.
+    """
     from napari_staligner.session.session import Session
 
+    move, met = os.replace, count(1)
+
+    def counted(*names: Any) -> None:
+        move(*names)
+        number = next(met)
+        with (folder / "moves").open("a") as target:
+            target.write(f"{Path(names[1]).suffix}\n")
+        if number == moves:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = counted  # type: ignore[assignment]
     session, started = Session(), time.monotonic()
     session.autosave.start()
     with log.open("w") as target:
@@ -111,25 +127,45 @@ def restore(target: Path, saved: Path) -> None:
 
 def kill(folder: Path, seed: int, took: list[float]) -> dict[str, Any]:
     """Kill a walk at a time that chance gives, within a step that chance gives."""
-    log, left = folder / "log", folder / "left.json"
-    log.unlink(missing_ok=True)
-    left.unlink(missing_ok=True)
-    _clear(folder)
-    child, chance = _forked(lambda: walk(folder, log, stay=True)), random.Random(seed)
+    log, chance = _begun(folder), random.Random(seed)
+    child = _forked(lambda: walk(folder, log, stay=True))
     steps = chance.randint(0, len(took) - 1)
     while len(_lines(log)) < steps:
         time.sleep(0.005)
     time.sleep(chance.random() * took[steps])
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    done = len(_lines(log))
+    return _left(folder, log)
+
+
+def kill_after_move(folder: Path, number: int) -> dict[str, Any]:
+    """Kill a walk between two writes that may belong together."""
+    log = _begun(folder)
+    child = _forked(lambda: walk(folder, log, stay=False, moves=number))
+    os.waitpid(child, 0)
+    return _left(folder, log)
+
+
+def _begun(folder: Path) -> Path:
+    (folder / "log").unlink(missing_ok=True)
+    _clear(folder)
+    return folder / "log"
+
+
+def _left(folder: Path, log: Path) -> dict[str, Any]:
+    """What the next start takes."""
+    left, done = folder / "left.json", len(_lines(log))
+    left.unlink(missing_ok=True)
     os.waitpid(_forked(lambda: restore(left, folder / SAVED)), 0)
     told = json.loads(left.read_text()) if left.exists() else None
-    return {"done": done, "left": told, "drafts": _drafts_left(folder)}
+    unsaved = [path.name for path in (folder / "home" / "unsaved").glob("*")]
+    return {"done": done, "left": told, "drafts": [*_drafts_left(folder), *unsaved]}
 
 
-def killed_sessions(folder: Path, times: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Walk to the end once, then kill walks.
+def killed_sessions(
+    folder: Path, times: int | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Walk to the end once, then kill walks: so many, or after each move if that is ``None``.
 
     Returns
     -------
@@ -142,15 +178,18 @@ def killed_sessions(folder: Path, times: int) -> tuple[list[dict[str, Any]], lis
     user_folder.user_folder = lambda: home  # type: ignore[assignment]
     for name, adata in tiny_pair():
         adata.write_h5ad(folder / f"{name}.h5ad")
-    _clear(folder)
-    log = folder / "log"
+    log = _begun(folder)
+    (folder / "moves").unlink(missing_ok=True)
     os.waitpid(_forked(lambda: walk(folder, log, stay=False)), 0)
     lines = [{"name": "nothing", "after": 0.0, "state": state(Session())}, *_lines(log)]
     took = [b["after"] - a["after"] for a, b in pairwise(lines)]
     kills = []
+    moves = len((folder / "moves").read_text().splitlines())
     with (folder / "kills.jsonl").open("w") as told:
-        for seed in range(times):
-            kills.append(kill(folder, seed, [*took, 0.2]))
+        for n in range(moves if times is None else times):
+            kills.append(
+                kill_after_move(folder, n + 1) if times is None else kill(folder, n, [*took, 0.2])
+            )
             print(json.dumps(kills[-1]), file=told, flush=True)
     return lines, kills
 
@@ -163,7 +202,7 @@ def lost(kills: list[dict[str, Any]], lines: list[dict[str, Any]]) -> list[int]:
     ]
 
 
-def main(folder: Path, times: int) -> int:
+def main(folder: Path, times: int | None) -> int:
     import torch
 
     import napari_staligner.core.integrate
@@ -174,7 +213,7 @@ def main(folder: Path, times: int) -> int:
     logging.disable()
     folder.mkdir(parents=True, exist_ok=True)
     lines, kills = killed_sessions(folder, times)
-    jobs = killed_jobs(folder, times // 4)
+    jobs = killed_jobs(folder, (times or 0) // 4)
     wrong = lost(kills, lines)
     (folder / "kills.json").write_text(json.dumps({"lines": lines, "kills": kills, "jobs": jobs}))
     after = Counter(lines[each["done"]]["name"] for each in kills)
@@ -186,4 +225,4 @@ def main(folder: Path, times: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), None if sys.argv[2] == "moves" else int(sys.argv[2])))

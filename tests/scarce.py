@@ -92,3 +92,18 @@ def may_stop() -> bool:
             return True
     except OSError:
         return False
+
+
+@contextmanager
+def short_memory(left: int) -> Iterator[None]:
+    """Leave this process only so many bytes more, as ``ulimit -v`` does."""
+    import resource
+
+    import psutil
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + left, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -471,5 +471,6 @@ def write_sample(folder: Path, **kwargs: int) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.h5ad" for name in SLICE_NAMES]
     for path, adata in zip(paths, simulated_olfactory_bulb(**kwargs), strict=True):
+        # Not by io/writing.py, which this may not import: only tests write the sample to files.
         adata.write_h5ad(path)
     return paths

@@ -141,24 +141,35 @@ def _affinity() -> int:
 
 def _quota() -> float:
     """Cores that this process may use by its cgroups and their parents."""
+    return min(map(_share, cgroup_folders("cpu")), default=math.inf)
+
+
+def cgroup_folders(controller: str) -> Iterator[Path]:
+    """Yield the folders in which the limits of this process may stand; some do not exist.
+
+    Parameters
+    ----------
+    controller
+        What is limited, ``cpu`` or ``memory``. Both versions of cgroups are looked at, and all
+        parents: the least limit counts.
+    """
     try:
         lines = MEMBERSHIP.read_text().splitlines()
     except OSError:
-        return math.inf
-    least = math.inf
+        return
     for line in lines:
         _, _, named = line.partition(":")
         controllers, _, path = named.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         # In a container the path is often the host's, and not visible here.
-        for root in (CGROUPS / controllers, CGROUPS / ("cpu" if controllers else "unified")):
+        for name in (controllers, controller if controllers else "unified"):
+            root = CGROUPS / name
             folder = root / path.strip("/")
             while folder != root:
-                least = min(least, _share(folder))
+                yield folder
                 folder = folder.parent
-            least = min(least, _share(root))
-    return least
+            yield root
 
 
 def _share(cgroup: Path) -> float:

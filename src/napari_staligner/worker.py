@@ -19,8 +19,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.compat import keep_triton_out, slow_spinners
-from napari_staligner.core.attempt import out_of_memory
-from napari_staligner.core.outside import outside_sentence
+from napari_staligner.core.attempt import known_failure, log_failure
 from napari_staligner.io.problem_report import keep_problem
 from napari_staligner.threads import share_cores
 
@@ -204,22 +203,15 @@ def _drive(
     except (InputError, ComputeError) as error:
         return _Outcome(generation, failure=str(error))
     except Exception as error:
-        _log.exception("A computation in the background failed")
-        known = out_of_memory(error) or outside_sentence(error)
+        log_failure("A computation in the background failed", error)
+        known = known_failure(error)
         kept = "" if known else keep_problem(error, "a computation in the window")
-        return _Outcome(generation, failure=f"{_sentence(error)} {kept}".rstrip())
+        return _Outcome(generation, failure=f"{known or _unexpected(error)} {kept}".rstrip())
     return _Outcome(generation)
 
 
-def _sentence(error: Exception) -> str:
+def _unexpected(error: Exception) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    if out_of_memory(error):
-        return (
-            "There is not enough memory: use fewer genes per slice, fewer slices, "
-            "or another device."
-        )
-    if said := outside_sentence(error):
-        return said
     name = type(error).__name__
     return f"This failed with an unexpected {name} ({text[:200]}): please report it."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 
 import h5py
 import numpy as np
@@ -349,6 +350,74 @@ def test_a_heap_without_end_is_refused(tmp_path, backed):
     path.write_bytes(content)
     with pytest.raises(InputError, match="a heap of its texts has no end"):
         read_slices([path], backed=backed)
+
+
+@pytest.mark.parametrize("chunks", [None, (1000,)])
+def test_a_heap_behind_the_values_of_a_large_file_is_looked_at_and_they_are_not(
+    tmp_path, monkeypatch, chunks
+):
+    from napari_staligner.io.formats import heaps
+
+    monkeypatch.setattr(heaps, "LONGEST", 4096)
+    path, values = tmp_path / "a.h5", np.arange(100_000)
+    # What looks like a heap without end, amid values.
+    values[500:504] = np.frombuffer(heaps.SIGNATURE + bytes([64]) + bytes(23), np.int64)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("first", data=values, chunks=chunks)
+        file["group/names"] = np.array([f"name {i}" for i in range(9)], dtype=object)
+        file["last"] = values
+    heaps.check_heaps(path)
+    content = bytearray(path.read_bytes())
+    at = content.rfind(heaps.SIGNATURE, 0, content.find(b"name 0"))
+    assert at > 100_000
+    content[at + 16 : at + 400] = bytes(384)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="a heap of its texts has no end"):
+        heaps.check_heaps(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*names are not unique")
+def test_slices_of_a_result_with_doubled_names_are_exported(result, tmp_path):
+    import anndata as ad
+
+    from napari_staligner.core.progress import finish
+    from napari_staligner.io.export.targets import export_steps
+
+    doubled = ad.concat([result, result], uns_merge="first")
+    finish(export_steps(doubled, "slices", tmp_path / "out"))
+    one, mine = ad.read_h5ad(tmp_path / "out" / "A.h5ad"), doubled[doubled.obs["slice"] == "A"]
+    assert one.obs["domain"].tolist() == mine.obs["domain"].tolist()
+    np.testing.assert_array_equal(one.obsm["STAligner"], mine.obsm["STAligner"])
+
+
+@pytest.mark.parametrize("place", ["attribute", "dataset", "root"])
+def test_a_text_that_became_a_list_is_refused(tmp_path, place):
+    from napari_staligner import read_slices
+
+    path = tmp_path / "a.h5ad"
+    tiny_slice(side=5, n_genes=30).write_h5ad(path)
+    lists, values = h5py.vlen_dtype(np.int32), np.empty(1, object)
+    values[0] = np.arange(3, dtype=np.int32)
+    with h5py.File(path, "r+") as file:
+        if place == "dataset":
+            file.create_dataset("uns/lists", (2,), dtype=lists)
+        else:
+            holder = file["obs"] if place == "attribute" else file
+            holder.attrs.create("lists", values, dtype=lists)
+    with pytest.raises(InputError, match=r"is damaged \('/.*' is of a type that is not used\)"):
+        read_slices([path])
+
+
+@pytest.mark.parametrize(("left", "short"), [(10 << 20, True), (8 << 30, False)])
+def test_a_size_that_no_memory_has_is_the_fault_of_the_file(monkeypatch, left, short):
+    from napari_staligner.core import outside
+    from napari_staligner.core.free_memory import FreeMemory
+
+    monkeypatch.setattr(outside, "free_memory", lambda: FreeMemory(left))
+    error = OSError("Unable to open object (memory allocation failed for on disk image buffer)")
+    with pytest.raises(MemoryError) if short else nullcontext():
+        outside.pass_on_memory(error)
+    outside.pass_on_memory(OSError("Unable to open object (bad local heap signature)"))
 
 
 @pytest.mark.parametrize("k", [2, None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from napari_staligner import InputError, integrate, read_slices
 from napari_staligner.core.annotations.record import annotations_of, write_annotations
 from napari_staligner.core.outside import outside_sentence
 from napari_staligner.core.progress import Progress, finish
-from napari_staligner.io import user_folder
+from napari_staligner.io import newest_task, user_folder
 from napari_staligner.io.annotations.formats import export_annotations
 from napari_staligner.io.atomic import write_bytes, write_text, written_beside
 from napari_staligner.io.elsewhere import write_somewhere
@@ -28,6 +29,7 @@ from napari_staligner.io.session_file import open_file
 from napari_staligner.jobs.folder import JobFolder, JobState, Tail
 from napari_staligner.jobs.keeper import FileKeeper
 from napari_staligner.jobs.listing import remember_job
+from napari_staligner.session import Session
 
 pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2 data will no longer")
 mounts = pytest.mark.skipif(not may_mount(), reason="no small disk can be mounted here")
@@ -200,6 +202,33 @@ def test_a_folder_that_does_not_answer_holds_nobody_else(tmp_path, monkeypatch):
     reading.join(60)
     # Either that nobody answers, or, once it is unmounted, that nothing is there.
     assert "a.h5ad" in told[0]
+
+
+@pytest.mark.skipif(not may_stop(), reason="no folder that stops can be mounted here")
+def test_edits_beside_a_session_wait_for_a_folder_that_stops_and_the_session_does_not(
+    result, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(newest_task, "PATIENCE_SECONDS", 0.1)
+    folder = tmp_path / "network"
+    folder.mkdir()
+    write_result(result, folder / "out.h5ad")
+    session = Session()
+    session.autosave.start()
+    session.open(open_file(folder / "out.h5ad"))
+    assert session.autosave._writer.wait(60)
+    with stopped_folder(folder):
+        began = time.monotonic()
+        for color in ("#111111", "#222222"):
+            session.domains.recolor(session.domains.names[0], color)
+        assert time.monotonic() - began < 30
+        assert session.autosave.waiting
+    assert session.autosave._writer.wait(60)
+    session.domains.recolor(session.domains.names[0], "#333333")
+    assert session.autosave._writer.wait(60)
+    assert session.autosave.problem == ""
+    assert session.autosave.recovery.path.parent == folder
+    assert session.autosave.recovery.path.is_file()
+    session.autosave.leave()
 
 
 @pytest.mark.parametrize("name", ["a.h5ad", "a.gem", "a.zarr", "session.h5ad"])

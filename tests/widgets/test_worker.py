@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import subprocess
@@ -12,6 +13,7 @@ from napari.utils import progress as napari_progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QObject, QThreadPool
 from qtpy.QtWidgets import QApplication, QLabel
+from scarce import short_memory
 
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.progress import Progress
@@ -168,6 +170,24 @@ def test_error_of_torch(qtbot, runner, told):
 def test_lack_of_memory_is_said_with_a_remedy(qtbot, runner, told, error):
     run(qtbot, runner, failing(error))
     assert told.text().startswith("There is not enough memory: use fewer genes")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_memory_that_runs_out_is_a_sentence_and_the_next_run_works(
+    qtbot, runner, told, notifications, library
+):
+    def steps():
+        yield Progress("a", 0, 1)
+        return len(importlib.import_module(library).ones(1 << 28))
+
+    with short_memory(512 << 20):
+        run(qtbot, runner, steps)
+    assert told.text().startswith("There is not enough memory: use fewer genes")
+    assert notifications() == []
+    told.said.clear()
+    run(qtbot, runner, count_to(1))
+    assert told.kinds == ["progressed", "returned", "ended"]
 
 
 def test_error_before_the_first_step(qtbot, runner, told):

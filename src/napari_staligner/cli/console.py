@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +12,10 @@ from rich.console import Console
 from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.cli.tables import WIDEST
 
-_log = logging.getLogger(__name__)
-
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Report errors as one sentence on stderr, with exit code 2 for bad input, else 1."""
+    """Report errors as one sentence on stderr, with exit code 2 for what users can mend, else 1."""
     try:
         yield
     except (InputError, ComputeError) as error:
@@ -30,16 +27,16 @@ def sentences() -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        _log.exception("The command failed")
-        from napari_staligner.core.attempt import reason
-        from napari_staligner.core.outside import outside_sentence
+        from napari_staligner.core.attempt import known_failure, log_failure, reason
         from napari_staligner.io.problem_report import keep_problem
 
-        if said := outside_sentence(error):
+        if said := known_failure(error):
             errors().print(f"[bold red]Error:[/] {escaped(said)}", soft_wrap=True)
             raise typer.Exit(2) from None
         # The words after the name of the command may hold names of the user's.
         kept = keep_problem(error, " ".join(["napari-staligner", *sys.argv[1:2]]))
+        if not kept:
+            log_failure("The command failed", error)
         text = f"This failed ({reason(error)}). {kept}".rstrip()
         errors().print(f"[bold red]Error:[/] {escaped(text)}", soft_wrap=True)
         raise typer.Exit(1) from None

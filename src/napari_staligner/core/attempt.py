@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from napari_staligner._errors import ComputeError, ComputeWarning, InputError
-from napari_staligner.core.outside import outside_reason
+from napari_staligner.core.outside import out_of_memory, outside_reason, outside_sentence
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.result.access import writable_record
 
@@ -25,6 +25,11 @@ _log = logging.getLogger(__name__)
 COMPLETE = (
     "press Complete in the Integrate dock, run 'napari-staligner complete' on its file, or call "
     "napari_staligner.complete"
+)
+
+
+NO_MEMORY = (
+    "There is not enough memory: use fewer genes per slice, fewer slices, or another device."
 )
 
 
@@ -139,12 +144,12 @@ def attempt(make_steps: Callable[[], Steps[T]], stage: LaterStage) -> Steps[T | 
     Returns
     -------
     What the computation returns; ``None`` if it fails for any reason. Then a step's ``lost`` says
-    so in a sentence, and the traceback goes to the log.
+    so in a sentence.
     """
     try:
         return (yield from make_steps())
     except Exception as error:
-        _log.exception("The stage %r failed", stage.name)
+        log_failure(f"The stage {stage.name!r} failed", error)
         yield Progress(stage.name, 1, 1, lost=stage.sentence(error))
         return None
 
@@ -162,10 +167,28 @@ def reason(error: Exception) -> str:
     return f"an unexpected {type(error).__name__}{f': {text}' if text else ''}; please report it"
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether there was too little memory; torch says so only in its message."""
-    signs = ("out of memory", "not enough memory", "allocate memory")
-    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
+def known_failure(error: BaseException) -> str:
+    """Say what failed and what helps, if that is no fault of the program; else empty.
+
+    A disk, a network and memory are outside of it: nobody needs a report of them.
+    """
+    return NO_MEMORY if out_of_memory(error) else outside_sentence(error)
+
+
+def log_failure(what: str, error: BaseException) -> None:
+    """Log a failure, with a traceback only where somebody could learn from it.
+
+    Parameters
+    ----------
+    what
+        That it failed, without a full stop.
+    error
+        The failure, which is being handled.
+    """
+    if known_failure(error):
+        _log.info("%s: %s", what, error)
+    else:
+        _log.exception(what)
 
 
 def collecting(

@@ -10,8 +10,17 @@ import os
 import re
 from collections.abc import Iterator
 
+from napari_staligner.core.free_memory import free_memory
+
 _ELSEWHERE = "choose another place"
 _CONNECTION = "check the disk or the network, and try again"
+_NO_MEMORY = (
+    *("out of memory", "not enough memory", "allocate memory", "memory allocation failed"),
+    # Of C++, and of a thread that has no room for its stack.
+    *("bad_alloc", "can't start new thread", "unable to allocate"),
+)
+"""What libraries say, in lower case."""
+_PLENTY = 1 << 30
 REMEDIES = {
     errno.ENOSPC: f"free some space, or {_ELSEWHERE}",
     errno.EDQUOT: f"free some of your quota, or {_ELSEWHERE}",
@@ -51,6 +60,35 @@ def system_error(error: BaseException) -> int | None:
         if found := re.search(r"\berrno = (\d+)", str(each)):
             return int(found[1]) if int(found[1]) in REMEDIES else None
     return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether there was too little memory; most compiled code says so only in its message."""
+    return any(
+        isinstance(each, MemoryError) or any(sign in str(each).lower() for sign in _NO_MEMORY)
+        for each in _chain(error)
+    )
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether a reader failed because memory is short, and not because a file is damaged.
+
+    With too little memory each library fails in its own way, and the file is in order. A damaged
+    one may claim a size that no memory has: then plenty is left.
+    """
+    return out_of_memory(error) and free_memory().bytes < _PLENTY
+
+
+def pass_on_memory(error: BaseException) -> None:
+    """Raise a :class:`MemoryError` if memory is short; before a file is called damaged.
+
+    Raises
+    ------
+    MemoryError
+        See :func:`lacks_memory`.
+    """
+    if lacks_memory(error):
+        raise MemoryError(str(error)) from error
 
 
 def outside_reason(error: BaseException) -> str:

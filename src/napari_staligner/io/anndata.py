@@ -12,6 +12,7 @@ import h5py
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.core.prepare.guards import check_structure
 from napari_staligner.core.prepare.matrices import with_plain_matrices
 from napari_staligner.core.prepare.notes import add_notes
@@ -76,9 +77,11 @@ def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
     except InputError:
         raise
     except Exception as error:  # anndata passes on any error of h5py, zlib or its own readers
+        pass_on_memory(error)
         try:
             adata = _what_can_be_read(path)
-        except Exception:  # a needed part is lost: the first error says why
+        except Exception as second:  # a needed part is lost: the first error says why
+            pass_on_memory(second)
             raise InputError(
                 f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "
                 "it may be cut off or of another format; copy or export it again."
@@ -169,6 +172,7 @@ class _Reader:
         try:
             yield
         except Exception as error:  # as above: any error of the readers
+            pass_on_memory(error)
             self.notes.append(f"{slot} cannot be read ({_first_line(error)}) and was left out.")
 
     def arrays(
@@ -193,7 +197,8 @@ class _Reader:
             kind = element.attrs.get("encoding-type", "dict")
             try:
                 found[key] = ad.io.read_elem(element)
-            except Exception:  # as above
+            except Exception as error:  # as above
+                pass_on_memory(error)
                 if kind == "dict" and isinstance(element, _group_of(group)):
                     found[key] = self.dictionary(element, here)
                     continue

@@ -101,13 +101,30 @@ def _prefix(path: Path) -> str:
 
 def _drop_abandoned(path: Path) -> None:
     """Remove drafts of processes that were killed: they are as large as the file itself."""
-    for draft in path.parent.glob(f".{escape(path.stem[:_LONGEST])}-{_HOST}-*-*"):
-        pid = draft.name.split("-")[-2]
-        if not pid.isdecimal() or pid_exists(int(pid)):
-            continue
+    for draft in _abandoned(path.parent, escape(path.stem[:_LONGEST])):
         if (draft / _BEFORE).exists() and not path.exists():
             (draft / _BEFORE).rename(path)
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def drop_abandoned(folder: Path) -> None:
+    """Remove the drafts of all files of a folder whose names are used only once.
+
+    Parameters
+    ----------
+    folder
+        One of ours, in which no folder is replaced; it may not exist.
+    """
+    for draft in _abandoned(folder, "*"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _abandoned(folder: Path, stem: str) -> Iterator[Path]:
+    """Drafts of processes of this machine that have ended."""
+    for draft in folder.glob(f".{stem}-{_HOST}-*-*"):
+        pid = draft.name.split("-")[-2]
+        if pid.isdecimal() and not pid_exists(int(pid)):
+            yield draft
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> Path:

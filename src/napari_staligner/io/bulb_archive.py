@@ -13,6 +13,7 @@ import pandas as pd
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.io.atomic import written_beside
+from napari_staligner.io.writing import write_anndata
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -45,7 +46,7 @@ def unpacked(archive: Path, target: Path) -> Path:
         parts = _extracted(archive, Path(name))
         adata = _slice_of(archive, parts)
         with written_beside(target) as draft:
-            adata.write_h5ad(draft, compression="gzip")
+            write_anndata(adata, draft)
     return target
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.core.prepare.libraries import (
     as_it_came,
     as_name,
@@ -255,6 +256,7 @@ def write_result(adata: AnnData, path: str | os.PathLike[str]) -> Path:
     except (InputError, MemoryError):
         raise
     except Exception as error:
+        pass_on_memory(error)
         # The user has put something into the result that HDF5 has no type for.
         raise InputError(
             f"{str(path)!r} cannot be written, because {_slot_of(error)} holds what a file cannot "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.io.formats.guard import check_inside
 from napari_staligner.io.scans import OVERVIEW
 
@@ -34,6 +35,7 @@ def open_masks(path: Path) -> tuple[Any, ...]:
     except InputError:
         raise
     except Exception as error:  # any error of zarr
+        pass_on_memory(error)
         line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise InputError(
             f"The masks in {str(path)!r} cannot be read ({type(error).__name__}: {line}): copy the "

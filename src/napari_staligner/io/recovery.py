@@ -6,46 +6,38 @@ result or in the user's folder. The result itself is written if it has no file y
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from glob import escape
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
-
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.annotations.record import is_annotation
-from napari_staligner.core.attempt import reason
+from napari_staligner.core.attempt import log_failure, reason
 from napari_staligner.core.prepare.on_disk import named_layers
-from napari_staligner.core.result.ownership import moved
 from napari_staligner.core.result.soundness import make_sound
 from napari_staligner.io import user_folder
 from napari_staligner.io.anndata import is_result, read_file
-from napari_staligner.io.atomic import written_beside
-from napari_staligner.io.formats.guard import H5_ERRORS
-from napari_staligner.io.formats.heaps import check_heaps
+from napari_staligner.io.atomic import drop_abandoned, written_beside
+from napari_staligner.io.formats.guard import H5_ERRORS, check_own
 from napari_staligner.io.processes import alive
 from napari_staligner.io.session_file import Content, SessionRecord, read_record, session_content
+from napari_staligner.io.unsaved_edits import apply_edits, copied_edits, digest, text_of
 from napari_staligner.io.writing import write_anndata
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import h5py
     import pandas as pd
     from anndata import AnnData
 
-_log = logging.getLogger(__name__)
-
 SUFFIX = ".unsaved"
-
-_OBS = (K.DOMAIN, K.CONFIDENCE, K.RESIDUAL, K.DISAGREEMENT)
-_OBSM = (K.SPATIAL_ALIGNED, K.SHIFT, K.UMAP, K.UMAP_BEFORE)
-_UNS = (K.DOMAIN_COLORS, f"{K.DISAGREEMENT}_colors", K.UMAP, K.UMAP_BEFORE, K.STALIGNER)
 
 
 def unsaved_folder() -> Path:
@@ -69,6 +61,8 @@ class Kept:
         File of its result, ``None`` if it has none.
     file
         The file that it was opened from or last saved to, if any.
+    finished
+        File of the result of a run that had ended, but was not shown yet.
     """
 
     path: Path
@@ -76,6 +70,7 @@ class Kept:
     record: SessionRecord
     result: Path | None
     file: Path | None
+    finished: Path | None = None
 
     def describe(self) -> str:
         """Describe it in a sentence."""
@@ -83,23 +78,56 @@ class Kept:
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         local = datetime.fromisoformat(self.when).astimezone()
         when = f"{local:%d %b %Y, %H:%M}"
+        if self.finished is not None:
+            return f"A run of {shown} that ended on {when} was not saved."
         if self.file is not None:
             return f"{self.file.name}: edits of {when} were not saved."
         return f"A session of {shown}, of {when}, was not saved."
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be on the disk: all edits of one moment, copied, or nothing.
+
+    Parameters
+    ----------
+    place
+        File of the edits; ``None`` if nothing is to be kept.
+    drop
+        Files of results that nobody needs once this is written.
+    about
+        Attributes of the file.
+    spots
+        Names of the spots of the result; ``None`` if there is none.
+    edits
+        Of the result, by slot.
+    """
+
+    place: Path | None = None
+    drop: frozenset[Path] = frozenset()
+    about: Mapping[str, str] = field(default_factory=dict)
+    spots: pd.Index[str] | None = None
+    edits: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Recovery:
-    """Keeps one session on disk."""
+    """Keeps one session on disk.
+
+    What is wanted is said in the thread that edits; :meth:`write` may be called in another one.
+    """
 
     def __init__(self) -> None:
         self.id = uuid4().hex[:12]
         """Of the session; in the names of its files."""
         self._runs = 0
         self._digest: tuple[object, str] = (None, "")
+        self._stale: set[Path] = set()
         self.path: Path | None = None
         """File of the edits, while something is kept."""
         self.result: Path | None = None
         """File of the result, if the user has not saved it."""
+        self.awaited: Path | None = None
+        """File that a run under way will write its result to, before the session has it."""
         self.problem = ""
         """A sentence on why nothing is kept; empty while all is well."""
 
@@ -108,14 +136,29 @@ class Recovery:
         self._runs += 1
         return unsaved_folder() / f"{self.id}-{self._runs}.h5ad"
 
-    def take_result(self, path: Path | None) -> None:
-        """Keep the file with the result of a run, instead of the one before."""
-        if self.result is not None and self.result != path:
-            self.result.unlink(missing_ok=True)
-        self.result = path
+    def await_result(self, path: Path | None) -> None:
+        """Note where a run will write its result; ``None`` if none is under way any more."""
+        if self.awaited is not None and self.awaited != path:
+            self._stale.add(self.awaited)
+        self.awaited = path
 
-    def keep(self, result: AnnData | None, record: SessionRecord, file: Path | None) -> None:
-        """Write all edits; what was there is replaced when all is written.
+    def take_result(self, path: Path | None) -> None:
+        """Keep the file with the result of a run; the one before goes with the next write."""
+        if self.result is not None and self.result != path:
+            self._stale.add(self.result)
+        self.result = path
+        if path == self.awaited:
+            self.awaited = None
+
+    def wanted(
+        self,
+        result: AnnData | None,
+        record: SessionRecord,
+        file: Path | None,
+        *,
+        saved: bool = False,
+    ) -> Wanted:
+        """Copy all edits.
 
         Parameters
         ----------
@@ -125,34 +168,57 @@ class Recovery:
             The slices of the session, and what is shown.
         file
             The file that the result came from or was saved to, if any.
+        saved
+            Whether that file holds all edits: only the run that is awaited could be lost.
         """
-        place = self._place(file)
+        about = {
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "file": str(file or ""),
+            "result": str(self.result or ""),
+            "awaited": str(self.awaited or ""),
+            "saved": "yes" if saved else "",
+            "record": record.to_json(),
+        }
+        place, drop = self._place(file), frozenset(self._stale)
+        if result is None:
+            return Wanted(place, drop, about)
+        return Wanted(place, drop, about, result.obs_names, copied_edits(result))
+
+    def nothing(self) -> Wanted:
+        """Say that nothing is to be kept any more: it is saved, or not wanted."""
+        self.take_result(None)
+        self.await_result(None)
+        return Wanted(drop=frozenset(self._stale))
+
+    def keep(self, result: AnnData | None, record: SessionRecord, file: Path | None) -> None:
+        """Write all edits; see :meth:`wanted` and :meth:`write`."""
+        self.write(self.wanted(result, record, file))
+
+    def write(self, wanted: Wanted) -> None:
+        """Make the disk hold what is wanted; what was there is replaced when all is written.
+
+        A failure is told by :attr:`problem`, and leaves what was there.
+        """
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self._write(place, result, record, file)
+            if wanted.place is not None:
+                wanted.place.parent.mkdir(parents=True, exist_ok=True)
+                self._write(wanted.place, wanted)
         except Exception as error:
-            _log.exception("Edits could not be kept from a crash")
+            log_failure("Edits could not be kept from a crash", error)
             self.problem = f"Edits are not kept from a crash ({reason(error)})."
             return
-        if self.path is not None and self.path != place:
-            self.path.unlink(missing_ok=True)
-        self.path, self.problem = place, ""
-
-    def forget(self) -> None:
-        """Remove what is kept: it is saved, or not wanted."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-        self.take_result(None)
-        self.path = None
+        before, self.path, self.problem = self.path, wanted.place, ""
+        # The edits go before the result that they belong to.
+        _remove(path for path in (before, *wanted.drop) if path != wanted.place)
+        self._stale.difference_update(wanted.drop)
 
     def _place(self, file: Path | None) -> Path:
-        if file is not None:
+        # A run's result has no file of the user's: what awaits it is offered as such, too.
+        if file is not None and self.awaited is None:
             return file.with_name(f".{file.name}.{self.id}{SUFFIX}")
         return unsaved_folder() / f"{self.id}{SUFFIX}"
 
-    def _write(
-        self, place: Path, result: AnnData | None, record: SessionRecord, file: Path | None
-    ) -> None:
+    def _write(self, place: Path, wanted: Wanted) -> None:
         import h5py
         import psutil
         from anndata.io import write_elem
@@ -162,21 +228,25 @@ class Recovery:
         with h5py.File(content, "w") as target:
             target.attrs["pid"] = os.getpid()
             target.attrs["started"] = psutil.Process().create_time()
-            target.attrs["when"] = datetime.now(UTC).isoformat(timespec="seconds")
-            target.attrs["file"] = str(file or "")
-            target.attrs["result"] = str(self.result or "")
-            target.attrs["record"] = record.to_json()
-            if result is not None:
-                target.attrs["spots"] = self._digest_of(result)
-                for slot, elements in _edits(result).items():
-                    write_elem(target, slot, elements)
+            target.attrs.update(wanted.about)
+            if wanted.spots is not None:
+                target.attrs["spots"] = self._digest_of(wanted.spots)
+            for slot, elements in wanted.edits.items():
+                write_elem(target, slot, elements)
         with written_beside(place) as draft:
             draft.write_bytes(content.getbuffer())
 
-    def _digest_of(self, result: AnnData) -> str:
-        if self._digest[0] is not result.obs_names:
-            self._digest = result.obs_names, digest(result.obs_names)
+    def _digest_of(self, spots: pd.Index[str]) -> str:
+        if self._digest[0] is not spots:
+            self._digest = spots, digest(spots)
         return self._digest[1]
+
+
+def _remove(paths: Iterable[Path | None]) -> None:
+    for path in paths:
+        if path is not None:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def keep_result(result: AnnData, path: Path) -> str:
@@ -191,7 +261,7 @@ def keep_result(result: AnnData, path: Path) -> str:
             write_anndata(result, draft, compression=None)
     except Exception as error:
         # Any error: the result itself is still in memory.
-        _log.exception("The result could not be kept from a crash")
+        log_failure("The result could not be kept from a crash", error)
         return f"The result is not kept from a crash until it is saved ({reason(error)})."
     return ""
 
@@ -202,97 +272,74 @@ def find(file: Path | None = None) -> Kept | None:
     Parameters
     ----------
     file
-        Only edits of this file; ``None`` looks for sessions without a file.
+        Only edits of this file; ``None`` looks for sessions without a file, and for runs that had
+        ended.
     """
+    drop_abandoned(unsaved_folder())
+    kept = filter(None, map(_read_kept, unsaved_folder().glob(f"*{SUFFIX}")))
     if file is None:
-        places = unsaved_folder().glob(f"*{SUFFIX}")
+        found = [*kept]
     else:
-        places = file.parent.glob(f".{_escaped(file.name)}.*{SUFFIX}")
-    found = [kept for kept in map(_read_kept, places) if kept is not None]
-    return max(found, key=lambda kept: kept.when, default=None)
+        beside = file.parent.glob(f".{escape(file.name)}.*{SUFFIX}")
+        # Files may have been moved together, and a name in one that was sent is not trusted.
+        found = [replace(each, file=file) for each in map(_read_kept, beside) if each is not None]
+        found += [each for each in kept if each.file and each.file.absolute() == file.absolute()]
+    return max(found, key=lambda each: each.when, default=None)
 
 
 def read_kept(kept: Kept) -> Content:
     """Restore a session that was not saved.
+
+    Returns
+    -------
+    What it held; ``finished`` is the result of a run that had ended, which comes in its place.
 
     Raises
     ------
     InputError
         The file of its result is gone, or its spots are not those of the edits.
     """
+    finished = _finished_run(kept)
+    if finished is None:
+        return _read_edited(kept)
+    try:
+        content = _read_edited(kept)
+    except InputError:
+        content = Content()
+    if not set(finished.obs[K.SLICE].cat.categories) <= {name for name, _ in content.slices}:
+        # What was there before is gone; the result of the run has its own slices.
+        content = replace(session_content(finished, kept.record), result=None)
+    return replace(content, finished=finished)
+
+
+def _finished_run(kept: Kept) -> AnnData | None:
+    if kept.finished is None:
+        return None
+    with suppress(InputError):
+        result = read_file(kept.finished)
+        if is_result(result):
+            make_sound(kept.finished.name, result)
+            return result
+    return None
+
+
+def _read_edited(kept: Kept) -> Content:
     base = kept.result or kept.file
     if base is None:
         return session_content(None, kept.record)
     result = read_file(base)
     if not is_result(result):
         raise InputError(f"{str(base)!r} holds no integrated slices any more: discard the edits.")
-    _apply(kept.path, result)
+    apply_edits(kept.path, result)
     make_sound(kept.path.name, result)
-    content = session_content(result, kept.record, result, kept.file)
-    return content
+    return session_content(result, kept.record, result, kept.file)
 
 
 def discard(kept: Kept) -> None:
     """Remove a session that was not saved."""
-    kept.path.unlink(missing_ok=True)
-    if kept.result is not None:
-        kept.result.unlink(missing_ok=True)
-
-
-def digest(spots: pd.Index[str]) -> str:
-    """Return a checksum of the names of the spots."""
-    return hashlib.sha256("\n".join(map(str, spots)).encode()).hexdigest()
-
-
-def _edits(result: AnnData) -> dict[str, dict[str, Any]]:
-    """What people and later computations change in a result, by slot."""
-    aside = moved(result)
-    columns = [key for key in result.obs if key in _OBS or key in aside["obs"]]
-    columns += [key for key in result.obs if is_annotation(key)]
-    recorded = {
-        key: value
-        for key, value in result.uns.items()
-        if key in _UNS or is_annotation(_base(key)) or _base(key) in aside["obs"]
-    }
-    return {
-        "obs": {key: _column(result.obs[key]) for key in columns},
-        "obsm": {key: result.obsm[key] for key in (*_OBSM, *aside["obsm"]) if key in result.obsm},
-        "uns": recorded,
-    }
-
-
-def _column(column: pd.Series) -> Any:
-    if column.dtype == object:
-        # Text with missing values; HDF5 can hold that as categories.
-        column = column.astype("category")
-    return column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
-
-
-def _base(key: str) -> str:
-    return key.removesuffix("_colors")
-
-
-def _apply(path: Path, result: AnnData) -> None:
-    """Replace what the result has by the edits that were kept."""
-    import h5py
-    from anndata.io import read_elem
-
-    try:
-        with h5py.File(path, "r") as file:
-            same = _said(file, "spots") == digest(result.obs_names)
-            edits = {slot: read_elem(file[slot]) for slot in ("obs", "obsm", "uns")} if same else {}
-    except Exception as error:  # anndata passes on any error of h5py, zlib or its own readers
-        raise InputError(f"The edits in {str(path)!r} cannot be read ({error}).") from error
-    if not same:
-        raise InputError(
-            f"The edits in {str(path)!r} belong to other spots than the result has: discard them."
-        )
-    for slot, now in _edits(result).items():
-        for key in now:
-            del getattr(result, slot)[key]
-    for slot, kept in edits.items():
-        for key, value in kept.items():
-            getattr(result, slot)[key] = value
+    for path in (kept.path, kept.result, kept.finished):
+        if path is not None:
+            path.unlink(missing_ok=True)
 
 
 def _read_kept(path: Path) -> Kept | None:
@@ -300,27 +347,33 @@ def _read_kept(path: Path) -> Kept | None:
     import h5py
 
     try:
-        check_heaps(path)
+        check_own(path)
         with h5py.File(path, "r") as file:
             if alive(int(file.attrs["pid"]), float(file.attrs["started"])):
                 return None
-            record = read_record(_said(file, "record"))
-            when, result, of = (_said(file, key) for key in ("when", "result", "file"))
-    except H5_ERRORS:
+            record = read_record(text_of(file, "record"))
+            when, saved = text_of(file, "when"), text_of(file, "saved")
+            result, awaited = _own_result(file, "result"), _own_result(file, "awaited")
+            of = Path(text) if (text := text_of(file, "file")) else None
+        if awaited is not None:
+            when = datetime.fromtimestamp(awaited.stat().st_mtime, UTC).isoformat(
+                timespec="seconds"
+            )
+    except H5_ERRORS:  # an InputError is a ValueError
         return None
     if record is None:
         return None
-    return Kept(path, when, record, Path(result) if result else None, Path(of) if of else None)
+    if saved and awaited is None:
+        # Only a run was under way, which is lost.
+        _remove([path])
+        return None
+    return Kept(path, when, record, result, of, awaited)
 
 
-def _said(file: h5py.File, key: str) -> str:
-    return str(file.attrs.get(key, ""))
-
-
-def _escaped(name: str) -> str:
-    from glob import escape
-
-    return escape(name)
+def _own_result(file: h5py.File, key: str) -> Path | None:
+    """A result that a kept file names: one of ours, since it is removed once it is saved."""
+    path = Path(text_of(file, key))
+    return path if path.parent == unsaved_folder() and path.is_file() else None
 
 
 def _bytes(adata: AnnData) -> int:

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import ParseError, fromstring
 import numpy as np
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.io.formats.guard import check_file, check_inside
 from napari_staligner.io.pixels import PlainPixels, StoredPixels
 
@@ -82,6 +83,7 @@ def open_scan(path: Path) -> Scan:
     except InputError:
         raise
     except Exception as error:  # any error of tifffile, a codec, zarr or an image library
+        pass_on_memory(error)
         line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise InputError(
             f"{path.name!r} cannot be read as an image ({type(error).__name__}: {line}): write it "

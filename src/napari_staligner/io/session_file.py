@@ -109,6 +109,9 @@ class Content:
         A sentence for each slice that could not be restored.
     notes
         Sentences on what was guessed or left out.
+    finished
+        The result of a run that had ended when the program was killed; it comes in the place of
+        ``result``.
     """
 
     slices: Named = field(default_factory=list)
@@ -117,6 +120,7 @@ class Content:
     view: str = ""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    finished: AnnData | None = None
 
 
 def entries(slices: Mapping[str, AnnData]) -> tuple[SliceEntry, ...]:

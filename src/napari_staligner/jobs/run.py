@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -14,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError, InputError
-from napari_staligner.core.attempt import out_of_memory, reason
+from napari_staligner.core.attempt import known_failure, log_failure, reason
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.training.ranks import standing
 from napari_staligner.jobs.folder import GO_ON, SESSION_FILE, JobFolder, JobSpec, JobState
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from napari_staligner.core.training.checkpoint import Keeper
     from napari_staligner.core.training.ranks import Ranks
     from napari_staligner.io.formats.found import Named
-
-_log = logging.getLogger(__name__)
 
 DONE, FAILED, BAD_INPUT, STOPPED, CANCELLED = 0, 1, 2, 75, 130
 """Exit codes of a job; after 75, it can go on."""
@@ -103,9 +100,9 @@ def _outcome(
     except KeyboardInterrupt:
         return CANCELLED, ""
     except Exception as error:
-        _log.exception("The job failed")
-        if out_of_memory(error):
-            return FAILED, "There is not enough memory: take another machine, or fewer slices."
+        log_failure("The job failed", error)
+        if said := known_failure(error):
+            return BAD_INPUT, said
         return FAILED, f"This failed ({reason(error)})."
 
 

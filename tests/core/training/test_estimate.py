@@ -63,7 +63,7 @@ def test_what_it_takes_is_said_before_training_and_not_kept():
 
 def test_what_cannot_fit_is_refused_at_once(monkeypatch):
     free = SimpleNamespace(available=1000)
-    monkeypatch.setattr(module.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
     with pytest.raises(InputError, match=r"GB are free: take fewer or smaller slices"):
         integrate(tiny_pair(), settings=replace(QUICK, epochs=1))
 

@@ -16,6 +16,7 @@ from napari_staligner.core import integrate as core
 from napari_staligner.core.fields import described
 from napari_staligner.core.progress import Loss, Progress, spoken
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
+from napari_staligner.io.recovery import unsaved_folder
 from napari_staligner.widgets.integrate import dock as module
 from napari_staligner.widgets.integrate.clock import Clock
 from napari_staligner.widgets.integrate.loss_plot import LossPlot
@@ -312,6 +313,7 @@ def test_cancel_leaves_all_as_it_was_and_run_works_again(loaded, engine, qtbot):
     assert dock.session.result.adata is earlier
     assert dock.session.saved
     assert dock.status.text() == "Cancelled: nothing has changed."
+    assert not [*unsaved_folder().glob("*")], "the run is still awaited"
     np.testing.assert_array_equal(dock.plot.curves["reconstruction"].getData()[1], shown)
     qtbot.mouseClick(dock.run, LEFT)
     ended(qtbot, dock)
@@ -486,6 +488,9 @@ def test_real_engine_from_click_to_domains(dock, qtbot, bulb):
     assert result.obsm[K.EMBEDDING].shape == (1100, 30)
     assert len(dock.session.domains.names) == 5
     assert "5 domains over 2 slices" in dock.status.text()
+    recovery = dock.session.autosave.recovery
+    assert recovery.awaited is None
+    assert [*unsaved_folder().glob("*.h5ad")] == [recovery.result]
     epochs, _ = dock.plot.curves["triplet"].getData()
     assert list(epochs) == list(range(1, 9))
     for name, adata in dock.session.slices.items():

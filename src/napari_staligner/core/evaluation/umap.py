@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 N_NEIGHBORS, N_COMPONENTS = 15, 30
 FEWEST_SPOTS = 5
+SPOTS = "spots.npz"
+_EMBEDDED = "obsm "
 _POLL_SECONDS = 0.1
 _STAGES = {K.UMAP: "after integration", K.UMAP_BEFORE: "before integration"}
 _SAID = re.compile(r"<(?P<key>[^<>\n]+)>|(?P<done>\d+)/(?P<total>\d+) \[")
@@ -98,33 +100,53 @@ def umap_steps(job: UmapJob) -> Steps[Umap]:
     n_parts = len(job.embeddings) + (job.expression is not None)
     with tempfile.TemporaryDirectory(prefix="staligner-umap-") as folder:
         yield Progress("UMAP: preparing", 0, 1)
-        _as_anndata(job).write_h5ad(Path(folder) / "spots.h5ad")
+        np.savez(Path(folder) / SPOTS, **_arrays(job))
         yield from _supervise(Path(folder), n_parts)
         with np.load(Path(folder) / "umap.npz") as found:
             arrays = {key: found[key].astype(np.float32) for key in found.files}
     return Umap(arrays, {"n_neighbors": N_NEIGHBORS, "random_state": job.seed})
 
 
-def _as_anndata(job: UmapJob) -> AnnData:
-    """Log-normalise the genes, slice by slice."""
+def _arrays(job: UmapJob) -> dict[str, Any]:
+    """What the process needs. Not as ``.h5ad``: HDF5 cannot close a file on a full disk."""
+    arrays: dict[str, Any] = {f"{_EMBEDDED}{key}": z for key, z in job.embeddings.items()}
+    arrays |= {"seed": job.seed, "shape": (sum(map(len, job.slices)), 0)}
+    if job.expression is not None:
+        genes = _log_normalised(job.expression, job.slices)
+        arrays |= {"shape": genes.shape}
+        arrays |= {name: getattr(genes, name) for name in ("data", "indices", "indptr")}
+    return arrays
+
+
+def _log_normalised(expression: csr_matrix, slices: tuple[NDArray[np.intp], ...]) -> csr_matrix:
+    """Log-normalise the genes, slice by slice; without the sum of all others."""
     from anndata import AnnData
     from scipy import sparse
 
     from napari_staligner.core.prepare.slices import normalize
 
-    adata = AnnData(
-        obsm=dict(job.embeddings),
-        uns={"seed": job.seed},
-        shape=(
-            sum(map(len, job.slices)),
-            0 if job.expression is None else job.expression.shape[1] - 1,
-        ),
-    )
-    if job.expression is not None:
-        parts = [normalize("", AnnData(job.expression[rows]), None) for rows in job.slices]
-        order = np.argsort(np.concatenate(job.slices))
-        adata.X = sparse.csr_matrix(sparse.vstack(parts)[order, :-1])
-    return adata
+    parts = [normalize("", AnnData(expression[rows]), None) for rows in slices]
+    order = np.argsort(np.concatenate(slices))
+    return sparse.csr_matrix(sparse.vstack(parts)[order, :-1])
+
+
+def _read_arrays(path: Path) -> tuple[AnnData, int]:
+    """The spots as AnnData, and the seed."""
+    from anndata import AnnData
+    from scipy import sparse
+
+    with np.load(path) as found:
+        shape = tuple(map(int, found["shape"]))
+        embedded = {
+            key.removeprefix(_EMBEDDED): found[key]
+            for key in found.files
+            if key.startswith(_EMBEDDED)
+        }
+        seed = int(found["seed"])
+        if "data" not in found.files:
+            return AnnData(obsm=embedded, shape=shape), seed
+        parts = tuple(found[name] for name in ("data", "indices", "indptr"))
+        return AnnData(sparse.csr_matrix(parts, shape=shape), obsm=embedded), seed
 
 
 def _supervise(folder: Path, n_parts: int) -> Generator[Progress, None, None]:
@@ -189,12 +211,10 @@ def _why(text: str) -> str:
 
 def _work(folder: Path) -> None:
     """Compute, in the process that :func:`_supervise` started."""
-    import anndata as ad
     import scanpy as sc
 
     sc.settings.verbosity = 4  # makes UMAP print its epochs
-    adata = ad.read_h5ad(folder / "spots.h5ad")
-    seed = int(adata.uns["seed"])
+    adata, seed = _read_arrays(folder / SPOTS)
     # A UMAP replaces its embedding.
     used = {key: key for key in adata.obsm}
     if adata.n_vars:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.prepare.loess_process import loess_aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +57,13 @@ GUARDS = (
         "with one spot, with NaN or infinity, and with 1e-300, which is 0 in float32",
         "genes are ranked by their plain variance",
         "core.prepare.guards:variable_gene_table",
+    ),
+    Guard(
+        "skmisc.loess",
+        "everything: it runs in a process of its own",
+        "the crashes above; others may be found",
+        "genes are ranked by their plain variance, and the process is started anew",
+        "core.prepare.loess_process:loess_aside",
     ),
     Guard(
         "scipy.sparse (C++)",
@@ -102,10 +111,17 @@ GUARDS = (
     ),
     Guard(
         "HDF5",
-        "heaps of texts with an object of size zero, in the first GB of a file",
+        "heaps of texts with an object of size zero, anywhere in a file",
         "a search without end that holds Python's lock, after a block of a file was zeroed",
         "the file is refused",
         "io.formats.heaps:check_heaps",
+    ),
+    Guard(
+        "HDF5, by h5py",
+        "datasets and attributes of lists of varying length, which no format has",
+        "SIGSEGV, after one damaged byte made such a list of a text",
+        "the file is refused",
+        "io.formats.guard:check_types",
     ),
     Guard(
         "the system's memory maps, by tifffile",
@@ -164,7 +180,7 @@ def variable_gene_table(
     if not _can_be_fitted(matrix):
         return None
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), loess_aside() if counts else nullcontext():
             # That fewer genes than asked for vary, and of logarithms: what comes is looked at.
             warnings.simplefilter("ignore")
             return sc.pp.highly_variable_genes(
@@ -174,8 +190,8 @@ def variable_gene_table(
                 inplace=False,
             )
     except (ValueError, IndexError, KeyError):
-        # The loess fit of seurat_v3 fails where too few spots give too few distinct means, and
-        # the bins of seurat where hardly a gene varies.
+        # The loess fit of seurat_v3 fails where too few spots give too few distinct means, or its
+        # process ends; the bins of seurat fail where hardly a gene varies.
         return None
 
 

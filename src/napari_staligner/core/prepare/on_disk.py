@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.core.prepare.guards import check_structure
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def in_memory(matrix: Any) -> Any:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # anndata raises whatever h5py, zarr or dask meet
+        pass_on_memory(error)
         place = _place_of(matrix)
         if not place:
             raise
@@ -83,7 +85,8 @@ def left_on_disk(element: Any) -> Any:
         if lazy.numblocks[0] > 1:
             # Find out now, not in the middle of a run, whether it can be read this way.
             lazy[:1].compute()
-    except Exception:  # anndata raises whatever h5py, zarr or dask meet
+    except Exception as error:  # anndata raises whatever h5py, zarr or dask meet
+        pass_on_memory(error)
         return read_matrix(element)
     return lazy
 
@@ -107,7 +110,8 @@ def read_matrix(element: Any) -> Any:
             raise TypeError("the indices are no whole numbers")
     except InputError:
         raise
-    except Exception:  # anndata raises whatever h5py, zarr or scipy meet
+    except Exception as error:  # anndata raises whatever h5py, zarr or scipy meet
+        pass_on_memory(error)
         kind = str(element.attrs.get("encoding-type", ""))
         if kind not in ("csr_matrix", "csc_matrix"):
             raise

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import psutil
 import torch
 from scipy import sparse
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.free_memory import free_memory
 from napari_staligner.core.prepare.expression import HOLD_BYTES
 from napari_staligner.core.prepare.graph import WANTED_NEIGHBORS
 from napari_staligner.core.prepare.on_disk import named_layers, on_disk
@@ -218,16 +218,17 @@ def check_memory(need: Estimate, ranks: Ranks | None = None) -> None:
     Raises
     ------
     InputError
-        Less memory is free than the run needs, or less of the GPU's than its smallest pieces need.
+        Less memory is free than the run needs, on the machine or by the limits of this process,
+        or less of the GPU's than its smallest pieces need.
     """
     if ranks and ranks.rank:
         return
-    free, here = psutil.virtual_memory().available, 1 if ranks is None else ranks.here
+    left, here = free_memory(), 1 if ranks is None else ranks.here
     all_here = need.memory * here
-    if all_here > free:
+    if all_here > left.bytes:
         raise InputError(
-            f"This needs about {all_here / GIB:.1f} GB of memory, but only {free / GIB:.1f} GB "
-            "are free: take fewer or smaller slices, or another machine."
+            f"This needs about {all_here / GIB:.1f} GB of memory, but only {left.bytes / GIB:.1f} "
+            f"GB {left.said}: take fewer or smaller slices, or {left.remedy}."
         )
     if need.gpu is None:
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from napari_staligner._errors import ComputeError
-from napari_staligner.core.attempt import out_of_memory
+from napari_staligner.core.outside import out_of_memory
 from napari_staligner.core.training.tiles import Tile, parts_of
 
 if TYPE_CHECKING:

@@ -94,7 +94,8 @@ def _from_its_file(
         own = read_source(source)
     except (InputError, ComputeError) as error:
         return None, reason(error)
-    if not own.obs_names.is_unique or not own_names(adata, name, rows).isin(own.obs_names).all():
+    names = own_names(adata, name, rows)
+    if not (own.obs_names.is_unique and names.is_unique and names.isin(own.obs_names).all()):
         return None, "its spots have other names there"
     own.uns.pop(K.SOURCE, None)
     own.uns.pop(K.NOTES, None)
@@ -116,16 +117,18 @@ def _place_image(own: AnnData, adata: AnnData, name: str) -> None:
 def _add(own: AnnData, adata: AnnData, name: str, rows: NDArray[np.intp]) -> None:
     """Add to a slice what the result says about its spots."""
     names = own_names(adata, name, rows)
+    # Names that stand for several spots: the slice is the result's own, in its order.
+    doubled = not names.is_unique
     columns, arrays = columns_made(adata), arrays_made(adata)
     claim(own, "obs", *columns)
     claim(own, "obsm", *arrays)
     for key in columns:
         values = adata.obs[key].iloc[rows]
-        values.index = names
-        own.obs[key] = values.reindex(own.obs_names)
+        values.index = own.obs_names if doubled else names
+        own.obs[key] = values if doubled else values.reindex(own.obs_names)
         if f"{key}_colors" in adata.uns:
             own.uns[f"{key}_colors"] = np.asarray(adata.uns[f"{key}_colors"], dtype=object)
-    at = own.obs_names.get_indexer(names)
+    at = np.arange(len(rows)) if doubled else own.obs_names.get_indexer(names)
     for key in arrays:
         values = np.asarray(adata.obsm[key])[rows]
         whole = np.full((own.n_obs, values.shape[1]), np.nan, dtype=values.dtype)

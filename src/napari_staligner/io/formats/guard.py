@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import h5py
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.io.formats.heaps import check_heaps
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def opened_h5(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except H5_ERRORS as error:
+        pass_on_memory(error)
         raise InputError(
             f"{str(path)!r} is cut off or no HDF5 file ({_first(error)}): copy or download it "
             "again."
@@ -143,6 +145,7 @@ def opened_h5(path: Path) -> Iterator[h5py.File]:
             check_links(file, path)
             yield file
         except (OSError, RuntimeError, KeyError) as error:
+            pass_on_memory(error)
             raise InputError(
                 f"{str(path)!r} is damaged ({_first(error)}): copy or download it again."
             ) from error
@@ -174,8 +177,10 @@ def check_links(group: h5py.Group, path: Path) -> None:
     Raises
     ------
     InputError
-        There is an external link, external storage, or a virtual dataset of other files.
+        There is an external link, external storage, a virtual dataset of other files, or a type
+        that h5py crashes with.
     """
+    check_types(group, group.name, path)
     waiting, met = [group], set()
     while waiting:
         here = waiting.pop()
@@ -196,6 +201,7 @@ def check_links(group: h5py.Group, path: Path) -> None:
                 waiting.append(member)
             elif isinstance(member, h5py.Dataset):
                 _check_dataset(member, where, path)
+            check_types(member, where, path)
 
 
 def _check_dataset(dataset: h5py.Dataset, where: str, path: Path) -> None:
@@ -205,6 +211,29 @@ def _check_dataset(dataset: h5py.Dataset, where: str, path: Path) -> None:
         others = [s.file_name for s in dataset.virtual_sources() if s.file_name != "."]
         if others:
             raise _leads_out(path, where, others[0])
+
+
+def check_types(member: h5py.Group | h5py.Dataset, where: str, path: Path) -> None:
+    """Check that a member and its attributes hold no lists of varying length.
+
+    No format that is read has them. One damaged byte makes them of a text, and h5py would follow
+    what lies there as if it were a list.
+
+    Raises
+    ------
+    InputError
+        They do.
+    """
+    types = [member.id.get_type()] if isinstance(member, h5py.Dataset) else []
+    types += [
+        h5py.h5a.open(member.id, index=n).get_type()
+        for n in range(h5py.h5a.get_num_attrs(member.id))
+    ]
+    if any(each.detect_class(h5py.h5t.VLEN) for each in types):
+        raise InputError(
+            f"{str(path)!r} is damaged ({where!r} is of a type that is not used): copy or download "
+            "it again."
+        )
 
 
 def values(dataset: h5py.Dataset, path: Path) -> NDArray[Any]:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 from napari_staligner._errors import InputError
 
+if TYPE_CHECKING:
+    import h5py
+
 SIGNATURE = b"GCOL\x01\x00\x00\x00"
 LONGEST = 1 << 30
-"""Bytes at the beginning of a file that are looked at: a second at most, if it was not read yet."""
+"""Bytes at the beginning of a file that are looked at in any case: a second at most. Of what
+follows, the pieces in which datasets store their values are left out: heaps are not in them, and
+they are nearly all of a large file."""
+Span: TypeAlias = tuple[int, int]
+"""First byte, and the one behind the last."""
 _PIECE = 1 << 24
 _HEAD, _OBJECT = 16, 16
 
@@ -36,7 +46,11 @@ def check_heaps(path: Path) -> None:
         with path.open("rb") as file:
             if file.read(4) != b"\x89HDF":
                 return
-            endless = any(map(_is_endless, _heaps(file)))
+            size = file.seek(0, io.SEEK_END)
+            endless = any(map(_is_endless, _heaps(file, 0, min(size, LONGEST))))
+            if size > LONGEST and not endless:
+                spans = _outside(_stored(path), LONGEST, size)
+                endless = any(map(_is_endless, chain(*(_heaps(file, *span) for span in spans))))
     except OSError:
         return  # the reader says what is wrong
     if endless:
@@ -45,12 +59,12 @@ def check_heaps(path: Path) -> None:
         )
 
 
-def _heaps(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the collections of a file, each as it is stored."""
-    at = 0
-    while at < LONGEST:
+def _heaps(file: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
+    """Yield the collections that begin in a part of a file, each as it is stored."""
+    for at in range(start, stop, _PIECE):
         file.seek(at)
-        piece = file.read(_PIECE + len(SIGNATURE))
+        # One that begins within the piece may end behind it.
+        piece = file.read(min(_PIECE, stop - at) + len(SIGNATURE) - 1)
         found = piece.find(SIGNATURE)
         while found >= 0:
             file.seek(at + found)
@@ -60,9 +74,43 @@ def _heaps(file: IO[bytes]) -> Iterator[bytes]:
                 if size <= _PIECE:
                     yield head + file.read(max(0, size - _HEAD))
             found = piece.find(SIGNATURE, found + 1)
-        if len(piece) <= _PIECE:
+
+
+def _stored(path: Path) -> list[Span]:
+    """Where datasets store their values, as far as that can be known.
+
+    Neither attributes nor values are read, so that no heap is.
+    """
+    import h5py
+
+    spans: list[Span] = []
+
+    def look(_: str, member: h5py.Group | h5py.Dataset) -> None:
+        if not isinstance(member, h5py.Dataset):
             return
-        at += _PIECE
+        own = member.id
+        if member.chunks is None:
+            if (at := own.get_offset()) is not None:
+                spans.append((at, at + own.get_storage_size()))
+        else:
+            own.chunk_iter(lambda one: spans.append((one.byte_offset, one.byte_offset + one.size)))
+
+    # What cannot be known is looked at as well, which takes longer.
+    unknown = suppress(OSError, RuntimeError, KeyError, ValueError, AttributeError)
+    with unknown, h5py.File(path, "r") as file:
+        file.visititems(look)
+    return spans
+
+
+def _outside(spans: list[Span], start: int, stop: int) -> Iterator[Span]:
+    """Yield what lies between spans, from start to stop."""
+    for first, last in sorted(spans):
+        if first > start:
+            yield start, min(first, stop)
+        start = max(start, last)
+        if start >= stop:
+            return
+    yield start, stop
 
 
 def _is_endless(heap: bytes) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.io.formats.guard import opened
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     except InputError:
         raise
     except Exception as error:  # each plugin of imageio raises the errors of its own library
+        pass_on_memory(error)
         raise InputError(
             f"{str(path)!r} cannot be read as an image ({type(error).__name__}): copy it again, or "
             "take it away to go without."

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from napari_staligner._errors import ComputeError, InputError
-from napari_staligner.core.outside import REMEDIES, system_error
+from napari_staligner.core.outside import REMEDIES, lacks_memory, system_error
 from napari_staligner.core.result.provenance import mark_source, source_of
 from napari_staligner.core.result.soundness import make_sound
 from napari_staligner.core.result.source import Source
@@ -179,11 +179,12 @@ def read_found(found: Found, chosen: Mapping[str, str] | None = None) -> Named:
         return reader(found, chosen)
     except (InputError, ComputeError):
         raise
-    except MemoryError as error:
-        raise ComputeError(
-            f"{str(found.path)!r} does not fit into memory: choose larger bins, or cut out a part."
-        ) from error
     except Exception as error:  # any error of h5py, pandas, zarr or an image library
+        if isinstance(error, MemoryError) or lacks_memory(error):
+            raise ComputeError(
+                f"{str(found.path)!r} does not fit into memory: choose larger bins, or cut out a "
+                "part."
+            ) from error
         line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise InputError(
             f"{str(found.path)!r} cannot be read as {found.title} ({type(error).__name__}: "

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.io.formats.guard import check_file, check_inside, opened, opened_h5
 from napari_staligner.io.formats.tables import names_as_text, need_columns, separator
 
@@ -97,6 +98,7 @@ def _readable(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # any error of pyarrow, pandas, h5py or shapely
+        pass_on_memory(error)
         line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise InputError(
             f"The outlines in {str(path)!r} cannot be read ({type(error).__name__}: {line}): copy "

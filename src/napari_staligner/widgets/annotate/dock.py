@@ -214,8 +214,8 @@ class AnnotateWidget(Dock):
         chosen, n = annotations.chosen, len(session.result.selection)
         if session.result.adata is None:
             self.say("There are no spots to annotate yet: integrate the slices first.")
-        elif session.autosave.recovery.problem:
-            self.say(session.autosave.recovery.problem, problem=True)
+        elif session.autosave.problem:
+            self.say(session.autosave.problem, problem=True)
         elif not annotations.classes:
             self.say("There are no classes yet: choose a template or add a class.")
         elif session.view.tool and chosen:

@@ -120,6 +120,7 @@ class IntegrateWidget(Dock):
         """End connections and runs."""
         self._runner.blockSignals(True)
         self._runner.cancel()
+        self.session.autosave.recovery.await_result(None)
         self.run_on.teardown()
         self._timer.stop()
         self._viewer.events.theme.disconnect(self._on_viewer_theme)
@@ -198,6 +199,7 @@ class IntegrateWidget(Dock):
             self.say(str(error), problem=True)
             return
         self._running_on, self._kept = dict(self.session.slices), job.kept
+        self.session.autosave.await_result(job.kept)
         self.plot.clear_curves()
         self._show_start()
 
@@ -265,7 +267,6 @@ class IntegrateWidget(Dock):
             now[name] is adata for name, adata in self._running_on.items()
         )
         if not same:
-            self._drop_kept()
             self.say(
                 "The slices changed during the run, so its result no longer fits: run again.",
                 problem=True,
@@ -274,18 +275,12 @@ class IntegrateWidget(Dock):
         try:
             self.session.set_result(result, kept=self._kept)
         except InputError as error:
-            self._drop_kept()
             self.say(str(error), problem=True)
             return
         n, slices = len(self.session.domains.names), len(now)
         found = f"{n} domain{'s' * (n != 1)} over " if n else ""
         done = f"Done in {spoken(self._clock.elapsed)}: {found}{slices} slice{'s' * (slices != 1)}."
         self.say("\n".join([done, *self._notes]), problem=bool(self._lost))
-
-    def _drop_kept(self) -> None:
-        """Remove the saved copy of a result that no longer fits."""
-        if self._kept is not None:
-            self._kept.unlink(missing_ok=True)
 
     def _on_saver_said(self, text: str, problem: bool) -> None:
         self.say(text, problem=problem)
@@ -296,6 +291,8 @@ class IntegrateWidget(Dock):
     def _on_runner_ended(self) -> None:
         self._timer.stop()
         self._running_on, self._completing = {}, None
+        # Taken by now, or of no use.
+        self.session.autosave.await_result(None)
         # After a cancel or an error, show the curves of the present result again.
         self._show_result()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
-from qtpy.QtCore import QEvent, QObject, Qt, QThread, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QThread, QTimer, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from napari_staligner.session import Session
 
 FILTER = "AnnData (*.h5ad)"
+LOOK_MS = 1000
 Buttons = QMessageBox.StandardButton
 
 
@@ -179,6 +180,10 @@ class SessionBar(QWidget):
         self.save.clicked.connect(lambda: saver.save(self))
         self.save_as.clicked.connect(lambda: saver.save_as(self))
         saver.ended.connect(self.show_session)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(LOOK_MS)
+        self._later.timeout.connect(self._on_later)
         self.show_session()
 
     def show_session(self) -> None:
@@ -196,6 +201,15 @@ class SessionBar(QWidget):
         there = bool(session.slices)
         self.save.setEnabled(there and not (session.saved and session.path is not None))
         self.save_as.setEnabled(there)
+
+    def look_later(self) -> None:
+        """Look again whether edits are kept: their folder has not answered yet."""
+        self._later.start()
+
+    def _on_later(self) -> None:
+        self._session.autosave.look()
+        if self._session.autosave.waiting:
+            self._later.start()
 
     def _fill(self) -> None:
         menu = self.recent.menu()

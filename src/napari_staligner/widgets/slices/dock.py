@@ -217,6 +217,7 @@ class SlicesWidget(Dock):
             self._connect(changed, self.keeping.show_session)
         self._connect(session.autosave.offer_changed, self.recovery.show_offer)
         self._connect(session.autosave.warning_changed, self.keeping.show_session)
+        self._connect(session.autosave.delayed, self.keeping.look_later)
         self._connect(session.result.changed, self.keeping.show_session)
         said = (self.recovery, self.keeping.export, self.figure, self.outlines, saver_of(session))
         self.listen(self.image, *said)
