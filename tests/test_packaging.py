@@ -25,6 +25,7 @@ CONDA_NAMES = {
     "igraph": "python-igraph",
     "matplotlib": "matplotlib-base",
     "torch": "pytorch",
+    "torch-geometric": "pytorch_geometric",
 }
 VERSIONED = ("pyproject.toml", "CITATION.cff", "CHANGELOG.md", "recipe/meta.yaml", "README.md")
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from plain import PlainSTAligner, plain_triplet_loss
 from scipy import sparse
-from torch_geometric import EdgeIndex
 
 from napari_staligner.core.training import model as model_module
 from napari_staligner.core.training.model import MessageGraph, STAligner
@@ -31,24 +30,6 @@ def make(n_genes: int) -> tuple[torch.Tensor, sparse.csr_matrix, STAligner]:
 def edges_of(connectivities: sparse.csr_matrix) -> torch.Tensor:
     looped = (connectivities + sparse.eye(SPOTS)).tocoo()
     return torch.from_numpy(np.stack([looped.col, looped.row])).long()
-
-
-def test_edges_are_those_of_torch_geometric_and_sorted_both_ways():
-    connected = ring_graph(SPOTS)
-    graph = MessageGraph.from_connectivities(connected)
-    senders, receivers = edges_of(connected)
-    order = np.lexsort([senders, receivers])
-    both = torch.stack([senders[order], receivers[order]])
-    edges = EdgeIndex(both, sparse_size=(SPOTS, SPOTS), sort_order="col")
-    (pointers, _), _ = edges.get_csc()
-    (out_pointers, _), _ = edges.get_csr()
-    assert torch.equal(torch.stack([graph.senders, graph.receivers]), both)
-    assert torch.equal(graph.pointers, pointers)
-    assert torch.equal(graph.out_pointers, out_pointers)
-    # Among those of one sender torch_geometric has no order of its own.
-    by_sender = np.lexsort([both[1], both[0]])
-    np.testing.assert_array_equal(graph.out_order, by_sender)
-    assert torch.equal(graph.out_receivers, both[1][by_sender])
 
 
 # Below the hidden width the residual is plain, above it takes the Gram form.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SAMPLE = "sample:"
 """Start of the path of a slice that was simulated; its name follows."""
 
-PACKAGES = ("numpy", "scipy", "torch", "anndata", "scanpy", "squidpy")
+PACKAGES = ("numpy", "scipy", "torch", "torch-geometric", "anndata", "scanpy", "squidpy")
 """Packages whose versions are recorded, because results depend on them."""
 
 BEFORE = {"ranked": False, "wide": False}

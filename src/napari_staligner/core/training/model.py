@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch_geometric import EdgeIndex
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 GAIN = 1.414
 
@@ -47,15 +49,21 @@ class MessageGraph:
         cls, connectivities: sparse.csr_matrix, device: torch.device | str = "cpu"
     ) -> MessageGraph:
         """Take a CSR matrix (row = receiver), and add a self loop to every spot."""
+        from scipy import sparse
+
         n = connectivities.shape[0]
         looped = sparse.csr_matrix(connectivities + sparse.eye(n, format="csr"))
         looped.sort_indices()
-        receivers = np.repeat(np.arange(n), np.diff(looped.indptr))
-        # Each edge carries its number to its place among those of its sender.
-        numbered = (np.arange(looped.nnz), looped.indices, looped.indptr)
-        out = sparse.csr_matrix(numbered, shape=looped.shape).tocsc()
-        parts = (looped.indptr, looped.indices, receivers, out.indptr, out.indices, out.data)
-        return cls(*(torch.from_numpy(part).long().to(device) for part in parts))
+        coo = looped.tocoo()
+        edges = EdgeIndex(
+            torch.stack([torch.from_numpy(coo.col), torch.from_numpy(coo.row)]).long(),
+            sparse_size=(n, n),
+            sort_order="col",
+        )
+        (pointers, senders), _ = edges.get_csc()
+        (out_pointers, out_receivers), order = edges.get_csr()
+        parts = (pointers, senders, edges[1], out_pointers, out_receivers, order)
+        return cls(*(torch.as_tensor(part).long().to(device).contiguous() for part in parts))
 
     @property
     def n_spots(self) -> int:
