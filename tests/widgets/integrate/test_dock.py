@@ -247,6 +247,8 @@ def test_run_gives_the_session_its_result(loaded, engine, qtbot):
     assert not dock.session.saved
     assert dock.status.text().startswith("Done in ")
     assert "4 domains over 2 slices.\nSlice 'slice1' has few spots." in dock.status.text()
+    # The number of domains was left to Leiden.
+    assert "Which k is stable?" in dock.status.text()
     assert dock.run.isEnabled()
     assert dock.save.isEnabled()
     assert not dock.bar.isVisibleTo(dock)

@@ -43,6 +43,8 @@ ONE_SLICE = "Only one slice: it is run as a plain autoencoder."
 NO_PAIR = "Check at least one pair of slices under Advanced, Pairs."
 REDRAW_MS = 500
 
+_LEIDEN = "Leiden finds many; Which k is stable? in the Domains dock tells which number to choose."
+
 
 class IntegrateWidget(Dock):
     """Integration of the loaded slices in the background."""
@@ -280,7 +282,9 @@ class IntegrateWidget(Dock):
         n, slices = len(self.session.domains.names), len(now)
         found = f"{n} domain{'s' * (n != 1)} over " if n else ""
         done = f"Done in {spoken(self._clock.elapsed)}: {found}{slices} slice{'s' * (slices != 1)}."
-        self.say("\n".join([done, *self._notes]), problem=bool(self._lost))
+        by_leiden = n > 0 and self.session.domains.settings.domains is None
+        lines = [done, *self._notes, *[_LEIDEN] * by_leiden]
+        self.say("\n".join(lines), problem=bool(self._lost))
 
     def _on_saver_said(self, text: str, problem: bool) -> None:
         self.say(text, problem=problem)
