@@ -222,10 +222,10 @@ IN_A_WINDOW = {"demo", "layers", "widgets", "worker"}
 
 def workarounds(module: str, text: str) -> list[str]:
     """Return a sentence for each line that says what only ``compat`` says."""
-    if module == f"{PACKAGE}.compat":
+    if f"{module}.".startswith(f"{PACKAGE}.compat."):
         return []
     return [
-        f"{module}, line {number}: {found[0]} belongs into compat.py"
+        f"{module}, line {number}: {found[0]} belongs into compat"
         for number, line in enumerate(text.splitlines(), 1)
         for found in WORKAROUNDS.finditer(line)
     ]
@@ -249,7 +249,7 @@ def private_parts(module: str, tree: ast.Module) -> list[str]:
                 continue
         own = ast.unparse(owner) in {"self", "cls", "super()"}
         if name.startswith("_") and not name.startswith("__") and not own:
-            wrong.append(f"{module}, line {node.lineno}: {name} is hidden: reach it in compat.py")
+            wrong.append(f"{module}, line {node.lineno}: {name} is hidden: reach it in compat")
     return wrong
 
 

@@ -1,0 +1,63 @@
+"""Workarounds for versions of napari, vispy, Qt and triton; all of them are in this folder.
+
+Each says what happens without it and when it can be removed. Qt and napari are loaded only when a
+function that needs them is called. The plugin must work with ``napari>=0.7.1``.
+"""
+
+from napari_staligner.compat.points import (
+    colors_unsent,
+    draw_discs,
+    markers_of,
+    markers_visual,
+    send_colors,
+)
+from napari_staligner.compat.process import (
+    SPINNER_SPEED,
+    keep_triton_out,
+    load_units,
+    slow_spinners,
+)
+from napari_staligner.compat.scene import (
+    MOMENT_MS,
+    being_drawn,
+    draw_after_removals,
+    layers_moved,
+    layers_removed,
+    scene_built_once,
+)
+from napari_staligner.compat.viewer import (
+    camera_of,
+    canvas_size,
+    grid_of,
+    no_layers_yet,
+    node_of,
+    on_canvas_resized,
+    scale_bar_of,
+    unwrapped,
+)
+
+__all__ = [
+    "MOMENT_MS",
+    "SPINNER_SPEED",
+    "being_drawn",
+    "camera_of",
+    "canvas_size",
+    "colors_unsent",
+    "draw_after_removals",
+    "draw_discs",
+    "grid_of",
+    "keep_triton_out",
+    "layers_moved",
+    "layers_removed",
+    "load_units",
+    "markers_of",
+    "markers_visual",
+    "no_layers_yet",
+    "node_of",
+    "on_canvas_resized",
+    "scale_bar_of",
+    "scene_built_once",
+    "send_colors",
+    "slow_spinners",
+    "unwrapped",
+]

@@ -1,0 +1,70 @@
+"""What else lives in the process: pint's units, napari's spinners, torch's triton."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+SPINNER_SPEED = 10
+"""Speed of napari's activity spinner, in percent: about three frames a second."""
+
+
+def load_units() -> None:
+    """Let pint read its table of units, for which napari's first layer would freeze the window.
+
+    It takes 0.3 s. Can go when napari (0.9) loads it without the window waiting.
+    """
+    with suppress(ImportError, AttributeError):
+        from pint import get_application_registry
+
+        get_application_registry().micrometer  # noqa: B018
+
+
+def slow_spinners() -> None:
+    """Slow down napari's activity spinners, one in the status bar of each window.
+
+    The canvas makes Qt (6) compose the whole window again for every change, however small.
+    Without a graphics card, napari's 33 frames a second need more of two cores than a training
+    leaves free. Can go when napari's spinner draws less often.
+    """
+    from napari.resources import LOADING_GIF_PATH
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QApplication, QLabel, QMainWindow, QStatusBar
+
+    direct = Qt.FindChildOption.FindDirectChildrenOnly
+    for window in QApplication.topLevelWidgets():
+        # Not window.statusBar(), which would make one; nor all labels: a workbench has hundreds.
+        bars = (
+            window.findChildren(QStatusBar, options=direct)
+            if isinstance(window, QMainWindow)
+            else []
+        )
+        for label in (label for bar in bars for label in bar.findChildren(QLabel)):
+            movie = label.movie()
+            if movie and movie.fileName() == LOADING_GIF_PATH:
+                movie.setSpeed(SPINNER_SPEED)
+
+
+def keep_triton_out(mapped: Path = Path("/proc/self/maps")) -> None:
+    """Prevent triton from being loaded into a process in which LLVM draws the canvas.
+
+    If Mesa draws (software, AMD, Intel), its LLVM is already loaded by now. torch with CUDA loads
+    triton, which brings another LLVM, and the two crash the process with a segmentation fault.
+    Nothing here needs triton, and torch works without it if it cannot be imported. Can go when
+    triton hides the symbols of its LLVM.
+
+    Parameters
+    ----------
+    mapped
+        File that lists the libraries of this process, on Linux.
+    """
+    if "triton" in sys.modules:
+        return
+    try:
+        drawn_by_llvm = "libLLVM" in mapped.read_text()
+    except OSError:
+        return
+    if drawn_by_llvm:
+        # With None as the entry, Python refuses to import the name.
+        sys.modules["triton"] = None  # type: ignore[assignment]

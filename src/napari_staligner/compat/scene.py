@@ -1,0 +1,232 @@
+"""The scene that napari and vispy draw: built once for several changes, and drawn in turns."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+from contextlib import ExitStack, contextmanager, suppress
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+from napari_staligner.compat.viewer import MISSING, grid_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import napari
+    from napari.layers import Layer
+
+MOMENT_MS = 20
+"""For how long the window lives between two parts of a change that takes it long, at least."""
+_DRAWN_TOGETHER = 8
+_UNSEEN_MS = 250  # a canvas that is not seen is not drawn
+
+
+def draw_after_removals(viewer: napari.Viewer) -> None:
+    """Make sure that what is drawn after layers are removed reaches the canvas.
+
+    When layers are removed, napari (0.9) sends everything pending to the graphics card in the
+    current OpenGL context, which may be the wrong one or none. Then new colours of points are lost,
+    and drawing the points again crashes the process. This makes the canvas's own context current
+    first. Can go when napari does that.
+    """
+    held = weakref.ref(viewer)
+
+    def use_context(_: object = None) -> None:
+        with suppress(AttributeError):
+            held().window._qt_viewer.canvas.native.makeCurrent()  # type: ignore[union-attr]
+
+    for event in (viewer.layers.events.removed, viewer.layers.events.end_batch):
+        event.connect(use_context, position="first")
+
+
+@contextmanager
+def layers_removed(viewer: napari.Viewer) -> Iterator[None]:
+    """Remove several layers of a viewer as quickly as one.
+
+    napari (0.9) runs a full garbage collection at each removal, which takes half a second once
+    torch and scanpy are loaded. It must do so on Windows, where drivers need to know at once;
+    elsewhere only new objects are collected here. Can go when napari does so on Windows only.
+    """
+    spare = sys.platform != "win32"
+    if spare:
+        gc.freeze()
+    try:
+        with viewer.layers.batched_update():
+            yield
+    finally:
+        if spare:
+            gc.unfreeze()
+
+
+@contextmanager
+def layers_moved(viewer: napari.Viewer, layers: Iterable[Layer]) -> Iterator[None]:
+    """Move several layers of a viewer as quickly as one.
+
+    napari (0.9) works out the range of all layers after each change of the place of each: for 24
+    layers that is a third of the time. Can go when napari does so once for several changes.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    layers
+        Those that are moved.
+    """
+    ranged = getattr(viewer, "_on_layers_change", None)
+    if ranged is None:
+        yield
+        return
+    with ExitStack() as blocked:
+        for layer in layers:
+            for moved in (layer.events.scale, layer.events.units, layer.events.affine):
+                blocked.enter_context(moved.blocker(ranged))
+        yield
+    if len(viewer.layers):
+        ranged()
+
+
+@contextmanager
+def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
+    """Let napari build the scene of its canvas once for several changes of its layers.
+
+    napari (0.9) builds it after each layer that is added, moved in the list, shown or hidden, and
+    after each property of the grid; each time it places all names of layers once for each layer.
+    With 24 layers in a grid that is 0.1 s for each change. Can go when napari builds it once
+    before it draws. What lies elsewhere in the scene afterwards is drawn in turns, see
+    :class:`_Turns`.
+
+    Parameters
+    ----------
+    viewer
+        The viewer. Nothing inside may ask where the canvas shows something, or remove layers:
+        napari has its own pause for that, see :func:`layers_removed`.
+    """
+    try:
+        canvas = viewer.window._qt_viewer.canvas
+        build = canvas._update_scenegraph
+        place_later = canvas._defer_canvas_overlay_position_update
+        paused = canvas._pause_scene_graph
+    except MISSING:  # no window, or another version of napari
+        yield
+        return
+    if paused:  # by napari, or by another of these
+        yield
+        return
+    turns = _turns_of.setdefault(canvas, _Turns(canvas))
+    # A method, since napari finds what it connects to events by its name.
+    canvas._update_overlay_canvas_positions = MethodType(_placed_later, canvas)
+    canvas._pause_scene_graph = True
+    try:
+        with turns.taken(viewer):
+            try:
+                yield
+            finally:
+                canvas._pause_scene_graph = False
+                build()
+    finally:
+        del canvas._update_overlay_canvas_positions
+        place_later()
+
+
+def _placed_later(canvas: Any, event: object = None) -> None:
+    """Leave the places of the names for the next drawing."""
+
+
+_placed_later.__name__ = "_update_overlay_canvas_positions"
+
+
+class _Turns:
+    """Draws what is new on a canvas a few parts at a time.
+
+    vispy (0.16) builds the programs of a visual when it is first drawn, and again where it has
+    another parent: some 30 ms each in Python, two to six for each slice. Twelve slices that are
+    laid out anew would freeze the window for two seconds; so it lives between the drawings of one
+    cell of the grid, or of two layers, and the next. Can go when vispy keeps what it has built.
+
+    Parameters
+    ----------
+    canvas
+        napari's canvas, held weakly.
+    """
+
+    def __init__(self, canvas: Any) -> None:
+        from qtpy.QtCore import QTimer
+
+        self._canvas = weakref.ref(canvas)
+        self._waiting: list[tuple[Any, Layer | None]] = []
+        self._at_once = 0
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._next)
+
+    @property
+    def over(self) -> bool:
+        """Whether all is shown."""
+        return not self._waiting
+
+    @contextmanager
+    def taken(self, viewer: napari.Viewer) -> Iterator[None]:
+        """Take turns with what has another place in the scene afterwards."""
+        canvas: Any = self._canvas()
+        self.end()
+        before = {layer: shown.node.parent for layer, shown in canvas.layer_to_visual.items()}
+        yield
+        shown = {layer: canvas.layer_to_visual[layer].node for layer in viewer.layers}
+        moved = {
+            x: node for x, node in shown.items() if x.visible and before.get(x) is not node.parent
+        }
+        cells = {node.parent.parent: None for node in moved.values()}
+        if grid_of(viewer).enabled:
+            parts, self._at_once = [(cell, None) for cell in cells], 1
+        else:
+            parts, self._at_once = [(node, layer) for layer, node in moved.items()], 2
+        self._waiting = parts if len(moved) > _DRAWN_TOGETHER else []
+        if self._waiting:
+            for node, _ in self._waiting:
+                node.visible = False
+            canvas._scene_canvas.events.draw.connect(self._on_draw)
+            # What is asked for a picture of itself is whole.
+            canvas.screenshot = MethodType(_whole, canvas)
+            self._timer.start(_UNSEEN_MS)
+
+    def _on_draw(self, _: object) -> None:
+        self._timer.start(MOMENT_MS)
+
+    def _next(self) -> None:
+        some, self._waiting = self._waiting[: self._at_once], self._waiting[self._at_once :]
+        for node, layer in some:
+            node.visible = layer is None or layer.visible
+        if self.over:
+            self.end()
+        else:
+            self._timer.start(_UNSEEN_MS)
+
+    def end(self) -> None:
+        """Show all that still waits."""
+        for node, layer in self._waiting:
+            node.visible = layer is None or layer.visible
+        self._waiting = []
+        canvas = self._canvas()
+        if canvas is not None and "screenshot" in vars(canvas):
+            self._timer.stop()
+            del canvas.screenshot
+            canvas._scene_canvas.events.draw.disconnect(self._on_draw)
+
+
+_turns_of: weakref.WeakKeyDictionary[Any, _Turns] = weakref.WeakKeyDictionary()
+
+
+def being_drawn(viewer: napari.Viewer) -> bool:
+    """Whether parts of the canvas still wait for their first drawing, see :class:`_Turns`."""
+    try:
+        return not _turns_of[viewer.window._qt_viewer.canvas].over
+    except MISSING:
+        return False
+
+
+def _whole(canvas: Any) -> Any:
+    """Take a picture of a canvas once all of it is shown."""
+    _turns_of[canvas].end()
+    return canvas.screenshot()
