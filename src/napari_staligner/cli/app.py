@@ -31,6 +31,7 @@ from napari_staligner.cli.tables import (
     slice_table,
     trust_table,
 )
+from napari_staligner.core.freed import keep_little
 from napari_staligner.core.registration.choice import Choice, Model
 from napari_staligner.core.settings import PRESETS, SETTINGS, Settings
 from napari_staligner.io.export.targets import TARGETS
@@ -62,6 +63,7 @@ DEFAULT = "default"
 @app.callback()
 def _begin() -> None:
     share_cores()
+    keep_little()
 
 
 @app.command("integrate")

@@ -22,6 +22,7 @@ from napari_staligner.core.attempt import (
     collecting,
     warn_lost,
 )
+from napari_staligner.core.freed import give_back
 from napari_staligner.core.missing_stages import settle_notes
 from napari_staligner.core.prepare.concatenate import concatenate, rehearse, without_expression
 from napari_staligner.core.prepare.coordinates import with_places
@@ -221,8 +222,10 @@ def integrate_steps(
 
     from napari_staligner.core.prepare.graph import graph_steps
     from napari_staligner.core.training.data import Prepared
+    from napari_staligner.core.training.dealing import cut_and_dealt
     from napari_staligner.core.training.estimate import InputSize, check_memory, estimate
     from napari_staligner.core.training.train import train
+    from napari_staligner.core.training.trainer import TILE_SPOTS
 
     epochs = settings.pretrain_epochs + settings.epochs
     part = max(len(slices), epochs // 40)
@@ -238,24 +241,25 @@ def integrate_steps(
     rehearse(slices, genes, layers)
     names = tuple(name for name, _ in slices)
     places = {name: spots_xy(adata) for name, adata in slices}
-    graphs = yield from ledger.follow(graph_steps(list(places.items()), settings), part)
-    connectivities = stacked(graphs, "connectivities")
+    sizes = tuple(map(len, places.values()))
     coordinates = np.concatenate(list(places.values())).astype(np.float64)
-    data = Prepared(
-        names,
-        tuple(map(len, places.values())),
-        expression,
-        connectivities,
-        coordinates,
-        depth,
-    )
+    held = None
+    if ranks is not None and ranks.rank:
+        # The first needs all for the result, the others only those that they train on.
+        held = cut_and_dealt(ranks, sizes, coordinates, TILE_SPOTS)[1].held
+    building = graph_steps(list(places.items()), settings, ranks, held)
+    graphs = yield from ledger.follow(building, part)
+    connectivities = stacked(graphs, "connectivities")
+    data = Prepared(names, sizes, expression, connectivities, coordinates, depth)
     extent = replace(InputSize.of(slices), n_genes=expression.n_genes, stored=expression.stored)
     need = estimate(extent, settings)
     check_memory(need, ranks)
     said = f"{need} {ranks.size} processes share it." if ranks and ranks.size > 1 else str(need)
     # Shown, but not stored with the result: it is only about this machine at this moment.
     yield Progress("estimate", ledger.done, ledger.total, outlook=said)
+    give_back()
     trained = yield from ledger.follow(train(data, settings, keeper, ranks), epochs)
+    give_back()
     # From here on, no failure may lose the training.
     job = StagesJob(
         places,

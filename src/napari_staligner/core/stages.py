@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+FINDING_DOMAINS = 0.3
+"""How long domains take, as a part of the registration of all pairs."""
+
 
 @dataclass(frozen=True)
 class StagesJob:
@@ -188,11 +191,11 @@ def help_stages(job: StagesJob) -> Steps[None]:
     ComputeError
         Another rank is gone.
     """
-    from napari_staligner.core.registration.register import pairwise_steps
+    from napari_staligner.core.registration.register import help_register
 
     yield from _confidence(job)
     if job.mutual is not None:
-        yield from pairwise_steps(_registration_job(job))
+        yield from help_register(_registration_job(job))
 
 
 def _registration(job: StagesJob) -> Steps[Registered]:
@@ -207,13 +210,17 @@ def _registration_job(job: StagesJob) -> RegistrationJob:
 
     if job.mutual is None:
         raise InputError("it needs the matches between the slices; complete the result first")
+    ranks = job.ranks or Ranks()
+    if DOMAINS in job.wanted:
+        # The others begin with the pairs while the first still finds domains.
+        ranks = replace(ranks, busy=FINDING_DOMAINS)
     return RegistrationJob(
         job.coordinates,
         job.embedding,
         job.mutual,
         pairs=job.pairs,
         seed=job.settings.seed,
-        ranks=job.ranks or Ranks(),
+        ranks=ranks,
     )
 
 

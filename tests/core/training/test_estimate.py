@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -89,3 +90,18 @@ def test_on_a_gpu_its_memory_is_said_and_what_cannot_fit_is_refused(monkeypatch)
     module.check_memory(one_fits)
     with pytest.raises(InputError, match="of the GPU's memory"):
         module.check_memory(one_fits, Ranks(0, 2, 2))
+
+
+@pytest.mark.usefixtures("fixed_speed")
+def test_of_several_ranks_each_needs_room_for_its_own_part(monkeypatch):
+    need = estimate(extent_of(100_000, slices=8), SETTINGS["default"])
+    for ranks, wanted in (
+        (Ranks(), need.memory),
+        (Ranks(0, 4, 2), 2 * need.memory - 1.5 * need.dealt),
+    ):
+        for short, fails in ((-1, False), (1, True)):
+            free = SimpleNamespace(available=wanted - short)
+            monkeypatch.setattr(module.psutil, "virtual_memory", lambda free=free: free)
+            with pytest.raises(InputError, match="GB are free") if fails else nullcontext():
+                module.check_memory(need, ranks)
+    assert need.dealt > need.memory / 2

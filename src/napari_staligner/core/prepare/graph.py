@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,6 +18,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.settings import Settings
+from napari_staligner.core.training.ranks import Arrays, Ranks, each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,14 +142,20 @@ def spatial_graph(coordinates: NDArray[np.floating], settings: Settings) -> Spat
     -------
     The graph, without self loops.
     """
+    return _with_distances(*_connected(coordinates, settings), coordinates)
+
+
+def _connected(
+    coordinates: NDArray[np.floating], settings: Settings
+) -> tuple[sparse.csr_matrix, float | None]:
+    """The neighbours, and the radius."""
     from anndata import AnnData
 
     n = len(coordinates)
     adata = AnnData(shape=(n, 0), obsm={K.SPATIAL: np.asarray(coordinates, dtype=np.float64)})
     radius = None
     if n < 2:
-        empty = sparse.csr_matrix((n, n), dtype=np.float32)
-        return SpatialGraph(empty, empty.astype(np.float64), settings.radius)
+        return sparse.csr_matrix((n, n), dtype=np.float32), settings.radius
     with _quiet() as sq:
         if settings.n_neighbors is not None:
             sq.gr.spatial_neighbors_knn(adata, n_neighs=min(settings.n_neighbors, n - 1))
@@ -159,7 +166,7 @@ def spatial_graph(coordinates: NDArray[np.floating], settings: Settings) -> Spat
     connected.eliminate_zeros()
     connected = connected.maximum(connected.T).tocsr()
     connected.sort_indices()
-    return SpatialGraph(connected, _distances(connected, adata.obsm[K.SPATIAL]), radius)
+    return connected, radius
 
 
 @contextmanager
@@ -177,14 +184,21 @@ def _quiet() -> Iterator[ModuleType]:
         logger.setLevel(level)
 
 
-def _distances(connected: sparse.csr_matrix, points: NDArray[np.float64]) -> sparse.csr_matrix:
+def _with_distances(
+    connected: sparse.csr_matrix, radius: float | None, coordinates: NDArray[np.floating]
+) -> SpatialGraph:
+    points = np.asarray(coordinates, dtype=np.float64)
     row = np.repeat(np.arange(len(points)), np.diff(connected.indptr))
     lengths = np.linalg.norm(points[row] - points[connected.indices], axis=1)
-    return sparse.csr_matrix((lengths, connected.indices, connected.indptr), connected.shape)
+    pattern = (lengths, connected.indices, connected.indptr)
+    return SpatialGraph(connected, sparse.csr_matrix(pattern, connected.shape), radius)
 
 
 def graph_steps(
-    coordinates: Sequence[tuple[str, NDArray[np.floating]]], settings: Settings
+    coordinates: Sequence[tuple[str, NDArray[np.floating]]],
+    settings: Settings,
+    ranks: Ranks | None = None,
+    held: Collection[int] | None = None,
 ) -> Steps[dict[str, SpatialGraph]]:
     """Build the graphs of several slices, one per step.
 
@@ -194,6 +208,11 @@ def graph_steps(
         Name and coordinates, shape (spots, 2), of each slice.
     settings
         See :func:`spatial_graph`.
+    ranks
+        The processes that share the slices; ``None`` for this one alone.
+    held
+        Numbers of the slices whose graphs are wanted, ``None`` for all; those of others come
+        without an edge.
 
     Returns
     -------
@@ -204,25 +223,40 @@ def graph_steps(
     InputError
         No spot of any slice has a neighbour.
     """
+    n = len(coordinates)
+
+    def connected(number: int) -> Arrays:
+        found, radius = _connected(coordinates[number][1], settings)
+        of = np.array([] if radius is None else [radius])
+        return {"pointers": found.indptr, "senders": found.indices, "radius": of}
+
+    def said(number: int) -> Progress:
+        return Progress(f"graph of {coordinates[number][0]}", number, n)
+
+    sizes = [len(points) for _, points in coordinates]
+    found = yield from each(range(n), connected, said, ranks or Ranks(), sizes)
     graphs: dict[str, SpatialGraph] = {}
-    for done, (name, points) in enumerate(coordinates):
-        yield Progress(f"graph of {name}", done, len(coordinates))
-        graphs[name] = spatial_graph(points, settings)
+    for number, ((name, points), arrays) in enumerate(zip(coordinates, found, strict=True)):
+        senders = arrays["senders"]
+        pattern = (np.ones(len(senders), dtype=np.float32), senders, arrays["pointers"])
+        matrix = sparse.csr_matrix(pattern, (len(points), len(points)))
+        radius = float(arrays["radius"][0]) if len(arrays["radius"]) else None
+        _refuse_edgeless(name, matrix, settings)
+        if held is not None and number not in held:
+            matrix = sparse.csr_matrix(matrix.shape, dtype=np.float32)
+        graphs[name] = _with_distances(matrix, radius, points)
         note = graphs[name].describe(name)
-        yield Progress(f"graph of {name}", done + 1, len(coordinates), note=note)
-    _refuse_edgeless(graphs, settings)
+        yield Progress(f"graph of {name}", n, n, note=note)
     return graphs
 
 
-def _refuse_edgeless(graphs: dict[str, SpatialGraph], settings: Settings) -> None:
-    for name, graph in graphs.items():
-        n = graph.connectivities.shape[0]
-        if n > 1 and graph.connectivities.nnz == 0:
-            raise InputError(
-                f"Slice {name!r}: no spot has a neighbour within radius {settings.radius:g} of "
-                f"obsm[{K.SPATIAL!r}], which may be in another unit; leave the radius out to have "
-                "it found from the spacing."
-            )
+def _refuse_edgeless(name: str, connected: sparse.csr_matrix, settings: Settings) -> None:
+    if connected.shape[0] > 1 and connected.nnz == 0:
+        raise InputError(
+            f"Slice {name!r}: no spot has a neighbour within radius {settings.radius:g} of "
+            f"obsm[{K.SPATIAL!r}], which may be in another unit; leave the radius out to have "
+            "it found from the spacing."
+        )
 
 
 def stacked(graphs: Mapping[str, SpatialGraph], part: str) -> sparse.csr_matrix:

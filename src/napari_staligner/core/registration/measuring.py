@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from napari_staligner.core.registration.series import Series
     from napari_staligner.core.registration.transforms import Matrix
+    from napari_staligner.core.training.ranks import Ranks
 
 
 def measure(
@@ -25,6 +26,7 @@ def measure(
     transforms: Mapping[str, Matrix],
     pairs: Sequence[tuple[str, str]],
     moved: Mapping[str, NDArray[np.float64]] | None = None,
+    ranks: Ranks | None = None,
 ) -> Registered:
     """Find the residuals of given transforms.
 
@@ -38,6 +40,8 @@ def measure(
         Names of the slices that are compared.
     moved
         Displacements on top of the transforms, shape (spots, 2), of the slices that have any.
+    ranks
+        The processes that measure together; ``None`` for this one alone.
     """
     names, plain = series.names, unmeasured(series, transforms, pairs)
     aligned = [plain.aligned[rows] for rows in series.rows.values()]
@@ -48,9 +52,9 @@ def measure(
         pair: series.matches(pair, whole=True)
         for pair in ((names.index(a), names.index(b)) for a, b in pairs)
     }
-    shift = np.concatenate(
-        counterparts(aligned, series.embedding, matches, unit, wanted_threads(series.ranks.here))
-    )
+    threads = wanted_threads(series.ranks.here)
+    found = counterparts(aligned, series.embedding, matches, unit, threads, ranks)
+    shift = np.concatenate(found)
     return replace(
         plain,
         aligned=np.concatenate(aligned),

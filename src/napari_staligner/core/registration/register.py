@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from napari_staligner._errors import InputError
+from napari_staligner._errors import ComputeError, InputError
 from napari_staligner.core.attempt import BENDING, RESIDUALS, attempt
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.registration.ambiguity import better
@@ -117,7 +118,12 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
     InputError
         The reference, or a slice of a pair, does not exist.
     """
-    placed = yield from in_single_products(_placed(job))
+    try:
+        placed = yield from in_single_products(_placed(job))
+    except Exception:
+        _tell_helpers(job, None)
+        raise
+    _tell_helpers(job, placed)
     measured = yield from attempt(ResidualJob(job, placed, {}).steps, RESIDUALS)
     if measured is None:
         return placed
@@ -127,6 +133,40 @@ def register_steps(job: RegistrationJob) -> Steps[Registered]:
     reference = job.names[job.number_of_reference]
     warped = yield from attempt(lambda: _warped(job, measured, reference), BENDING)
     return measured if warped is None else replace(warped, trust=placed.trust)
+
+
+def help_register(job: RegistrationJob) -> Steps[None]:
+    """Compute the parts of a rank that is not the first: some pairs, and residuals of some slices.
+
+    Raises
+    ------
+    InputError
+        See :func:`register_steps`.
+    ComputeError
+        Another rank is gone.
+    """
+    yield from pairwise_steps(job)
+    told = job.ranks.share_arrays(None, 0)
+    if told:
+        names = job.names
+        transforms = dict(zip(names, told["transforms"], strict=True))
+        pairs = [(names[i], names[j]) for i, j in told["pairs"]]
+        yield from ResidualJob(job, unmeasured(job, transforms, pairs), {}).steps()
+
+
+def _tell_helpers(job: RegistrationJob, placed: Registered | None) -> None:
+    """Tell the other ranks where the slices lie; nothing if that is not known."""
+    told: Arrays = {}
+    if placed is not None:
+        at = {name: number for number, name in enumerate(job.names)}
+        pairs = [[at[name] for name in pair] for pair in placed.pairs]
+        told = {
+            "transforms": np.stack([placed.transforms[name] for name in job.names]),
+            "pairs": np.array(pairs, dtype=np.int64).reshape(-1, 2),
+        }
+    # What they do not compute, the first does.
+    with suppress(ComputeError):
+        job.ranks.share_arrays(told, 0)
 
 
 def _placed(job: RegistrationJob) -> Steps[Registered]:
@@ -227,8 +267,10 @@ class ResidualJob:
     def steps(self) -> Steps[Registered]:
         """Measure them; see :func:`measure`."""
         yield Progress("residuals", 0, 1)
+        job, known = self.slices, self.known
+        ranks = replace(job.ranks, busy=0.0)
         with single_products():
-            return measure(self.slices, self.known.transforms, self.known.pairs, self.moved)
+            return measure(job, known.transforms, known.pairs, self.moved, ranks)
 
 
 def _settled(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,9 @@ from scipy import sparse
 from scipy.spatial import KDTree
 
 from napari_staligner.core.prepare.graph import find_radius
+from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.registration.raster import components, rasterize, together
+from napari_staligner.core.training.ranks import Arrays, Ranks, each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,7 @@ def counterparts(
     matches: Mapping[tuple[int, int], tuple[NDArray[np.intp], NDArray[np.intp]]],
     unit: float,
     threads: int = 1,
+    ranks: Ranks | None = None,
 ) -> list[NDArray[np.float64]]:
     r"""Find the displacement from each spot to its counterpart.
 
@@ -75,30 +77,47 @@ def counterparts(
     unit
         A spacing in the frame.
     threads
-        How many pairs are looked at at a time; the result is the same.
+        How many slices are looked at at a time; the result is the same.
+    ranks
+        The processes that share the slices, all with the same of everything; ``None`` for this one
+        alone.
 
     Returns
     -------
     Shape (spots, 2) for each slice, in spacings; NaN where no other slice has tissue.
     """
-    sums = [np.zeros_like(points, dtype=np.float64) for points in aligned]
-    counts = [np.zeros(len(points)) for points in aligned]
-    if matches:
-        slices = _prepared(aligned, embedding, unit)
-        directions = []
-        for (a, b), (first, second) in matches.items():
-            apart = slices[a].features[first] - slices[b].features[second]
-            offset = np.median(apart, axis=0) if len(apart) else np.zeros(apart.shape[1])
-            directions += [(a, b, offset), (b, a, -offset)]
-        with ThreadPoolExecutor(threads) as pool:
-            found = pool.map(lambda d: _shift(slices[d[0]], slices[d[1]], d[2]), directions)
-            for (i, _, _), (shift, known) in zip(directions, found, strict=True):
-                sums[i][known] += shift[known]
-                counts[i] += known
-    return [
-        np.where(n[:, None] > 0, s / np.maximum(n, 1)[:, None], np.nan)
-        for s, n in zip(sums, counts, strict=True)
-    ]
+    if not matches:
+        return [np.full(points.shape, np.nan) for points in aligned]
+    slices = _prepared(aligned, embedding, unit)
+    ways: list[list[tuple[int, Features]]] = [[] for _ in slices]
+    for (a, b), (first, second) in matches.items():
+        apart = slices[a].features[first] - slices[b].features[second]
+        offset = np.median(apart, axis=0) if len(apart) else np.zeros(apart.shape[1])
+        ways[a].append((b, offset))
+        ways[b].append((a, -offset))
+
+    def mean(number: int) -> Arrays:
+        return {"shift": _mean_shift(slices, number, ways[number])}
+
+    def said(number: int) -> Progress:
+        return Progress("residuals", number, len(slices))
+
+    loads = [len(of) * len(own.points) for of, own in zip(ways, slices, strict=True)]
+    found = finish(each(range(len(slices)), mean, said, ranks or Ranks(), loads, threads))
+    return [arrays["shift"] for arrays in found]
+
+
+def _mean_shift(
+    slices: Sequence[_Slice], number: int, others: Sequence[tuple[int, Features]]
+) -> NDArray[np.float64]:
+    """Mean displacement of a slice's spots towards others, NaN where none has tissue."""
+    own = slices[number]
+    total, seen = np.zeros_like(own.points), np.zeros(len(own.points))
+    for other, offset in others:
+        shift, known = _shift(own, slices[other], offset)
+        total[known] += shift[known]
+        seen += known
+    return np.where(seen[:, None] > 0, total / np.maximum(seen, 1)[:, None], np.nan)
 
 
 def _prepared(

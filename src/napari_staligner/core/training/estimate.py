@@ -99,13 +99,15 @@ class Estimate:
     """The most that a run will take: ``seconds``, and ``memory`` in bytes beyond what is in use.
 
     ``streams`` says whether it processes the spots piece by piece, because all at once would need
-    more memory. ``gpu`` is ``None`` where there is none in use.
+    more memory. ``gpu`` is ``None`` where there is none in use. Of several ranks, each holds only
+    its part of ``dealt``, which is part of ``memory``.
     """
 
     seconds: float
     memory: float
     streams: bool = False
     gpu: OnGpu | None = None
+    dealt: float = 0.0
 
     def __str__(self) -> str:
         minutes = self.seconds / 60
@@ -139,7 +141,8 @@ def estimate(extent: InputSize, settings: Settings) -> Estimate:
     parts = _memory(extent, settings, width, keeps, spools)
     if device.type != "cuda":
         memory = max(parts.step, parts.reading) + parts.trained + parts.rest
-        return Estimate(seconds, memory, not keeps or spools)
+        dealt = parts.dealt + (parts.step if keeps else 0.0)
+        return Estimate(seconds, memory, not keeps or spools, dealt=dealt)
     free, _ = torch.cuda.mem_get_info(device)
     held = parts.trained + parts.matches
     smallest = 8 * 2 * FEWEST * (width + 6 * settings.hidden)
@@ -171,11 +174,13 @@ class _Bytes(NamedTuple):
     """What a run holds.
 
     Activations of a step; input, graph and z, where the training is; one slice while it is read;
-    the matches; and, in main memory at all times, these and all else.
+    the matches; and, in main memory at all times, these and all else. Several ranks deal ``dealt``
+    of what is where the training is.
     """
 
     step: float
     trained: float
+    dealt: float
     reading: float
     matches: float
     rest: float
@@ -199,6 +204,7 @@ def _memory(extent: InputSize, settings: Settings, width: int, keeps: bool, spoo
     return _Bytes(
         step=2 * activations,
         trained=scores + tiles + 40 * n * settings.latent,
+        dealt=scores + tiles,
         reading=reading,
         matches=matched,
         rest=rest + 12 * BLOCK_ELEMENTS + RUNTIME_BYTES,
@@ -213,7 +219,7 @@ def check_memory(need: Estimate, ranks: Ranks | None = None) -> None:
     need
         Of one process.
     ranks
-        The processes that compute together; each holds as much, and the first decides.
+        The processes that compute together; the first decides.
 
     Raises
     ------
@@ -223,8 +229,9 @@ def check_memory(need: Estimate, ranks: Ranks | None = None) -> None:
     """
     if ranks and ranks.rank:
         return
-    left, here = free_memory(), 1 if ranks is None else ranks.here
-    all_here = need.memory * here
+    left = free_memory()
+    here, size = (1, 1) if ranks is None else (ranks.here, ranks.size)
+    all_here = here * (need.memory - need.dealt * (1 - 1 / size))
     if all_here > left.bytes:
         raise InputError(
             f"This needs about {all_here / GIB:.1f} GB of memory, but only {left.bytes / GIB:.1f} "

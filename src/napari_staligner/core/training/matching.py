@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from itertools import combinations, pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.ranks import Arrays, Ranks, each
 from napari_staligner.core.training.triplets import Matches, Triplets, draw_triplets, mutual_nearest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Pair = tuple[int, int]
 
@@ -181,14 +185,32 @@ class Matcher:
         return draw_pairs(len(self.names), self._n_pairs, self.thinning)
 
 
-def match_matrix(matches: Sequence[Matches], n: int) -> sparse.csr_matrix:
-    """Matches as a symmetric matrix; with many slices they are the largest part of a result."""
+def match_matrix(matches: list[Matches], n: int) -> sparse.csr_matrix:
+    """Matches as a symmetric matrix; with many slices they are the largest part of a result.
+
+    Parameters
+    ----------
+    matches
+        Is emptied, so that they are in memory only once.
+    n
+        Number of all spots.
+    """
     if not matches:
         return sparse.csr_matrix((n, n), dtype=np.float32)
-    first, second = (
-        np.concatenate([getattr(match, end).cpu().numpy().astype(np.int32) for match in matches])
-        for end in ("first", "second")
+    firsts, seconds, distances = [], [], []
+    for match in matches:
+        firsts.append(match.first.cpu().numpy().astype(np.int32))
+        seconds.append(match.second.cpu().numpy().astype(np.int32))
+        distances.append(match.distance.cpu().numpy())
+    matches.clear()
+    half = sparse.csr_matrix(
+        (_emptied(distances), (_emptied(firsts), _emptied(seconds))), shape=(n, n)
     )
-    distance = np.concatenate([match.distance.cpu().numpy() for match in matches])
-    half = sparse.csr_matrix((distance, (first, second)), shape=(n, n))
     return (half + half.T).tocsr()
+
+
+def _emptied(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """Join arrays, and let go of them."""
+    joined = np.concatenate(parts)
+    parts.clear()
+    return joined

@@ -70,6 +70,8 @@ class Ranks:
         How many of them are on this machine.
     staged
         Whether what lies on a GPU is exchanged through main memory.
+    busy
+        How much the first has to do besides, as a part of all that is dealt.
     signs
         Signs of life; ``None`` where an exchange cannot be left.
     """
@@ -78,6 +80,7 @@ class Ranks:
     size: int = 1
     here: int = 1
     staged: bool = False
+    busy: float = 0.0
     signs: Signs | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -118,11 +121,12 @@ class Ranks:
             staged = sum(int(alone.share(crowded.clone(), owner)) for owner in range(size)) > 0
         # A wait for NCCL that is left ends the exchange.
         signs = None if on_gpu and not staged else Signs(_store(alone), rank, size)
-        return cls(rank, size, here, staged, signs)
+        return cls(rank, size, here, staged, signs=signs)
 
     def deal(self, loads: Sequence[int]) -> list[int]:
         """Return the rank that computes each part: the largest first, to whom has the least."""
-        given, owners = [0] * self.size, [0] * len(loads)
+        given, owners = [0.0] * self.size, [0] * len(loads)
+        given[0] = self.busy * sum(loads)
         for number in sorted(range(len(loads)), key=lambda i: -loads[i]):
             owners[number] = given.index(min(given))
             given[owners[number]] += loads[number]

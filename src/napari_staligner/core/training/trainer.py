@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.freed import give_back
 from napari_staligner.core.progress import Loss, Steps
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.dealing import cut_and_dealt
@@ -136,6 +137,7 @@ class Trainer:
         self._pieces = Pieces(own, data, self.device, keeps=keeps)
         self._most_pieces = 1
         self.searched: Searched | None = None
+        give_back()
 
     @property
     def n_values(self) -> int:
@@ -268,6 +270,7 @@ class Trainer:
         self.searched = None
         for name in ("tiles", "input", "model", "optimizer", "_pieces"):
             delattr(self, name)
+        give_back()
 
     def match(self, done: int, total: int) -> Steps[tuple[list[Matches], Sequence[Matches] | None]]:
         """Find the matches of the next epochs; with a low-rank input, move slices by them first.
@@ -276,14 +279,17 @@ class Trainer:
         -------
         The matches, and those of the same spots in the search before, if there was one.
         """
-        before, embedding = self.searched, self.embed().embedding
+        give_back()
         self.matcher.thin()
         old: Sequence[Matches] | None = None
+        before, self.searched = self.searched, None
         if before is not None:
             # With drawn spots, that search compared other ones.
             old = before.matches
             if self.matcher.thins:
                 old = yield from self.matcher.find(before.embedding, done, total)
+        del before
+        embedding = self.embed().embedding
         matches = yield from self.matcher.find(embedding, done, total)
         if self.settings.offsets and self.input.scores is not None:
             for _ in range(OFFSET_ROUNDS):
@@ -294,6 +300,7 @@ class Trainer:
                 embedding = self.embed().embedding
                 matches = yield from self.matcher.find(embedding, done, total)
         self.searched = Searched(embedding, matches)
+        give_back()
         return matches, old
 
     def _first_pass(self) -> Tensor:
