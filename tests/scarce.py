@@ -94,16 +94,25 @@ def may_stop() -> bool:
         return False
 
 
-@contextmanager
-def short_memory(left: int) -> Iterator[None]:
-    """Leave this process only so many bytes more, as ``ulimit -v`` does."""
+def leave_memory(left: int) -> tuple[int, int]:
+    """Leave this process so many bytes more, as ``ulimit -v`` does; return the limit before."""
     import resource
 
     import psutil
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + left, hard))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    held = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (held + left, before[1]))
+    return before
+
+
+@contextmanager
+def short_memory(left: int) -> Iterator[None]:
+    """Leave this process only so many bytes more for a while."""
+    import resource
+
+    before = leave_memory(left)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_AS, before)

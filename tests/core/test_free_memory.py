@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from scarce import short_memory
-from tiny import QUICK, tiny_pair
 
-from napari_staligner import InputError, integrate, threads
+from napari_staligner import InputError, threads
 from napari_staligner.core import free_memory as module
 from napari_staligner.core.free_memory import free_memory
+from napari_staligner.core.training.estimate import Estimate, check_memory
 
 MB = 1 << 20
 
@@ -81,4 +80,4 @@ def test_limits_of_the_shell_count():
     with short_memory(64 * MB):
         assert math.isclose(free_memory().bytes, 64 * MB, abs_tol=16 * MB)
         with pytest.raises(InputError, match=r"GB are left below the limit of ulimit -v: .* raise"):
-            integrate(tiny_pair(), settings=replace(QUICK, epochs=1))
+            check_memory(Estimate(1.0, 1 << 30))

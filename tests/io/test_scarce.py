@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import threading
 import time
@@ -118,6 +120,55 @@ def test_a_full_or_read_only_disk_keeps_the_old_file_and_takes_the_next(
     assert content(disk) == before
     write(result, disk)
     assert sorted(content(disk)) == sorted(before)
+
+
+QUOTA = r"Disk quota exceeded\): free some of your quota, or choose another place\.$"
+
+
+class Quota(io.FileIO):
+    """A file of a user whose quota is used up after a few bytes, or told of at the end only."""
+
+    room, late = 3000, False
+
+    def write(self, data):
+        if not self.late and self.tell() + len(data) > self.room:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        return super().write(data)
+
+    def close(self):
+        full = not self.closed and self.late and self.writable()
+        super().close()
+        if full:  # a network folder tells of it when all is sent
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("name", ["result", "session", "report", "picture"])
+def test_a_quota_that_is_used_up_is_named_and_keeps_the_old_file(
+    result, tmp_path, name, late, monkeypatch
+):
+    write, opened = WRITERS[name], Path.open
+    write(result, tmp_path)
+    before = content(tmp_path)
+
+    def limited(path, mode="r", buffering=-1, *rest, **named):
+        if not set(mode) & set("wa+") or tmp_path not in path.parents:
+            return opened(path, mode, buffering, *rest, **named)
+        raw = Quota(path, mode.replace("b", "").replace("t", ""))
+        raw.late = late
+        if buffering == 0:
+            return raw
+        binary = io.BufferedWriter(raw)
+        return binary if "b" in mode else io.TextIOWrapper(binary, encoding="utf-8")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", limited)
+        with pytest.raises(InputError, match=QUOTA) as told:
+            write(result, tmp_path)
+    assert str(tmp_path) in str(told.value)
+    assert content(tmp_path) == before
+    assert len([*tmp_path.iterdir()]) == 1, "a draft is left"
+    write(result, tmp_path)
 
 
 @mounts
@@ -291,6 +342,8 @@ def test_a_folder_that_a_killed_process_had_moved_away_comes_back(tmp_path):
         (RuntimeError("x (file write failed: errno = 28, error message = 'No sp')"), "free some"),
         (PermissionError(13, "Permission denied", "/a"), "check its permissions"),
         (OSError(116, "Stale file handle"), "check the disk or the network"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/a"), "free some of your quota"),
+        (RuntimeError(f"x (file write failed: errno = {errno.EDQUOT}, x)"), "some of your quota"),
         (OSError(24, "Too many open files"), "ulimit -n"),
         (OSError("of a library"), None),
         (KeyError("x"), None),

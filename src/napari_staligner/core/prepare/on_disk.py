@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.free_memory import free_memory
 from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.core.prepare.guards import check_structure
 
@@ -20,6 +21,9 @@ INDEX = ("indices", "indptr")
 _PLACE = "staligner_place"
 ROWS = 4096
 """How many rows are read and written at once."""
+
+LEAST_ROOM = 1 << 28
+"""Bytes that are free before HDF5 is asked to read."""
 
 
 def named_layers(adata: AnnData) -> dict[str, Any]:
@@ -32,6 +36,18 @@ def on_disk(matrix: Any) -> bool:
     return hasattr(matrix, "compute")
 
 
+def check_room() -> None:
+    """Check that HDF5 has room to read in; it ends the process where an allocation of its fails.
+
+    Raises
+    ------
+    MemoryError
+        Hardly any memory is left.
+    """
+    if free_memory().bytes < LEAST_ROOM:
+        raise MemoryError("there is too little memory to read a file")
+
+
 def in_memory(matrix: Any) -> Any:
     """Return a matrix with its values in memory.
 
@@ -39,9 +55,12 @@ def in_memory(matrix: Any) -> Any:
     ------
     InputError
         Its file cannot be read any more.
+    MemoryError
+        There is too little memory.
     """
     if not on_disk(matrix):
         return matrix
+    check_room()
     try:
         return matrix.compute()
     except (InputError, MemoryError):
