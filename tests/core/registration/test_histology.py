@@ -14,7 +14,11 @@ from napari_staligner.core.prepare.image_move import move_image
 from napari_staligner.core.progress import finish
 from napari_staligner.core.registration import Registered, register_steps
 from napari_staligner.core.registration.anndata import Choice, registration_job
-from napari_staligner.core.registration.histology import histology_in, histology_of_slices
+from napari_staligner.core.registration.histology import (
+    Histology,
+    histology_in,
+    histology_of_slices,
+)
 from napari_staligner.core.registration.transforms import about, apply, inverse, turned
 from napari_staligner.core.stages import StagesJob, stage_steps, stages_job
 
@@ -23,12 +27,17 @@ MIDDLE, SPACING, FACTOR, SIDE = np.array([500.0, 350.0]), 19.0, 0.12, 168
 
 
 def tissue(n: int, seed: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Spots, and features that look the same once the tissue is mirrored, or turned by 180°."""
+    """Spots, and features that look the same once the tissue is mirrored, or turned by 180°.
+
+    Or, of the kind "plain", in no other way.
+    """
     rng = np.random.default_rng(seed)
     points = rng.random((n, 2)) * 2 * MIDDLE
     x, y = ((points - MIDDLE) / 300).T
     if kind == "mirrored":
         z = np.stack([np.abs(x), y, np.sin(np.abs(x) + y), np.abs(x) * y / 3], axis=1)
+    elif kind == "plain":
+        z = np.stack([x, y, np.sin(x + y), x * y / 3], axis=1)
     else:
         z = np.stack([x * y, x * x, y * y, np.sin(x * y + x * x)], axis=1)
     return points, z + rng.normal(scale=0.05, size=z.shape)
@@ -105,6 +114,15 @@ def test_images_tell_how_symmetric_tissue_lies(kind, degrees, mirror):
     alone, notes = registered(adata)
     assert "fits another way" in alone.trust[0].doubt
     assert kind in notes[0]
+
+
+def test_no_image_is_looked_at_where_the_embedding_tells(monkeypatch):
+    adata, true = pair("plain", about(MIDDLE, turned(40, mirrored=True)))
+    asked: list[Histology] = []
+    monkeypatch.setattr(Histology, "stains", asked.append)
+    found, notes = registered(adata)
+    assert off(found, true) < 0.5
+    assert asked == notes == []
 
 
 def test_images_that_do_not_lie_under_their_spots_tell_nothing():
