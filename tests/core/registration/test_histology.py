@@ -19,6 +19,8 @@ from napari_staligner.core.registration.histology import (
     histology_in,
     histology_of_slices,
 )
+from napari_staligner.core.registration.sections import Section
+from napari_staligner.core.registration.seen import image_evidence
 from napari_staligner.core.registration.transforms import about, apply, inverse, turned
 from napari_staligner.core.stages import StagesJob, stage_steps, stages_job
 
@@ -43,13 +45,18 @@ def tissue(n: int, seed: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
     return points, z + rng.normal(scale=0.05, size=z.shape)
 
 
+def smooth(noise: np.ndarray, width: float) -> np.ndarray:
+    """Two fields that vary over a width in pixels, with a variance of 1."""
+    fields = ndimage.gaussian_filter(noise, (0, width, width))
+    return fields / fields.std(axis=(1, 2), keepdims=True)
+
+
 def picture(motion: np.ndarray, seed: int = 0) -> np.ndarray:
     """A section stained with H&E, uint8, as its own slide shows it: moved, and with its own dye."""
     rng = np.random.default_rng(seed)
     # What the sections share is drawn from one generator, whatever the seed.
     shared = np.random.default_rng(9).normal(size=(2, 90, 90))
-    texture = ndimage.gaussian_filter(shared, (0, 9, 9))
-    texture /= texture.std(axis=(1, 2), keepdims=True)
+    texture = smooth(shared, 4.0)
     row, column = np.mgrid[:SIDE, :SIDE]
     pixels = np.stack([column, row], axis=-1).reshape(-1, 2)
     at = apply(inverse(motion), pixels / FACTOR - 200.0)
@@ -123,6 +130,30 @@ def test_no_image_is_looked_at_where_the_embedding_tells(monkeypatch):
     found, notes = registered(adata)
     assert off(found, true) < 0.5
     assert asked == notes == []
+
+
+@pytest.mark.parametrize("width", [1.0, 4.0, 8.0])
+def test_chance_is_chance_however_slowly_stains_vary(width):
+    column, row = np.meshgrid(np.arange(24), np.arange(16))
+    points = np.stack([column, row], axis=-1).reshape(-1, 2).astype(float)
+    mirrored = about(points.mean(axis=0), turned(0, mirrored=True))
+
+    def told(first: np.ndarray, second: np.ndarray, seed: int) -> float:
+        noise = np.random.default_rng(seed).normal(scale=0.5, size=(2, *first.shape))
+        sections = {
+            k: Section(points, field + noise[k], np.arange(len(points)), 1.5)
+            for k, field in enumerate((first, second))
+        }
+        ours, theirs = ({0: matrix, 1: np.eye(3)} for matrix in (np.eye(3), mirrored))
+        return image_evidence(sections, ours, theirs, 2.0)
+
+    noise = np.random.default_rng(0).normal(size=(16, 2, 16, 24))
+    fields = [smooth(one, width).reshape(2, -1).T for one in noise]
+    alike = [told(fields[k], fields[k], k) for k in range(4)]
+    unlike = [told(fields[k], fields[k - 1], k) for k in range(16)]
+    # A test over blocks of tissue would be far above 1 where stains vary slowly.
+    assert 0.5 < np.sqrt(np.mean(np.square(unlike))) < 1.6
+    assert np.mean(alike) > 1.3
 
 
 def test_images_that_do_not_lie_under_their_spots_tell_nothing():

@@ -9,12 +9,13 @@ import numpy as np
 from scipy import stats
 
 from napari_staligner.core.blocks import blocks_of
-from napari_staligner.core.registration.comparing import alikeness, gains
+from napari_staligner.core.registration.comparing import gains
+from napari_staligner.core.registration.seen import image_evidence
 from napari_staligner.core.registration.transforms import inverse, turn_between
 from napari_staligner.core.registration.trust import SURE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,7 +43,7 @@ class Way:
     evidence
         Standard normal deviate for this way against ``instead``; below 0 if that agrees better.
     seen
-        Whether the tissue images were asked, and tell.
+        Whether the tissue images were asked.
     """
 
     matrix: Matrix
@@ -71,7 +72,7 @@ def decide(
 
     Sections are seldom mounted upside down. The gains of the spots in both orientations are
     compared by a paired t-test over blocks of tissue, because neighbouring spots are correlated. If
-    they do not tell, the tissue images are asked in the same way, and both answers are summed.
+    they do not tell, the tissue images are asked, and both answers are summed.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def decide(
         evidence = _summed(evidence, images)
     if turn_between(np.eye(3), best)[1]:
         best, other, evidence = other, best, -evidence
-    return Way(best, "mirrored", p, other, evidence)
+    return Way(best, "mirrored", p, other, evidence, images is not None)
 
 
 def _images(
@@ -122,7 +123,7 @@ def _images(
     known = {k: section for k, section in stained.items() if section is not None}
     if len(known) < len(sections):
         return None
-    return _deviate(_chance(known, [(0, 1)], ours, theirs, sigma, alikeness))
+    return image_evidence(known, ours, theirs, sigma)
 
 
 def _summed(first: float, second: float) -> float:
@@ -161,14 +162,13 @@ def _chance(
     ours: Mapping[int, Matrix],
     theirs: Mapping[int, Matrix],
     sigma: float,
-    gained: Callable[..., NDArray[np.float64]] = gains,
 ) -> float:
     """P of a paired t-test, over blocks of tissue, of what spots gain more over all pairs."""
     more: dict[int, NDArray[np.float64]] = {}
     for pair in pairs:
         two = {k: sections[k] for k in pair}
         here, there = (
-            gained(two, pair, {k: transforms[k] for k in pair}, sigma)
+            gains(two, pair, {k: transforms[k] for k in pair}, sigma)
             for transforms in (ours, theirs)
         )
         parts = np.split(here - there, [len(sections[pair[0]].some)])

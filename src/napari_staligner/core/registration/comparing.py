@@ -137,7 +137,11 @@ class Comparison:
         return np.concatenate(found)
 
     def alikeness(self, pair: Pair, transforms: Mapping[int, Matrix]) -> NDArray[np.float64]:
-        """See :func:`alikeness`."""
+        """Product of each spot's features and the other section's: of the first, then the second.
+
+        Shape (spots,). Unlike that of :meth:`gains`, its mean is 0 where sections overlap and have
+        nothing in common.
+        """
         found = []
         i, j = pair
         there, back = _between(transforms[i], transforms[j])
@@ -202,17 +206,6 @@ def gains(
     than from unrelated tissue; at worst as much more.
     """
     return Comparison(sections, sigma).gains(pair, transforms)
-
-
-def alikeness(
-    sections: Mapping[int, Section], pair: Pair, transforms: Mapping[int, Matrix], sigma: float
-) -> NDArray[np.float64]:
-    """Product of each spot's features and the other section's, of the first, then of the second.
-
-    Shape (spots,). Unlike :func:`gains`, its mean is 0 where sections overlap and have nothing in
-    common.
-    """
-    return Comparison(sections, sigma).alikeness(pair, transforms)
 
 
 def _between(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix]:

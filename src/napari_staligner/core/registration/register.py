@@ -169,7 +169,7 @@ def _seen(paired: Paired, edges: Sequence[Pair]) -> Iterator[str]:
     """Sentences on the pairs that hold the slices together by what their images show."""
     for a, b in map(sorted, edges):
         way = (paired.found[a, b] if (a, b) in paired.found else paired.found[b, a]).way
-        if way.seen:
+        if way.seen and not way.other:
             yield (
                 f"Slices {paired.names[a]!r} and {paired.names[b]!r} agree about as well another "
                 f"way by their embedding; their tissue images tell which (p = {way.p:.1g}): look "
