@@ -10,6 +10,9 @@ variable genes, centred by section, correlate between spots and the nearest of t
 `disturbed`: the simulated sample and pairs of mouse bulbs, one slice turned, mirrored and scaled
 between half and twice at random, registered twice: as they are, and with all numbers changed by
 1e-7 of themselves on another kind of processor or with two threads; how far apart the two lie.
+`triangles`: how far pairs that are registered alone contradict each other around each three slices
+of a series, in spot spacings, for several factors of the last smoothing; it needs no labels.
+`images`: the same for four mouse bulbs, without and with their tissue images.
 
 One Procrustes fit on fixed matches, as the authors' release does, is shown beside. Slices without a
 result get a quick embedding: principal components of neighbour-averaged log expression, centred by
@@ -46,10 +49,18 @@ from napari_staligner.core.registration import (
     Registered,
     RegistrationJob,
     apply,
+    pairs,
     register_steps,
     registration_job,
 )
-from napari_staligner.core.registration.transforms import about, fit_points, turned
+from napari_staligner.core.registration.histology import histology_of_slices
+from napari_staligner.core.registration.register import pairwise_steps
+from napari_staligner.core.registration.transforms import (
+    about,
+    fit_points,
+    inverse,
+    turned,
+)
 from napari_staligner.core.settings import Settings
 from napari_staligner.samples import simulated_olfactory_bulb
 
@@ -224,6 +235,54 @@ def layers(
         )
 
 
+def turned_job(job: RegistrationJob, seed: int) -> RegistrationJob:
+    """Slices, each turned at random and every second one mirrored; their images stay theirs."""
+    rng = np.random.default_rng(seed)
+    moved = {
+        name: apply(about(p.mean(axis=0), turned(rng.uniform(0, 360), mirrored=k % 2 == 1)), p)
+        for k, (name, p) in enumerate(job.coordinates.items())
+    }
+    return replace(job, coordinates=moved, seed=seed)
+
+
+def around(job: RegistrationJob) -> list[float]:
+    """How far pairs that are registered alone contradict each other around each three slices.
+
+    Median distance over the spots of the first, in spacings.
+    """
+    found = finish(pairwise_steps(job))
+    ways = {pair: fit.way.matrix for pair, fit in found.found.items()}
+    apart = []
+    for a, b, c in combinations(range(len(found.names)), 3):
+        way = inverse(ways[a, c]) @ ways[b, c] @ ways[a, b]
+        points, step = found.sections[a].points, found.sections[a].step
+        far = np.linalg.norm(apply(way, points) - points, axis=1)
+        apart.append(float(np.median(far)) / step)
+    return apart
+
+
+@app.command()
+def triangles(
+    result: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.")], seeds: Seeds = 2
+) -> None:
+    """How far pairs contradict each other, by the factor of the last smoothing; without labels."""
+    job = registration_job(read_h5ad(result), Choice())
+    for factor in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0):
+        pairs.CLEAR = factor
+        apart = [far for seed in range(seeds) for far in around(turned_job(job, seed))]
+        print(f"{factor}: median {np.median(apart):.3f} of {len(apart)}", flush=True)
+
+
+@app.command()
+def images(seeds: Seeds = 3) -> None:
+    """Four mouse bulbs without and with their tissue images."""
+    job, histology = bulbs(1, 2, 3, 4), histology_of_slices(dict(read_bulbs(1, 2, 3, 4)))
+    for title, known in (("without images", {}), ("with images", histology)):
+        for seed in range(seeds):
+            apart = around(turned_job(replace(job, histology=known), seed))
+            print(f"{title}, {seed}: around three slices {np.round(apart, 2)}", flush=True)
+
+
 @app.command()
 def breast() -> None:
     """Residuals of four sections of a breast tumour."""
@@ -275,10 +334,15 @@ def brief_sample() -> RegistrationJob:
     return registration_job(integrate(bulb, settings=BRIEF), Choice())
 
 
-def bulbs(a: int, b: int) -> RegistrationJob:
-    """Two mouse bulbs with a quick embedding."""
-    named = read_slices([DATA / f"ST2k_MOB{n}.h5ad" for n in (a, b)])
-    genes = named[0][1].var_names.intersection(named[1][1].var_names)
+def read_bulbs(*numbers: int) -> list[tuple[str, AnnData]]:
+    """Mouse bulbs by their numbers."""
+    return read_slices([DATA / f"ST2k_MOB{n}.h5ad" for n in numbers])
+
+
+def bulbs(*numbers: int) -> RegistrationJob:
+    """Mouse bulbs with a quick embedding."""
+    named = read_bulbs(*numbers)
+    genes = sorted(set.intersection(*(set(adata.var_names) for _, adata in named)))
     slices = [adata[:, genes].copy() for _, adata in named]
     z = quick_embedding(slices)
     places = {n: np.asarray(s.obsm["spatial"], dtype=np.float64)[:, :2] for n, s in named}

@@ -51,6 +51,7 @@ from napari_staligner.core.prepare.slices import (
 from napari_staligner.core.prepare.spots import mark_of, same_slices, used_spots
 from napari_staligner.core.prepare.storable import storable_name, storable_slices
 from napari_staligner.core.progress import Progress, Steps, T, finish, part_of
+from napari_staligner.core.registration.histology import histology_of_slices
 from napari_staligner.core.result.access import spots_xy, writable_record
 from napari_staligner.core.result.ownership import Inputs
 from napari_staligner.core.result.provenance import record_provenance, source_of
@@ -241,6 +242,7 @@ def integrate_steps(
     rehearse(slices, genes, layers)
     names = tuple(name for name, _ in slices)
     places = {name: spots_xy(adata) for name, adata in slices}
+    histology = histology_of_slices(dict(slices))
     sizes = tuple(map(len, places.values()))
     coordinates = np.concatenate(list(places.values())).astype(np.float64)
     held = None
@@ -269,6 +271,7 @@ def integrate_steps(
         pairs=tuple((names[i], names[j]) for i, j in trained.pairs),
         settings=settings,
         ranks=ranks,
+        histology=histology,
     )
     if ranks is not None and ranks.rank:
         yield from help_stages(job)

@@ -7,8 +7,8 @@ the registration. Each is separate, so that a failure of one does not lose the o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from napari_staligner.core.domains.presence import PresenceTable
     from napari_staligner.core.domains.slice_specific import SpotContext
     from napari_staligner.core.registration import Registered, RegistrationJob
+    from napari_staligner.core.registration.histology import Histology
     from napari_staligner.core.settings import Settings
     from napari_staligner.core.training.ranks import Ranks
 
@@ -78,6 +79,8 @@ class StagesJob:
     ranks
         The processes that share what is computed for pairs of slices; all but the first compute
         their part of that and nothing else. ``None`` for this one alone.
+    histology
+        Tissue images, of the slices that have one.
     """
 
     coordinates: dict[str, NDArray[np.float64]]
@@ -90,6 +93,7 @@ class StagesJob:
     confidence: NDArray[np.floating[Any]] | None = None
     domains: pd.Categorical | None = None
     ranks: Ranks | None = None
+    histology: Mapping[str, Histology] = field(default_factory=dict)
 
     @property
     def sizes(self) -> list[int]:
@@ -221,6 +225,7 @@ def _registration_job(job: StagesJob) -> RegistrationJob:
         pairs=job.pairs,
         seed=job.settings.seed,
         ranks=ranks,
+        histology=job.histology,
     )
 
 
@@ -341,6 +346,7 @@ def stages_job(adata: AnnData) -> StagesJob:
     InputError
         These are no integrated slices, or they lack what the stages are computed from.
     """
+    from napari_staligner.core.registration.histology import histology_of_result
     from napari_staligner.core.result.provenance import settings_of
 
     places = (
@@ -375,6 +381,7 @@ def stages_job(adata: AnnData) -> StagesJob:
         wanted=missing_stages(adata),
         confidence=adata.obs[K.CONFIDENCE].to_numpy(np.float64, copy=True) if known else None,
         domains=pd.Categorical(adata.obs[K.DOMAIN]).copy() if K.DOMAIN in adata.obs else None,
+        histology=histology_of_result(adata),
     )
 
 

@@ -51,6 +51,8 @@ def three() -> RegistrationJob:
 
 
 def test_slices_come_to_lie_where_a_plain_computation_laid_them_however_many_threads(monkeypatch):
+    # The factor of that computation.
+    monkeypatch.setattr("napari_staligner.core.registration.pairs.CLEAR", 2.0)
     job, found = three(), []
     for threads in (1, 3):
         monkeypatch.setenv("OMP_NUM_THREADS", str(threads))

@@ -10,6 +10,7 @@ from scipy import stats
 
 from napari_staligner.core.blocks import blocks_of
 from napari_staligner.core.registration.comparing import gains
+from napari_staligner.core.registration.seen import image_evidence
 from napari_staligner.core.registration.transforms import inverse, turn_between
 from napari_staligner.core.registration.trust import SURE
 
@@ -41,6 +42,8 @@ class Way:
         The same in the other handedness, if that was compared.
     evidence
         Standard normal deviate for this way against ``instead``; below 0 if that agrees better.
+    seen
+        Whether the tissue images were asked.
     """
 
     matrix: Matrix
@@ -48,6 +51,7 @@ class Way:
     p: float = 0.0
     instead: Matrix | None = None
     evidence: float = np.inf
+    seen: bool = False
 
     @property
     def mirrored(self) -> bool:
@@ -67,7 +71,8 @@ def decide(
     """Take the better of two orientations; if they are equally good, one that is not mirrored.
 
     Sections are seldom mounted upside down. The gains of the spots in both orientations are
-    compared by a paired t-test over blocks of tissue, because neighbouring spots are correlated.
+    compared by a paired t-test over blocks of tissue, because neighbouring spots are correlated. If
+    they do not tell, the tissue images are asked, and both answers are summed.
 
     Parameters
     ----------
@@ -86,15 +91,44 @@ def decide(
     other = others[0]
     ours, theirs = ({0: matrix, 1: np.eye(3)} for matrix in ways)
     p = _chance(sections, [(0, 1)], ours, theirs, sigma)
-    degrees, mirrored = turn_between(best, other)
     if p < SURE:
         return Way(best, p=p, evidence=_deviate(p))
+    images = _images(sections, ours, theirs, sigma)
+    if images is not None:
+        both = _summed(_deviate(p), images)
+        if both < 0:
+            best, other, ours, theirs, images, both = other, best, theirs, ours, -images, -both
+        p = float(stats.norm.sf(both))
+        if p < SURE:
+            return Way(best, p=p, evidence=both, seen=True)
+    degrees, mirrored = turn_between(best, other)
     if not mirrored:
         return Way(best, f"turned by {degrees:.0f}°", p)
     evidence = _deviate(_chance(sections, [(0, 1)], ours, theirs, finer))
+    if images is not None:
+        evidence = _summed(evidence, images)
     if turn_between(np.eye(3), best)[1]:
         best, other, evidence = other, best, -evidence
-    return Way(best, "mirrored", p, other, evidence)
+    return Way(best, "mirrored", p, other, evidence, images is not None)
+
+
+def _images(
+    sections: Mapping[int, Section],
+    ours: Mapping[int, Matrix],
+    theirs: Mapping[int, Matrix],
+    sigma: float,
+) -> float | None:
+    """Standard normal deviate for our way by the stains; ``None`` if not both have an image."""
+    stained = {k: section.stained for k, section in sections.items()}
+    known = {k: section for k, section in stained.items() if section is not None}
+    if len(known) < len(sections):
+        return None
+    return image_evidence(known, ours, theirs, sigma)
+
+
+def _summed(first: float, second: float) -> float:
+    """Two standard normal deviates as one (Stouffer)."""
+    return (first + second) / 2**0.5
 
 
 def _deviate(p: float) -> float:

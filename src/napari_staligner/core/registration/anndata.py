@@ -13,6 +13,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.attempt import REGISTRATION, RESIDUALS, collecting, drop_notes, warn_lost
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.registration.choice import Choice, Model
+from napari_staligner.core.registration.histology import histology_of_result
 from napari_staligner.core.registration.register import RegistrationJob, register_steps
 from napari_staligner.core.registration.series import Registered
 from napari_staligner.core.registration.trust import as_columns
@@ -126,6 +127,7 @@ def registration_job(adata: AnnData, choice: Choice) -> RegistrationJob:
         counted=_counted(adata, choice.landmarks),
         nonrigid=choice.nonrigid,
         seed=choice.seed,
+        histology=histology_of_result(adata),
     )
 
 

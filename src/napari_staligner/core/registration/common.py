@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from napari_staligner.core.registration.tree import spread
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_staligner.core.registration.histology import Histology
     from napari_staligner.core.registration.series import Series
     from napari_staligner.core.registration.transforms import Matrix
 
@@ -58,10 +60,16 @@ def in_common_unit(
                 np.sort(counted),
                 steps[i] / unit,
                 rasters,
+                partial(_stains, series.histology.get(series.names[i]), there),
             )
         )
     other_unit = {i for i, ratio in enumerate(ratios) if ratio != 1.0}
     return bases, sections, other_unit
+
+
+def _stains(histology: Histology | None, rows: NDArray[np.intp]) -> NDArray[np.float64] | None:
+    found = None if histology is None else histology.stains()
+    return None if found is None else found[rows]
 
 
 def _matched(series: Series, pairs: Sequence[Pair]) -> list[NDArray[np.intp]]:

@@ -136,6 +136,22 @@ class Comparison:
             found.append(look.tissue * np.maximum(less, -UNRELATED))
         return np.concatenate(found)
 
+    def alikeness(self, pair: Pair, transforms: Mapping[int, Matrix]) -> NDArray[np.float64]:
+        """Product of each spot's features and the other section's: of the first, then the second.
+
+        Shape (spots,). Unlike that of :meth:`gains`, its mean is 0 where sections overlap and have
+        nothing in common.
+        """
+        found = []
+        i, j = pair
+        there, back = _between(transforms[i], transforms[j])
+        for direction, way in ((pair, there), ((j, i), back)):
+            look, own = self.look(direction, way), self.spots[direction[0]].features
+            over = np.maximum(look.tissue, 1e-9)
+            here, other = (v - np.average(v, axis=0, weights=over) for v in (own, look.values))
+            found.append(look.tissue * (here * other).sum(axis=1))
+        return np.concatenate(found)
+
     def covered(self, pair: Pair, transforms: Mapping[int, Matrix]) -> float:
         """See :func:`covered`; the rim, where tissue fades out, is no lack."""
         i, j = pair

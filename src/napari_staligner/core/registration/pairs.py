@@ -28,9 +28,10 @@ FINEST = 1.0
 both ways that are compared, and falls out."""
 LEAST = 2.0
 """Least smoothing of the last stage, in spacings; below it, the noise of single spots decides."""
-CLEAR = 2.0
+CLEAR = 2.5
 """Smoothing of the last stage, in those at which the pair differs least: there, what they share and
-what each has for itself weigh the same; what is coarser is mostly shared."""
+what each has for itself weigh the same; what is coarser is mostly shared. Of several factors, pairs
+contradict each other little with this one (``triangles`` in ``benchmarks/registration.py``)."""
 WHOLE = 0.85
 """Share of each of two sections that lies on the other where they show the same piece of tissue."""
 

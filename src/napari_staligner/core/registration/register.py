@@ -179,7 +179,7 @@ def _placed(job: RegistrationJob) -> Steps[Registered]:
     # A pair that may lie another way is settled by others, if these are sure.
     costs = {pair: (bool(fit.way.other), fit.cost) for pair, fit in paired.found.items()}
     edges, lost = spread(costs, reference, len(names))
-    for note in (*_doubts(paired, edges), *_lost(paired, lost)):
+    for note in (*_doubts(paired, edges), *_seen(paired, edges), *_lost(paired, lost)):
         yield Progress("register", len(known), total, note=note)
     matrices = {pair: fit.way.matrix for pair, fit in paired.found.items()}
     frame = compose(edges, matrices, reference)
@@ -202,6 +202,18 @@ def _doubts(paired: Paired, edges: Sequence[Pair]) -> Iterator[str]:
                 f"Slices {paired.names[a]!r} and {paired.names[b]!r} agree about as well with one "
                 f"of them {way.other} (p = {way.p:.2f}): look at them in the stack, and correct by "
                 "hand if they lie wrong."
+            )
+
+
+def _seen(paired: Paired, edges: Sequence[Pair]) -> Iterator[str]:
+    """Sentences on the pairs that hold the slices together by what their images show."""
+    for a, b in map(sorted, edges):
+        way = (paired.found[a, b] if (a, b) in paired.found else paired.found[b, a]).way
+        if way.seen and not way.other:
+            yield (
+                f"Slices {paired.names[a]!r} and {paired.names[b]!r} agree about as well another "
+                f"way by their embedding; their tissue images tell which (p = {way.p:.1g}): look "
+                "at them in the stack."
             )
 
 

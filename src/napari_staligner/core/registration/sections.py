@@ -93,6 +93,9 @@ class Section:
         Distance from a spot to its sixth neighbour.
     rasters
         Where rasters are kept.
+    look_under
+        Returns the stains under the spots, shape (spots, stains), or ``None`` if there are none;
+        ``None`` if the slice has no image. It is called only if the embedding leaves a doubt.
     """
 
     points: NDArray[np.float64]
@@ -100,6 +103,15 @@ class Section:
     some: NDArray[np.intp]
     step: float
     rasters: Rasters = field(default_factory=Rasters, repr=False)
+    look_under: Callable[[], NDArray[np.float64] | None] | None = field(default=None, repr=False)
+
+    @cached_property
+    def stained(self) -> Section | None:
+        """The section with the stains under its spots as features; ``None`` without an image."""
+        stains = None if self.look_under is None else self.look_under()
+        if stains is None:
+            return None
+        return Section(self.points, stains, self.some, self.step)
 
     @cached_property
     def moving(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

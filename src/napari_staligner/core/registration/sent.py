@@ -18,12 +18,13 @@ def sent(way: Way) -> dict[str, NDArray[Any]]:
     arrays = {
         "matrix": np.asarray(way.matrix),
         "other": np.array(way.other),
-        "odds": np.array([way.p, way.evidence]),
+        "odds": np.array([way.p, way.evidence, way.seen]),
     }
     return arrays if way.instead is None else arrays | {"instead": np.asarray(way.instead)}
 
 
 def received(arrays: Mapping[str, NDArray[Any]]) -> Way:
     """Return the way that was made into arrays."""
-    p, evidence = map(float, arrays["odds"])
-    return Way(arrays["matrix"], str(arrays["other"]), p, arrays.get("instead"), evidence)
+    p, evidence, seen = map(float, arrays["odds"])
+    instead = arrays.get("instead")
+    return Way(arrays["matrix"], str(arrays["other"]), p, instead, evidence, bool(seen))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
+    from napari_staligner.core.registration.histology import Histology
     from napari_staligner.core.registration.transforms import Matrix
 
     Pair = tuple[int, int]
@@ -50,6 +51,9 @@ class Series:
         Seed for drawing spots if there are many.
     ranks
         The processes that share the pairs of slices.
+    histology
+        Tissue images, of the slices that have one; they tell how two slices lie where the
+        embedding does not.
     """
 
     coordinates: Mapping[str, NDArray[np.floating[Any]]]
@@ -62,6 +66,7 @@ class Series:
     nonrigid: bool = False
     seed: int = 0
     ranks: Ranks = field(default_factory=Ranks)
+    histology: Mapping[str, Histology] = field(default_factory=dict)
 
     @property
     def rows(self) -> dict[str, slice]:
