@@ -10,6 +10,7 @@ from tiny import QUICK, tiny_pair
 
 from napari_staligner import integrate
 from napari_staligner._errors import InputError
+from napari_staligner.core.free_memory import FreeMemory
 from napari_staligner.core.settings import SETTINGS
 from napari_staligner.core.training import estimate as module
 from napari_staligner.core.training.estimate import InputSize, estimate
@@ -100,8 +101,8 @@ def test_of_several_ranks_each_needs_room_for_its_own_part(monkeypatch):
         (Ranks(0, 4, 2), 2 * need.memory - 1.5 * need.dealt),
     ):
         for short, fails in ((-1, False), (1, True)):
-            free = SimpleNamespace(available=wanted - short)
-            monkeypatch.setattr(module.psutil, "virtual_memory", lambda free=free: free)
+            free = FreeMemory(wanted - short)
+            monkeypatch.setattr(module, "free_memory", lambda free=free: free)
             with pytest.raises(InputError, match="GB are free") if fails else nullcontext():
                 module.check_memory(need, ranks)
     assert need.dealt > need.memory / 2
