@@ -65,7 +65,7 @@ def test_licence_is_told_first_and_a_missing_network_said(dock, qtbot, tmp_path,
     # An address cannot be wrapped.
     dock.say("x" * 500, problem=True)
     assert dock.minimumSizeHint().width() <= 380
-    qtbot.waitUntil(lambda: not dock.stop.isEnabled())
+    qtbot.waitUntil(lambda: dock.stop.isHidden())
     assert dock.sample.isEnabled()
 
 
@@ -80,7 +80,7 @@ def test_a_fetching_is_cancelled(dock, qtbot, monkeypatch):
     qtbot.mouseClick(dock.stop, LEFT)
     assert dock.status.text().startswith("Cancelled")
     held.set()
-    qtbot.waitUntil(lambda: not dock._reader.running and not dock.stop.isEnabled())
+    qtbot.waitUntil(lambda: not dock._reader.running and dock.stop.isHidden())
     assert not dock.session.slices
 
 

@@ -286,7 +286,7 @@ class SlicesWidget(Dock):
         self.fetch.setEnabled(not reading)
         # Only of use to who has no slices yet; the dock has not much room.
         self.real.setVisible(self._fetching or not self.session.slices)
-        self.stop.setEnabled(self._fetching)
+        self.stop.setVisible(self._fetching)
         self.split_asked.setEnabled(not reading)
         self.remove.setEnabled(bool(self.table.chosen) and not reading)
         self.split.setEnabled(self.split.count() > 1 and not reading)
