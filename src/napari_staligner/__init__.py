@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari_staligner.io.h5ad import read_slices as read_slices
     from napari_staligner.io.h5ad import write_result as write_result
     from napari_staligner.io.outlines import read_outlines as read_outlines
+    from napari_staligner.report.result_figure import result_figure as result_figure
     from napari_staligner.report.summary import summary as summary
     from napari_staligner.samples import simulated_olfactory_bulb as simulated_olfactory_bulb
 
@@ -64,6 +65,7 @@ _WHERE = {
     "read_outlines": "io.outlines",
     "read_slices": "io.h5ad",
     "register": "core.registration.anndata",
+    "result_figure": "report.result_figure",
     "simulated_olfactory_bulb": "samples",
     "summary": "report.summary",
     "view": "demo.notebook",

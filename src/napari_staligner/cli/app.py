@@ -671,6 +671,36 @@ def _export(source: Path, to: str, target: Path, overwrite: bool) -> None:
     _output().print(f"{_escape(said)} written to {_escape(str(target))}", soft_wrap=True)
 
 
+@app.command("figure")
+def figure_of_result(
+    file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],
+    picture: Annotated[
+        Path, typer.Argument(help="PNG at 300 dpi, SVG or PDF.", metavar="FIGURE.png")
+    ],
+    color: Annotated[str, typer.Option("--color", help="A column of obs, or a gene.")] = "domain",
+    only: Annotated[
+        list[str] | None, typer.Option("--slice", help="Only this slice; repeat for several.")
+    ] = None,
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="As they lie once they are registered.")
+    ] = False,
+    images: Annotated[bool, typer.Option(help="Draw the spots over their tissue.")] = True,
+) -> None:
+    """Draw the slices side by side for a paper, with names, scale bar and legend."""
+    with _sentences():
+        from napari_staligner.io.atomic import check_target, write_bytes
+        from napari_staligner.report.picture import picture_form
+        from napari_staligner.report.result_figure import result_figure
+
+        target = check_target(picture)
+        form = picture_form(target)
+        drawn = result_figure(
+            _result_in(file), color, slices=only or None, aligned=aligned, images=images, form=form
+        )
+        write_bytes(drawn, target)
+        _output().print(f"Figure written to {_escape(str(target))}", soft_wrap=True)
+
+
 @app.command("methods")
 def methods_of_result(
     file: Annotated[Path, typer.Argument(help="Integrated slices, .h5ad.", metavar="OUT.h5ad")],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +14,14 @@ from napari_staligner.core.annotations.regions import microns_per_unit
 from napari_staligner.core.prepare.libraries import own_library
 from napari_staligner.core.registration.transforms import apply, scale_of
 from napari_staligner.core.result.access import spot_size, spots_xy
-from napari_staligner.io.images import image_matrix, own_image
 from napari_staligner.layers import painting
 from napari_staligner.report.figure import FigureJob, FigureLegend, FigurePart
+from napari_staligner.report.result_figure import over_tissue
 from napari_staligner.session.view import CanvasView, Look
 from napari_staligner.worker import Runner
 
 if TYPE_CHECKING:
     from napari_staligner.session import Session
-
-
-IMAGE_PIXELS = 1500
-"""Most pixels of the longer side of a tissue image in a figure."""
 
 
 class FigureButton(QPushButton):
@@ -90,19 +85,9 @@ class FigureButton(QPushButton):
         rgba = rgba * (1, 1, 1, spots.opacity if spots.visible else 0)
         part = FigurePart(name, points.copy(), rgba, size * factor, microns)
         look = canvas.images.get(name, Look())
-        image = own_image(library[1]) if library is not None and look.visible else None
-        if image is None or library is None:
+        if library is None or not look.visible:
             return part
-        step = -(-max(image[0].shape[:2]) // IMAGE_PIXELS)
-        shown = np.diag([step, step, 1.0])
-        shown[:2, 2] = (step - 1) / 2
-        matrix = image_matrix(library[1])
-        return replace(
-            part,
-            image=image[0][::step, ::step].copy(),
-            matrix=place @ (np.eye(3) if matrix is None else matrix) @ shown,
-            opacity=look.opacity,
-        )
+        return over_tissue(part, library[1], place, look.opacity)
 
     def teardown(self) -> None:
         """End a run."""
