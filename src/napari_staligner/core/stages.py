@@ -30,6 +30,7 @@ from napari_staligner.core.attempt import (
     drop_notes,
     warn_lost,
 )
+from napari_staligner.core.freed import give_back
 from napari_staligner.core.missing_stages import missing_stages, settle_notes
 from napari_staligner.core.progress import Progress, Steps, finish, part_of
 from napari_staligner.core.result.access import record_of, spots_xy, writable_record
@@ -140,11 +141,13 @@ def stage_steps(job: StagesJob) -> Steps[Staged]:
     if CONFIDENCE in job.wanted:
         steps = attempt(lambda: _confidence(job), CONFIDENCE)
         confidence = yield from part_of(steps, 0, 1, 3)
+    give_back()
     if DOMAINS in job.wanted:
         steps_ = attempt(lambda: _domains(job, confidence), DOMAINS)
         found = yield from part_of(steps_, 1, 1, 3)
     elif PRESENCE in job.wanted:
         tested = yield from part_of(attempt(lambda: _presence(job), PRESENCE), 1, 1, 3)
+    give_back()
     if REGISTRATION in job.wanted:
         register = attempt(lambda: _registration(job), REGISTRATION)
         registered = yield from part_of(register, 2, 1, 3)
@@ -198,6 +201,7 @@ def help_stages(job: StagesJob) -> Steps[None]:
     from napari_staligner.core.registration.register import help_register
 
     yield from _confidence(job)
+    give_back()
     if job.mutual is not None:
         yield from help_register(_registration_job(job))
 

@@ -77,9 +77,23 @@ def confidence_steps(
     confidence = [np.zeros(len(z)) for z in parts]
     others = np.bincount(np.ravel(pairs).astype(np.int64), minlength=len(parts))
 
+    def look(wanted: tuple[int, int]) -> Arrays:
+        number, n = wanted
+        return vars(walked[number].look(n))
+
+    def said_first(_: int) -> Progress:
+        return Progress("confidence", 0, total)
+
+    both = [*pairs, *((t, s) for s, t in pairs)]
+    wanted = sorted({(a, walked[a].drawn_for(len(parts[b]))) for a, b in both})
+    sizes_wanted = [len(parts[number]) for number, _ in wanted]
+    found = yield from each(wanted, look, said_first, ranks or Ranks(), sizes_wanted)
+    overs = {key: _Over(**arrays) for key, arrays in zip(wanted, found, strict=True)}
+    del found
+
     def walk(pair: tuple[int, int]) -> Arrays:
         s, t = pair
-        over = {a: walked[a].over(len(parts[b])) for a, b in ((s, t), (t, s))}
+        over = {a: overs[a, walked[a].drawn_for(len(parts[b]))] for a, b in ((s, t), (t, s))}
         there, back = (
             _incidence(_nearest(parts[a], parts[b][over[b].drawn], STEP), len(over[b].drawn))
             for a, b in ((s, t), (t, s))
@@ -129,18 +143,16 @@ class _Walked:
 
     def __init__(self, z: NDArray[np.float32], k: int, seed: Sequence[int]) -> None:
         self._z, self._k, self._seed = z, k, seed
-        self._found: dict[int, _Over] = {}
 
-    def over(self, other: int) -> _Over:
-        """The spots for walks to a slice of ``other`` spots: up to twice as many."""
+    def drawn_for(self, other: int) -> int:
+        """How many spots are drawn for walks to a slice of ``other`` spots: up to twice as many."""
         n = min(len(self._z), MOST)
         while n > 2 * other:
             n = (n + 1) // 2
-        if n not in self._found:
-            self._found[n] = self._look(n)
-        return self._found[n]
+        return n
 
-    def _look(self, n: int) -> _Over:
+    def look(self, n: int) -> _Over:
+        """Draw so many spots, and find the homes of all among them."""
         rows = np.arange(len(self._z))
         if n < len(rows):
             rows = np.sort(np.random.default_rng(self._seed).permutation(rows)[:n])
