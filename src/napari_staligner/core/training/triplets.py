@@ -18,7 +18,7 @@ from napari_staligner.core.settings import Positives
 BLOCK_ELEMENTS = 1 << 20
 """Distances in a batch: few enough for a cache, enough for threads to take turns."""
 STRIDE = 8
-AT_ONCE = 1 << 16
+AT_ONCE = 1 << 19
 """How many triplets are differentiated at once."""
 
 
@@ -72,8 +72,11 @@ class Triplets:
             ]
             share = len(anchor) / len(self.anchor)
             loss = F.triplet_margin_loss(anchor, positive, negative, margin=margin) * share
-            for mentions, found in zip(piece, torch.autograd.grad(loss, ends), strict=True):
-                mentions.add(found, gradient)
+            found = torch.autograd.grad(loss, ends)
+            moved = torch.zeros_like(embedding)
+            for role in (1, 2, 0):
+                piece[role].add(found[role], moved)
+            gradient += moved
             total += loss.detach()
         return total, gradient
 
