@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from killed_jobs import killed_jobs
 from tiny import QUICK, tiny_pair
-from whole_path import EXPORTED, SAVED, _clear, _drafts_left, _forked, _lines, kept, state
+from whole_path import EXPORTED, SAVED, _clear, _drafts_left, _forked, _lines, kept, restore, state
 
 
 def steps_of(session: Any, folder: Path) -> dict[str, Callable[[], object]]:
@@ -52,10 +52,6 @@ def steps_of(session: Any, folder: Path) -> dict[str, Callable[[], object]]:
         session.alignment.propose("Register", registered, choice)
         session.alignment.accept()
 
-    def annotate() -> None:
-        session.annotations.use_template("Cortex")
-        session.annotations.assign(np.arange(5), "WM", "spot")
-
     domains, view = session.domains, session.view
     return {
         "load A": lambda: session.add(read_slices([folder / "A.h5ad"])),
@@ -66,7 +62,8 @@ def steps_of(session: Any, folder: Path) -> dict[str, Callable[[], object]]:
         "rename": lambda: domains.rename(domains.names[0], "first"),
         "save": lambda: session.save(folder / SAVED),
         "recolour": lambda: domains.recolor("first", "#123456"),
-        "annotate": annotate,
+        "template": lambda: session.annotations.use_template("Cortex"),
+        "annotate": lambda: session.annotations.assign(np.arange(5), "WM", "spot"),
         "judge": lambda: session.verdicts.give("partly", domain="first", note="the rim", who="Ann"),
         "register": register,
         "save again": lambda: session.save(folder / SAVED),
@@ -106,22 +103,6 @@ def walk(folder: Path, log: Path, *, stay: bool, moves: int = 0) -> None:
             os.fsync(target.fileno())
     while stay:
         time.sleep(1)
-    session.autosave.leave()
-
-
-def restore(target: Path, saved: Path) -> None:
-    """Take what is offered; else open what was saved, and take what that offers."""
-    from napari_staligner.io.recovery import read_kept
-    from napari_staligner.io.session_file import open_file
-    from napari_staligner.session.session import Session
-
-    session = Session()
-    session.autosave.start()
-    if session.autosave.offer is None and saved.exists():
-        session.open(open_file(saved))
-    if session.autosave.offer is not None:
-        session.autosave.take_offer(read_kept(session.autosave.offer))
-    target.write_text(json.dumps(state(session)))
     session.autosave.leave()
 
 

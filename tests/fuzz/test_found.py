@@ -376,6 +376,22 @@ def test_a_heap_behind_the_values_of_a_large_file_is_looked_at_and_they_are_not(
         heaps.check_heaps(path)
 
 
+@pytest.mark.parametrize("theirs", [np.arange(16) % 3, pd.Categorical(["x", "y"] * 8)])
+def test_a_column_of_another_program_is_not_taken_for_our_domains(result, tmp_path, theirs):
+    from napari_staligner.io.session_file import open_file
+    from napari_staligner.session import Session
+
+    del result.uns["staligner"], result.uns["domain_colors"]
+    result.obs["domain"] = theirs
+    result.write_h5ad(tmp_path / "r.h5ad")
+    session = Session()
+    session.open(open_file(tmp_path / "r.h5ad"))
+    adopted = session.result.adata
+    assert session.domains.names == ()
+    assert adopted.obs["domain_of_input"].tolist() == [*theirs]
+    assert {"spatial_aligned", "attention"}.isdisjoint({*adopted.obsm, *adopted.obsp})
+
+
 @pytest.mark.filterwarnings("ignore:.*names are not unique")
 def test_slices_of_a_result_with_doubled_names_are_exported(result, tmp_path):
     import anndata as ad

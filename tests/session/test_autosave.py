@@ -14,7 +14,7 @@ from fakes import fake_result
 
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.record import annotations_of
-from napari_staligner.io import newest_task, recovery
+from napari_staligner.io import atomic, newest_task, recovery
 from napari_staligner.io.newest_task import NewestTask
 from napari_staligner.io.recovery import read_kept
 from napari_staligner.io.session_file import open_file
@@ -224,3 +224,13 @@ def test_a_file_that_was_sent_names_no_file_of_the_users(file, tmp_path, crashed
     again.save(file)
     assert theirs.is_file()
     assert "first" in again.domains.names
+
+
+def test_drafts_of_edits_of_killed_programs_are_removed_by_the_next_opening(file):
+    own = f"..{file.name}.0123456789ab-{atomic._HOST}-{2**22 + 1}-abc"
+    other = f"..other{own}"
+    for name in (own, other):
+        (file.parent / name).mkdir()
+    started(file)
+    assert not (file.parent / own).exists()
+    assert (file.parent / other).exists()

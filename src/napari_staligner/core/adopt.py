@@ -135,10 +135,12 @@ def _record(
     result.uns.pop(K.SOURCE, None)
     result.uns.pop(K.NOTES, None)
     said = [f"{slot} is no list of colours; it was left out." for slot in drop_odd_colors(result)]
-    said += claim(result, "obs", K.SLICE, K.LIBRARY)
+    # Also what is not computed yet: a column of theirs would be taken for ours.
+    said += claim(result, "obs", K.SLICE, K.LIBRARY, K.DOMAIN, K.CONFIDENCE, K.RESIDUAL)
+    said += claim(result, "obsm", K.SPATIAL_ALIGNED, K.SHIFT)
     if found.embedding != K.EMBEDDING:
         said += claim(result, "obsm", K.EMBEDDING)
-    said += claim(result, "obsp", K.CONNECTIVITIES, K.DISTANCES, K.MUTUAL)
+    said += claim(result, "obsp", K.CONNECTIVITIES, K.DISTANCES, K.MUTUAL, K.ATTENTION)
     result.obs[K.SLICE] = pd.Categorical.from_codes(slice_of, names)
     result.obs[K.LIBRARY] = result.obs[K.SLICE]
     if not result.obs_names.is_unique:

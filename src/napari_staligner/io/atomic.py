@@ -107,15 +107,17 @@ def _drop_abandoned(path: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def drop_abandoned(folder: Path) -> None:
-    """Remove the drafts of all files of a folder whose names are used only once.
+def drop_abandoned(folder: Path, start: str = "") -> None:
+    """Remove the drafts of files whose names are used only once: no next write would.
 
     Parameters
     ----------
     folder
-        One of ours, in which no folder is replaced; it may not exist.
+        It may not exist.
+    start
+        What the names of these files begin with.
     """
-    for draft in _abandoned(folder, "*"):
+    for draft in _abandoned(folder, f"{escape(start[:_LONGEST])}*"):
         shutil.rmtree(draft, ignore_errors=True)
 
 

@@ -280,6 +280,7 @@ def find(file: Path | None = None) -> Kept | None:
     if file is None:
         found = [*kept]
     else:
+        drop_abandoned(file.parent, f".{file.name}.")
         beside = file.parent.glob(f".{escape(file.name)}.*{SUFFIX}")
         # Files may have been moved together, and a name in one that was sent is not trusted.
         found = [replace(each, file=file) for each in map(_read_kept, beside) if each is not None]
