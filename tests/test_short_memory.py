@@ -15,7 +15,7 @@ SAID = "Error: There is not enough memory: use fewer genes per slice"
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux keeps to the limit")
 def test_memory_that_runs_out_costs_the_run_alone(project, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "short_memory.py", str(tmp_path), "5", "80"],
+        [sys.executable, "-W", "ignore", "short_memory.py", str(tmp_path), "5"],
         capture_output=True,
         text=True,
         cwd=project / "tests",

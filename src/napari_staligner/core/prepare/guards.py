@@ -126,7 +126,7 @@ GUARDS = (
     Guard(
         "HDF5",
         "reading of counts that stay in their file, with less than 256 MB of memory left",
-        "SIGSEGV in one of 30 runs whose memory ran out: it does not look at each allocation",
+        "SIGSEGV in two runs whose memory ran out: it does not look at each allocation",
         "the run ends with a sentence",
         "core.prepare.on_disk:check_room",
     ),
