@@ -102,6 +102,38 @@ def test_a_link_out_of_a_store_is_not_followed(tmp_path):
         read_slices([tmp_path / "a.zarr"])
 
 
+@pytest.mark.parametrize("way", ["hard", "soft", "in turns", "deep"])
+def test_a_group_within_itself_is_refused_and_hdf5_goes_on(tmp_path, way):
+    path = tmp_path / "a.h5ad"
+    tiny_slice(side=4).write_h5ad(path)
+    with h5py.File(path, "a") as file:
+        uns = file["uns"]
+        if way == "hard":
+            uns["again"] = uns
+        elif way == "soft":
+            uns["again"] = h5py.SoftLink("/")
+        elif way == "in turns":
+            one, other = uns.create_group("one"), uns.create_group("other")
+            one["other"], other["one"] = h5py.SoftLink("/uns/other"), h5py.SoftLink("/uns/one")
+        else:
+            uns.create_group("/".join(map(str, range(guard.DEEPEST + 2))))
+    with pytest.raises(InputError, match="a group within itself"):
+        read_slices([path])
+    tiny_slice(side=4).write_h5ad(path)
+    assert read_slices([path])[0][1].n_obs == tiny_slice(side=4).n_obs
+
+
+def test_a_group_that_two_names_lead_to_is_read(tmp_path):
+    path = tmp_path / "a.h5ad"
+    adata = tiny_slice(side=4)
+    adata.uns["one"] = {"value": 3}
+    adata.write_h5ad(path)
+    with h5py.File(path, "a") as file:
+        file["uns/two"] = file["uns/one"]
+        file["uns/three"] = h5py.SoftLink("/uns/one")
+    assert read_slices([path])[0][1].n_obs == adata.n_obs
+
+
 @pytest.mark.parametrize("slot", ["X", "obs", "uns/x", "layers/a/b"])
 @pytest.mark.parametrize("backed", [False, True])
 def test_an_external_link_is_not_followed(tmp_path, slot, backed):

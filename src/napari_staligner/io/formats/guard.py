@@ -29,6 +29,8 @@ ALWAYS_FINE = 1 << 28
 """Bytes that any file may unpack to, whatever its ratio."""
 H5_RATIO = 1100
 """None of HDF5's built-in filters compresses more than deflate."""
+DEEPEST = 100
+"""Groups within each other; Python's stack holds the reading of some three hundred."""
 H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises on damaged files, depending on the part that is damaged."""
 
@@ -172,20 +174,26 @@ def check_own(path: Path) -> None:
 
 
 def check_links(group: h5py.Group, path: Path) -> None:
-    """Check that nothing in an HDF5 file leads to another file.
+    """Check that nothing in an HDF5 file leads to another file, or without end into itself.
 
     Raises
     ------
     InputError
-        There is an external link, external storage, a virtual dataset of other files, or a type
-        that h5py crashes with.
+        There is an external link, external storage, a virtual dataset of other files, a type
+        that h5py crashes with, or a group within itself: what reads it all would never come back,
+        and h5py can keep its lock for good when Python's stack is used up.
     """
     check_types(group, group.name, path)
-    waiting, met = [group], set()
+    waiting: list[tuple[h5py.Group, frozenset[int]]] = [(group, frozenset())]
+    met = set()
     while waiting:
-        here = waiting.pop()
-        # A group may contain itself.
+        here, above = waiting.pop()
         address = h5py.h5o.get_info(here.id).addr
+        if address in above or len(above) > DEEPEST:
+            raise InputError(
+                f"{str(path)!r} is damaged ({here.name!r} is a group within itself): copy or "
+                "download it again."
+            )
         if address in met:
             continue
         met.add(address)
@@ -194,12 +202,13 @@ def check_links(group: h5py.Group, path: Path) -> None:
             link = here.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink):
                 raise _leads_out(path, where, link.filename)
-            if isinstance(link, h5py.SoftLink):
-                continue  # Its target is checked where it is, or does not exist.
-            member = here[name]
+            soft = isinstance(link, h5py.SoftLink)
+            member = here.get(name) if soft else here[name]
             if isinstance(member, h5py.Group):
-                waiting.append(member)
-            elif isinstance(member, h5py.Dataset):
+                waiting.append((member, above | {address}))
+            if soft:
+                continue  # Its target is checked where it is, or does not exist.
+            if isinstance(member, h5py.Dataset):
                 _check_dataset(member, where, path)
             check_types(member, where, path)
 
