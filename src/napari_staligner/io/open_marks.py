@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.json_text import json_of
 from napari_staligner.io.atomic import write_text
 from napari_staligner.io.processes import alive
 
@@ -81,7 +82,7 @@ def _own() -> dict[str, Any]:
 def _read(place: Path) -> str:
     """Say who made a mark; empty, and the mark is removed, if that program has ended."""
     try:
-        told = json.loads(place.read_text(encoding="utf-8"))
+        told = json_of(place.read_text(encoding="utf-8"))
         host, pid, when = str(told["host"]), int(told["pid"]), datetime.fromisoformat(told["when"])
         here = host == socket.gethostname()
         fresh = datetime.now(UTC) - when < FORGOTTEN

@@ -7,7 +7,6 @@ The file is the result's ``.h5ad``, which every tool of the field reads; the ses
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +17,7 @@ import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.json_text import json_of
 from napari_staligner.core.prepare.coordinates import with_places
 from napari_staligner.core.prepare.image_move import move_image, moved_images
 from napari_staligner.core.prepare.notes import notes_of
@@ -218,7 +218,7 @@ def session_record(adata: AnnData) -> SessionRecord | None:
 def read_record(text: str) -> SessionRecord | None:
     """Read the JSON of :meth:`SessionRecord.to_json`; ``None`` if it is of another version."""
     try:
-        content = json.loads(text)
+        content = json_of(text)
         for entry in content["slices"]:
             _mend_source(entry.get("source") or {})
         return _adapter().validate_python(content)

@@ -9,6 +9,7 @@ from threading import Thread
 from time import monotonic
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.json_text import json_of
 
 MOST_RECENT = 8
 PATIENCE_SECONDS = 1.0
@@ -32,7 +33,7 @@ def cache_folder() -> Path:
 def recent_files() -> list[Path]:
     """Return the sessions that were opened or saved last and are still there, the newest first."""
     try:
-        listed = json.loads(_recent().read_text(encoding="utf-8"))
+        listed = json_of(_recent().read_text(encoding="utf-8"))
         return _there([*map(Path, listed)])
     except (OSError, ValueError, TypeError):
         return []

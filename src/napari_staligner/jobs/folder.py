@@ -29,6 +29,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.json_text import json_of
 from napari_staligner.core.progress import Progress
 from napari_staligner.core.settings import Settings
 from napari_staligner.io.atomic import write_text
@@ -318,7 +319,7 @@ class Tail:
 def _steps(lines: bytes) -> Iterator[tuple[float, Progress]]:
     for line in lines.splitlines():
         try:
-            said = json.loads(line)
+            said = json_of(line)
             when = float(said.pop("time"))
             # Checked: a text where a number belongs would fail those who count with it.
             step: Progress = _adapter(Progress).validate_python(said)

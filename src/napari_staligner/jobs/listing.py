@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.json_text import json_of
 from napari_staligner.io import user_folder
 from napari_staligner.io.atomic import write_text
 from napari_staligner.jobs.folder import JobFolder
@@ -63,7 +64,7 @@ def _id_of(folder: JobFolder) -> str:
 
 def _listed() -> list[Path]:
     try:
-        return [Path(each) for each in json.loads(_file().read_text(encoding="utf-8"))]
+        return [Path(each) for each in json_of(_file().read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
         return []
 

@@ -13,6 +13,7 @@ from napari_staligner import _keys as K
 from napari_staligner.core.annotations.annotations import Annotations
 from napari_staligner.core.annotations.classes import NONE, Edit, RegionClass, Shape
 from napari_staligner.core.evaluation.missing import is_missing
+from napari_staligner.core.json_text import json_of
 from napari_staligner.core.palette import hex_color
 from napari_staligner.core.result.access import record_of, writable_record
 from napari_staligner.core.result.ownership import claim, release, written
@@ -214,7 +215,7 @@ def _packed(edit: Edit) -> str:
 
 
 def _unpacked(text: str) -> tuple[tuple[RegionClass, ...], tuple[RegionClass, ...]]:
-    old, new = json.loads(text) if text else ((), ())
+    old, new = json_of(text) if text else ((), ())
     return tuple(RegionClass(*c) for c in old), tuple(RegionClass(*c) for c in new)
 
 

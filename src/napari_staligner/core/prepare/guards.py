@@ -124,6 +124,13 @@ GUARDS = (
         "io.formats.guard:check_types",
     ),
     Guard(
+        "HDF5, by h5py",
+        "groups within themselves, and JSON that is nested without end",
+        "a deadlock: they used up Python's stack, and h5py keeps its lock when that ends it",
+        "the file is refused",
+        "io.formats.guard:check_links",
+    ),
+    Guard(
         "HDF5",
         "reading of counts that stay in their file, with less than 256 MB of memory left",
         "SIGSEGV in two runs whose memory ran out: it does not look at each allocation",

@@ -11,6 +11,7 @@ import numpy as np
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.regions import cells
+from napari_staligner.core.json_text import json_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ class Axis:
     def from_json(cls, text: str) -> Axis | None:
         """Read what :meth:`to_json` gave; ``None`` if it is of another version."""
         try:
-            kept = json.loads(text)
+            kept = json_of(text)
             line = tuple((float(x), float(y)) for x, y in kept.pop("line", ()))
             read = cls(line=line, **kept)
         except (TypeError, ValueError):

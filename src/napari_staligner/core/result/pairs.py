@@ -13,6 +13,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.json_text import json_of
 from napari_staligner.core.prepare.graph import spacing
 from napari_staligner.core.progress import Progress, Steps, finish
 from napari_staligner.core.result.access import record_of, writable_record
@@ -249,7 +250,7 @@ def pairs_frame(found: Iterable[PairFigures]) -> pd.DataFrame:
 def seen_pairs(adata: AnnData) -> frozenset[Pair]:
     """Pairs that were looked at, as ``uns["staligner"]["seen_pairs"]`` has them."""
     try:
-        kept = json.loads(str(record_of(adata).get(K.SEEN_PAIRS, "[]")))
+        kept = json_of(str(record_of(adata).get(K.SEEN_PAIRS, "[]")))
         return frozenset((str(a), str(b)) for a, b in kept)
     except (ValueError, TypeError):
         return frozenset()

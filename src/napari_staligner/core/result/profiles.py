@@ -13,6 +13,7 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.regions import microns_per_unit
 from napari_staligner.core.blocks import blocks_of
+from napari_staligner.core.json_text import json_of
 from napari_staligner.core.prepare.graph import find_radius, spacing
 from napari_staligner.core.prepare.libraries import libraries_of_result
 from napari_staligner.core.progress import Progress, Steps, finish
@@ -365,7 +366,7 @@ def write_profiles(adata: AnnData, kept: Sequence[tuple[Axis, Quantity]]) -> Non
 def read_profiles(adata: AnnData) -> tuple[tuple[Axis, Quantity], ...]:
     """Return what :func:`write_profiles` kept; those of another version are left out."""
     try:
-        kept = json.loads(str(record_of(adata).get(K.PROFILES, "[]")))
+        kept = json_of(str(record_of(adata).get(K.PROFILES, "[]")))
         found = [(Axis.from_json(axis), parse_quantity(of)) for axis, of in kept]
     except (ValueError, TypeError, InputError):
         return ()

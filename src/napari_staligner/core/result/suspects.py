@@ -13,6 +13,7 @@ from scipy import sparse
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.core.json_text import json_of
 from napari_staligner.core.prepare.counts import counts_slot
 from napari_staligner.core.prepare.on_disk import in_memory
 from napari_staligner.core.progress import Progress, Steps, finish
@@ -74,7 +75,7 @@ class Suspect:
 def declined_suspects(adata: AnnData) -> frozenset[str]:
     """What was declined, as ``uns["staligner"]["declined_suspects"]`` has it, by their marks."""
     try:
-        return frozenset(map(str, json.loads(str(record_of(adata).get(K.DECLINED, "[]")))))
+        return frozenset(map(str, json_of(str(record_of(adata).get(K.DECLINED, "[]")))))
     except (ValueError, TypeError):
         return frozenset()
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_staligner._errors import InputError
 from napari_staligner.core.evaluation.missing import is_missing
+from napari_staligner.core.json_text import check_nesting, json_of
 from napari_staligner.core.palette import hex_color
 
 _CLASS_KEYS = ("classification", "class", "classes", "label", "annotation", "region", "name")
@@ -31,7 +31,7 @@ def read_features(path: Path) -> list[dict[str, Any]]:
         The file cannot be read, or holds none.
     """
     try:
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+        content = json_of(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read ({error.strerror}).") from error
     except ValueError as error:
@@ -112,9 +112,14 @@ def _read_text(value: Any) -> Any:
     """The content of a text that is JSON or, as geopandas writes it, a Python dictionary."""
     if not isinstance(value, str) or value.strip()[:1] not in ("{", "[", '"'):
         return value
-    for read in (json.loads, ast.literal_eval):
+    for read in (json_of, _literal):
         try:
             return read(value.strip())
         except (ValueError, SyntaxError):
             continue
     return value
+
+
+def _literal(text: str) -> Any:
+    check_nesting(text)
+    return ast.literal_eval(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import os
 import re
 import zlib
@@ -16,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import h5py
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.json_text import json_of
 from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.io.formats.heaps import check_heaps
 
@@ -298,7 +298,7 @@ _OUT = re.compile(r"([/\\]|[A-Za-z]:[/\\]|[a-z][a-z0-9+]*://).*|(.*[/\\])?\.\.([
 
 def _check_metadata(folder: Path, path: Path) -> None:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json_of(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{str(path)!r} is damaged ({_first(error)}): copy or write the store again."

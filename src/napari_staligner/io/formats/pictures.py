@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_staligner._errors import InputError
+from napari_staligner.core.json_text import json_of
 from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.io.formats.guard import opened
 
@@ -29,7 +29,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     with opened(path) as stream:
         try:
-            told = json.loads(stream.read())
+            told = json_of(stream.read())
         except ValueError as error:
             raise InputError(f"{str(path)!r} is no JSON ({error}): copy it again.") from error
     if not isinstance(told, dict):
