@@ -98,3 +98,6 @@ if __name__ == "__main__":
             found |= {f"scarce.{name}": value for name, value in scarce(ranks).items()}
         if ranks.rank == 0:
             np.savez(f"{place}/{ranks.size}.npz", **found)
+    if ranks is not None:
+        # Its threads abort a process that ends before them.
+        torch.distributed.destroy_process_group()
