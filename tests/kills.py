@@ -26,6 +26,8 @@ from killed_jobs import killed_jobs
 from tiny import QUICK, tiny_pair
 from whole_path import EXPORTED, SAVED, _clear, _drafts_left, _forked, _lines, kept, restore, state
 
+from napari_staligner.io import newest_task
+
 
 def steps_of(session: Any, folder: Path) -> dict[str, Callable[[], object]]:
     """The work of a person in steps of one edit each, by name."""
@@ -206,4 +208,6 @@ def main(folder: Path, times: int | None) -> int:
 
 
 if __name__ == "__main__":
+    # How long a busy machine may take for an edit is not what is tried here.
+    newest_task.PATIENCE_SECONDS = 60.0
     sys.exit(main(Path(sys.argv[1]), None if sys.argv[2] == "moves" else int(sys.argv[2])))

@@ -27,6 +27,8 @@ from typing import Any
 import numpy as np
 from killed_jobs import killed_jobs
 
+from napari_staligner.io import newest_task
+
 WINDOW = (1500, 950)
 
 
@@ -514,6 +516,8 @@ def _lines(log: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    # How long a busy machine may take for an edit is not what is tried here.
+    newest_task.PATIENCE_SECONDS = 60.0
     task, place, *rest = sys.argv[1:]
     if task == "walk":
         walk(Path(place), [Path(file) for file in rest])

@@ -11,9 +11,9 @@ from weakref import WeakSet
 
 _log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 1.0
-"""A small file is there much sooner, also on a busy machine. Only a folder that stops makes a
-window wait so long, and only once."""
+PATIENCE_SECONDS = 0.4
+"""A small file is there much sooner. A busy machine or a folder that stops makes a window wait so
+long, a folder only once."""
 STUCK_SECONDS = 3.0
 """A task that takes longer is said to wait for a folder that does not answer."""
 LAST_PATIENCE_SECONDS = 3.0
