@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import tarfile
 import threading
+import warnings
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,6 +25,15 @@ from napari_staligner.io.fetching import fetch_steps
 from napari_staligner.io.remote_samples import SAMPLES, RemoteFile, RemoteSample, samples_named
 
 CONTENT = b"barcode\tx\ty\n" * 200_000
+
+
+@pytest.fixture(autouse=True)
+def sockets_gone():
+    """Let go of sockets that requests leaves in errors, before another test is told of them."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def sha256(content):

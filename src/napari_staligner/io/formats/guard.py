@@ -170,18 +170,27 @@ def check_own(path: Path) -> None:
     except H5_ERRORS:
         return  # anndata's own reader says what is wrong
     with file:
-        check_links(file, path)
+        check_links(file, path, whole=True)
 
 
-def check_links(group: h5py.Group, path: Path) -> None:
+def check_links(group: h5py.Group, path: Path, *, whole: bool = False) -> None:
     """Check that nothing in an HDF5 file leads to another file, or without end into itself.
+
+    Parameters
+    ----------
+    group
+        The file.
+    path
+        Where it lies.
+    whole
+        Whether all of it is read, and not some members by their names.
 
     Raises
     ------
     InputError
         There is an external link, external storage, a virtual dataset of other files, a type
-        that h5py crashes with, or a group within itself: what reads it all would never come back,
-        and h5py can keep its lock for good when Python's stack is used up.
+        that h5py crashes with; or, in what is read whole, a group within itself: that would never
+        come back, and h5py can keep its lock for good when Python's stack is used up.
     """
     check_types(group, group.name, path)
     waiting: list[tuple[h5py.Group, frozenset[int]]] = [(group, frozenset())]
@@ -189,7 +198,7 @@ def check_links(group: h5py.Group, path: Path) -> None:
     while waiting:
         here, above = waiting.pop()
         address = h5py.h5o.get_info(here.id).addr
-        if address in above or len(above) > DEEPEST:
+        if whole and (address in above or len(above) > DEEPEST):
             raise InputError(
                 f"{str(path)!r} is damaged ({here.name!r} is a group within itself): copy or "
                 "download it again."
