@@ -136,3 +136,21 @@ def _simulated_bulb() -> list[AnnData]:
 def bulb(_simulated_bulb: list[AnnData]) -> list[AnnData]:
     """Return a small simulated olfactory bulb, two slices, that the test may change."""
     return [adata.copy() for adata in _simulated_bulb]
+
+
+@pytest.fixture
+def made_cgroups(tmp_path, monkeypatch):
+    """Return a writer of cgroups: the process's membership, and files by their path."""
+    from napari_staligner import threads
+
+    monkeypatch.setattr(threads, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(threads, "MEMBERSHIP", tmp_path / "membership")
+
+    def write(membership: str, files: dict[str, str]) -> None:
+        threads.MEMBERSHIP.write_text(membership)
+        for name, text in files.items():
+            path = threads.CGROUPS / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n")
+
+    return write

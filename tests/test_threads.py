@@ -162,21 +162,11 @@ def test_the_number_of_threads_stays_as_the_user_chose(statements, tmp_path):
 
 
 @pytest.fixture
-def cgroups(tmp_path, monkeypatch):
-    """Return a writer of cgroups: the process's membership, and files by their path."""
-    monkeypatch.setattr(threads, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(threads, "MEMBERSHIP", tmp_path / "membership")
+def cgroups(made_cgroups, monkeypatch):
+    """As ``made_cgroups``, on a machine of 64 cores."""
     monkeypatch.setattr(threads, "_affinity", lambda: 64)
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-
-    def write(membership: str, files: dict[str, str]) -> None:
-        threads.MEMBERSHIP.write_text(membership)
-        for name, text in files.items():
-            path = threads.CGROUPS / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text + "\n")
-
-    return write
+    return made_cgroups
 
 
 def first_version(folder: str, quota: int, period: int = 100_000) -> dict[str, str]:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from scarce import short_memory
 
-from napari_staligner import InputError, threads
+from napari_staligner import InputError
 from napari_staligner.core import free_memory as module
 from napari_staligner.core.free_memory import free_memory
 from napari_staligner.core.training.estimate import Estimate, check_memory
@@ -18,21 +18,11 @@ MB = 1 << 20
 
 
 @pytest.fixture
-def cgroups(tmp_path, monkeypatch):
-    """Return a writer of cgroups: the process's membership, and files by their path."""
-    monkeypatch.setattr(threads, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(threads, "MEMBERSHIP", tmp_path / "membership")
+def cgroups(made_cgroups, monkeypatch):
+    """As ``made_cgroups``, on a machine with 900 MB free."""
     machine = SimpleNamespace(available=900 * MB)
     monkeypatch.setattr(module.psutil, "virtual_memory", lambda: machine)
-
-    def write(membership, files):
-        threads.MEMBERSHIP.write_text(membership)
-        for name, text in files.items():
-            path = threads.CGROUPS / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text + "\n")
-
-    return write
+    return made_cgroups
 
 
 def second(folder, most, used, cached=0):

@@ -38,6 +38,14 @@ def test_a_column_is_drawn_in_its_own_colours_with_names_and_a_bar(result):
     assert ">a</text>" not in result_figure(result, slices=["b"], form="svg").decode()
 
 
+@pytest.mark.parametrize("colors", [None, ["no colour", "#ff0000"], {"top": "#ff0000"}, "red"])
+def test_colours_that_others_wrote_are_taken_as_far_as_they_can_be_read(result, colors):
+    result.uns["domain_colors"] = colors
+    svg = result_figure(result, form="svg").decode()
+    assert ">top</text>" in svg
+    assert ("#ff0000" in svg) == (colors not in (None, "red"))
+
+
 def test_a_gene_has_a_scale_and_an_aligned_slice_the_bar_of_its_size_there(result):
     svg = result_figure(result, "Omp", form="svg").decode()
     assert ">Omp</text>" in svg

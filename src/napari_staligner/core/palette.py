@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from anndata import AnnData
     from numpy.typing import NDArray
 
 # The seven hues of Okabe and Ito. Then, one by one, the colour farthest (CIEDE2000) from all before
@@ -58,6 +60,22 @@ def free_colors(taken: Sequence[str]) -> list[str]:
 
 _ALIKE = 0.5
 """Distance of similar colours, where black and white are 3 apart."""
+
+
+def recorded_colors(adata: AnnData, key: str) -> dict[str, str]:
+    """Colours in ``uns`` of a categorical column, hex; empty if there are too few."""
+    colors = adata.uns.get(f"{key}_colors")
+    if colors is None or key not in adata.obs or adata.obs[key].dtype != "category":
+        return {}
+    categories = [str(c) for c in adata.obs[key].cat.categories]
+    if isinstance(colors, Mapping):
+        found = {str(category): hex_color(color) for category, color in colors.items()}
+    elif len(colors := [colors] if isinstance(colors, str) else list(colors)) < len(categories):
+        return {}
+    else:
+        # If there are more colours than categories, use the first ones, as scanpy does.
+        found = {c: hex_color(color) for c, color in zip(categories, colors, strict=False)}
+    return {category: color for category, color in found.items() if color}
 
 
 def to_rgba(colors: Sequence[Any]) -> NDArray[np.float32]:

@@ -323,7 +323,7 @@ def _steps(lines: bytes) -> Iterator[tuple[float, Progress]]:
             when = float(said.pop("time"))
             # Checked: a text where a number belongs would fail those who count with it.
             step: Progress = _adapter(Progress).validate_python(said)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             continue  # a machine that went down may leave half a line
         if isfinite(when) and step.done >= 0:
             yield when, step

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner import _keys as K
-from napari_staligner.core.palette import free_colors, hex_color, to_rgba
+from napari_staligner.core.palette import free_colors, recorded_colors, to_rgba
 from napari_staligner.layers.spot_values import Numbers, as_names, title_of, values_of
 from napari_staligner.session.view import ColorBy, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
-    from anndata import AnnData
     from numpy.typing import NDArray
 
     from napari_staligner.session import Session
@@ -233,29 +232,13 @@ def category_colors(
             taken = {color[:7] for color in recorded.values()}
             recorded |= {
                 category: color
-                for category, color in _recorded_colors(adata, key).items()
+                for category, color in recorded_colors(adata, key).items()
                 if category in categories and category not in recorded and color[:7] not in taken
             }
     free = free_colors(list(recorded.values()))
     missing = [c for c in categories if c not in recorded]
     recorded |= {c: free[i % len(free)] for i, c in enumerate(missing)}
     return dict(zip(categories, to_rgba([recorded[c] for c in categories]), strict=True))
-
-
-def _recorded_colors(adata: AnnData, key: str) -> dict[str, str]:
-    """Colours in ``uns`` of a categorical column, hex; empty if there are too few."""
-    colors = adata.uns.get(f"{key}_colors")
-    if colors is None or key not in adata.obs or adata.obs[key].dtype != "category":
-        return {}
-    categories = [str(c) for c in adata.obs[key].cat.categories]
-    if isinstance(colors, Mapping):
-        found = {str(category): hex_color(color) for category, color in colors.items()}
-    elif len(colors := [colors] if isinstance(colors, str) else list(colors)) < len(categories):
-        return {}
-    else:
-        # If there are more colours than categories, use the first ones, as scanpy does.
-        found = {c: hex_color(color) for c, color in zip(categories, colors, strict=False)}
-    return {category: color for category, color in found.items() if color}
 
 
 def _without_value(session: Session) -> dict[str, NDArray[np.float32]]:

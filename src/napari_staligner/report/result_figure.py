@@ -12,8 +12,9 @@ import pandas as pd
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.regions import microns_per_unit
-from napari_staligner.core.palette import categorical_colors
+from napari_staligner.core.palette import free_colors, recorded_colors, to_rgba
 from napari_staligner.core.prepare.libraries import libraries_of_result
+from napari_staligner.core.registration.transforms import scale_of
 from napari_staligner.core.result.access import spot_size, spots_xy
 from napari_staligner.io.images import image_matrix, own_image
 from napari_staligner.report.figure import FigureLegend, FigurePart, slices_figure
@@ -121,8 +122,8 @@ def over_tissue(
 def _scale(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
     """Factor by which lengths grew, of places shape (spots, 2)."""
     ones = np.column_stack([before, np.ones(len(before))])
-    moved = np.linalg.lstsq(ones, after, rcond=None)[0]
-    return float(np.sqrt(abs(np.linalg.det(moved[:2])))) or 1.0
+    moved: NDArray[np.float64] = np.linalg.lstsq(ones, after, rcond=None)[0]
+    return scale_of(moved.T) or 1.0
 
 
 def _chosen(adata: AnnData, slices: Sequence[str] | None) -> list[str]:
@@ -154,12 +155,10 @@ def _painted(adata: AnnData, color: str) -> tuple[NDArray[np.float64], FigureLeg
 def _by_category(
     adata: AnnData, color: str, column: pd.Series
 ) -> tuple[NDArray[np.float64], FigureLegend]:
-    from matplotlib.colors import to_rgba_array
-
     names = [str(name) for name in column.cat.categories]
-    told: Any = adata.uns.get(f"{color}_colors", ())
-    chosen = [str(each) for each in told] if len(told) == len(names) else []
-    colors = to_rgba_array(chosen or categorical_colors(len(names)))
+    recorded = recorded_colors(adata, color)
+    free = iter(free_colors(list(recorded.values())) * len(names))
+    colors = to_rgba([recorded.get(name) or next(free) for name in names])
     rgba = np.vstack([colors, _GRAY])[column.cat.codes.to_numpy()]
     entries = tuple((name, tuple(each)) for name, each in zip(names, colors, strict=True))
     return rgba, FigureLegend(color, entries)
