@@ -122,7 +122,7 @@ def over_tissue(
 def _scale(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
     """Factor by which lengths grew, of places shape (spots, 2)."""
     ones = np.column_stack([before, np.ones(len(before))])
-    moved: NDArray[np.float64] = np.linalg.lstsq(ones, after, rcond=None)[0]
+    moved = np.asarray(np.linalg.lstsq(ones, after, rcond=None)[0], dtype=np.float64)
     return scale_of(moved.T) or 1.0
 
 
