@@ -126,6 +126,8 @@ def test_colors_that_are_none_are_replaced(result):
         ("obsm", "STAligner", np.full((16, 4), "x"), "integrate"),
         ("obsm", "spatial", np.zeros((16, 1)), "integrate"),
         ("obs", "slice", [None, *["A"] * 15], "no slice"),
+        ("obs", "slice", ["", *["A"] * 15], "call it 'unnamed'"),
+        ("obs", "slice", ["A/1", *["A"] * 15], "call it 'A_1'"),
     ],
 )
 def test_what_all_rests_on_is_required(result, slot, key, value, said):
