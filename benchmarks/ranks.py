@@ -1,7 +1,7 @@
 """One rank beside two, one thread each: seconds and peak memory by part of a run.
 
 Processor time of the busier rank is told beside time by the clock, which means little on a machine
-that others use: ranks wait for each other without taking a processor. Memory is the most that any
+that others use, but shows alone where ranks wait for each other. Memory is the most that any
 rank held in a part; what of it is code of libraries, which ranks on one machine share, is told too.
 Slices are simulated as in engine.py, and left in --files.
 
@@ -52,6 +52,14 @@ PARTS = {
     "register": "registration, pair by pair",
 }
 OTHER = "join, write"
+TRAINING = (
+    "components, first epoch",
+    "epochs, pretrain",
+    "searches for matches",
+    "epochs, align",
+    "attention, residuals",
+    "matches of all spots",
+)
 app = typer.Typer()
 
 
@@ -197,16 +205,22 @@ def measured(place: Path, size: int, epochs: int, paths: list[str]) -> list[dict
 
 
 def most(said: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """The most that a rank took, for each part; of the whole, the first's time by the clock."""
+    """For each part, what the busier rank took; by the clock what the first did, which others help.
+
+    The others begin with pairs of slices while the first still finds domains, and wait for it.
+    """
     parts = dict.fromkeys(part for each in said for part in each["parts"])
     found = {
         part: [max(each["parts"].get(part, [0.0] * 3)[kind] for each in said) for kind in range(3)]
         for part in parts
     }
-    # In each part they wait for the busier one, but for the domains, which others do not await.
-    processor = sum(each[0] for each in found.values())
+    for part, measured in found.items():
+        measured[1] = said[0]["parts"].get(part, [0.0] * 3)[1]
     peak = max(each[2] for each in found.values())
-    return found | {"whole": [processor, said[0]["whole"], peak]}
+    trained = [found[part] for part in parts if part in TRAINING]
+    processor, clock, most_trained = zip(*trained, strict=True)
+    whole = [sum(each[0] for each in found.values()), said[0]["whole"], peak]
+    return found | {"training": [sum(processor), sum(clock), max(most_trained)], "whole": whole}
 
 
 if __name__ == "__main__":

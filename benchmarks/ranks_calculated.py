@@ -75,7 +75,7 @@ def main(
     print("|---|---|---|" + "---|" * len(many))
     whole = dict.fromkeys(many, 0.0)
     for part, (alone, *_) in one.items():
-        if part == "whole":
+        if part in ("training", "whole"):
             continue
         shared = min(max(0.0, 2 * (alone - two[part][0])), alone)
         if part == PAIRS_BESIDE_DOMAINS:

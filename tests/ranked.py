@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import fields, replace
 from functools import partial
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -21,7 +23,7 @@ from napari_staligner.core.training import pieces
 from napari_staligner.core.training import train as module
 from napari_staligner.core.training.data import Prepared
 from napari_staligner.core.training.model import MessageGraph, STAligner
-from napari_staligner.core.training.ranks import MEETING, Ranks
+from napari_staligner.core.training.ranks import MEETING, Arrays, Ranks, each, in_step
 from napari_staligner.core.training.trainer import Trainer
 
 SETTINGS = {
@@ -74,6 +76,23 @@ def scarce(ranks: Ranks) -> dict[str, np.ndarray]:
     return {"z": found.embedding, "notes": np.array([step.note for step in said if step.note])}
 
 
+def at_the_same_time(ranks: Ranks, place: Path) -> bool:
+    """Whether each rank computes one item while the others compute one, also in step."""
+
+    def met(item: int) -> Arrays:
+        (place / f"{ranks.size}-{item}").touch()
+        wanted, until = ranks.size * (1 + item // ranks.size), time.monotonic() + 20
+        while len(list(place.glob(f"{ranks.size}-*"))) < wanted and time.monotonic() < until:
+            time.sleep(0.01)
+        return {"late": np.array(time.monotonic() >= until)}
+
+    def said(done: int) -> Progress:
+        return Progress("meet", done, 2 * ranks.size)
+
+    found = finish(in_step(each(range(2 * ranks.size), met, said, ranks), ranks))
+    return not any(arrays["late"] for arrays in found)
+
+
 def join_again(size: int, meeting: str) -> Ranks | None:
     """Let the first of these processes begin anew; ``None`` on the others."""
     torch.distributed.destroy_process_group()
@@ -94,8 +113,9 @@ if __name__ == "__main__":
         if ranks is None:
             break
         found = trained(ranks)
+        found["apart.met"] = np.array(at_the_same_time(ranks, Path(place)))
         if size == 2:
-            found |= {f"scarce.{name}": value for name, value in scarce(ranks).items()}
+            found |= {f"apart.{name}": value for name, value in scarce(ranks).items()}
         if ranks.rank == 0:
             np.savez(f"{place}/{ranks.size}.npz", **found)
     if ranks is not None:

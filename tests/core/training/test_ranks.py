@@ -8,11 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import ranked
+import torch
+from scipy import sparse
 from tiny import QUICK
 
 from napari_staligner._errors import ComputeError
 from napari_staligner.core.progress import Progress, finish
-from napari_staligner.core.training.dealing import deal_tiles
+from napari_staligner.core.training.data import Prepared
+from napari_staligner.core.training.dealing import Dealt, deal_tiles
+from napari_staligner.core.training.input import Input
 from napari_staligner.core.training.ranks import (
     LOST,
     MEETING,
@@ -46,18 +50,44 @@ def by_ranks(tmp_path_factory, project):
 def test_several_ranks_give_the_same_bits(by_ranks):
     alone = ranked.trained()
     for size, found in by_ranks.items():
-        own = {name: value for name, value in found.items() if not name.startswith("scarce.")}
+        own = {name: value for name, value in found.items() if not name.startswith("apart.")}
         assert set(own) == set(alone)
         for name, value in alone.items():
             np.testing.assert_array_equal(own[name], value, err_msg=f"{size} ranks: {name}")
 
 
+def test_ranks_compute_at_the_same_time(by_ranks):
+    # An exchange between two items makes a rank wait until another has computed its own.
+    assert all(found["apart.met"] for found in by_ranks.values())
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_sums_of_slices_are_made_at_the_same_time(rank):
+    data, done = ranked.tiny_prepared(), []
+    blocks = [*data.expression] * 2
+    graph = sparse.block_diag([data.connectivities] * 2, format="csr")
+    places = np.concatenate([data.coordinates] * 2)
+
+    class Noted(Ranks):
+        def share(self, values, owner):
+            done.append("share")
+            return values if owner == self.rank else values.zero_()
+
+    made = replace(
+        data.expression, sizes=data.sizes * 2, block=lambda k: done.append("sum") or blocks[k]
+    )
+    data = Prepared(tuple("ABCD"), data.sizes * 2, made, graph, places)
+    dealt = Dealt([0, 1, 1, 0], [0, 1, 1, 0], (0, 3) if rank == 0 else (1, 2))
+    Input(data, replace(QUICK, components=12), torch.device("cpu"), Noted(rank, 2), dealt)
+    assert done[:6] == ["sum", "share", "share", "sum", "share", "share"]
+
+
 def test_memory_that_runs_out_on_one_rank_is_told_by_the_first(by_ranks):
     found = by_ranks[2]
-    (note,) = found["scarce.notes"]
+    (note,) = found["apart.notes"]
     assert "smaller pieces, down to 1/2 of what they were" in note
     alone = finish(train(ranked.tiny_prepared(), QUICK))
-    np.testing.assert_allclose(found["scarce.z"], alone.embedding, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(found["apart.z"], alone.embedding, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 40])

@@ -99,16 +99,19 @@ class Input:
 
     def _moments(self, data: Prepared) -> Iterator[Moments]:
         """Sums of products of the genes of each slice, in the order of the slices."""
-        ahead: dict[int, NDArray[np.float64]] = {}
-        genes = data.expression.n_genes
-        own = [k for k, owner in enumerate(self._dealt.slices) if owner == self._ranks.rank]
-        for number, owner in enumerate(self._dealt.slices):
-            # The next one of ours is made while others make theirs, and no more: they are large.
-            for k in [k for k in own if k >= number][:1]:
-                if k not in ahead:
-                    made = moments_of(data.expression.block(k))
-                    ahead[k] = np.vstack([made.products, made.total])
-            room = ahead.pop(number) if owner == self._ranks.rank else np.empty((genes + 1, genes))
+        genes, owners = data.expression.n_genes, self._dealt.slices
+        turns = [owners[:number].count(owner) for number, owner in enumerate(owners)]
+        own = [k for k, owner in enumerate(owners) if owner == self._ranks.rank]
+        made: dict[int, NDArray[np.float64]] = {}
+        begun = 0
+        for number, owner in enumerate(owners):
+            # All make one at a time, since an exchange waits for all; not more, as they are large.
+            while begun <= turns[number]:
+                for k in own[begun : begun + 1]:
+                    moments = moments_of(data.expression.block(k))
+                    made[k] = np.vstack([moments.products, moments.total])
+                begun += 1
+            room = made.pop(number) if owner == self._ranks.rank else np.empty((genes + 1, genes))
             both = self._ranks.share(torch.from_numpy(room), owner).numpy()
             yield Moments(both[:-1], both[-1], data.sizes[number])
 

@@ -354,7 +354,10 @@ def each(
 ) -> Steps[list[Arrays]]:
     """Compute something for each item, every rank for some of them.
 
-    If another rank is lost, the first one computes what is missing.
+    Every step, each rank computes one of its items: an exchange waits for all of them, also the one
+    that tells whether to go on, see :func:`in_step`, and whoever has no item between two would wait
+    for the others to compute theirs. If another rank is lost, the first one computes what is
+    missing.
 
     Parameters
     ----------
@@ -363,7 +366,7 @@ def each(
     compute
         Returns arrays of numbers.
     said
-        The progress before an item, by its number.
+        The progress when so many items are done, of one rank, or about so many, of several.
     ranks
         The processes.
     loads
@@ -375,17 +378,23 @@ def each(
     -------
     The arrays of every item, on all ranks.
     """
-    owners = ranks.deal([1] * len(items) if loads is None else loads)
+    loads = [1] * len(items) if loads is None else loads
+    owners = ranks.deal(loads)
+    mine = [number for number, owner in enumerate(owners) if owner == ranks.rank]
+    rounds = max(map(owners.count, range(ranks.size)))
+    if ranks.size > 1:
+        # What is computed at the same time should take about as long.
+        mine.sort(key=lambda number: -loads[number])
     own: dict[int, Arrays] = {}
     pool = ThreadPoolExecutor(threads)
     try:
-        mine = [item for item, owner in zip(items, owners, strict=True) if owner == ranks.rank]
+        wanted = [items[number] for number in mine]
         # Nothing is computed before it is asked for, if there is one thread.
-        given = iter(pool.map(compute, mine) if threads > 1 else map(compute, mine))
-        for number in range(len(items)):
-            yield said(number)
-            if owners[number] == ranks.rank:
-                own[number] = next(given)
+        given = iter(pool.map(compute, wanted) if threads > 1 else map(compute, wanted))
+        for done in range(rounds):
+            yield said(min(done * ranks.size, len(items) - 1))
+            if done < len(mine):
+                own[mine[done]] = next(given)
     finally:
         pool.shutdown(cancel_futures=True)
     if ranks.size == 1:

@@ -255,12 +255,10 @@ class Trainer:
             return self.model.residual(x, self._norm(piece), output, piece.n_own)
 
         with torch.no_grad(), self._exactly():
-            for number, tile in enumerate(self.tiles):
-                found = torch.empty((), device=self.device)
-                if self._owners[number] == self.ranks.rank:
-                    found = torch.stack(self._pieces.each(number, squares)).sum()
-                self.ranks.share(found, self._owners[number])
-                sums[tile.of] += found
+            own = {n: torch.stack(self._pieces.each(n, squares)).sum() for n in self._own()}
+        for number, (tile, owner) in enumerate(zip(self.tiles, self._owners, strict=True)):
+            found = own.get(number, torch.empty((), device=self.device))
+            sums[tile.of] += self.ranks.share(found, owner)
         sizes = torch.tensor(self.sizes, dtype=torch.float64, device=self.device)
         found_by_slice: list[float] = (sums / (sizes * self.input.width)).tolist()
         return found_by_slice
