@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-FINDING_DOMAINS = 0.3
+FINDING_DOMAINS = 0.4
 """How long domains take, as a part of the registration of all pairs."""
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TARGET_SUM = 1e4
 FEWEST_GENES, FEW_GENES = 20, 100
 FEWEST_SPOTS = 3
+ROWS = 4096
+"""Spots that are looked at together."""
 LARGEST = 1e15
 """Sums of squares of larger values are not finite in float32."""
 LARGEST_LOG = 88.0
@@ -144,13 +146,21 @@ def varying(matrix: Any) -> NDArray[np.bool_]:
     if not sparse.issparse(matrix):
         return np.asarray(np.max(matrix, axis=0) > np.min(matrix, axis=0))
     rows = sparse.csr_matrix(matrix)
-    most = np.zeros(rows.shape[1])
-    least = np.full(rows.shape[1], np.inf)
-    # The sparse maximum of scipy would copy the matrix first.
-    np.maximum.at(most, rows.indices, rows.data)
-    np.minimum.at(least, rows.indices, rows.data)
-    least[rows.getnnz(axis=0) < rows.shape[0]] = 0
-    return most > least
+    # A gene that is 0 somewhere varies if it is not 0 everywhere.
+    everywhere = np.flatnonzero(rows.getnnz(axis=0) == rows.shape[0])
+    total = np.zeros(rows.shape[1])
+    most, least = np.zeros(len(everywhere)), np.full(len(everywhere), np.inf)
+    # A few at a time, as each is copied.
+    for start in range(0, rows.shape[0], ROWS):
+        some = rows[start : start + ROWS]
+        total += np.bincount(some.indices, some.data, len(total))
+        if len(everywhere):
+            values = some[:, everywhere].toarray()
+            most = np.maximum(most, values.max(axis=0))
+            least = np.minimum(least, values.min(axis=0))
+    found = total > 0
+    found[everywhere] = most > least
+    return found
 
 
 def expression_of(name: str, adata: AnnData, counts_layer: str | None) -> Any:
