@@ -23,7 +23,8 @@ from napari_staligner.core.training import pieces
 from napari_staligner.core.training import train as module
 from napari_staligner.core.training.data import Prepared
 from napari_staligner.core.training.model import MessageGraph, STAligner
-from napari_staligner.core.training.ranks import MEETING, Arrays, Ranks, each, in_step
+from napari_staligner.core.training.ranks import MEETING, Arrays, Ranks
+from napari_staligner.core.training.sharing import each, in_step
 from napari_staligner.core.training.trainer import Trainer
 
 SETTINGS = {

@@ -15,7 +15,8 @@ from tiny import QUICK
 from waiting import until
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.training.ranks import ENDED, LOST
+from napari_staligner.core.training.ranks import LOST
+from napari_staligner.core.training.sharing import ENDED
 from napari_staligner.jobs.folder import Tail
 from napari_staligner.jobs.launch import cancel_job, fetch_result, look_at, resume_job
 from napari_staligner.jobs.outlook import look_closely

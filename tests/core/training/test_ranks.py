@@ -21,11 +21,9 @@ from napari_staligner.core.training.ranks import (
     LOST,
     MEETING,
     Ranks,
-    _packed,
-    _unpacked,
-    each,
     standing,
 )
+from napari_staligner.core.training.sharing import each
 from napari_staligner.core.training.tiles import split
 from napari_staligner.core.training.train import train
 from napari_staligner.core.training.trainer import Trainer
@@ -135,13 +133,27 @@ def test_only_the_slices_of_a_rank_are_read():
     assert [len(tile.graph.senders) > 0 for tile in trainer.tiles] == [False, True]
 
 
-def test_arrays_are_packed_and_unpacked():
+def test_arrays_of_any_shape_and_type_are_shared():
+    sent = []
+
+    class Owner(Ranks):
+        def share(self, values, owner):
+            sent.append(values.clone())
+            return values
+
+    class Other(Ranks):
+        def share(self, values, owner):
+            return values.copy_(sent.pop(0))
+
     arrays = {
         "one": np.arange(6.0).reshape(2, 3)[:, ::2],
         "text": np.array("ä≤"),
         "no": np.zeros(0),
+        "fixed": np.broadcast_to(np.int32(7), (2, 2)),
     }
-    found = _unpacked(_packed(arrays))
+    assert Owner(1, 2).share_arrays(arrays, 1) is arrays
+    found = Other(0, 2).share_arrays(None, 1)
+    assert not sent
     assert list(found) == list(arrays)
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype

@@ -18,7 +18,8 @@ from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.settings import Settings
-from napari_staligner.core.training.ranks import Arrays, Ranks, each
+from napari_staligner.core.training.ranks import Arrays, Ranks
+from napari_staligner.core.training.sharing import each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

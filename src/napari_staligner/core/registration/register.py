@@ -25,7 +25,8 @@ from napari_staligner.core.registration.transforms import inverse
 from napari_staligner.core.registration.tree import compose, spread
 from napari_staligner.core.registration.trust import SURE, PairTrust, apart
 from napari_staligner.core.registration.warp import warp
-from napari_staligner.core.training.ranks import Arrays, each
+from napari_staligner.core.training.ranks import Arrays
+from napari_staligner.core.training.sharing import each
 from napari_staligner.threads import in_single_products, single_products, wanted_threads
 
 if TYPE_CHECKING:

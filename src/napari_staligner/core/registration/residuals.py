@@ -13,7 +13,8 @@ from scipy.spatial import KDTree
 from napari_staligner.core.prepare.graph import find_radius
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.registration.raster import components, rasterize, together
-from napari_staligner.core.training.ranks import Arrays, Ranks, each
+from napari_staligner.core.training.ranks import Arrays, Ranks
+from napari_staligner.core.training.sharing import each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

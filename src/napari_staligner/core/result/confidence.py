@@ -13,7 +13,8 @@ from scipy import sparse
 
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.training.matching import PARTNERS, draw_pairs
-from napari_staligner.core.training.ranks import Arrays, Ranks, each
+from napari_staligner.core.training.ranks import Arrays, Ranks
+from napari_staligner.core.training.sharing import each
 from napari_staligner.core.training.triplets import nearest
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from torch import Tensor
 from napari_staligner._errors import InputError
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.settings import Settings
-from napari_staligner.core.training.ranks import Arrays, Ranks, each
+from napari_staligner.core.training.ranks import Arrays, Ranks
+from napari_staligner.core.training.sharing import each
 from napari_staligner.core.training.triplets import Matches, Triplets, draw_triplets, mutual_nearest
 
 if TYPE_CHECKING:

@@ -10,17 +10,14 @@ import json
 import os
 import socket
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_staligner._errors import ComputeError, InputError
-from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.training.signs import Signs
 
 if TYPE_CHECKING:
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributed import Store, Work
 
-T = TypeVar("T")
-Item = TypeVar("Item")
 Arrays = Mapping[str, "NDArray[Any]"]
 
 PATIENCE = timedelta(minutes=30)
@@ -41,7 +36,6 @@ LOST = (
     "Another process of this training ended, or does not answer: start it again, from its "
     "checkpoint if there is one."
 )
-ENDED = "The first process ended the training."
 
 
 def standing(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
@@ -205,15 +199,22 @@ class Ranks:
             return values
         import torch
 
-        content = torch.empty(0, dtype=torch.uint8)
+        head = np.zeros(0, np.uint8)
         if self.rank == owner:
             assert values is not None
-            content = torch.from_numpy(_packed(values))
-        length = int(self.share(torch.tensor([len(content)]), owner))
-        if self.rank != owner:
-            content = torch.empty(length, dtype=torch.uint8)
-        self.share(content, owner)
-        return values if self.rank == owner and values is not None else _unpacked(content.numpy())
+            head = _told(values)
+        length = int(self.share(torch.tensor([len(head)]), owner))
+        head = head if self.rank == owner else np.empty(length, np.uint8)
+        self.share(torch.from_numpy(head), owner)
+        found: dict[str, NDArray[Any]] = {}
+        for name, kind, shape in json.loads(head.tobytes()):
+            own = None if self.rank != owner or values is None else values[name]
+            found[name] = (
+                np.empty(shape, kind) if own is None else np.require(own, None, ["C", "W"])
+            )
+            if found[name].nbytes:
+                self.share(torch.from_numpy(found[name].reshape(-1).view(np.uint8)), owner)
+        return values if self.rank == owner and values is not None else found
 
     def collect(self, rows: Tensor, owners: Sequence[int]) -> Tensor:
         """Return rows that several ranks computed, on all of them.
@@ -251,26 +252,10 @@ class Ranks:
             self.share(torch.zeros(1), owner)
 
 
-def _packed(values: Arrays) -> NDArray[np.uint8]:
-    """Arrays as bytes: their number, names, types and shapes as text, and what they hold."""
-    arrays = {name: np.ascontiguousarray(value) for name, value in values.items()}
-    # A contiguous array of no dimension has got one.
-    shapes = [np.shape(value) for value in values.values()]
-    told = [[n, a.dtype.str, shape] for (n, a), shape in zip(arrays.items(), shapes, strict=True)]
-    head = json.dumps(told).encode()
-    parts = [len(head).to_bytes(8, "little"), head, *(a.tobytes() for a in arrays.values())]
-    return np.frombuffer(bytearray(b"".join(parts)), np.uint8)
-
-
-def _unpacked(content: NDArray[np.uint8]) -> Arrays:
-    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
-    found = {}
-    for name, kind, shape in json.loads(content[8:start].tobytes()):
-        array = np.empty(shape, np.dtype(kind))
-        end = start + array.nbytes
-        found[name] = np.frombuffer(content[start:end].tobytes(), array.dtype).reshape(shape).copy()
-        start = end
-    return found
+def _told(values: Arrays) -> NDArray[np.uint8]:
+    """Names, types and shapes of arrays, as JSON in UTF-8."""
+    told = [[name, value.dtype.str, value.shape] for name, value in values.items()]
+    return np.frombuffer(bytearray(json.dumps(told).encode()), np.uint8)
 
 
 def _meet(backend: str, rank: int, size: int) -> None:
@@ -308,115 +293,3 @@ def _store(ranks: Ranks) -> Store:
         first = distributed.TCPStore(host, 0, is_master=True, wait_for_workers=False)
     port = int(ranks.share(torch.tensor([first.port if first else 0]), 0))
     return first or distributed.TCPStore(host, port, wait_for_workers=False)
-
-
-def in_step(steps: Steps[T], ranks: Ranks) -> Steps[T]:
-    """Run a computation on all ranks; whoever takes the first one's steps decides if it goes on.
-
-    Parameters
-    ----------
-    steps
-        The computation; it has the same steps on all ranks.
-    ranks
-        The processes.
-
-    Raises
-    ------
-    ComputeError
-        The first rank's was closed, or another rank is gone.
-    """
-    if ranks.size == 1:
-        return (yield from steps)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        try:
-            yield step
-        except GeneratorExit:
-            steps.close()
-            if not ranks.rank:
-                with suppress(ComputeError):
-                    ranks.decide(False)
-            raise
-        if not ranks.decide(True):
-            raise ComputeError(ENDED)
-
-
-def each(
-    items: Sequence[Item],
-    compute: Callable[[Item], Arrays],
-    said: Callable[[int], Progress],
-    ranks: Ranks,
-    loads: Sequence[int] | None = None,
-    threads: int = 1,
-) -> Steps[list[Arrays]]:
-    """Compute something for each item, every rank for some of them.
-
-    Every step, each rank computes one of its items: an exchange waits for all of them, also the one
-    that tells whether to go on, see :func:`in_step`, and whoever has no item between two would wait
-    for the others to compute theirs. If another rank is lost, the first one computes what is
-    missing.
-
-    Parameters
-    ----------
-    items
-        The same on all ranks.
-    compute
-        Returns arrays of numbers.
-    said
-        The progress when so many items are done, of one rank, or about so many, of several.
-    ranks
-        The processes.
-    loads
-        How long each item takes, in any unit; all the same if ``None``.
-    threads
-        How many items a rank computes at a time.
-
-    Returns
-    -------
-    The arrays of every item, on all ranks.
-    """
-    loads = [1] * len(items) if loads is None else loads
-    owners = ranks.deal(loads)
-    mine = [number for number, owner in enumerate(owners) if owner == ranks.rank]
-    rounds = max(map(owners.count, range(ranks.size)))
-    if ranks.size > 1:
-        # What is computed at the same time should take about as long.
-        mine.sort(key=lambda number: -loads[number])
-    own: dict[int, Arrays] = {}
-    pool = ThreadPoolExecutor(threads)
-    try:
-        wanted = [items[number] for number in mine]
-        # Nothing is computed before it is asked for, if there is one thread.
-        given = iter(pool.map(compute, wanted) if threads > 1 else map(compute, wanted))
-        for done in range(rounds):
-            yield said(min(done * ranks.size, len(items) - 1))
-            if done < len(mine):
-                own[mine[done]] = next(given)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    if ranks.size == 1:
-        return [own[number] for number in range(len(items))]
-    return list(_gathered(items, compute, ranks, owners, own))
-
-
-def _gathered(
-    items: Sequence[Item],
-    compute: Callable[[Item], Arrays],
-    ranks: Ranks,
-    owners: Sequence[int],
-    own: Mapping[int, Arrays],
-) -> Iterator[Arrays]:
-    lost = False
-    for number, owner in enumerate(owners):
-        if not lost:
-            try:
-                yield ranks.share_arrays(own.get(number), owner)
-                continue
-            except ComputeError:
-                if ranks.rank:
-                    raise
-                lost = True
-        yield own[number] if number in own else compute(items[number])

@@ -15,7 +15,8 @@ from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.checkpoint import Keeper, begin_course, keep_course
 from napari_staligner.core.training.data import Prepared, Trained
 from napari_staligner.core.training.matching import Matcher, match_matrix
-from napari_staligner.core.training.ranks import Ranks, in_step
+from napari_staligner.core.training.ranks import Ranks
+from napari_staligner.core.training.sharing import in_step
 from napari_staligner.core.training.trainer import Trainer
 
 if TYPE_CHECKING:
