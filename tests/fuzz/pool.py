@@ -14,7 +14,7 @@ import psutil
 from fuzz.cases import Case
 
 HEAVY = (
-    "scanpy torch torch_geometric squidpy spatialdata leidenalg skmisc.loess matplotlib.pyplot "
+    "scanpy torch torch_geometric squidpy spatialdata skmisc.loess matplotlib.pyplot "
     "napari_staligner.cli.app napari_staligner.core.stages napari_staligner.core.integrate "
     "napari_staligner.report.report napari_staligner.session.session"
 ).split()

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from napari_staligner import InputError, Settings, find_domains
+from napari_staligner.core.domains import leiden
 from napari_staligner.core.domains.domains import (
     colors_like,
     domain_steps,
@@ -60,6 +62,29 @@ def test_leiden_takes_more_domains_at_a_higher_resolution():
         for r in (0.2, 3.0)
     )
     assert few < many
+
+
+def test_leiden_finds_groups_and_about_the_same_with_nearly_all_neighbours(monkeypatch):
+    z, truth = stretched_groups()
+    labels = [finish(leiden.leiden_steps(z, 0.1, 0)) for _ in range(2)]
+    np.testing.assert_array_equal(*labels)
+    assert adjusted_rand_score(truth, labels[0]) > 0.9
+    monkeypatch.setattr(leiden, "MOST_EXACT", 0)
+    assert adjusted_rand_score(labels[0], finish(leiden.leiden_steps(z, 0.1, 0))) > 0.9
+
+
+def test_edges_weigh_as_scanpy_has_them():
+    z, _ = stretched_groups((40, 30))
+    slim = AnnData(shape=(len(z), 0), obsm={"z": z.astype(np.float32)})
+    sc.pp.neighbors(slim, n_neighbors=15, use_rep="z", method="gauss", transformer="sklearn")
+    pairs, weights = leiden._edges(slim.obsm["z"], leiden._nearest(slim.obsm["z"]))
+    theirs = slim.obsp["connectivities"]
+    assert 2 * len(pairs) == theirs.nnz
+    np.testing.assert_allclose(theirs[pairs[:, 0], pairs[:, 1]].A1, weights, rtol=1e-3)
+
+
+def test_spots_at_one_place_have_communities():
+    assert len(finish(leiden.leiden_steps(np.ones((30, 3)), 1.0, 0))) == 30
 
 
 def test_more_domains_than_spots():

@@ -12,6 +12,7 @@ from scipy import sparse
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
 from napari_staligner.core.attempt import DOMAINS, PRESENCE, attempt, drop_notes
+from napari_staligner.core.domains.leiden import leiden_steps
 from napari_staligner.core.domains.mixture import Fit, Lone, mixture
 from napari_staligner.core.domains.presence import (
     PresenceTable,
@@ -145,8 +146,7 @@ def domain_steps(
         fit = yield from _fit(z, min(settings.domains, len(z)), settings.seed, tissue)
         labels, stability = fit.labels, fit.stability
     else:
-        yield Progress("Leiden", 0, 1)
-        labels = _leiden(embedding, settings.resolution, settings.seed)
+        labels = yield from leiden_steps(embedding, settings.resolution, settings.seed)
     if settings.smooth and connectivities is not None:
         labels = smooth_labels(labels, connectivities)
     labels = _largest_first(labels)
@@ -188,25 +188,6 @@ def _fit(z: NDArray[np.float64], k: int, seed: int, tissue: SpotContext | None) 
             return found
         seeds = kept
     return fit
-
-
-def _leiden(
-    embedding: NDArray[np.floating[Any]], resolution: float, seed: int
-) -> NDArray[np.int64]:
-    import scanpy as sc
-    from anndata import AnnData
-
-    slim = AnnData(shape=(len(embedding), 0), obsm={"z": np.asarray(embedding, dtype=np.float32)})
-    sc.pp.neighbors(slim, n_neighbors=min(15, len(embedding) - 1), use_rep="z", random_state=seed)
-    sc.tl.leiden(
-        slim,
-        resolution=resolution,
-        random_state=seed,
-        flavor="igraph",
-        n_iterations=2,
-        directed=False,
-    )
-    return np.asarray(slim.obs["leiden"].astype(int), dtype=np.int64)
 
 
 def smooth_labels(labels: NDArray[np.integer[Any]], connectivities: Any) -> NDArray[np.int64]:

@@ -1,28 +1,24 @@
 """UMAP of the spots, from the embedding and, for comparison, from genes before integration.
 
-The compiled parts of UMAP hold Python's lock for seconds at a time, which would freeze a window,
-and they cannot be interrupted. So scanpy runs in its own process, ``python -m`` this module.
+The compiled parts of UMAP hold Python's lock for seconds at a time. So scanpy runs in its own
+process, ``python -m`` this module: see :mod:`napari_staligner.core.aside`.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import ComputeError
+from napari_staligner.core.aside import run_aside
 from napari_staligner.core.progress import Progress
 from napari_staligner.threads import share_cores
 
@@ -37,7 +33,6 @@ N_NEIGHBORS, N_COMPONENTS = 15, 30
 FEWEST_SPOTS = 5
 SPOTS = "spots.npz"
 _EMBEDDED = "obsm "
-_POLL_SECONDS = 0.1
 _STAGES = {K.UMAP: "after integration", K.UMAP_BEFORE: "before integration"}
 _SAID = re.compile(r"<(?P<key>[^<>\n]+)>|(?P<done>\d+)/(?P<total>\d+) \[")
 
@@ -150,44 +145,9 @@ def _read_arrays(path: Path) -> tuple[AnnData, int]:
 
 
 def _supervise(folder: Path, n_parts: int) -> Generator[Progress, None, None]:
-    """Run the process, report its progress, and end it when the generator is closed."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.Popen(
-        [sys.executable, "-m", __name__, str(folder)],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    said: SimpleQueue[str] = SimpleQueue()
-    reader = Thread(target=_read, args=(process, said), daemon=True)
-    reader.start()
-    try:
-        text, step = "", Progress("UMAP: neighbours", 0, 1)
-        while process.poll() is None:
-            with suppress(Empty):
-                text += said.get(timeout=_POLL_SECONDS)
-            step = _how_far(text, n_parts)
-            yield step
-        reader.join()
-        while not said.empty():
-            text += said.get()
-        if process.returncode:
-            raise ComputeError(_why(text))
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        reader.join()
-        if process.stderr is not None:
-            process.stderr.close()
-
-
-def _read(process: subprocess.Popen[bytes], said: SimpleQueue[str]) -> None:
-    """Pass on the output of the process as it comes."""
-    if process.stderr is not None:
-        while chunk := os.read(process.stderr.fileno(), 4096):
-            said.put(chunk.decode(errors="replace"))
+    """Run the process, and report its progress."""
+    for text in run_aside(__name__, folder, "The UMAP"):
+        yield _how_far(text, n_parts)
 
 
 def _how_far(text: str, n_parts: int) -> Progress:
@@ -204,13 +164,8 @@ def _how_far(text: str, n_parts: int) -> Progress:
     return Progress(stage, round(100 * (max(part, 0) + share)), 100 * n_parts)
 
 
-def _why(text: str) -> str:
-    last = text.strip().splitlines()[-1:] or ["no reason given"]
-    return f"The UMAP failed ({last[0].strip()[:200]}): please report it."
-
-
 def _work(folder: Path) -> None:
-    """Compute, in the process that :func:`_supervise` started."""
+    """Compute, in the other process."""
     import scanpy as sc
 
     sc.settings.verbosity = 4  # makes UMAP print its epochs
