@@ -426,6 +426,23 @@ def test_a_text_that_became_a_list_is_refused(tmp_path, place):
         read_slices([path])
 
 
+def test_the_check_goes_on_behind_a_part_that_is_lost(tmp_path):
+    from napari_staligner import read_slices
+
+    path = tmp_path / "a.h5ad"
+    tiny_slice(side=5, n_genes=30).write_h5ad(path)
+    values = np.empty(1, object)
+    values[0] = np.arange(3, dtype=np.int32)
+    with h5py.File(path, "r+") as file:
+        file["var"].attrs.create("lists", values, dtype=h5py.vlen_dtype(np.int32))
+        lost = h5py.h5o.get_info(file["obs"].id).addr
+    content = bytearray(path.read_bytes())
+    content[lost : lost + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"is damaged \('/var' is of a type that is not used\)"):
+        read_slices([path])
+
+
 @pytest.mark.parametrize(("left", "short"), [(10 << 20, True), (8 << 30, False)])
 def test_a_size_that_no_memory_has_is_the_fault_of_the_file(monkeypatch, left, short):
     from napari_staligner.core import outside

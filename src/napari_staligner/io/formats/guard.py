@@ -197,29 +197,51 @@ def check_links(group: h5py.Group, path: Path, *, whole: bool = False) -> None:
     met = set()
     while waiting:
         here, above = waiting.pop()
-        address = h5py.h5o.get_info(here.id).addr
-        if whole and (address in above or len(above) > DEEPEST):
-            raise InputError(
-                f"{str(path)!r} is damaged ({here.name!r} is a group within itself): copy or "
-                "download it again."
-            )
-        if address in met:
-            continue
-        met.add(address)
-        for name in here:
-            where = f"{here.name.rstrip('/')}/{name}"
-            link = here.get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                raise _leads_out(path, where, link.filename)
-            soft = isinstance(link, h5py.SoftLink)
-            member = here.get(name) if soft else here[name]
-            if isinstance(member, h5py.Group):
-                waiting.append((member, above | {address}))
-            if soft:
-                continue  # Its target is checked where it is, or does not exist.
-            if isinstance(member, h5py.Dataset):
-                _check_dataset(member, where, path)
-            check_types(member, where, path)
+        names: list[str] = []
+        with _lost_parts_left():
+            address = h5py.h5o.get_info(here.id).addr
+            if whole and (address in above or len(above) > DEEPEST):
+                raise InputError(
+                    f"{str(path)!r} is damaged ({here.name!r} is a group within itself): copy or "
+                    "download it again."
+                )
+            names = [] if address in met else list(here)
+            met.add(address)
+        for name in names:
+            with _lost_parts_left():
+                found = _check_member(here, name, path)
+                if found is not None:
+                    waiting.append((found, above | {address}))
+
+
+def _check_member(here: h5py.Group, name: str, path: Path) -> h5py.Group | None:
+    """Check one member; returns it if it is a group, whose members must be checked too."""
+    where = f"{here.name.rstrip('/')}/{name}"
+    link = here.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise _leads_out(path, where, link.filename)
+    # The target of a soft link is checked where it is, or does not exist.
+    soft = isinstance(link, h5py.SoftLink)
+    member = here.get(name) if soft else here[name]
+    if not soft:
+        check_types(member, where, path)
+        if isinstance(member, h5py.Dataset):
+            _check_dataset(member, where, path)
+    return member if isinstance(member, h5py.Group) else None
+
+
+@contextmanager
+def _lost_parts_left() -> Iterator[None]:
+    """Go on with other parts if one cannot be opened: whoever reads that one is told so, too.
+
+    A check that ended there would let a reader that saves what is left come to the others.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except H5_ERRORS as error:
+        pass_on_memory(error)
 
 
 def _check_dataset(dataset: h5py.Dataset, where: str, path: Path) -> None:
@@ -242,11 +264,13 @@ def check_types(member: h5py.Group | h5py.Dataset, where: str, path: Path) -> No
     InputError
         They do.
     """
-    types = [member.id.get_type()] if isinstance(member, h5py.Dataset) else []
-    types += [
-        h5py.h5a.open(member.id, index=n).get_type()
-        for n in range(h5py.h5a.get_num_attrs(member.id))
-    ]
+    types = []
+    if isinstance(member, h5py.Dataset):
+        with _lost_parts_left():
+            types.append(member.id.get_type())
+    for number in range(h5py.h5a.get_num_attrs(member.id)):
+        with _lost_parts_left():
+            types.append(h5py.h5a.open(member.id, index=number).get_type())
     if any(each.detect_class(h5py.h5t.VLEN) for each in types):
         raise InputError(
             f"{str(path)!r} is damaged ({where!r} is of a type that is not used): copy or download "
