@@ -462,3 +462,21 @@ def test_one_spot_is_one_domain(result, k):
     one = result[:1].copy()
     find_domains(one, k)
     assert one.obs["domain"].tolist() == ["1"]
+
+
+def test_a_damaged_matrix_of_a_slice_that_a_session_keeps_is_refused(tmp_path):
+    from napari_staligner.io.session_file import open_file
+    from napari_staligner.session import Session
+
+    session = Session()
+    loose = tiny_slice(side=5, n_genes=30)
+    loose.X = sparse.csr_matrix(loose.X)
+    session.add([("loose", loose)])
+    session.save(tmp_path / "s.h5ad")
+    with h5py.File(tmp_path / "s.h5ad", "r+") as file:
+        found = []
+        file.visit(lambda name: found.append(name) if name.endswith("X/indptr") else None)
+        (name,) = found
+        file[name][3] = 10**6
+    with pytest.raises(InputError, match=r"\['loose'\].*X is a damaged sparse matrix"):
+        open_file(tmp_path / "s.h5ad")

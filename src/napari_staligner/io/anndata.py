@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from napari_staligner.core.prepare.guards import check_structure
 from napari_staligner.core.prepare.matrices import with_plain_matrices
 from napari_staligner.core.prepare.notes import add_notes
 from napari_staligner.core.prepare.on_disk import left_on_disk, read_matrix
+from napari_staligner.core.result.access import record_of
 from napari_staligner.core.result.ownership import written
 from napari_staligner.core.result.provenance import mark_source
 from napari_staligner.core.result.soundness import make_sound
@@ -48,13 +49,26 @@ def read_file(path: Path) -> AnnData:
 
 
 def _matrices(adata: AnnData) -> Iterator[tuple[str, Any]]:
-    """Matrices of an AnnData with the names of their slots."""
+    """Matrices of an AnnData with the names of their slots; also of the slices that it keeps."""
     yield "X", adata.X
     if adata.raw is not None:
         yield "raw.X", adata.raw.X
     for slot in ("layers", "obsm", "varm", "obsp", "varp"):
         part = getattr(adata, slot)
         yield from ((f"{slot}[{key!r}]", part[key]) for key in part)
+    yield from _matrices_in(record_of(adata), f"uns[{K.STALIGNER!r}]")
+
+
+def _matrices_in(held: Any, where: str) -> Iterator[tuple[str, Any]]:
+    from anndata import AnnData
+
+    if isinstance(held, AnnData):
+        yield from ((f"{where}.{slot}", matrix) for slot, matrix in _matrices(held))
+    elif isinstance(held, Mapping):
+        for key, value in held.items():
+            yield from _matrices_in(value, f"{where}[{key!r}]")
+    else:
+        yield where, held
 
 
 def read_backed(path: Path) -> AnnData:
