@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
 
-from napari_staligner.compat import camera_of, grid_of, keep_triton_out, unwrapped
+from napari_staligner.compat import camera_of, grid_of, keep_triton_out, search_whole, unwrapped
 
 
 def test_camera_and_grid_are_found_where_a_version_of_napari_has_them():
@@ -55,3 +56,16 @@ def test_triton_that_is_loaded_stays_and_other_systems_are_left_alone(tmp_path):
         mapped.write_text("/usr/lib/libLLVM.so.19.1")
         keep_triton_out(mapped)
         assert sys.modules["triton"] is sys
+
+
+def test_a_whole_search_waits_until_it_is_wanted_again():
+    usual = gc.get_threshold()
+    try:
+        search_whole(False)
+        search_whole(False)
+        assert gc.get_threshold()[:2] == usual[:2]
+        assert gc.get_threshold()[2] > 1000
+    finally:
+        search_whole(True)
+    search_whole(True)
+    assert gc.get_threshold() == usual

@@ -1,10 +1,12 @@
 """Many slices are drawn a few at a time, so that the window lives in between."""
 
+import gc
+
 import numpy as np
 import pytest
 from anndata import AnnData
 
-from napari_staligner.compat import being_drawn
+from napari_staligner.compat import being_drawn, layers_removed
 from napari_staligner.layers import open_session
 
 
@@ -61,3 +63,24 @@ def test_few_slices_are_drawn_at_once_and_another_layout_ends_the_turns(viewer, 
     qtbot.waitUntil(lambda: not being_drawn(viewer))
     canvas = viewer.window._qt_viewer.canvas
     assert all(canvas.layer_to_visual[layer].node.visible for layer in viewer.layers)
+
+
+def test_layers_are_removed_without_a_search_for_old_garbage(viewer):
+    layers = [viewer.add_points(np.zeros((3, 2))) for _ in range(3)]
+    searched = []
+
+    def note(phase, told):
+        if phase == "start":
+            searched.append(told["generation"])
+
+    gc.callbacks.append(note)
+    try:
+        with layers_removed(viewer):
+            for layer in layers:
+                viewer.layers.remove(layer)
+        assert searched
+        assert 2 not in searched
+        gc.collect()
+        assert searched[-1] == 2
+    finally:
+        gc.callbacks.remove(note)

@@ -4,6 +4,7 @@ Each says what happens without it and when it can be removed. Qt and napari are 
 function that needs them is called. The plugin must work with ``napari>=0.7.1``.
 """
 
+from napari_staligner.compat.garbage import search_whole
 from napari_staligner.compat.points import (
     colors_unsent,
     draw_discs,
@@ -57,6 +58,7 @@ __all__ = [
     "on_canvas_resized",
     "scale_bar_of",
     "scene_built_once",
+    "search_whole",
     "send_colors",
     "slow_spinners",
     "unwrapped",

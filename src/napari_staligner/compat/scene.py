@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import weakref
 from contextlib import ExitStack, contextmanager, suppress
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from napari_staligner.compat.garbage import only_new_garbage
 from napari_staligner.compat.viewer import MISSING, grid_of
 
 if TYPE_CHECKING:
@@ -49,15 +49,11 @@ def layers_removed(viewer: napari.Viewer) -> Iterator[None]:
     torch and scanpy are loaded. It must do so on Windows, where drivers need to know at once;
     elsewhere only new objects are collected here. Can go when napari does so on Windows only.
     """
-    spare = sys.platform != "win32"
-    if spare:
-        gc.freeze()
-    try:
-        with viewer.layers.batched_update():
-            yield
-    finally:
-        if spare:
-            gc.unfreeze()
+    with ExitStack() as inside:
+        if sys.platform != "win32":
+            inside.enter_context(only_new_garbage())
+        inside.enter_context(viewer.layers.batched_update())
+        yield
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +22,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
-from napari_staligner.compat import MOMENT_MS, being_drawn, unwrapped
+from napari_staligner.compat import MOMENT_MS, being_drawn, search_whole, unwrapped
 from napari_staligner.io.formats.sniff import is_known
 from napari_staligner.widgets.parts.choice import LAYOUTS
 from napari_staligner.widgets.parts.color_box import ColorBox
@@ -225,6 +224,7 @@ class SlicesWidget(Dock):
     def teardown(self) -> None:
         """End connections and runs."""
         self._coming, self._torn, self.session.slices.more_follow = [], True, False
+        search_whole(True)
         self.card.teardown()
         for runner in (self._reader, self._grapher):
             # A build that ends now must not start the next one.
@@ -413,8 +413,8 @@ class SlicesWidget(Dock):
         more = len(self._coming) > 1
         self.session.slices.add([self._coming.pop(0)], more=more)
         if more:
-            # A search for garbage in all that is loaded takes 0.3 s: it waits for the end.
-            gc.freeze()
+            # A search for garbage in all that is loaded takes 0.5 s: it waits for the end.
+            search_whole(False)
             QTimer.singleShot(MOMENT_MS, self._add_next)
 
     def _take_session(self, content: Content) -> list[str]:
@@ -547,7 +547,7 @@ class SlicesWidget(Dock):
             # napari draws the canvas several times for each of its progress bars.
             QTimer.singleShot(5 * MOMENT_MS, self._follow_slices)
         elif not self._torn:
-            gc.unfreeze()
+            search_whole(True)
             self._rebuild_graphs()
             self._refresh()
             if self._noticed:
