@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from napari_staligner.core.evaluation import umap
 from napari_staligner.core.progress import Progress
+from napari_staligner.demo import window
 from napari_staligner.demo.run import run_demo
 from napari_staligner.samples import write_sample
 from tiny import QUICK
@@ -29,6 +30,7 @@ def planes(job):
     plane = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)
     return umap.Umap(dict.fromkeys(keys, plane), {})
 umap.umap_steps = planes  # scanpy's takes most of the time
+window.DRAWN_MS = 100  # what the pictures show is looked at elsewhere
 folder = Path(sys.argv[1])
 files = write_sample(folder, n_slide_seq=300, n_stereo_seq=250, n_genes=300)
 for path in run_demo(folder / "pictures", files=files, settings=QUICK):
