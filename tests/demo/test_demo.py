@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from napari_staligner.core.evaluation import umap
 from napari_staligner.core.progress import Progress
-from napari_staligner.demo import window
 from napari_staligner.demo.run import run_demo
 from napari_staligner.samples import write_sample
 from tiny import QUICK
@@ -30,7 +29,6 @@ def planes(job):
     plane = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)
     return umap.Umap(dict.fromkeys(keys, plane), {})
 umap.umap_steps = planes  # scanpy's takes most of the time
-window.DRAWN_MS = 100  # what the pictures show is looked at elsewhere
 folder = Path(sys.argv[1])
 files = write_sample(folder, n_slide_seq=300, n_stereo_seq=250, n_genes=300)
 for path in run_demo(folder / "pictures", files=files, settings=QUICK):
@@ -93,7 +91,8 @@ def test_the_demo_runs_through_the_docks_and_leaves_pictures(project, tmp_path):
     done = run(project, DEMO, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    names = done.stdout.split()
+    names = done.stdout.splitlines()
+    assert all(name.endswith(".png") for name in names), done.stdout + done.stderr
     steps = "slices running integrated domains-grid domains-stack attention explore-markers "
     steps += "explore-lasso judge-side-by-side links-of-a-region annotate"
     for step in steps.split():
