@@ -29,10 +29,6 @@ sys.dont_write_bytecode = False
 PROJECT = Path(__file__).resolve().parents[1]
 N_THREADS = 1
 """More would slow down tiny tensors, and stand in the way of the other tests' process."""
-THREADS_OF_LIBRARIES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Of numpy, scipy and torch, also in the processes that tests start; our own are as ever."""
-for _name in THREADS_OF_LIBRARIES:
-    os.environ.setdefault(_name, str(N_THREADS))
 
 LONG_FILES = set(
     "test_whole_path.py test_demo.py test_run.py test_slurm.py test_viewer.py "

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import THREADS_OF_LIBRARIES
 from scipy import sparse
 from scipy.linalg import block_diag
 from tiny import QUICK, tiny_pair
@@ -155,8 +154,7 @@ def test_a_process_in_another_place_agrees(project, tmp_path):
         check=True,
         cwd=tmp_path,
         env={
-            # All libraries take as many threads as there are cores.
-            **{n: value for n, value in os.environ.items() if n not in THREADS_OF_LIBRARIES},
+            **os.environ,
             **THERE,
             "PYTHONPATH": f"{project / 'src'}{os.pathsep}{project / 'tests'}",
         },
