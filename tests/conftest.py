@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
+import sys
 from functools import partialmethod
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +22,18 @@ if TYPE_CHECKING:
 
 # Read by napari's own fixtures: a viewer that leaves Qt widgets behind fails its test.
 os.environ.setdefault("NAPARI_STRICT_QT", "1")
+# Tests start a hundred processes, each of which would compile all of the project again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 PROJECT = Path(__file__).resolve().parents[1]
 N_THREADS = 1
 """More would slow down tiny tensors, and stand in the way of the other tests' process."""
 
-LONG_FILES = ("test_whole_path.py", "test_demo.py", "test_workbench.py")
+LONG_FILES = set(
+    "test_whole_path.py test_demo.py test_run.py test_slurm.py test_viewer.py "
+    "test_workbench.py test_layer_list.py".split()
+)
 PATIENCE_MS = 120_000
 """How long a test waits for what must come: a loaded machine takes long to import scanpy."""
 
@@ -59,7 +68,8 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Use the worker's screen."""
+    """Use the worker's screen, and look less often for garbage among all that is there."""
+    gc.set_threshold(700, 10, 200)
     if display := getattr(config, "workerinput", {}).get("display"):
         os.environ["DISPLAY"] = display
 
@@ -97,12 +107,41 @@ def qtbot(qapp: Any, request: pytest.FixtureRequest) -> QtBot:
     return PatientBot(request)
 
 
+@pytest.fixture
+def make_napari_viewer(make_napari_viewer: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return napari's maker of viewers, which are closed without a look at all old objects.
+
+    For each layer that goes, napari looks for garbage among a million objects of the libraries.
+    """
+    from napari import Viewer
+
+    close = Viewer.close
+
+    def close_soon(viewer: Viewer) -> None:
+        gc.freeze()
+        try:
+            close(viewer)
+        finally:
+            gc.unfreeze()
+
+    monkeypatch.setattr(Viewer, "close", close_soon)
+    return make_napari_viewer
+
+
+@pytest.fixture(scope="session")
+def _user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders that are not there yet. To number its own, pytest reads the names of all others."""
+    place = tmp_path_factory.mktemp("users")
+    return (place / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def _user_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+def _user_folder(_user_folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what tests do away from the user's own, and from other tests."""
     from napari_staligner.io import user_folder
 
-    folder = tmp_path_factory.mktemp("user")
+    folder = next(_user_folders)
+    folder.mkdir()
     monkeypatch.setattr(user_folder, "user_folder", lambda: folder)
     monkeypatch.setattr(user_folder, "cache_folder", lambda: folder / "cache")
     monkeypatch.setattr("napari_staligner.layers.preferences.kept_by_napari", lambda: None)

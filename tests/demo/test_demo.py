@@ -76,6 +76,12 @@ app(sys.argv[1:])
 """
 
 
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch, tmp_path_factory):
+    """Keep the jobs of other tests, and of the user, out of the window."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
+
+
 def run(project, code: str, *arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)],
@@ -91,7 +97,8 @@ def test_the_demo_runs_through_the_docks_and_leaves_pictures(project, tmp_path):
     done = run(project, DEMO, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    names = done.stdout.split()
+    names = done.stdout.splitlines()
+    assert all(name.endswith(".png") for name in names), done.stdout + done.stderr
     steps = "slices running integrated domains-grid domains-stack attention explore-markers "
     steps += "explore-lasso judge-side-by-side links-of-a-region annotate"
     for step in steps.split():

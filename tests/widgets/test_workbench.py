@@ -183,7 +183,7 @@ def test_opening_and_closing_again_and_again_leaves_nothing(viewer, qtbot):
     session.view.legend_shown = True
     before = what_there_is(viewer, session)
     rounds = []
-    for _ in range(8):
+    for _ in range(4):
         opened = open_workbench(viewer)
         assert tuple(opened) == DOCKS
         del opened

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from napari_staligner import _keys as K
 from napari_staligner.core.annotations.regions import inside
@@ -42,25 +41,25 @@ def rows_of(shown, name, in_slice):
     return shown.session.result.rows(name)[in_slice].tolist()
 
 
-@pytest.mark.parametrize("cell", [0, 1])
-def test_a_lasso_in_the_grid_takes_the_spots_of_that_cell(canvas, cell):
+def test_a_lasso_in_the_grid_takes_the_spots_of_that_cell(canvas):
     shown, mouse = canvas
-    name = ("slice1", "slice2")[cell]
     pick_up(shown, mouse, "lasso")
     before = shown.viewer.scene.camera.center
-    mouse.follow(pixels(shown, mouse, name, AROUND, cell))
-    assert shown.session.result.selection.tolist() == rows_of(shown, name, spots(*BLOCK))
-    assert shown.viewer.scene.camera.center == before, "a lasso must not move the view"
+    for cell, name in enumerate(("slice1", "slice2")):
+        mouse.follow(pixels(shown, mouse, name, AROUND, cell))
+        assert shown.session.result.selection.tolist() == rows_of(shown, name, spots(*BLOCK))
+        assert shown.viewer.scene.camera.center == before, "a lasso must not move the view"
 
 
-@pytest.mark.parametrize("layout", ["mosaic", "stack"])
-def test_a_lasso_takes_what_is_under_it_in_the_other_layouts(canvas, layout):
+def test_a_lasso_takes_what_is_under_it_in_the_other_layouts(canvas):
     shown, mouse = canvas
-    shown.session.view.layout = layout
-    pick_up(shown, mouse, "lasso")
-    mouse.follow(pixels(shown, mouse, "slice1", AROUND))
-    taken = set(shown.session.result.selection) & set(shown.session.result.rows("slice1"))
-    assert sorted(taken) == rows_of(shown, "slice1", spots(*BLOCK))
+    for layout in ("mosaic", "stack"):
+        shown.session.result.selection = np.array([], dtype=int)
+        shown.session.view.layout = layout
+        pick_up(shown, mouse, "lasso")
+        mouse.follow(pixels(shown, mouse, "slice1", AROUND))
+        taken = set(shown.session.result.selection) & set(shown.session.result.rows("slice1"))
+        assert sorted(taken) == rows_of(shown, "slice1", spots(*BLOCK))
 
 
 def test_hidden_slices_are_not_taken(canvas):
@@ -134,13 +133,10 @@ def test_a_brush_takes_the_spots_it_goes_over(canvas):
     )
 
 
-@pytest.mark.parametrize("tool", ["spot", "piece", "domain"])
-def test_a_click_takes_a_spot_its_piece_or_its_domain(canvas, tool):
+def test_a_click_takes_a_spot_its_piece_or_its_domain(canvas):
     shown, mouse = canvas
     result = shown.session.result.adata
     domain = result.obs[K.DOMAIN].to_numpy()
-    pick_up(shown, mouse, tool)
-    mouse.click(mouse.pixel(shown.layer("slice1").data_to_world(xy(3, 3)[::-1]), 0))
     (row,) = rows_of(shown, "slice1", spots((3, 3)))
     same = np.flatnonzero(domain == domain[row])
     expected = {
@@ -148,7 +144,11 @@ def test_a_click_takes_a_spot_its_piece_or_its_domain(canvas, tool):
         "piece": [r for r in same if result.obs[K.SLICE].iloc[r] == "slice1"],
         "domain": same.tolist(),
     }
-    assert shown.session.result.selection.tolist() == expected[tool]
+    for tool, rows in expected.items():
+        shown.session.result.selection = np.array([], dtype=int)
+        pick_up(shown, mouse, tool)
+        mouse.click(mouse.pixel(shown.layer("slice1").data_to_world(xy(3, 3)[::-1]), 0))
+        assert shown.session.result.selection.tolist() == rows, tool
 
 
 def test_a_drag_with_a_click_tool_moves_the_view(canvas, qtbot):

@@ -15,10 +15,8 @@ from napari_staligner.widgets.slices.dock import SlicesWidget
 
 
 @pytest.fixture
-def dock(make_napari_viewer_proxy, qtbot):
-    viewer = make_napari_viewer_proxy(show=True)
-    dock = SlicesWidget(viewer)
-    viewer.window.add_dock_widget(dock, name="Slices")
+def dock(open_dock, qtbot):
+    dock = open_dock(SlicesWidget)
     yield dock
     runners = (dock._reader, dock._grapher, dock.keeping.export.runner)
     qtbot.waitUntil(lambda: not any(runner.running for runner in runners))

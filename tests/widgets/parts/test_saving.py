@@ -39,7 +39,19 @@ def dock(viewer, qtbot):
 
 @pytest.fixture
 def worked(dock, qtbot):
-    """A dock whose session has a result that is not saved."""
+    """A dock whose session has a result that is not saved, in napari's window."""
+    return work_in(dock, qtbot)
+
+
+@pytest.fixture
+def alone(open_dock, qtbot):
+    """As ``worked``, without napari's window: what the dock itself does needs none."""
+    dock = work_in(open_dock(SlicesWidget), qtbot)
+    yield dock
+    settle(qtbot, dock)
+
+
+def work_in(dock, qtbot):
     slices, result = fake_result()
     dock.session.add(slices)
     dock.session.set_result(result)
@@ -60,41 +72,41 @@ def choose_file(monkeypatch, path):
 # --- the file
 
 
-def test_save_as_then_save(worked, qtbot, monkeypatch, tmp_path):
-    bar = worked.keeping
+def test_save_as_then_save(alone, qtbot, monkeypatch, tmp_path):
+    bar = alone.keeping
     assert bar.name.text() == "● not saved yet"
     choose_file(monkeypatch, tmp_path / "mine.h5ad")
     qtbot.mouseClick(bar.save, LEFT)
-    qtbot.waitUntil(lambda: worked.session.saved)
+    qtbot.waitUntil(lambda: alone.session.saved)
     assert bar.name.text() == "mine.h5ad"
     assert not bar.save.isEnabled()
-    worked.session.domains.rename("1", "first")
+    alone.session.domains.rename("1", "first")
     assert bar.name.text() == "● mine.h5ad"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", None)
     qtbot.mouseClick(bar.save, LEFT)
-    qtbot.waitUntil(lambda: worked.session.saved)
+    qtbot.waitUntil(lambda: alone.session.saved)
     assert "first" in ad.read_h5ad(tmp_path / "mine.h5ad").obs["domain"].cat.categories
     assert [p.name for p in tmp_path.iterdir() if p.suffix != ".open"] == ["mine.h5ad"]
 
 
-def test_no_file_chosen_is_nothing_done(worked, qtbot, monkeypatch):
+def test_no_file_chosen_is_nothing_done(alone, qtbot, monkeypatch):
     choose_file(monkeypatch, "")
-    qtbot.mouseClick(worked.keeping.save_as, LEFT)
-    assert not worked.session.saved
-    assert worked.session.path is None
+    qtbot.mouseClick(alone.keeping.save_as, LEFT)
+    assert not alone.session.saved
+    assert alone.session.path is None
 
 
-def test_recent_files_are_opened(worked, qtbot, tmp_path):
-    session = worked.session
+def test_recent_files_are_opened(alone, qtbot, tmp_path):
+    session = alone.session
     session.domains.recolor("1", "#123456")
     session.save(tmp_path / "one.h5ad")
     session.slices.clear()
-    menu = worked.keeping.recent.menu()
+    menu = alone.keeping.recent.menu()
     menu.aboutToShow.emit()
     assert [action.text() for action in menu.actions()] == ["one.h5ad"]
     menu.actions()[0].trigger()
     qtbot.waitUntil(lambda: session.result.adata is not None)
-    settle(qtbot, worked)
+    settle(qtbot, alone)
     assert session.domains.colors["1"] == "#123456"
     assert session.path == tmp_path / "one.h5ad"
 
@@ -149,19 +161,19 @@ def test_a_session_that_is_closed_is_gone_with_its_slices():
     assert gone() is None
 
 
-def test_that_another_program_has_the_file_open_is_said_below_its_name(worked, qtbot, tmp_path):
+def test_that_another_program_has_the_file_open_is_said_below_its_name(alone, qtbot, tmp_path):
     path = tmp_path / "<b>one.h5ad"
-    worked.session.save(path)
-    assert not worked.keeping.warning.isVisible()
+    alone.session.save(path)
+    assert not alone.keeping.warning.isVisible()
     other = OpenMark("f" * 12)
     other.move(path)
-    worked.session.domains.recolor(worked.session.domains.names[0], "#123456")
-    assert worked.keeping.warning.isVisible()
-    assert worked.keeping.warning.text().startswith("'<b>one.h5ad' is also open in another w")
-    assert worked.keeping.warning.textFormat() == Qt.TextFormat.PlainText
+    alone.session.domains.recolor(alone.session.domains.names[0], "#123456")
+    assert alone.keeping.warning.isVisible()
+    assert alone.keeping.warning.text().startswith("'<b>one.h5ad' is also open in another w")
+    assert alone.keeping.warning.textFormat() == Qt.TextFormat.PlainText
     other.move(None)
-    worked.session.domains.recolor(worked.session.domains.names[0], "#654321")
-    assert not worked.keeping.warning.isVisible()
+    alone.session.domains.recolor(alone.session.domains.names[0], "#654321")
+    assert not alone.keeping.warning.isVisible()
 
 
 # --- a crash
