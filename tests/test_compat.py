@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
 
-from napari_staligner.compat import camera_of, grid_of, keep_triton_out, search_whole, unwrapped
+from napari_staligner.compat import (
+    camera_of,
+    grid_of,
+    keep_triton_out,
+    search_whole,
+    spare_libraries,
+    unwrapped,
+)
 
 
 def test_camera_and_grid_are_found_where_a_version_of_napari_has_them():
@@ -69,3 +77,23 @@ def test_a_whole_search_waits_until_it_is_wanted_again():
         search_whole(True)
     search_whole(True)
     assert gc.get_threshold() == usual
+
+
+def test_what_was_spared_is_found_once_it_is_taken_in_again():
+    class Held:
+        """Kept by itself alone."""
+
+    held = Held()
+    held.own = held
+    gone = weakref.ref(held)
+    try:
+        spare_libraries(True)
+        spare_libraries(True)
+        del held
+        gc.collect()
+        assert gone() is not None
+    finally:
+        spare_libraries(False)
+    gc.collect()
+    assert gone() is None
+    assert gc.get_freeze_count() == 0

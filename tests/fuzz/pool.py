@@ -13,6 +13,8 @@ from typing import Any
 import psutil
 from fuzz.cases import Case
 
+from napari_staligner.threads import share_cores
+
 HEAVY = (
     "scanpy torch torch_geometric squidpy spatialdata skmisc.loess matplotlib.pyplot "
     "napari_staligner.cli.app napari_staligner.core.stages napari_staligner.core.integrate "
@@ -53,6 +55,8 @@ class Pool:
     """
 
     def __init__(self, folder: Path) -> None:
+        # As the program's entries do; the libraries are loaded in the process that is forked.
+        share_cores()
         self._context = mp.get_context("forkserver")
         self._context.set_forkserver_preload(HEAVY)
         self._folder = folder

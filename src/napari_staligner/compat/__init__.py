@@ -4,7 +4,7 @@ Each says what happens without it and when it can be removed. Qt and napari are 
 function that needs them is called. The plugin must work with ``napari>=0.7.1``.
 """
 
-from napari_staligner.compat.garbage import search_whole
+from napari_staligner.compat.garbage import search_whole, spare_libraries
 from napari_staligner.compat.points import (
     colors_unsent,
     draw_discs,
@@ -61,5 +61,6 @@ __all__ = [
     "search_whole",
     "send_colors",
     "slow_spinners",
+    "spare_libraries",
     "unwrapped",
 ]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 _NEVER = 1_000_000
 _usual: list[tuple[int, int, int]] = []
+_spared: list[bool] = []
 
 
 @contextmanager
@@ -37,3 +38,18 @@ def search_whole(wanted: bool) -> None:
     elif not wanted and not _usual:
         _usual.append(gc.get_threshold())
         gc.set_threshold(*_usual[0][:2], _NEVER)
+
+
+def spare_libraries(wanted: bool) -> None:
+    """Leave all that is there now out of later searches, or take it in again.
+
+    For when the libraries of a run have been loaded. What of it becomes garbage in a circle, as
+    layers do, keeps its memory until this is called again: once is enough, and it must be taken
+    back when slices are closed.
+    """
+    if wanted and not _spared:
+        gc.freeze()
+        _spared.append(True)
+    elif not wanted and _spared:
+        gc.unfreeze()
+        _spared.clear()

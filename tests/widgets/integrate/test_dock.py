@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from threading import Event
 
@@ -373,6 +374,15 @@ def test_closing_the_dock_stops_the_run(make_napari_viewer_proxy, qtbot, monkeyp
     assert QThreadPool.globalInstance().waitForDone(10_000)
     qtbot.wait(10)
     assert session.result.adata is None
+
+
+def test_libraries_of_a_run_are_spared_until_slices_change(loaded, engine, qtbot):
+    dock, _ = loaded
+    qtbot.mouseClick(dock.run, LEFT)
+    ended(qtbot, dock)
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
+    dock.session.add([("another", fake_slice(20))])
+    assert gc.get_freeze_count() == 0
 
 
 # -- result and saving ----------------------------------------------------------------------

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_staligner._errors import InputError
+from napari_staligner.compat import spare_libraries
 from napari_staligner.core.attempt import PRESENCE
 from napari_staligner.core.missing_stages import missing_stages
 from napari_staligner.core.progress import spoken
@@ -120,6 +121,7 @@ class IntegrateWidget(Dock):
 
     def teardown(self) -> None:
         """End connections and runs."""
+        spare_libraries(False)
         self._runner.blockSignals(True)
         self._runner.cancel()
         self.session.autosave.recovery.await_result(None)
@@ -299,12 +301,16 @@ class IntegrateWidget(Dock):
         self.session.autosave.await_result(None)
         # After a cancel or an error, show the curves of the present result again.
         self._show_result()
+        # A search for garbage among the libraries of a run freezes the window for a second.
+        spare_libraries(True)
 
     # -- the session and the viewer ---------------------------------------------------------
 
     def _on_session_slices_changed(self) -> None:
         self.settings.follow_slices()
         self._show_readiness()
+        # What was closed must be found, too.
+        spare_libraries(False)
 
     def _on_session_domains_changed(self) -> None:
         self.settings.show_set()
