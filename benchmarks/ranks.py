@@ -214,8 +214,8 @@ def most(said: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
         part: [max(each["parts"].get(part, [0.0] * 3)[kind] for each in said) for kind in range(3)]
         for part in parts
     }
-    for part, measured in found.items():
-        measured[1] = said[0]["parts"].get(part, [0.0] * 3)[1]
+    for part, taken in found.items():
+        taken[1] = said[0]["parts"].get(part, [0.0] * 3)[1]
     peak = max(each[2] for each in found.values())
     trained = [found[part] for part in parts if part in TRAINING]
     processor, clock, most_trained = zip(*trained, strict=True)

@@ -49,7 +49,7 @@ from napari_staligner.core.prepare.slices import (
     with_unique_names,
 )
 from napari_staligner.core.prepare.spots import mark_of, same_slices, used_spots
-from napari_staligner.core.prepare.storable import storable_name, storable_slices
+from napari_staligner.core.prepare.storable import storable_name, storable_slices, unfit_name
 from napari_staligner.core.progress import Progress, Steps, T, finish, part_of
 from napari_staligner.core.registration.histology import histology_of_slices
 from napari_staligner.core.result.access import spots_xy, writable_record
@@ -363,7 +363,7 @@ def check_slices(slices: Sequence[tuple[str, AnnData]], settings: Settings) -> N
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled is not None:
         raise InputError(f"Two slices are named {doubled!r}: give each a name of its own.")
-    unfit = next((name for name in names if storable_name(name) != name), None)
+    unfit = unfit_name(names)
     if unfit is not None:
         raise InputError(
             f"Slice {unfit!r} has a name that a file cannot hold: "

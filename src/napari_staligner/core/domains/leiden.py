@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_staligner.core.aside import run_aside
 from napari_staligner.core.progress import Progress
+from napari_staligner.threads import share_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,4 +142,5 @@ def _work(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    share_cores()
     _work(Path(sys.argv[1]))

@@ -7,7 +7,7 @@ possible; else numbers stay numbers, and all others become text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -209,6 +209,11 @@ def storable_name(name: object) -> str:
     text = text.replace("/", "_")
     # These mean the group itself, and the names of the rows.
     return {"": "unnamed", ".": "_", "_index": "index"}.get(text, text)
+
+
+def unfit_name(names: Iterable[str]) -> str | None:
+    """Return the first name that :func:`storable_name` would change, if there is one."""
+    return next((name for name in names if storable_name(name) != name), None)
 
 
 def _column_names(frame: pd.DataFrame) -> list[str]:

@@ -19,7 +19,7 @@ from napari_staligner._errors import InputError
 from napari_staligner.core.annotations.record import annotations_of
 from napari_staligner.core.domains.presence import recorded_presence
 from napari_staligner.core.palette import categorical_colors
-from napari_staligner.core.prepare.storable import storable_name
+from napari_staligner.core.prepare.storable import storable_name, unfit_name
 from napari_staligner.core.registration.choice import Choice
 from napari_staligner.core.registration.trust import PairTrust
 from napari_staligner.core.result.access import record_of, spots_xy, writable_record
@@ -78,12 +78,12 @@ def _check_needed(path: str, adata: AnnData) -> None:
             f"{path!r}: {int(adata.obs[K.SLICE].isna().sum())} spots have no slice in "
             f"obs[{K.SLICE!r}]: leave them out, or integrate again."
         )
-    for name in map(str, adata.obs[K.SLICE].unique()):
-        if storable_name(name) != name:
-            raise InputError(
-                f"{path!r}: slice {name!r} of obs[{K.SLICE!r}] has a name that a file cannot hold: "
-                f"call it {storable_name(name)!r}, for one."
-            )
+    unfit = unfit_name(map(str, adata.obs[K.SLICE].unique()))
+    if unfit is not None:
+        raise InputError(
+            f"{path!r}: slice {unfit!r} of obs[{K.SLICE!r}] has a name that a file cannot hold: "
+            f"call it {storable_name(unfit)!r}, for one."
+        )
     for key, columns in ((K.EMBEDDING, 1), (K.SPATIAL, 2)):
         values = _numbers(adata.obsm[key]) if key in adata.obsm else None
         if values is None or values.shape[1] < columns or not _usable(values):
