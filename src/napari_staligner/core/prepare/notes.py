@@ -42,4 +42,7 @@ def new_notes(name: str, part: AnnData, before: AnnData) -> list[str]:
 
 
 def _kept(adata: AnnData) -> list[str]:
-    return [str(note) for note in np.atleast_1d(adata.uns.get(K.NOTES, np.array([], dtype=object)))]
+    told = adata.uns.get(K.NOTES, ())
+    # Another program may have put anything there.
+    several = isinstance(told, list | tuple) or (isinstance(told, np.ndarray) and told.ndim > 0)
+    return [str(note) for note in (told if several else (told,))]

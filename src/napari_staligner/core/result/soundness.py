@@ -237,7 +237,8 @@ def _texts(value: Any) -> bool:
 
 
 def _pairs(value: Any) -> bool:
-    return np.asarray(value, dtype=object).reshape(-1, 2).shape[1] == 2
+    there = np.asarray(value, dtype=object)
+    return there.size == 0 or (there.ndim == 2 and there.shape[1] == 2)
 
 
 def _text(value: Any) -> bool:
