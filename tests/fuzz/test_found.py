@@ -16,6 +16,7 @@ from tiny import tiny_slice
 from napari_staligner import InputError
 from napari_staligner._errors import InputWarning
 from napari_staligner.core.annotations.regions import microns_per_unit
+from napari_staligner.core.prepare.notes import add_notes, notes_of
 from napari_staligner.core.result.soundness import make_sound
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.estimate import InputSize, estimate
@@ -74,6 +75,8 @@ def test_a_sound_result_stays_as_it_is(result):
         ("loss", {"triplet": "low"}),
         ("verdicts", pd.DataFrame({"a": [1]}).to_numpy()),
         ("registration", {"pairs": np.array(["A"], object)}),
+        ("registration", {"pairs": np.array(["A", "B"], object)}),
+        ("pairs", np.array(["A", "B"], object)),
         ("provenance", {"sources": "file"}),
     ],
 )
@@ -83,6 +86,31 @@ def test_an_entry_of_another_kind_is_left_out_and_said(result, entry, value):
     assert entry not in result.uns["staligner"] or entry in ("written", "of_input")
     assert f"['{entry}']" in notes(result)
     assert "a note" in notes(result)
+
+
+@pytest.mark.parametrize("pairs", [np.array([["A", "B"]], object), np.array([], object)])
+def test_pairs_in_rows_or_none_stay(result, pairs):
+    result.uns["staligner"]["pairs"] = pairs
+    make_sound("r.h5ad", result)
+    assert result.uns["staligner"]["pairs"] is pairs
+    assert notes(result) == "a note"
+
+
+@pytest.mark.parametrize(
+    ("there", "kept"),
+    [
+        (["one", [["two"], {}]], ["one", "[['two'], {}]"]),
+        ("one", ["one"]),
+        (np.array("one"), ["one"]),
+        (np.array(["one"], object), ["one"]),
+    ],
+)
+def test_notes_that_another_program_left_are_texts(there, kept):
+    adata = tiny_slice(side=4, n_genes=20)
+    adata.uns["staligner_notes"] = there
+    add_notes(adata, ["ours."])
+    assert [*adata.uns["staligner_notes"]] == [*kept, "ours."]
+    assert notes_of("A", adata)[0] == f"Slice 'A': {kept[0]}"
 
 
 @pytest.mark.parametrize("record", ["text", 1.5, None, np.array(["a"])])
