@@ -366,7 +366,8 @@ class TestJobFolders:
 
 
 @pytest.mark.parametrize("backed", [False, True])
-def test_a_heap_without_end_is_refused(tmp_path, backed):
+@pytest.mark.parametrize("unused", [b"\0\0\0", b"\0\n\0"])
+def test_a_heap_without_end_is_refused(tmp_path, backed, unused):
     from napari_staligner import read_slices
     from napari_staligner.io.formats.heaps import SIGNATURE
 
@@ -377,6 +378,7 @@ def test_a_heap_without_end_is_refused(tmp_path, backed):
     at = content.find(SIGNATURE)
     assert at > 0
     content[at + 200 : at + 800] = bytes(600)
+    content[at + 5 : at + 8] = unused
     path.write_bytes(content)
     with pytest.raises(InputError, match="a heap of its texts has no end"):
         read_slices([path], backed=backed)
@@ -391,7 +393,7 @@ def test_a_heap_behind_the_values_of_a_large_file_is_looked_at_and_they_are_not(
     monkeypatch.setattr(heaps, "LONGEST", 4096)
     path, values = tmp_path / "a.h5", np.arange(100_000)
     # What looks like a heap without end, amid values.
-    values[500:504] = np.frombuffer(heaps.SIGNATURE + bytes([64]) + bytes(23), np.int64)
+    values[500:504] = np.frombuffer(heaps.SIGNATURE + bytes(3) + bytes([64]) + bytes(23), np.int64)
     with h5py.File(path, "w") as file:
         file.create_dataset("first", data=values, chunks=chunks)
         file["group/names"] = np.array([f"name {i}" for i in range(9)], dtype=object)
@@ -508,3 +510,37 @@ def test_a_damaged_matrix_of_a_slice_that_a_session_keeps_is_refused(tmp_path):
         file[name][3] = 10**6
     with pytest.raises(InputError, match=r"\['loose'\].*X is a damaged sparse matrix"):
         open_file(tmp_path / "s.h5ad")
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+@pytest.mark.parametrize("part", ["indices", "indptr"])
+def test_indices_that_are_no_numbers_or_in_rows_and_columns_are_refused(kind, part):
+    from napari_staligner.core.prepare.matrices import with_plain_matrices
+
+    for harm in (lambda old: np.full(len(old), np.nan), lambda old: old[None].astype(float)):
+        adata = tiny_slice(side=4, n_genes=20)
+        matrix = sparse.random(16, 20, 0.3, format=kind, dtype="float32", rng=0)
+        setattr(matrix, part, harm(getattr(matrix, part)))
+        adata._X = matrix
+        with pytest.raises(InputError, match=r"'A': X is a damaged sparse matrix"):
+            with_plain_matrices("A", adata)
+
+
+@pytest.mark.parametrize("harm", ["no places", "no table"])
+def test_a_damaged_slice_that_a_session_keeps_is_named(tmp_path, harm):
+    from napari_staligner.io.session_file import open_file
+    from napari_staligner.session import Session
+
+    session = Session()
+    session.add([("A", tiny_slice(side=5, n_genes=30)), ("B", tiny_slice(side=5, n_genes=30))])
+    session.save(tmp_path / "session.h5ad")
+    with h5py.File(tmp_path / "session.h5ad", "r+") as file:
+        kept = file["uns/staligner/kept_slices/A"]
+        if harm == "no table":
+            kept.attrs["encoding-type"] = "dict"
+        else:
+            del kept["obsm/spatial"]
+    content = open_file(tmp_path / "session.h5ad")
+    assert [name for name, _ in content.slices] == ["B"]
+    assert len(content.problems) == 1
+    assert "'A'" in content.problems[0]

@@ -48,6 +48,25 @@ def read_file(path: Path) -> AnnData:
     return _read(path, ad.read_zarr if path.is_dir() else ad.read_h5ad)
 
 
+def check_matrices(path: str, adata: AnnData) -> None:
+    """Check the sparse matrices of what was read, before anything takes rows of them.
+
+    Parameters
+    ----------
+    path
+        Where it was read, for the message.
+    adata
+        The table.
+
+    Raises
+    ------
+    InputError
+        One is damaged.
+    """
+    for slot, matrix in _matrices(adata):
+        check_structure(f"{path!r}: {slot}", matrix)
+
+
 def _matrices(adata: AnnData) -> Iterator[tuple[str, Any]]:
     """Matrices of an AnnData with the names of their slots; also of the slices that it keeps."""
     yield "X", adata.X
@@ -100,8 +119,7 @@ def _read(path: Path, read: Callable[[Path], AnnData]) -> AnnData:
                 f"{str(path)!r} cannot be read as .h5ad ({_first_line(error)}): "
                 "it may be cut off or of another format; copy or export it again."
             ) from error
-    for slot, matrix in _matrices(adata):
-        check_structure(f"{path.name!r}: {slot}", matrix)
+    check_matrices(path.name, adata)
     if is_result(adata):
         make_sound(path.name, adata)
         return adata

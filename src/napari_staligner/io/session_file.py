@@ -260,11 +260,9 @@ def session_content(
     for entry in () if record is None else record.slices:
         if entry.name in found:
             continue
-        if entry.name in loose:
-            found[entry.name] = loose[entry.name]
-            continue
         try:
-            found[entry.name] = _read_entry(entry)
+            held = entry.name in loose
+            found[entry.name] = _kept_slice(entry, loose) if held else _read_entry(entry)
         except InputError as error:
             problems.append(str(error))
     for entry in () if record is None else record.slices:
@@ -283,6 +281,14 @@ def _move_image(entry: SliceEntry, adata: AnnData | None, result: AnnData | None
     for table, name in ((adata, ""), (result, entry.name)):
         if table is not None and moved_images(table, name) is not None:
             move_image(table, move, name)
+
+
+def _kept_slice(entry: SliceEntry, loose: Mapping[str, Any]) -> AnnData:
+    from anndata import AnnData
+
+    if not isinstance(loose[entry.name], AnnData):
+        raise InputError(f"Slice {entry.name!r} is damaged in the session's file: add it again.")
+    return with_places(entry.name, loose[entry.name])
 
 
 def _read_entry(entry: SliceEntry) -> AnnData:

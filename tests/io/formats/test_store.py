@@ -128,3 +128,13 @@ def test_counts_of_a_layer_or_of_raw(layered, name, asked, more):
     assert adata.uns[K.SOURCE]["path"].endswith(name)
     with pytest.raises(InputError, match=r"choose one of 'raw_counts', 'raw'"):
         read_found(sniff(layered / name), {"counts": "x"})
+
+
+def test_row_ends_outside_of_a_table_are_refused_before_rows_are_taken(tmp_path):
+    import zarr
+
+    path = made.make_store(tmp_path / "A.zarr")
+    (ends,) = path.glob("tables/*/X/indptr")
+    zarr.open(str(ends), mode="r+")[1:] = 10**9
+    with pytest.raises(InputError, match=r"A\.zarr/tables/table'.*: X is a damaged sparse matrix"):
+        read_found(sniff(path))

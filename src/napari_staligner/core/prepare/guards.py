@@ -219,6 +219,21 @@ def _can_be_fitted(matrix: sparse.csr_matrix) -> bool:
     return int(np.count_nonzero(varying)) >= FEWEST_FITTED
 
 
+def with_whole_indices(matrix: Any) -> Any:
+    """Return a compressed sparse matrix whose indices are whole numbers, as scipy needs them.
+
+    Raises
+    ------
+    ValueError
+        Its parts do not belong together.
+    """
+    if matrix.indices.dtype.kind == matrix.indptr.dtype.kind == "i":
+        return matrix
+    with np.errstate(invalid="ignore"):  # what was no number is outside afterwards
+        index = [part.astype(np.int64) for part in (matrix.indices, matrix.indptr)]
+    return type(matrix)((matrix.data, *index), shape=matrix.shape)
+
+
 def check_structure(where: str, matrix: Any) -> None:
     """Check that the indices of a sparse matrix are inside of it; scipy itself does not look.
 
@@ -237,9 +252,7 @@ def check_structure(where: str, matrix: Any) -> None:
     if getattr(matrix, "format", "") not in ("csr", "csc") or not sparse.issparse(matrix):
         return
     try:
-        if not matrix.indices.dtype.kind == matrix.indptr.dtype.kind == "i":
-            return  # they are made whole numbers first, and are looked at then
-        matrix.check_format(full_check=True)
+        with_whole_indices(matrix).check_format(full_check=True)
     except (ValueError, IndexError) as error:
         raise InputError(
             f"{where} is a damaged sparse matrix ({str(error).rstrip('.')}): copy or export it "

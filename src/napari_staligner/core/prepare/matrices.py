@@ -8,8 +8,8 @@ import numpy as np
 from scipy import sparse
 
 from napari_staligner._errors import InputError
-from napari_staligner.core.prepare.guards import check_structure
-from napari_staligner.core.prepare.on_disk import INDEX, named_layers, on_disk, with_slots
+from napari_staligner.core.prepare.guards import check_structure, with_whole_indices
+from napari_staligner.core.prepare.on_disk import named_layers, on_disk, with_slots
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -53,10 +53,9 @@ def _plain(name: str, slot: str, matrix: Any) -> Any:
         matrix = (sparse.csc_matrix if csc else sparse.csr_matrix)(matrix)
     elif not sparse.issparse(matrix) and type(matrix) is not np.ndarray:
         matrix = np.asarray(np.ma.filled(matrix, 0) if np.ma.isMaskedArray(matrix) else matrix)
-    if sparse.issparse(matrix) and any(getattr(matrix, k).dtype.kind != "i" for k in INDEX):
-        index = (getattr(matrix, key).astype(np.int64) for key in INDEX)
-        matrix = type(matrix)((matrix.data, *index), shape=matrix.shape)
     check_structure(f"Slice {name!r}: {slot}", matrix)
+    if sparse.issparse(matrix):
+        matrix = with_whole_indices(matrix)
     if matrix.dtype.kind in "biu" or matrix.dtype in (np.float32, np.float64):
         return matrix.astype(np.uint8) if matrix.dtype.kind == "b" else matrix
     if matrix.dtype.kind == "f" and matrix.dtype.itemsize < 4:

@@ -12,7 +12,7 @@ from scipy import sparse
 from napari_staligner._errors import InputError
 from napari_staligner.core.free_memory import free_memory
 from napari_staligner.core.outside import pass_on_memory
-from napari_staligner.core.prepare.guards import check_structure
+from napari_staligner.core.prepare.guards import check_structure, with_whole_indices
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -123,10 +123,10 @@ def read_matrix(element: Any) -> Any:
     try:
         matrix = read_elem(element)
         check_structure(_place(element), matrix)
+        if sparse.issparse(matrix):
+            matrix = with_whole_indices(matrix)
         # Some types show only when the values are used.
         matrix[:1].sum()
-        if sparse.issparse(matrix) and any(getattr(matrix, k).dtype.kind != "i" for k in INDEX):
-            raise TypeError("the indices are no whole numbers")
     except InputError:
         raise
     except Exception as error:  # anndata raises whatever h5py, zarr or scipy meet

@@ -15,7 +15,8 @@ from napari_staligner._errors import InputError
 if TYPE_CHECKING:
     import h5py
 
-SIGNATURE = b"GCOL\x01\x00\x00\x00"
+SIGNATURE = b"GCOL\x01"
+"""Three bytes follow that HDF5 does not look at, so that damage may be in them."""
 LONGEST = 1 << 30
 """Bytes at the beginning of a file that are looked at in any case: a second at most. Of what
 follows, the pieces in which datasets store their values are left out: heaps are not in them, and

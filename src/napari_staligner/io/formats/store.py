@@ -94,6 +94,8 @@ def read_spatialdata(found: Found, chosen: Mapping[str, str]) -> Named:
 
 
 def _open(path: Path) -> Any:
+    from napari_staligner.io.anndata import check_matrices
+
     # ome-zarr logs a warning about labels without a parent, which is not the user's fault.
     logging.getLogger("ome_zarr").addHandler(logging.NullHandler())
     import spatialdata
@@ -101,7 +103,10 @@ def _open(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="SpatialData is not stored in the most current")
         warnings.filterwarnings("ignore", message="The table is annotating")  # said by _region
-        return spatialdata.read_zarr(path)
+        store = spatialdata.read_zarr(path)
+    for name, table in store.tables.items():
+        check_matrices(f"{path.name}/tables/{name}", table)
+    return store
 
 
 def _regions(path: Path, name: str, table: AnnData) -> list[str]:
