@@ -5,8 +5,9 @@ import gc
 import numpy as np
 import pytest
 from anndata import AnnData
+from qtpy.QtCore import QTimer
 
-from napari_staligner.compat import being_drawn, layers_removed
+from napari_staligner.compat import being_drawn, layers_removed, scene_built_once
 from napari_staligner.layers import open_session
 
 
@@ -84,3 +85,86 @@ def test_layers_are_removed_without_a_search_for_old_garbage(viewer):
         assert searched[-1] == 2
     finally:
         gc.callbacks.remove(note)
+
+
+def test_what_still_waits_goes_on_waiting_while_other_things_change(viewer, qtbot):
+    session = open_session(viewer)
+    session.slices.add(twelve())
+    drawn = sum(cells(viewer))
+    with scene_built_once(viewer):
+        pass
+    assert being_drawn(viewer)
+    session.view.graph_shown = True
+    session.view.graph_shown = False
+    assert being_drawn(viewer)
+    assert sum(cells(viewer)) == drawn
+    qtbot.waitUntil(lambda: not being_drawn(viewer))
+    assert all(cells(viewer))
+
+
+def test_slices_and_layout_chosen_as_one_are_laid_out_once(viewer):
+    session = open_session(viewer)
+    session.slices.add(twelve())
+    canvas, built = viewer.window._qt_viewer.canvas, []
+    build = canvas._setup_layer_views_in_grid
+    canvas._setup_layer_views_in_grid = lambda: (built.append(viewer.canvas.grid.shape), build())
+    with session.view.laid_out_once():
+        session.view.layout = "mosaic"
+        session.paging.show_only(("slice1", "slice2"))
+    assert not viewer.canvas.grid.enabled
+    assert built == []
+    spots = [layer for layer in viewer.layers if layer.name != "slice names"]
+    assert [x.name for x in spots if x.visible] == ["slice1", "slice2"]
+    with session.view.laid_out_once():
+        session.view.layout = "grid"
+        session.paging.show_only(())
+    assert len(built) == 1
+    assert all(layer.visible for layer in spots)
+
+
+def test_the_canvas_is_drawn_after_the_event_loop_has_lived(viewer, qtbot):
+    session = open_session(viewer)
+    session.slices.add(twelve()[:2])
+    qtbot.waitUntil(lambda: viewer.window._qt_viewer.canvas.native.updatesEnabled())
+    order = []
+    canvas = viewer.window._qt_viewer.canvas
+    canvas._scene_canvas.events.draw.connect(lambda _: order.append("drawn"))
+    probe = QTimer()
+    probe.setSingleShot(True)
+    probe.timeout.connect(lambda: order.append("lived"))
+    session.view.layout = "mosaic"
+    probe.start(0)
+    order.clear()
+    qtbot.waitUntil(lambda: "drawn" in order)
+    assert order[0] == "lived"
+
+
+def test_a_layer_with_a_third_dimension_shows_no_slider_on_the_way(viewer, qtbot):
+    session = open_session(viewer)
+    session.slices.add(twelve()[:2])
+    qtbot.waitUntil(lambda: viewer.window._qt_viewer.canvas.native.updatesEnabled())
+    canvas = viewer.window._qt_viewer.canvas
+    sizes, size = [], canvas.native.size()
+    canvas._scene_canvas.events.resize.connect(lambda event: sizes.append(event.size))
+    with scene_built_once(viewer):
+        viewer.add_vectors(np.zeros((1, 2, 3)), ndim=3)
+    assert viewer.dims.ndim == 3
+    qtbot.wait(200)
+    assert sizes == []
+    assert canvas.native.size() == size
+
+
+def test_variables_of_shaders_are_read_once_and_found_as_vispy_finds_them(viewer):
+    from vispy.gloo import Program
+
+    vertex = "uniform float u_a; // uniform float u_b;\nattribute vec2 a_xy; void main() {}"
+    first, again = (Program(vertex, "varying vec3 v_c; void main() {}") for _ in range(2))
+    assert sorted(first.variables) == [
+        ("attribute", "vec2", "a_xy"),
+        ("uniform", "float", "u_a"),
+        ("varying", "vec3", "v_c"),
+    ]
+    assert again.variables == first.variables
+    again["u_a"] = 2.0
+    assert again["u_a"] == 2.0
+    assert again._code_variables is not first._code_variables

@@ -22,8 +22,10 @@ from napari_staligner.compat.scene import (
     MOMENT_MS,
     being_drawn,
     draw_after_removals,
+    drawn_later,
     layers_moved,
     layers_removed,
+    remember_shaders,
     scene_built_once,
 )
 from napari_staligner.compat.viewer import (
@@ -46,6 +48,7 @@ __all__ = [
     "colors_unsent",
     "draw_after_removals",
     "draw_discs",
+    "drawn_later",
     "grid_of",
     "keep_triton_out",
     "layers_moved",
@@ -56,6 +59,7 @@ __all__ = [
     "no_layers_yet",
     "node_of",
     "on_canvas_resized",
+    "remember_shaders",
     "scale_bar_of",
     "scene_built_once",
     "search_whole",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOMENT_MS = 20
 """For how long the window lives between two parts of a change that takes it long, at least."""
 _DRAWN_TOGETHER = 8
+_MOST_SHADERS = 200
 _UNSEEN_MS = 250  # a canvas that is not seen is not drawn
 
 
@@ -39,6 +40,33 @@ def draw_after_removals(viewer: napari.Viewer) -> None:
 
     for event in (viewer.layers.events.removed, viewer.layers.events.end_batch):
         event.connect(use_context, position="first")
+
+
+def remember_shaders() -> None:
+    """Let vispy read the code of shaders once that it builds for each visual anew.
+
+    vispy (0.16) searches the code of each program for its variables, some 10 ms in Python. Those of
+    twelve slices have the same code. Can go when vispy remembers what it found.
+    """
+    from vispy.gloo.program import Program
+
+    read = getattr(Program, "_parse_variables_from_code", None)
+    if read is None or read is getattr(Program, "_staligner_read", None):
+        return
+    known: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def read_once(self: Any, update_variables: bool = True) -> None:
+        code = tuple(shader.code for shader in self._shaders)
+        if code not in known:
+            read(self, update_variables=False)
+            if len(known) == _MOST_SHADERS:
+                known.clear()
+            known[code] = self._code_variables
+        self._code_variables = dict(known[code])
+        if update_variables:
+            self._process_pending_variables()
+
+    Program._parse_variables_from_code = Program._staligner_read = read_once
 
 
 @contextmanager
@@ -87,17 +115,16 @@ def layers_moved(viewer: napari.Viewer, layers: Iterable[Layer]) -> Iterator[Non
 def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
     """Let napari build the scene of its canvas once for several changes of its layers.
 
-    napari (0.9) builds it after each layer that is added, moved in the list, shown or hidden, and
-    after each property of the grid; each time it places all names of layers once for each layer.
-    With 24 layers in a grid that is 0.1 s for each change. Can go when napari builds it once
-    before it draws. What lies elsewhere in the scene afterwards is drawn in turns, see
-    :class:`_Turns`.
+    napari (0.9) builds it after each layer that is added, removed, moved in the list, shown or
+    hidden, and after each property of the grid; each time it places all names of layers once for
+    each layer. With 24 layers in a grid that is 0.1 s for each change. Can go when napari builds it
+    once before it draws. What lies elsewhere in the scene afterwards is drawn in turns, see
+    :class:`_Turns`, and not before the event loop has lived, see :func:`drawn_later`.
 
     Parameters
     ----------
     viewer
-        The viewer. Nothing inside may ask where the canvas shows something, or remove layers:
-        napari has its own pause for that, see :func:`layers_removed`.
+        The viewer. Nothing inside may ask where the canvas shows something.
     """
     try:
         canvas = viewer.window._qt_viewer.canvas
@@ -111,19 +138,45 @@ def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
         yield
         return
     turns = _turns_of.setdefault(canvas, _Turns(canvas))
-    # A method, since napari finds what it connects to events by its name.
+    # Methods, since napari finds what it connects to events by its name.
     canvas._update_overlay_canvas_positions = MethodType(_placed_later, canvas)
-    canvas._pause_scene_graph = True
+    canvas._resume_scene_graph_update = MethodType(_cleaned, canvas)
+    canvas._update_scenegraph = MethodType(_built_later, canvas)
+    canvas._staligner_due, canvas._pause_scene_graph = False, True
     try:
-        with turns.taken(viewer):
+        with turns.taken(viewer), _kept_in_size(viewer):
             try:
                 yield
             finally:
                 canvas._pause_scene_graph = False
-                build()
+                del canvas._resume_scene_graph_update, canvas._update_scenegraph
+                if canvas._staligner_due:
+                    build()
     finally:
         del canvas._update_overlay_canvas_positions
         place_later()
+        drawn_later(viewer)
+
+
+@contextmanager
+def _kept_in_size(viewer: napari.Viewer) -> Iterator[None]:
+    """Leave the room of the canvas as it is until the event loop lives again.
+
+    A layer with a third dimension makes napari (0.9) show a slider before it finds that there is
+    nothing to slide, and Qt draws the canvas for its room with it, and again without. Can go when
+    napari knows the range of a new dimension first.
+    """
+    try:
+        layout = viewer.window._qt_viewer.dims.parentWidget().layout()
+        layout.setEnabled(False)
+    except MISSING:
+        yield
+        return
+    try:
+        yield
+    finally:
+        layout.setEnabled(True)
+        layout.update()
 
 
 def _placed_later(canvas: Any, event: object = None) -> None:
@@ -131,6 +184,51 @@ def _placed_later(canvas: Any, event: object = None) -> None:
 
 
 _placed_later.__name__ = "_update_overlay_canvas_positions"
+
+
+def _built_later(canvas: Any, event: object = None) -> None:
+    """Note that the scene is to be built."""
+    canvas._staligner_due = True
+
+
+_built_later.__name__ = "_update_scenegraph"
+
+
+def _cleaned(canvas: Any) -> None:
+    """Tidy up after layers that were removed; the scene is built later."""
+    canvas._clean_and_update_scenegraph()
+
+
+_cleaned.__name__ = "_resume_scene_graph_update"
+
+
+def drawn_later(viewer: napari.Viewer) -> None:
+    """Draw the canvas not before the event loop has lived once.
+
+    Qt draws what changed before it looks at a timer, a key or the mouse. Without a GPU a drawing
+    takes as long as the change that made it due, so that both together freeze the window for twice
+    as long. Can go when all drawing is done by graphics cards.
+    """
+    try:
+        native = viewer.window._qt_viewer.canvas.native
+    except MISSING:
+        return
+    if native not in _held:
+        from qtpy.QtCore import QTimer
+
+        _held.add(native)
+        native.setUpdatesEnabled(False)
+        # Not 0 ms: Qt does not take that for a timer.
+        QTimer.singleShot(1, lambda: _draw(native))
+
+
+def _draw(native: Any) -> None:
+    _held.discard(native)
+    with suppress(RuntimeError):  # the window was closed
+        native.setUpdatesEnabled(True)
+
+
+_held: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class _Turns:
@@ -166,19 +264,23 @@ class _Turns:
     def taken(self, viewer: napari.Viewer) -> Iterator[None]:
         """Take turns with what has another place in the scene afterwards."""
         canvas: Any = self._canvas()
-        self.end()
         before = {layer: shown.node.parent for layer, shown in canvas.layer_to_visual.items()}
         yield
         shown = {layer: canvas.layer_to_visual[layer].node for layer in viewer.layers}
-        moved = {
-            x: node for x, node in shown.items() if x.visible and before.get(x) is not node.parent
-        }
-        cells = {node.parent.parent: None for node in moved.values()}
+        moved = {x: node for x, node in shown.items() if before.get(x) is not node.parent}
+        if not moved:
+            return
+        waits = {node for node, _ in self._waiting}
+        still = {x: n for x, n in shown.items() if waits & {n, n.parent.parent}}
+        self.end()
+        parts = {x: node for x, node in (still | moved).items() if x.visible}
         if grid_of(viewer).enabled:
-            parts, self._at_once = [(cell, None) for cell in cells], 1
+            cells = dict.fromkeys(node.parent.parent for node in parts.values())
+            self._waiting, self._at_once = [(cell, None) for cell in cells], 1
         else:
-            parts, self._at_once = [(node, layer) for layer, node in moved.items()], 2
-        self._waiting = parts if len(moved) > _DRAWN_TOGETHER else []
+            self._waiting, self._at_once = [(node, layer) for layer, node in parts.items()], 2
+        if len(parts) <= _DRAWN_TOGETHER:
+            self._waiting = []
         if self._waiting:
             for node, _ in self._waiting:
                 node.visible = False

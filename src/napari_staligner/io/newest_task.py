@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 _log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 0.4
+PATIENCE_SECONDS = 0.15
 """A small file is there much sooner. A busy machine or a folder that stops makes a window wait so
 long, a folder only once."""
 STUCK_SECONDS = 3.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,14 @@ from napari.layers import Image
 from psygnal import Signal
 
 from napari_staligner import _keys as K
-from napari_staligner.compat import draw_after_removals, grid_of, layers_removed
+from napari_staligner.compat import (
+    draw_after_removals,
+    drawn_later,
+    grid_of,
+    layers_removed,
+    remember_shaders,
+    scene_built_once,
+)
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.arrangement import Arrangement, blanks_needed
 from napari_staligner.layers.camera import held
@@ -53,6 +61,7 @@ class Stage:
         self._viewer = weakref.ref(viewer)
         self._order = (K.Role.BLANK, K.Role.IMAGE, K.Role.SPOTS, *order)
         draw_after_removals(viewer)
+        remember_shaders()
         self.session = session
         self.spots = SpotIndex(session.slices)
         self.sketch = Sketch()
@@ -74,6 +83,11 @@ class Stage:
     def viewer(self) -> napari.Viewer | None:
         """The viewer, while it exists."""
         return self._viewer()
+
+    def built_once(self) -> AbstractContextManager[None]:
+        """Let napari build its scene once for several changes; see the workaround for it."""
+        viewer = self.viewer
+        return nullcontext() if viewer is None else scene_built_once(viewer)
 
     # -- layers ---------------------------------------------------------------------------
 
@@ -193,6 +207,9 @@ class Stage:
 
     def paint(self) -> None:
         """Colour the spots as the session says."""
+        viewer = self.viewer
+        if viewer is not None:
+            drawn_later(viewer)
         self.painting = paint(self.session)
         for name, roles in self.layers.items():
             if K.Role.SPOTS in roles:

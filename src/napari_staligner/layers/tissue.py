@@ -9,7 +9,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
-from napari_staligner.compat import MOMENT_MS, on_canvas_resized, scene_built_once
+from napari_staligner.compat import MOMENT_MS, on_canvas_resized
 from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.adoption import Adoption
@@ -65,6 +65,7 @@ class Tissue:
         self._resized.setSingleShot(True)
         self._resized.setInterval(SETTLED_MS)
         self._resized.timeout.connect(self._lay_out_again)
+        self._lain = (session.view.layout, session.view.only)
         self._in_turns = False
         self._due = False
         self._dimmed: dict[str, float] = {}
@@ -94,7 +95,7 @@ class Tissue:
         view.spot_scale.connect(self._resize)
         view.layout.connect(self._on_layout_changed)
         view.stack.connect(self._on_stack_changed)
-        view.only.connect(self._on_only_changed)
+        view.only.connect(self._on_layout_changed)
         session.focus.look_wanted.connect(self._on_look_wanted)
         session.alignment.changed.connect(self._on_alignment_changed)
         session.alignment.previewed.connect(self._on_alignment_changed)
@@ -161,7 +162,7 @@ class Tissue:
                 # napari would give the layers that take their place other names.
                 layer.name = f"{layer.name} (gone)"
             self._orphans += orphans
-        with scene_built_once(viewer):
+        with stage.built_once():
             for name in new:
                 ours = stage.ours()
                 free = [layer for layer in viewer.layers if layer not in ours]
@@ -205,8 +206,9 @@ class Tissue:
         if self.session.view.spot_scale != 1:
             self._resize()
         stage.paint()
-        self._sync_overlays()
-        stage.arrange(look="fit" if orphans else look)
+        with stage.built_once():
+            self._sync_overlays()
+            stage.arrange(look="fit" if orphans else look)
 
     def _complete(self, name: str) -> None:
         """Add image and spots of a slice unless its layers were adopted."""
@@ -255,12 +257,15 @@ class Tissue:
     # -- layout ---------------------------------------------------------------------------
 
     def _on_layout_changed(self) -> None:
-        self._sync_overlays()
-        self.stage.arrange(look="follow")
-
-    def _on_only_changed(self) -> None:
-        self._sync_overlays()
-        self.stage.arrange(look="fit")
+        """Lay out the slices that are shown, unless both changed as one and they already lie."""
+        view = self.session.view
+        lain, self._lain = self._lain, (view.layout, view.only)
+        if lain == self._lain:
+            return
+        look: Look = "follow" if lain[1] == view.only else "fit"
+        with self.stage.built_once():
+            self._sync_overlays()
+            self.stage.arrange(look=look)
 
     def _on_look_wanted(self, rows: NDArray[np.intp]) -> None:
         """Show some spots of the result as large as the canvas allows."""
@@ -284,10 +289,11 @@ class Tissue:
     def _on_stack_changed(self) -> None:
         if self.session.view.layout != "stack":
             return
-        if self._sync_overlays():
-            self.stage.arrange(look="keep")
-        else:
-            self.stage.restack()
+        with self.stage.built_once():
+            if self._sync_overlays():
+                self.stage.arrange(look="keep")
+            else:
+                self.stage.restack()
 
     def _on_alignment_changed(self) -> None:
         if self.session.view.layout == "stack":

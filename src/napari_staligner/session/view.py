@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -292,6 +293,12 @@ class View(BaseModel):
     """Slice that the mouse moves; empty for none."""
     image_hand: str = Field(default="", exclude=True)
     """Slice whose tissue image the mouse moves, alone; empty for none."""
+
+    @contextmanager
+    def laid_out_once(self) -> Iterator[None]:
+        """Choose a layout and which slices it shows as one; both are announced afterwards."""
+        with self.events.layout.paused(), self.events.only.paused():
+            yield
 
     @property
     def saved_fields(self) -> tuple[str, ...]:

@@ -35,8 +35,8 @@ def test_next_goes_from_the_worst_pair_to_the_best_and_keys_judge(queue, qtbot):
     assert session.view.only == frozenset(order[0])
     assert session.view.layout == "mosaic"
     patch = session.pairs.of(order[0]).patch
-    qtbot.waitUntil(lambda: session.result.selection.tolist() == sorted(patch))
-    assert session.view.links.shown
+    qtbot.waitUntil(lambda: session.view.links.shown)
+    assert session.result.selection.tolist() == sorted(patch)
     qtbot.keyClick(queue.next, Qt.Key.Key_3)
     (given,) = session.verdicts.given
     assert (given.pair, given.level) == (order[0], "not")

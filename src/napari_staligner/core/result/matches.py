@@ -99,14 +99,17 @@ def links_in(
     """
     slices = slices.astype(np.int16)
     rows = np.arange(mutual.shape[0], dtype=mutual.indices.dtype)
+    wanted = np.ones(slices.max(initial=0) + 1, dtype=bool)
     if among is not None:
-        rows = rows[np.isin(slices, list(among))]
+        wanted[:] = False
+        wanted[list(among)] = True
+        rows = rows[wanted[slices]]
         mutual = mutual[rows]
     lengths = np.diff(mutual.indptr)
     of_second = slices[mutual.indices]
     once = np.repeat(slices[rows], lengths) < of_second
     if among is not None:
-        once &= np.isin(of_second, list(among), kind="table")
+        once &= wanted[of_second]
     first = np.repeat(rows, lengths)[once]
     return Links(first, mutual.indices[once], mutual.data[once].astype(np.float32, copy=False))
 

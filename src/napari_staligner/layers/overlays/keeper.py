@@ -45,10 +45,12 @@ class LayerKeeper:
         if self._stage.paused:
             # Everything is arranged afterwards.
             self._fresh.update(self._layers())
-        elif self.sync():
-            self._stage.arrange(look="keep")
-        else:
-            self._draw(self._layers())
+            return
+        with self._stage.built_once():
+            if self.sync():
+                self._stage.arrange(look="keep")
+            else:
+                self._draw(self._layers())
 
     def sync(self) -> bool:
         """Make the layers that are missing, or remove those that are not wanted.

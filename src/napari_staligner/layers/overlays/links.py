@@ -70,7 +70,10 @@ class LinksOverlay(TissueOverlay):
         """Make the layer."""
         spots = next(iter(self.stage.live().values()))[K.Role.SPOTS]
         extent = float(np.ptp(spots.data, axis=0).max()) * float(spots.scale[-1])
-        return vectors_layer("links", _WIDTH * extent, ndim=3)
+        layer = vectors_layer("links", _WIDTH * extent, ndim=3)
+        # Before napari has it: for an empty layer it would make a slider, see `wanted`.
+        layer.data = link_lines(self.session, self.stage.arrangement.world).vectors
+        return layer
 
     def update(self, layer: Any, name: str) -> None:
         """Draw the links where the slices are."""

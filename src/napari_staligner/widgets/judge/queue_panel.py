@@ -185,10 +185,13 @@ class QueuePanel(QWidget):
         if self._before is None:
             self._before = session.view.layout, session.view.links
         self._pair = pair
-        session.paging.show_only(pair)
-        if session.view.layout == "grid":
-            # The grid cannot show lines between slices.
-            session.view.layout = "mosaic"
+        with session.view.laid_out_once():
+            session.paging.show_only(pair)
+            if session.view.layout == "grid":
+                # The grid cannot show lines between slices.
+                session.view.layout = "mosaic"
+            # While slices without links are shown, there is no layer of links to be made anew.
+            session.result.selection = figures.patch
         # The window lives in between: the layers of links take as long as those of the slices.
         QTimer.singleShot(MOMENT_MS, self._show_links)
         self.show_seen()
@@ -201,7 +204,6 @@ class QueuePanel(QWidget):
         if figures is None:
             return
         session.view.links = replace(session.view.links, shown=True)
-        session.result.selection = figures.patch
         session.focus.look_wanted.emit(self._places(figures))
 
     def _places(self, figures: PairFigures) -> NDArray[np.intp]:
@@ -234,15 +236,18 @@ class QueuePanel(QWidget):
         self._pair, view = None, self._session.view
         if self._before is not None:
             # Links first: those of all slices are many.
-            view.layout, view.links = self._before
-            self._before = None
+            view.links = self._before[1]
         self.show_seen()
         QTimer.singleShot(MOMENT_MS, self._show_all)
 
     def _show_all(self) -> None:
-        """Show all slices, unless another pair was chosen in the meantime."""
+        """Show all slices as they lay, unless another pair was chosen in the meantime."""
         if self._pair is None:
-            self._session.paging.show_only(())
+            before, self._before = self._before, None
+            with self._session.view.laid_out_once():
+                if before is not None:
+                    self._session.view.layout = before[0]
+                self._session.paging.show_only(())
             self._session.focus.show_all()
 
     def _on_run_clicked(self) -> None:
