@@ -26,7 +26,8 @@ def run(project, home, *words):
         capture_output=True,
         text=True,
         cwd=project / "tests",
-        env=os.environ | {"XDG_DATA_HOME": str(home)},
+        # One thread: the tests of the other process want theirs.
+        env=os.environ | {"XDG_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"},
         timeout=800,
         check=False,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -19,9 +20,11 @@ from pathlib import Path
 import numpy as np
 from napari_staligner.core.evaluation import umap
 from napari_staligner.core.progress import Progress
+from napari_staligner.demo import window
 from napari_staligner.demo.run import run_demo
 from napari_staligner.samples import write_sample
 from tiny import QUICK
+window.DRAWN_MS = 100
 def planes(job):
     yield Progress("UMAP", 0, 1)
     n = sum(map(len, job.slices))
@@ -41,9 +44,11 @@ from dataclasses import replace
 from pathlib import Path
 from napari_staligner.demo import run as demo
 from napari_staligner._errors import ComputeError
+from napari_staligner.demo import window
 from napari_staligner.samples import write_sample
 from qtpy.QtCore import QTimer
 from tiny import QUICK
+window.DRAWN_MS = 100
 files = write_sample(Path(sys.argv[1]), n_slide_seq=300, n_stereo_seq=250, n_genes=300)
 try:
     demo.run_demo(files=files, settings=replace(QUICK, radius=1e-6))
@@ -88,6 +93,8 @@ def run(project, code: str, *arguments: object) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         cwd=project / "tests",
+        # One thread: the tests of the other process want theirs.
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         timeout=800,
         check=False,
     )
