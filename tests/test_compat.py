@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import weakref
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -15,7 +14,6 @@ from napari_staligner.compat import (
     grid_of,
     keep_triton_out,
     search_whole,
-    spare_libraries,
     unwrapped,
 )
 
@@ -77,23 +75,3 @@ def test_a_whole_search_waits_until_it_is_wanted_again():
         search_whole(True)
     search_whole(True)
     assert gc.get_threshold() == usual
-
-
-def test_what_was_spared_is_found_once_it_is_taken_in_again():
-    class Held:
-        """Kept by itself alone."""
-
-    held = Held()
-    held.own = held
-    gone = weakref.ref(held)
-    try:
-        spare_libraries(True)
-        spare_libraries(True)
-        del held
-        gc.collect()
-        assert gone() is not None
-    finally:
-        spare_libraries(False)
-    gc.collect()
-    assert gone() is None
-    assert gc.get_freeze_count() == 0

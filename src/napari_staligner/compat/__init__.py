@@ -4,7 +4,7 @@ Each says what happens without it and when it can be removed. Qt and napari are 
 function that needs them is called. The plugin must work with ``napari>=0.7.1``.
 """
 
-from napari_staligner.compat.garbage import search_whole, spare_libraries
+from napari_staligner.compat.garbage import SearchAtRest, search_whole
 from napari_staligner.compat.points import (
     colors_unsent,
     draw_discs,
@@ -42,6 +42,7 @@ from napari_staligner.compat.viewer import (
 __all__ = [
     "MOMENT_MS",
     "SPINNER_SPEED",
+    "SearchAtRest",
     "being_drawn",
     "camera_of",
     "canvas_size",
@@ -65,6 +66,5 @@ __all__ = [
     "search_whole",
     "send_colors",
     "slow_spinners",
-    "spare_libraries",
     "unwrapped",
 ]

@@ -5,10 +5,15 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
+REST_SECONDS = 3.0
+"""Without a key or the mouse for so long, the window is at rest."""
+LONG_SECONDS = 0.1
+"""A search by Python itself that takes longer is worth one at rest."""
+LOOK_MS = 1000
 _NEVER = 1_000_000
 _usual: list[tuple[int, int, int]] = []
-_spared: list[bool] = []
 
 
 @contextmanager
@@ -40,16 +45,79 @@ def search_whole(wanted: bool) -> None:
         gc.set_threshold(*_usual[0][:2], _NEVER)
 
 
-def spare_libraries(wanted: bool) -> None:
-    """Leave all that is there now out of later searches, or take it in again.
+class SearchAtRest:
+    """Searches for garbage while nobody uses the window; what is in use is left out of later ones.
 
-    For when the libraries of a run have been loaded. What of it becomes garbage in a circle, as
-    layers do, keeps its memory until this is called again: once is enough, and it must be taken
-    back when slices are closed.
+    For when much that is new is there: the libraries of a run, other slices. The search takes as
+    long as one of Python's own, which freezes the window at any step. What it spares and becomes
+    garbage in a circle later, as layers do, keeps its memory until the next one. Can go when
+    Python's searches take no longer than a drawing.
     """
-    if wanted and not _spared:
-        gc.freeze()
-        _spared.append(True)
-    elif not wanted and _spared:
+
+    def __init__(self) -> None:
+        from qtpy.QtCore import QEvent, QObject, QTimer
+
+        used = (
+            *(QEvent.Type.MouseMove, QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonRelease),
+            *(QEvent.Type.Wheel, QEvent.Type.KeyPress),
+        )
+        rest = self
+
+        class Inputs(QObject):
+            def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+                if event.type() in used:
+                    rest._used = monotonic()
+                return False
+
+        self._inputs = Inputs()
+        self._due = self._slow = False
+        self._began = self._used = monotonic()
+        self._timer = QTimer()
+        self._timer.setInterval(LOOK_MS)
+        self._timer.timeout.connect(self._look)
+        self._timer.start()
+        gc.callbacks.append(self._on_search)
+
+    def due(self) -> None:
+        """Search the next time that the window is at rest."""
+        from qtpy.QtWidgets import QApplication
+
+        app = QApplication.instance()
+        if app is not None and not self._due:
+            self._due, self._used = True, monotonic()
+            app.installEventFilter(self._inputs)
+
+    def end(self) -> None:
+        """Search no more, and spare nothing."""
+        if self._on_search in gc.callbacks:
+            gc.callbacks.remove(self._on_search)
+        self._timer.stop()
+        self._leave()
         gc.unfreeze()
-        _spared.clear()
+
+    def _on_search(self, phase: str, told: dict[str, int]) -> None:
+        """Note a search that froze the window; in any thread."""
+        if phase == "start":
+            self._began = monotonic()
+        elif monotonic() - self._began > LONG_SECONDS:
+            self._slow = True
+
+    def _look(self) -> None:
+        if self._slow:
+            self._slow = False
+            self.due()
+        if self._due and gc.isenabled() and monotonic() - self._used > REST_SECONDS:
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+            # Its own length is no reason for another.
+            self._slow = False
+            self._leave()
+
+    def _leave(self) -> None:
+        from qtpy.QtWidgets import QApplication
+
+        app = QApplication.instance()
+        if app is not None and self._due:
+            app.removeEventFilter(self._inputs)
+        self._due = False

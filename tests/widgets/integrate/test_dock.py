@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from dataclasses import replace
 from threading import Event
 
@@ -13,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
+from napari_staligner.compat import garbage
 from napari_staligner.core import integrate as core
 from napari_staligner.core.fields import described
 from napari_staligner.core.progress import Loss, Progress, spoken
@@ -376,13 +378,23 @@ def test_closing_the_dock_stops_the_run(make_napari_viewer_proxy, qtbot, monkeyp
     assert session.result.adata is None
 
 
-def test_libraries_of_a_run_are_spared_until_slices_change(loaded, engine, qtbot):
+def test_libraries_of_a_run_are_spared_and_what_was_closed_is_found(
+    loaded, engine, qtbot, monkeypatch
+):
+    monkeypatch.setattr(garbage, "REST_SECONDS", 0.1)
     dock, _ = loaded
+    held = fake_slice(20)
+    held.uns["itself"] = held
+    gone = weakref.ref(held)
     qtbot.mouseClick(dock.run, LEFT)
     ended(qtbot, dock)
-    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
-    dock.session.add([("another", fake_slice(20))])
-    assert gc.get_freeze_count() == 0
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0 and not dock._garbage._due)
+    del held
+    gc.collect()
+    assert gone() is not None
+    dock.session.slices.remove(next(iter(dock.session.slices)))
+    qtbot.waitUntil(lambda: gone() is None)
+    assert gc.get_freeze_count() > 0
 
 
 # -- result and saving ----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_staligner._errors import InputError
-from napari_staligner.compat import spare_libraries
+from napari_staligner.compat import SearchAtRest
 from napari_staligner.core.attempt import PRESENCE
 from napari_staligner.core.missing_stages import missing_stages
 from napari_staligner.core.progress import spoken
@@ -54,6 +54,7 @@ class IntegrateWidget(Dock):
         super().__init__(viewer)
         self._viewer = viewer
         self._runner = Runner(self)
+        self._garbage = SearchAtRest()
         self._saver = saver_of(self.session)
         self._running_on: dict[str, AnnData] = {}
         self._kept: Path | None = None
@@ -121,7 +122,7 @@ class IntegrateWidget(Dock):
 
     def teardown(self) -> None:
         """End connections and runs."""
-        spare_libraries(False)
+        self._garbage.end()
         self._runner.blockSignals(True)
         self._runner.cancel()
         self.session.autosave.recovery.await_result(None)
@@ -302,7 +303,7 @@ class IntegrateWidget(Dock):
         # After a cancel or an error, show the curves of the present result again.
         self._show_result()
         # A search for garbage among the libraries of a run freezes the window for a second.
-        spare_libraries(True)
+        self._garbage.due()
 
     # -- the session and the viewer ---------------------------------------------------------
 
@@ -310,7 +311,7 @@ class IntegrateWidget(Dock):
         self.settings.follow_slices()
         self._show_readiness()
         # What was closed must be found, too.
-        spare_libraries(False)
+        self._garbage.due()
 
     def _on_session_domains_changed(self) -> None:
         self.settings.show_set()

@@ -1,0 +1,65 @@
+"""Python's search for garbage waits until nobody uses the window."""
+
+import gc
+import weakref
+
+import pytest
+from qtpy.QtWidgets import QLineEdit
+
+from napari_staligner.compat import SearchAtRest, garbage
+
+
+class Held:
+    """Kept by itself alone."""
+
+    def __init__(self):
+        self.own = self
+
+
+@pytest.fixture
+def rest(qapp, monkeypatch):
+    monkeypatch.setattr(garbage, "REST_SECONDS", 0.1)
+    monkeypatch.setattr(garbage, "LOOK_MS", 20)
+    search = SearchAtRest()
+    yield search
+    search.end()
+    assert gc.get_freeze_count() == 0
+    assert search._on_search not in gc.callbacks
+
+
+def test_garbage_is_found_at_rest_and_what_was_spared_the_next_time(rest, qtbot):
+    held, garbage_ = Held(), weakref.ref(Held())
+    rest.due()
+    qtbot.waitUntil(lambda: garbage_() is None)
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
+    gone = weakref.ref(held)
+    del held
+    gc.collect()
+    assert gone() is not None
+    rest.due()
+    qtbot.waitUntil(lambda: gone() is None)
+
+
+def test_no_search_at_rest_while_the_mouse_or_a_key_is_used(rest, qtbot, monkeypatch):
+    monkeypatch.setattr(garbage, "REST_SECONDS", 3600.0)
+    widget = QLineEdit()
+    qtbot.addWidget(widget)
+    rest.due()
+    rest._used = 0.0
+    monkeypatch.setattr(garbage, "monotonic", lambda: 5000.0)
+    qtbot.keyClick(widget, "a")
+    qtbot.wait(100)
+    assert gc.get_freeze_count() == 0
+    rest._used = 0.0
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
+
+
+def test_a_long_search_by_python_brings_one_at_rest(rest, qtbot, monkeypatch):
+    monkeypatch.setattr(garbage, "LONG_SECONDS", 60.0)
+    gc.collect()
+    qtbot.wait(200)
+    assert gc.get_freeze_count() == 0
+    monkeypatch.setattr(garbage, "LONG_SECONDS", 0.0)
+    gc.collect()
+    monkeypatch.setattr(garbage, "LONG_SECONDS", 60.0)
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
