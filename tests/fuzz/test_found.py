@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import nullcontext
 
+import anndata
 import h5py
 import numpy as np
 import pandas as pd
@@ -15,12 +16,15 @@ from tiny import tiny_slice
 
 from napari_staligner import InputError
 from napari_staligner._errors import InputWarning
+from napari_staligner.core.annotations.record import annotations_of
 from napari_staligner.core.annotations.regions import microns_per_unit
 from napari_staligner.core.prepare.notes import add_notes, notes_of
+from napari_staligner.core.prepare.storable import storable_keys
 from napari_staligner.core.result.soundness import make_sound
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.estimate import InputSize, estimate
 from napari_staligner.io.annotations.barcode_table import read_barcode_table
+from napari_staligner.io.export.spatialdata import write_spatialdata
 from napari_staligner.io.formats.contents import holds_cells_alone
 
 
@@ -544,3 +548,16 @@ def test_a_damaged_slice_that_a_session_keeps_is_named(tmp_path, harm):
     assert [name for name, _ in content.slices] == ["B"]
     assert len(content.problems) == 1
     assert "'A'" in content.problems[0]
+
+
+def test_keys_that_mean_a_path_in_a_store_are_renamed(result, tmp_path):
+    result.uns["spatial"] = {"A": {"metadata": {"..": [1], "__": 2, "a/b": {".": 3}}}, "..": {}}
+    result.uns["theirs"] = {"..": {"": 1}}
+    path = write_spatialdata(result, annotations_of(result), tmp_path / "out.zarr")
+    uns = anndata.read_zarr(path / "tables" / "staligner_result").uns
+    assert uns["theirs"] == {"__": {"unnamed": 1}}
+    kept = uns["spatial"]["A"]["metadata"]
+    assert kept["__ (2)"].tolist() == [1]
+    assert kept["__"] == 2
+    assert kept["a_b"] == {"_": 3}
+    assert storable_keys(["..", "__", ".", "/"]) == ["__ (2)", "__", "_", "_ (2)"]

@@ -171,7 +171,7 @@ def storable_frames(
     notes: list[str] = []
     columns: dict[str, dict[str, Column]] = {}
     for name, frame in frames.items():
-        names = _column_names(frame)
+        names = storable_keys(frame.columns)
         notes += _renamed(name, slot, frame, names)
         for position, key in enumerate(names):
             column = plain(frame.iloc[:, position])
@@ -207,25 +207,34 @@ def storable_name(name: object) -> str:
     """Name of a column or a key: text without signs that mean a path in a file."""
     text = "_".join(map(as_text, name)) if isinstance(name, tuple) else as_text(name)
     text = text.replace("/", "_")
-    # These mean the group itself, and the names of the rows.
-    return {"": "unnamed", ".": "_", "_index": "index"}.get(text, text)
+    # These mean the group itself, the one above it (in zarr), and the names of the rows.
+    return {"": "unnamed", ".": "_", "..": "__", "_index": "index"}.get(text, text)
+
+
+def storable_keys(names: Iterable[object]) -> list[str]:
+    """Names of columns or keys that a file can hold, each once; one that is taken gets a number."""
+    given = list(names)
+    fit, made = [storable_name(name) for name in given], list[str]()
+    for own, name in zip(given, fit, strict=True):
+        # What is called so itself keeps its name.
+        free, number = name, 2
+        while free in made or (free != own and free in given) or (free != name and free in fit):
+            free, number = f"{name} ({number})", number + 1
+        made.append(free)
+    return made
+
+
+def with_storable_keys(value: Any) -> Any:
+    """An entry of ``uns`` with keys that a file can hold, and the same values."""
+    if not isinstance(value, Mapping):
+        return value
+    parts = zip(storable_keys(value), value.values(), strict=True)
+    return {key: with_storable_keys(part) for key, part in parts}
 
 
 def unfit_name(names: Iterable[str]) -> str | None:
     """Return the first name that :func:`storable_name` would change, if there is one."""
     return next((name for name in names if storable_name(name) != name), None)
-
-
-def _column_names(frame: pd.DataFrame) -> list[str]:
-    """Names of the columns, storable; one that is taken gets a number."""
-    taken = [storable_name(column) for column in frame.columns]
-    names: list[str] = []
-    for name in taken:
-        free, number = name, 2
-        while free in names or (free != name and free in taken):
-            free, number = f"{name} ({number})", number + 1
-        names.append(free)
-    return names
 
 
 def _renamed(name: str, slot: str, frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -292,8 +301,8 @@ def storable_value(value: Any, slot: str, lost: list[str]) -> Any:
     """
     if isinstance(value, Mapping):
         made = {
-            storable_name(key): storable_value(part, f"{slot}[{key!r}]", lost)
-            for key, part in value.items()
+            key: storable_value(part, f"{slot}[{own!r}]", lost)
+            for key, (own, part) in zip(storable_keys(value), value.items(), strict=True)
         }
         return {key: part for key, part in made.items() if part is not _NOTHING}
     if isinstance(value, pd.DataFrame):

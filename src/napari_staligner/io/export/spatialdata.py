@@ -13,6 +13,7 @@ from napari_staligner import _keys as K
 from napari_staligner.core.annotations.record import annotations_of
 from napari_staligner.core.prepare.libraries import as_it_came, libraries_in
 from napari_staligner.core.prepare.on_disk import in_memory, named_layers
+from napari_staligner.core.prepare.storable import with_storable_keys
 from napari_staligner.core.progress import Progress, finish
 from napari_staligner.core.result.access import drop_record
 from napari_staligner.core.result.ownership import claim
@@ -162,13 +163,15 @@ def _table_of_all(adata: AnnData, keys: dict[str, str]) -> AnnData:
         obsm={k: v.copy() for k, v in adata.obsm.items()},
         varm={k: v.copy() for k, v in adata.varm.items()},
         obsp={k: v.copy() for k, v in adata.obsp.items()},
-        uns=dict(adata.uns),
+        # SpatialData looks at the names of whole slots only.
+        uns={key: with_storable_keys(value) for key, value in adata.uns.items()},
     )
     libraries = libraries_in(adata.uns.get(K.SPATIAL))
-    table.uns[K.SPATIAL] = {
+    described = {
         name: {key: value for key, value in as_it_came(library).items() if key != "images"}
         for name, library in libraries.items()
     }
+    table.uns[K.SPATIAL] = with_storable_keys(described)
     renamed: dict[str, Any] = _with_valid_keys(table)
     table.uns[NAMES] = renamed | {"elements": _pairs((key, name) for name, key in keys.items())}
     return TableModel.parse(table)
