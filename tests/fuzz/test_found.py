@@ -18,6 +18,7 @@ from napari_staligner import InputError
 from napari_staligner._errors import InputWarning
 from napari_staligner.core.annotations.record import annotations_of
 from napari_staligner.core.annotations.regions import microns_per_unit
+from napari_staligner.core.prepare.coordinates import with_places
 from napari_staligner.core.prepare.notes import add_notes, notes_of
 from napari_staligner.core.prepare.storable import storable_keys
 from napari_staligner.core.result.soundness import make_sound
@@ -561,3 +562,14 @@ def test_keys_that_mean_a_path_in_a_store_are_renamed(result, tmp_path):
     assert kept["__"] == 2
     assert kept["a_b"] == {"_": 3}
     assert storable_keys(["..", "__", ".", "/"]) == ["__ (2)", "__", "_", "_ (2)"]
+
+
+@pytest.mark.parametrize("columns", [2, 3, 6])
+def test_coordinates_of_no_spots_or_without_a_number(columns):
+    adata = AnnData(np.ones((0, 3), dtype=np.float32))
+    adata.obsm["spatial"] = np.zeros((0, columns))
+    assert with_places("A", adata).obsm["spatial"].shape == (0, 2)
+    adata = AnnData(np.ones((4, 3), dtype=np.float32))
+    adata.obsm["spatial"] = np.full((4, columns), np.nan)
+    with pytest.raises(InputError, match="to 0 of 4 spots only"):
+        with_places("A", adata)

@@ -173,7 +173,9 @@ def _of_grid(xy: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
 
 def _of_columns(name: str, slot: str, values: NDArray[np.float64]) -> _Read:
     """Find x and y among three columns or more."""
-    values = values[:, ~np.isnan(values).all(axis=0)] if values.shape[1] > 2 else values
+    # Columns without a number, such as barcodes, are none; where there are no others, two are left.
+    numbers = ~np.isnan(values).all(axis=0)
+    values = values[:, numbers] if numbers.sum() >= 2 else values[:, :2]
     n = values.shape[1]
     if n == 2:
         return _Read(values, slot)
