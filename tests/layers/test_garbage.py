@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import pytest
+from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QLineEdit
 
 from napari_staligner.compat import SearchAtRest, garbage
@@ -20,11 +21,30 @@ class Held:
 def rest(qapp, monkeypatch):
     monkeypatch.setattr(garbage, "REST_SECONDS", 0.1)
     monkeypatch.setattr(garbage, "LOOK_MS", 20)
-    search = SearchAtRest()
+    owner = QObject()
+    search = SearchAtRest(owner)
     yield search
     search.end()
     assert gc.get_freeze_count() == 0
-    assert search._on_search not in gc.callbacks
+    assert search._note not in gc.callbacks
+
+
+def test_it_ends_with_its_owner_though_nobody_ends_it(qapp, monkeypatch, qtbot):
+    monkeypatch.setattr(garbage, "REST_SECONDS", 0.1)
+    monkeypatch.setattr(garbage, "LOOK_MS", 20)
+    owner = QObject()
+    search = SearchAtRest(owner)
+    search.due()
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
+    note, gone = search._note, weakref.ref(search)
+    owner.deleteLater()
+    with qtbot.waitSignal(owner.destroyed):
+        pass
+    assert gc.get_freeze_count() == 0
+    del search, owner
+    gc.collect()
+    assert gone() is None
+    assert note not in gc.callbacks
 
 
 def test_garbage_is_found_at_rest_and_what_was_spared_the_next_time(rest, qtbot):

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qtpy.QtCore import QObject
 
 REST_SECONDS = 3.0
 """Without a key or the mouse for so long, the window is at rest."""
@@ -52,31 +57,44 @@ class SearchAtRest:
     long as one of Python's own, which freezes the window at any step. What it spares and becomes
     garbage in a circle later, as layers do, keeps its memory until the next one. Can go when
     Python's searches take no longer than a drawing.
+
+    Parameters
+    ----------
+    owner
+        It ends with this, whether :meth:`end` is called or not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: QObject) -> None:
         from qtpy.QtCore import QEvent, QObject, QTimer
 
         used = (
             *(QEvent.Type.MouseMove, QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonRelease),
             *(QEvent.Type.Wheel, QEvent.Type.KeyPress),
         )
-        rest = self
+        held = weakref.ref(self)
 
         class Inputs(QObject):
             def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-                if event.type() in used:
+                rest = held()
+                if rest is not None and event.type() in used:
                     rest._used = monotonic()
                 return False
 
-        self._inputs = Inputs()
+        def note(phase: str, told: dict[str, int]) -> None:
+            rest = held()
+            if rest is not None:
+                rest._on_search(phase)
+
+        self._inputs, self._note = Inputs(owner), note
         self._due = self._slow = False
         self._began = self._used = monotonic()
-        self._timer = QTimer()
+        self._timer = QTimer(owner)
         self._timer.setInterval(LOOK_MS)
         self._timer.timeout.connect(self._look)
         self._timer.start()
-        gc.callbacks.append(self._on_search)
+        gc.callbacks.append(note)
+        weakref.finalize(self, _forget, note)
+        owner.destroyed.connect(gc.unfreeze)
 
     def due(self) -> None:
         """Search the next time that the window is at rest."""
@@ -89,13 +107,12 @@ class SearchAtRest:
 
     def end(self) -> None:
         """Search no more, and spare nothing."""
-        if self._on_search in gc.callbacks:
-            gc.callbacks.remove(self._on_search)
+        _forget(self._note)
         self._timer.stop()
         self._leave()
         gc.unfreeze()
 
-    def _on_search(self, phase: str, told: dict[str, int]) -> None:
+    def _on_search(self, phase: str) -> None:
         """Note a search that froze the window; in any thread."""
         if phase == "start":
             self._began = monotonic()
@@ -121,3 +138,9 @@ class SearchAtRest:
         if app is not None and self._due:
             app.removeEventFilter(self._inputs)
         self._due = False
+
+
+def _forget(note: Any) -> None:
+    """Tell it of no more searches."""
+    if note in gc.callbacks:
+        gc.callbacks.remove(note)

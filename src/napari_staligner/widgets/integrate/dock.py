@@ -54,7 +54,7 @@ class IntegrateWidget(Dock):
         super().__init__(viewer)
         self._viewer = viewer
         self._runner = Runner(self)
-        self._garbage = SearchAtRest()
+        self._garbage = SearchAtRest(self)
         self._saver = saver_of(self.session)
         self._running_on: dict[str, AnnData] = {}
         self._kept: Path | None = None
