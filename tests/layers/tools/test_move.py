@@ -60,9 +60,10 @@ def test_a_click_moves_nothing_and_chooses_the_spot(canvas):
     assert shown.session.view.spot is not None
 
 
-def test_without_a_slice_in_hand_a_drag_moves_the_view(canvas):
+def test_without_a_slice_in_hand_a_drag_moves_the_view(canvas, qtbot):
     shown, mouse = canvas
     shown.session.view.layout = "stack"
+    qtbot.wait(100)  # until it is drawn
     before, camera = place(shown).copy(), np.array(camera_of(shown.viewer).center)
     mouse.drag(mouse.pixel((50, 50)), mouse.pixel((70, 70)))
     np.testing.assert_array_equal(place(shown), before)
