@@ -220,7 +220,7 @@ def main() -> int:
         print(f"{name}: growth after the first tenth {more}", flush=True)
         over = [key for key, most in MOST.items() if more.get(key, 0) > most]
         grown += [f"{name}: {key}" for key in over]
-        grown += [f"{name}: memory"] if more.get("MB held", 0) > MOST_MB else []
+        grown += [f"{name}: memory"] if more.get("MB", 0) > MOST_MB else []
     if asked.json:
         asked.json.write_text(json.dumps(told, indent=1))
     print("no growth" if not grown else f"grown: {', '.join(grown)}")

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QObject
@@ -93,7 +93,7 @@ class SearchAtRest:
         self._timer.timeout.connect(self._look)
         self._timer.start()
         gc.callbacks.append(note)
-        weakref.finalize(self, _forget, note)
+        self._forget = weakref.finalize(self, gc.callbacks.remove, note)
         owner.destroyed.connect(gc.unfreeze)
 
     def due(self) -> None:
@@ -107,7 +107,7 @@ class SearchAtRest:
 
     def end(self) -> None:
         """Search no more, and spare nothing."""
-        _forget(self._note)
+        self._forget()
         self._timer.stop()
         self._leave()
         gc.unfreeze()
@@ -138,9 +138,3 @@ class SearchAtRest:
         if app is not None and self._due:
             app.removeEventFilter(self._inputs)
         self._due = False
-
-
-def _forget(note: Any) -> None:
-    """Tell it of no more searches."""
-    if note in gc.callbacks:
-        gc.callbacks.remove(note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ def draw_after_removals(viewer: napari.Viewer) -> None:
         event.connect(use_context, position="first")
 
 
+@cache
 def remember_shaders() -> None:
     """Let vispy read the code of shaders once that it builds for each visual anew.
 
@@ -51,7 +53,7 @@ def remember_shaders() -> None:
     from vispy.gloo.program import Program
 
     read = getattr(Program, "_parse_variables_from_code", None)
-    if read is None or read is getattr(Program, "_staligner_read", None):
+    if read is None:  # another version of vispy
         return
     known: dict[tuple[str, ...], dict[str, Any]] = {}
 
@@ -66,7 +68,7 @@ def remember_shaders() -> None:
         if update_variables:
             self._process_pending_variables()
 
-    Program._parse_variables_from_code = Program._staligner_read = read_once
+    Program._parse_variables_from_code = read_once
 
 
 @contextmanager
@@ -142,7 +144,7 @@ def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
     canvas._update_overlay_canvas_positions = MethodType(_placed_later, canvas)
     canvas._resume_scene_graph_update = MethodType(_cleaned, canvas)
     canvas._update_scenegraph = MethodType(_built_later, canvas)
-    canvas._staligner_due, canvas._pause_scene_graph = False, True
+    turns.build_due, canvas._pause_scene_graph = False, True
     try:
         with turns.taken(viewer), _kept_in_size(viewer):
             try:
@@ -150,7 +152,7 @@ def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
             finally:
                 canvas._pause_scene_graph = False
                 del canvas._resume_scene_graph_update, canvas._update_scenegraph
-                if canvas._staligner_due:
+                if turns.build_due:
                     build()
     finally:
         del canvas._update_overlay_canvas_positions
@@ -188,7 +190,7 @@ _placed_later.__name__ = "_update_overlay_canvas_positions"
 
 def _built_later(canvas: Any, event: object = None) -> None:
     """Note that the scene is to be built."""
-    canvas._staligner_due = True
+    _turns_of[canvas].build_due = True
 
 
 _built_later.__name__ = "_update_scenegraph"
@@ -249,6 +251,8 @@ class _Turns:
         from qtpy.QtCore import QTimer
 
         self._canvas = weakref.ref(canvas)
+        self.build_due = False
+        """Whether napari asked for the scene to be built while that waited."""
         self._waiting: list[tuple[Any, Layer | None]] = []
         self._at_once = 0
         self._timer = QTimer()

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from napari_staligner import _keys as K
 from napari_staligner._errors import InputError
-from napari_staligner.core.result.matches import all_links, matches, thin
+from napari_staligner.core.result.matches import all_links, links_in, matches, thin
 
 
 def linked(sizes=(400, 300, 200), share=0.03, seed=0):
@@ -38,6 +38,19 @@ def test_every_pair_is_listed_once_with_its_distance():
     expected = np.argwhere(np.triu(dense))
     np.testing.assert_array_equal(np.column_stack([links.first, links.second]), expected)
     np.testing.assert_array_equal(links.distance, dense[tuple(expected.T)])
+
+
+@pytest.mark.parametrize("among", [(0, 1), (1, 2), (0, 5), (5,), ()])
+def test_links_among_slices_also_where_one_has_no_spots_and_some_have_no_slice(among):
+    adata = linked(sizes=(30, 20, 10), share=0.2)
+    codes = adata.obs[K.SLICE].cat.codes.to_numpy().copy()
+    codes[[2, 35, 59]] = -1
+    links = links_in(adata.obsp[K.MUTUAL], codes, among)
+    first, second = np.nonzero(adata.obsp[K.MUTUAL].toarray())
+    wanted = np.isin(codes[first], among) & np.isin(codes[second], among)
+    wanted &= codes[first] < codes[second]
+    np.testing.assert_array_equal(links.first, first[wanted])
+    np.testing.assert_array_equal(links.second, second[wanted])
 
 
 def test_first_is_the_slice_that_stands_first_even_if_its_rows_come_later():

@@ -214,14 +214,15 @@ def storable_name(name: object) -> str:
 def storable_keys(names: Iterable[object]) -> list[str]:
     """Names of columns or keys that a file can hold, each once; one that is taken gets a number."""
     given = list(names)
-    fit, made = [storable_name(name) for name in given], list[str]()
+    fit = [storable_name(name) for name in given]
+    made, present, taken = dict[str, None](), set(given), set(fit)
     for own, name in zip(given, fit, strict=True):
         # What is called so itself keeps its name.
         free, number = name, 2
-        while free in made or (free != own and free in given) or (free != name and free in fit):
+        while free in made or (free != own and free in present) or (free != name and free in taken):
             free, number = f"{name} ({number})", number + 1
-        made.append(free)
-    return made
+        made[free] = None
+    return list(made)
 
 
 def with_storable_keys(value: Any) -> Any:

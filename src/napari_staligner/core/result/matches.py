@@ -99,10 +99,9 @@ def links_in(
     """
     slices = slices.astype(np.int16)
     rows = np.arange(mutual.shape[0], dtype=mutual.indices.dtype)
-    wanted = np.ones(slices.max(initial=0) + 1, dtype=bool)
     if among is not None:
-        wanted[:] = False
-        wanted[list(among)] = True
+        # The last one is for spots without a slice, -1.
+        wanted = np.append(np.isin(np.arange(slices.max(initial=-1) + 1), list(among)), False)
         rows = rows[wanted[slices]]
         mutual = mutual[rows]
     lengths = np.diff(mutual.indptr)

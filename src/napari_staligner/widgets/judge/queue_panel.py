@@ -190,7 +190,8 @@ class QueuePanel(QWidget):
             if session.view.layout == "grid":
                 # The grid cannot show lines between slices.
                 session.view.layout = "mosaic"
-            # While slices without links are shown, there is no layer of links to be made anew.
+            # With it: between the new slices there are no links of the old patch, so that the
+            # layer of links would be removed, and made anew a moment later.
             session.result.selection = figures.patch
         # The window lives in between: the layers of links take as long as those of the slices.
         QTimer.singleShot(MOMENT_MS, self._show_links)
