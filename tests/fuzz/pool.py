@@ -21,9 +21,8 @@ HEAVY = (
     "napari_staligner.report.report napari_staligner.session.session"
 ).split()
 """Imported once, in the process that the others are forked from."""
-PATIENCE = 180.0
-"""Seconds of the processor that a case may take: tiny ones take less than two, the first one that
-has numba compile something a minute on a slow machine."""
+PATIENCE = 60.0
+"""Seconds of the processor that a case may take: tiny ones take less than two."""
 DEADLOCK = 600.0
 """Seconds of the clock after which a case hangs, whatever else the machine has to do."""
 CASES_EACH = 300
