@@ -51,6 +51,7 @@ def test_the_aob_is_flagged_annotated_and_has_its_markers(walked):
     assert told["domain"] in told["flagged"]
     assert told["share of AOBgr"] > 0.6
     assert told["fold of the first marker"] > 2
+    assert told["best fold of a marker in AOBgr"] > 2
 
 
 def test_a_saved_session_reopened_in_a_new_process_is_identical(walked, project):

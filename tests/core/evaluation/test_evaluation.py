@@ -207,3 +207,39 @@ def test_unweighted_lisi_is_the_plain_index_of_the_89_others(result):
         shares = np.stack([(codes[near] == code).mean(axis=1) for code in np.unique(codes)])
         index = np.median(1 / np.square(shares).sum(axis=0))
         assert overall[metric] == pytest.approx(scale(index))
+
+
+def test_pairs_with_a_slice_of_a_few_spots_have_no_figures(result):
+    """A spot's neighbourhood needs some; and a spot a slice would make thousands of pairs."""
+    few = np.array(result.obs[K.SLICE].astype(str), dtype=object)
+    rows = np.flatnonzero(few == "slice3")
+    few[rows[:-5]] = [f"single{i}" for i in range(len(rows) - 5)]
+    all_figures = evaluate(result, "region", ["STAligner"]).figures["STAligner"]
+    result.obs[K.SLICE] = pd.Categorical(few)
+    found = evaluate(result, "region", ["STAligner"])
+    n = len(rows) - 5 + 3
+    assert E.FEW_SPOTS.format(n=n - 2, all=n, least=15) in found.notes
+    figures = found.figures["STAligner"]
+    assert len(figures.pairs) == n * (n - 1) // 2
+    known = {pair for pair, of in figures.pairs.items() if np.isfinite(of["ilisi"])}
+    assert known == {("slice1", "slice2")}
+    assert all(set(of) == set(figures.overall) - {"chaos", "pas"} for of in figures.pairs.values())
+    expected = all_figures.pairs["slice1", "slice2"]
+    assert figures.pairs["slice1", "slice2"] == pytest.approx(expected)
+    # All spots together are judged as ever.
+    assert figures.overall["clisi"] == pytest.approx(all_figures.overall["clisi"])
+    assert figures.overall["ari"] == pytest.approx(all_figures.overall["ari"])
+    assert np.isfinite(figures.overall["ilisi"])
+
+
+def test_slices_that_no_set_tells_apart_are_searched_together(result):
+    from napari_staligner.core.evaluation.neighborhoods import _groups
+
+    number = result.obs[K.SLICE].cat.codes.to_numpy()
+    labels = np.where(np.arange(result.n_obs) % 7 == 0, -1, 0)
+    groups, parts = _groups(number, labels, [(0, 1, 2)])
+    assert parts == [(0, True), (0, False)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(groups)), np.arange(result.n_obs))
+    groups, parts = _groups(number, None, [(0, 1, 2), (0, 2)])
+    assert parts == [(0, True), (1, True)]
+    assert set(number[groups[0]]) == {0, 2}

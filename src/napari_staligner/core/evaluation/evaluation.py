@@ -53,6 +53,9 @@ OWN_DOMAINS = (
 )
 UNLABELLED = "{n:,} spots have no label in obs[{key!r}] and are left out of figures with labels."
 ONLY_OVERLAP = "The figures are of the {n:,} of {all:,} spots where all slices have tissue."
+FEW_SPOTS = (
+    "{n:,} of {all:,} slices have fewer than {least} spots: pairs with them have no figures."
+)
 WORDS = "In obs[{key!r}] the text {words} is taken as no label."
 
 
@@ -425,6 +428,10 @@ def _notes(job: EvaluationJob) -> list[str]:
         notes.append(NO_LABELS)
     elif (job.labels < 0).any():
         notes.append(UNLABELLED.format(n=int((job.labels < 0).sum()), key=job.label_key))
+    n_slices, n_large = len(job.slices), len(_large(job))
+    if n_large < n_slices > 2:
+        few = FEW_SPOTS.format(n=n_slices - n_large, all=n_slices, least=M.GRAPH_NEIGHBORS)
+        notes.append(few)
     if n > SILHOUETTE_SPOTS:
         notes.append(SAMPLED.format(sample=SILHOUETTE_SPOTS, n=n, seed=job.settings.seed))
     if K.EMBEDDING in job.keys and not job.reconstruction:
@@ -446,6 +453,7 @@ def _figures_within(
         labels=None if job.labels is None else job.labels[rows],
         # The error was recorded over all spots.
         reconstruction={},
+        within=None,
     )
     found = yield from _figures(part, key, z[rows], domains[rows])
     return replace(found, domains=domains)
@@ -459,7 +467,7 @@ def _figures(
 ) -> Steps[Figures]:
     n_slices = len(job.slices)
     everything = tuple(range(n_slices))
-    scopes = sorted({everything, *combinations(range(n_slices), 2)})
+    scopes = sorted({everything, *combinations(_large(job), 2)})
     found: dict[tuple[int, ...], dict[str, float]] = {scope: {} for scope in scopes}
     mixing = yield from neighborhood_steps(z, job.slice_of, job.labels, scopes)
     yield Progress("silhouettes", 1, 1)
@@ -485,13 +493,21 @@ def _figures(
         values = [figures[metric] for figures in by_slice.values() if metric in figures]
         if len(values) == n_slices:
             overall[metric] = float(np.average(values, weights=weights))
+    unknown = dict.fromkeys(found[everything], float("nan"))
     pairs = {
-        (job.slices[a], job.slices[b]): _ordered(found[a, b])
+        (job.slices[a], job.slices[b]): _ordered(found.get((a, b), unknown))
         for a, b in combinations(range(n_slices), 2)
     }
     slices = {name: _ordered(figures) for name, figures in by_slice.items()}
     by_label = _agreement(job, domains, np.ones(len(z), dtype=bool))[1]
     return Figures(_ordered(overall), pairs, slices, domains, by_label)
+
+
+def _large(job: EvaluationJob) -> list[int]:
+    """Slices of which pairs are compared."""
+    counted = job.slice_of if job.within is None else job.slice_of[job.within]
+    sizes = np.bincount(counted, minlength=len(job.slices))
+    return np.flatnonzero(sizes >= M.GRAPH_NEIGHBORS).tolist()
 
 
 def _ordered(found: Mapping[str, float]) -> dict[str, float]:

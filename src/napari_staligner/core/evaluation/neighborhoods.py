@@ -46,7 +46,7 @@ def neighborhood_steps(
     were no others.
     """
     scopes = [_Scope(slice_of, labels, slices) for slices in among]
-    groups, parts = _groups(slice_of, labels)
+    groups, parts = _groups(slice_of, labels, among)
     done = 0
     yield Progress("neighbourhoods", 0, len(z))
     for block in nearest_by_slice(z, groups, _WANTED):
@@ -67,17 +67,23 @@ def neighborhood_steps(
 
 
 def _groups(
-    slice_of: Codes, labels: Codes | None
+    slice_of: Codes, labels: Codes | None, among: Sequence[tuple[int, ...]]
 ) -> tuple[list[NDArray[np.int64]], list[tuple[int, bool]]]:
-    """Spots by slice and by whether they have a label; and the slice and label of each group.
+    """Spots by slice and by whether they have a label; and a slice and the label of each group.
 
     This way the 90 nearest spots with a label are found in the same pass as the 90 nearest of all.
+    Slices that are in the same sets are one group: a hundred of a spot each are searched at once.
     """
     known = np.ones(len(slice_of), dtype=bool) if labels is None else labels >= 0
+    within = np.zeros((int(slice_of.max()) + 1, len(among)), dtype=bool)
+    for number, slices in enumerate(among):
+        within[list(slices), number] = True
+    _, first, alike = np.unique(within, axis=0, return_index=True, return_inverse=True)
     groups, parts = [], []
-    for number in range(int(slice_of.max()) + 1):
+    for number in sorted(first):
+        there = alike.ravel()[slice_of] == alike.ravel()[number]
         for labelled in (True, False):
-            rows = np.flatnonzero((slice_of == number) & (known == labelled))
+            rows = np.flatnonzero(there & (known == labelled))
             if len(rows):
                 groups.append(rows)
                 parts.append((number, labelled))
