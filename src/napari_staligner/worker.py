@@ -53,15 +53,16 @@ class Runner(QObject):
     progressed = Signal(object)
     """A :class:`~napari_staligner.core.progress.Progress`."""
     returned = Signal(object)
-    """The result."""
+    """The result; the thread is free again, so another run may follow at once."""
     failed = Signal(str)
     """Why there is no result, in one sentence. Not sent after a cancel."""
     ended = Signal()
-    """The thread is free again; always the last signal of a run."""
+    """The thread is free, and stays so: no other run was started with the result."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._worker: Any = None
+        self._outcome: _Outcome | None = None
         self._title = ""
         # Increased by each start and each cancel: an answer with an older number is late.
         self._generation = 0
@@ -125,18 +126,21 @@ class Runner(QObject):
             self._bar.show(step)
 
     def _on_worker_returned(self, outcome: _Outcome) -> None:
-        if outcome.generation != self._generation:
-            return
-        if outcome.failure is None:
-            self.returned.emit(outcome.value)
-        else:
-            self.failed.emit(outcome.failure)
+        # Kept until the thread is free: who sees the result may ask for the next run at once.
+        self._outcome = outcome
 
     def _on_worker_finished(self) -> None:
         # Closing the bar processes events; until then another start is refused.
         self._bar.close()
         self._worker = None
-        self.ended.emit()
+        outcome, self._outcome = self._outcome, None
+        if outcome is not None and outcome.generation == self._generation:
+            if outcome.failure is None:
+                self.returned.emit(outcome.value)
+            else:
+                self.failed.emit(outcome.failure)
+        if not self.running:
+            self.ended.emit()
 
 
 class _ActivityBar:

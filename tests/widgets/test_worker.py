@@ -246,9 +246,30 @@ def test_late_answer_is_known_by_its_number(qtbot, runner, told):
     runner._generation = 5
     runner._on_worker_returned(_Outcome(4, "late"))
     runner._on_worker_yielded((4, Progress("late", 0, 1)))
-    assert told.said == []
+    runner._on_worker_finished()
+    assert told.said == [("ended", None)]
     runner._on_worker_returned(_Outcome(5, "now"))
-    assert told.said == [("returned", "now")]
+    runner._on_worker_finished()
+    assert told.said[1:] == [("returned", "now"), ("ended", None)]
+
+
+def test_a_run_may_follow_as_soon_as_the_result_is_there(qtbot, runner, told):
+    """Who answers a question at once, however fast, is not refused."""
+
+    def on_returned(value):
+        if value < 3:
+            runner.start(count_to(value + 1), "Next run")
+
+    runner.returned.connect(on_returned)
+    with qtbot.waitSignal(runner.ended):
+        runner.start(count_to(1), "First run")
+    assert not runner.running
+    assert [said for said in told.said if said[0] != "progressed"] == [
+        ("returned", 1),
+        ("returned", 2),
+        ("returned", 3),
+        ("ended", None),
+    ]
 
 
 @pytest.mark.parametrize("make_steps", [count_to(2), failing(ValueError("no"))])
