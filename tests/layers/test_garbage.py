@@ -83,3 +83,23 @@ def test_a_long_search_by_python_brings_one_at_rest(rest, qtbot, monkeypatch):
     gc.collect()
     monkeypatch.setattr(garbage, "LONG_SECONDS", 60.0)
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
+
+
+def test_after_a_long_search_only_what_is_new_is_searched(rest, qtbot, monkeypatch):
+    monkeypatch.setattr(garbage, "LONG_SECONDS", 60.0)
+    held = Held()
+    rest.due()
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
+    old, spared = weakref.ref(held), gc.get_freeze_count()
+    del held
+    new = weakref.ref(Held())
+    monkeypatch.setattr(garbage, "LONG_SECONDS", 0.0)
+    gc.collect(1)
+    monkeypatch.setattr(garbage, "LONG_SECONDS", 60.0)
+    more = Held()
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > spared)
+    assert new() is None
+    assert old() is not None, "all was searched"
+    rest.due()
+    qtbot.waitUntil(lambda: old() is None)
+    assert more.own is more

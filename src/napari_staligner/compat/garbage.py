@@ -54,9 +54,10 @@ class SearchAtRest:
     """Searches for garbage while nobody uses the window; what is in use is left out of later ones.
 
     For when much that is new is there: the libraries of a run, other slices. The search takes as
-    long as one of Python's own, which freezes the window at any step. What it spares and becomes
-    garbage in a circle later, as layers do, keeps its memory until the next one. Can go when
-    Python's searches take no longer than a drawing.
+    long as one of Python's own, which freezes the window at any step. After a long search by Python
+    only what is new since is searched, and left out as well. What is left out and becomes garbage
+    in a circle later, as layers do, keeps its memory until :meth:`due` is called again. Can go
+    when Python's searches take no longer than a drawing.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class SearchAtRest:
                 rest._on_search(phase)
 
         self._inputs, self._note = Inputs(owner), note
-        self._due = self._slow = False
+        self._due = self._whole = self._slow = False
         self._began = self._used = monotonic()
         self._timer = QTimer(owner)
         self._timer.setInterval(LOOK_MS)
@@ -97,7 +98,11 @@ class SearchAtRest:
         owner.destroyed.connect(gc.unfreeze)
 
     def due(self) -> None:
-        """Search the next time that the window is at rest."""
+        """Search the next time that the window is at rest, also what earlier searches left out."""
+        self._whole = True
+        self._wait()
+
+    def _wait(self) -> None:
         from qtpy.QtWidgets import QApplication
 
         app = QApplication.instance()
@@ -122,13 +127,14 @@ class SearchAtRest:
     def _look(self) -> None:
         if self._slow:
             self._slow = False
-            self.due()
+            self._wait()
         if self._due and gc.isenabled() and monotonic() - self._used > REST_SECONDS:
-            gc.unfreeze()
+            if self._whole:
+                gc.unfreeze()
             gc.collect()
             gc.freeze()
             # Its own length is no reason for another.
-            self._slow = False
+            self._whole = self._slow = False
             self._leave()
 
     def _leave(self) -> None:
