@@ -9,6 +9,9 @@ excluded, a profile is drawn, and a figure and a session are written; all by pre
 buttons. A timer tells how late the event loop comes to it, as in ``event_loop.py``: the longest
 delay of a step is how long it froze the window. Milliseconds, less what the window's thread waited
 for a core.
+
+As a measure of the machine, the same layers are shown at the end by napari alone, without our
+docks: added one by one, all but two of its slices hidden, and all shown again.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from typing import Any
 from unittest.mock import patch
 
 import anndata as ad
+import napari
 import numpy as np
 import typer
 from event_loop import Window
+from napari.layers import Image, Layer, Points
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
@@ -38,6 +43,7 @@ from napari_staligner.widgets.tabs import raise_dock
 LEFT = Qt.MouseButton.LeftButton
 COPIES, SPOTS = 3, 50_000
 FIRST, OTHERS = "Next, the first pair", "Next, the other pairs"
+ADDED = "napari alone, a layer added"
 
 
 class Walk:
@@ -59,7 +65,7 @@ class Walk:
         self.window.live_for(0.3)
         delays = self.window.probe.take()
         self.longest[what] = max(self.longest.get(what, 0.0), max(delays, default=0.0))
-        if what not in (FIRST, OTHERS):
+        if what not in (FIRST, OTHERS, ADDED):
             self.window.report(f"{what} ({seconds:.1f} s)", delays)
 
     def press(self, what: str, button: Any, until: Callable[[], bool] = lambda: True) -> None:
@@ -91,7 +97,11 @@ def main(epochs: int = 60, pairs: int = 66) -> None:
         _write(walk, docks["Slices"], Path(folder))
         frozen = {what: s for what, s in walk.longest.items() if s > 0.5}
         print(f"longest of all: {1e3 * max(walk.longest.values()):.0f} ms; over 500 ms: {frozen}")
+        spots = [window.viewer.layers[name] for name in session.slices]
+        images = [layer for layer in window.viewer.layers if isinstance(layer, Image)]
+        layers = [layer.as_layer_data_tuple() for layer in (*images, *spots)]
         window.close()
+        _napari_alone(window, layers)
 
 
 def twelve_files(folder: Path) -> list[Path]:
@@ -181,6 +191,24 @@ def _write(walk: Walk, slices: Any, folder: Path) -> None:
         target = folder / done
         with patch.object(QFileDialog, "getSaveFileName", lambda *_, t=target: (str(t), "")):
             walk.press(name, button, target.exists)
+
+
+def _napari_alone(window: Window, layers: list[Any]) -> None:
+    viewer, walk = napari.Viewer(), Walk(window)
+    viewer.window.resize(1600, 1000)
+    for layer in layers:
+        walk.step(ADDED, lambda layer=layer: viewer.add_layer(Layer.create(*layer)))
+
+    def show(names: set[str]) -> None:
+        for layer in viewer.layers:
+            layer.visible = layer.name in names
+
+    points = [layer for layer in viewer.layers if isinstance(layer, Points)]
+    two = {layer.name for layer in points[:2]}
+    walk.step("napari alone, two slices", lambda: show(two))
+    walk.step("napari alone, all", lambda: show({layer.name for layer in viewer.layers}))
+    print(f"  {ADDED:<28} longest {1e3 * walk.longest[ADDED]:7.1f}")
+    viewer.close()
 
 
 if __name__ == "__main__":
