@@ -47,7 +47,10 @@ def test_next_goes_from_the_worst_pair_to_the_best_and_keys_judge(queue, qtbot):
     qtbot.keyClick(queue.next, Qt.Key.Key_N)
     assert queue.dock.status.text() == "All pairs were seen."
     assert queue.next.text() == "Next (0 left)"
+    assert queue.dock.verdicts.slices.currentData() == order[2]
     qtbot.mouseClick(queue.leave, LEFT)
+    # A verdict that is given now is no longer one on the last pair.
+    assert queue.dock.verdicts.slices.currentData() is None
     qtbot.waitUntil(lambda: session.view.only == frozenset())
     assert len(session.result.selection) == 0
     # Layout and links are again as they were before the first pair.

@@ -55,7 +55,7 @@ class QueuePanel(QWidget):
     said = Signal(str, bool)
     """A sentence for the status line, and whether it is a problem."""
     pair_chosen = Signal(tuple)
-    """A pair is looked at."""
+    """A pair is looked at, or, without one, all slices again."""
 
     def __init__(self, session: Session, viewer: napari.Viewer, parent: QWidget) -> None:
         super().__init__(parent)
@@ -239,6 +239,7 @@ class QueuePanel(QWidget):
             # Links first: those of all slices are many.
             view.links = self._before[1]
         self.show_seen()
+        self.pair_chosen.emit(())
         QTimer.singleShot(MOMENT_MS, self._show_all)
 
     def _show_all(self) -> None:

@@ -126,8 +126,8 @@ class VerdictsPanel(QWidget):
         alone = next(iter(isolated)) if len(isolated) == 1 else None
         self.domain.setCurrentIndex(max(0, self.domain.findData(alone) if alone else 0))
 
-    def show_pair(self, pair: tuple[str, str]) -> None:
-        """Judge a slice pair."""
+    def show_pair(self, pair: tuple[str, ...]) -> None:
+        """Judge a slice pair, or all slices if there is none."""
         index = self.slices.findText(" – ".join(pair))
         self.slices.setCurrentIndex(max(0, index))
 
