@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from napari_staligner._errors import ComputeError, ComputeWarning, InputError
-from napari_staligner.core.outside import out_of_memory, outside_reason, outside_sentence
+from napari_staligner.core.outside import (
+    gpu_failure,
+    out_of_memory,
+    outside_reason,
+    outside_sentence,
+)
 from napari_staligner.core.progress import Progress, Steps
 from napari_staligner.core.result.access import writable_record
 
@@ -31,6 +36,9 @@ COMPLETE = (
 NO_MEMORY = (
     "There is not enough memory: use fewer genes per slice, fewer slices, or another device."
 )
+
+
+GPU_FAILED = "The GPU failed ({why}): start the program again, or set the device to 'cpu'."
 
 
 @dataclass(frozen=True)
@@ -164,15 +172,20 @@ def reason(error: Exception) -> str:
         return text
     if outside := outside_reason(error):
         return outside
+    if why := gpu_failure(error):
+        return f"the GPU failed, {why}"
     return f"an unexpected {type(error).__name__}{f': {text}' if text else ''}; please report it"
 
 
 def known_failure(error: BaseException) -> str:
     """Say what failed and what helps, if that is no fault of the program; else empty.
 
-    A disk, a network and memory are outside of it: nobody needs a report of them.
+    A disk, a network, memory and a GPU are outside of it: nobody needs a report of them.
     """
-    return NO_MEMORY if out_of_memory(error) else outside_sentence(error)
+    if out_of_memory(error):
+        return NO_MEMORY
+    why = gpu_failure(error)
+    return GPU_FAILED.format(why=why) if why else outside_sentence(error)
 
 
 def log_failure(what: str, error: BaseException) -> None:

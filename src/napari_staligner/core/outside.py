@@ -1,4 +1,4 @@
-"""What fails outside of the program: a full disk, a folder that is read-only, a network that stops.
+"""What fails outside of the program: a full disk, a read-only folder, a network that stops, a GPU.
 
 No report of such a failure helps, so that it gets a sentence with a remedy instead.
 """
@@ -20,6 +20,8 @@ _NO_MEMORY = (
     *("bad_alloc", "can't start new thread", "unable to allocate"),
 )
 """What libraries say, in lower case."""
+_GPU = re.compile(r"\b(?:CUDA|HIP)(?: driver)? error: ([^\n]+)|\bCUDA unknown error\b")
+_MISTAKES = ("device-side assert", "illegal", "invalid", "misaligned")
 _PLENTY = 1 << 30
 REMEDIES = {
     errno.ENOSPC: f"free some space, or {_ELSEWHERE}",
@@ -107,6 +109,18 @@ def outside_sentence(error: BaseException) -> str:
     if number is None:
         return ""
     return f"A file could not be read or written ({outside_reason(error)}): {REMEDIES[number]}."
+
+
+def gpu_failure(error: BaseException) -> str:
+    """Say in a few words how the GPU or its driver failed; empty if it did not.
+
+    Not what a program's own mistakes on a GPU look like: those are to be reported.
+    """
+    for each in _chain(error):
+        found = _GPU.search(str(each))
+        if found and not any(sign in found[0] for sign in _MISTAKES):
+            return (found[1] or found[0]).strip(" .:")[:120]
+    return ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

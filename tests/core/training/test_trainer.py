@@ -13,10 +13,11 @@ from tiny import QUICK
 from napari_staligner.core.prepare.expression import Expression
 from napari_staligner.core.progress import finish
 from napari_staligner.core.training.data import Prepared
+from napari_staligner.core.training.devices import find_precision
 from napari_staligner.core.training.stopping import MatchSettling, Settling
 from napari_staligner.core.training.tiles import split
 from napari_staligner.core.training.train import train
-from napari_staligner.core.training.trainer import Trainer, find_precision
+from napari_staligner.core.training.trainer import Trainer
 from napari_staligner.core.training.triplets import Matches, Triplets
 
 # Expression in its Gram form (40 genes, 16 hidden) and as a plain residual, and its scores.

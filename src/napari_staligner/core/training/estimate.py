@@ -18,13 +18,13 @@ from napari_staligner.core.prepare.graph import WANTED_NEIGHBORS
 from napari_staligner.core.prepare.on_disk import named_layers, on_disk
 from napari_staligner.core.prepare.slices import FEWEST_GENES
 from napari_staligner.core.settings import Settings
+from napari_staligner.core.training.devices import find_device
 from napari_staligner.core.training.matching import FEWEST_NEAREST, pairs_compared, pairs_of
 from napari_staligner.core.training.pieces import FEWEST
 from napari_staligner.core.training.trainer import (
     KEEP_BYTES,
     OFFSET_ROUNDS,
     TILE_SPOTS,
-    find_device,
 )
 from napari_staligner.core.training.triplets import BLOCK_ELEMENTS
 

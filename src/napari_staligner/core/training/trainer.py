@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_staligner._errors import InputError
 from napari_staligner.core.freed import give_back
 from napari_staligner.core.progress import Loss, Steps
 from napari_staligner.core.settings import Settings
 from napari_staligner.core.training.dealing import cut_and_dealt
+from napari_staligner.core.training.devices import device_note, find_device, find_precision
 from napari_staligner.core.training.input import Input
 from napari_staligner.core.training.matching import Matcher
 from napari_staligner.core.training.model import STAligner
@@ -33,25 +33,6 @@ gives the same numbers on machines with more or less memory."""
 OFFSET_ROUNDS, OFFSET_SMALL = 2, 0.02
 """Slices are moved and matched again up to this many times, while they move by more than this part
 of the length of a spot's input."""
-
-
-def find_device(name: str) -> torch.device:
-    """Device for a name: ``"auto"`` takes a GPU if there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError("Setting 'device' is 'cuda', but there is no CUDA GPU: choose 'cpu'.")
-    return torch.device(name)
-
-
-def find_precision(name: str, device: torch.device) -> torch.dtype:
-    """Type of matrix products: ``"auto"`` takes bfloat16 if the processor supports it natively."""
-    if name != "auto":
-        return torch.bfloat16 if name == "bfloat16" else torch.float32
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return torch.bfloat16 if amx() else torch.float32
 
 
 EDGES = ("receivers", "senders", "attention")
@@ -109,7 +90,7 @@ class Trainer:
     ) -> None:
         self.settings = settings
         self.sizes = data.sizes
-        self.device = find_device(settings.device)
+        self.device, self._note = find_device(settings.device), device_note(settings.device)
         self.ranks = ranks or Ranks()
         pieces, dealt = cut_and_dealt(self.ranks, data.sizes, data.coordinates, tile_spots)
         self._owners = dealt.tiles
@@ -155,8 +136,9 @@ class Trainer:
         return self._pieces.keeps
 
     def news(self) -> str | None:
-        """Return a sentence if memory ran out since this was asked last."""
-        return self._pieces.news(self._most_pieces)
+        """Return a sentence if memory ran out since this was asked last, or the GPU is left out."""
+        note, self._note = self._note, None
+        return note or self._pieces.news(self._most_pieces)
 
     def step(self, epoch: int, triplets: Triplets | None) -> Loss:
         """Train for one epoch: with triplets, or on reconstruction alone."""

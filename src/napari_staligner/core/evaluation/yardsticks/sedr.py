@@ -86,7 +86,7 @@ def sedr_steps(job: SedrJob) -> Steps[Sedr]:
         SedrGraph,
         SedrModel,
     )
-    from napari_staligner.core.training.trainer import find_device
+    from napari_staligner.core.training.devices import find_device
 
     total = job.epochs + 2
     yield Progress("SEDR: genes", 0, total)
