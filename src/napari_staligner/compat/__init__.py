@@ -1,9 +1,10 @@
-"""Workarounds for versions of napari, vispy, Qt and triton; all of them are in this folder.
+"""Workarounds for versions of napari, vispy, Qt, triton and numcodecs; all are in this folder.
 
 Each says what happens without it and when it can be removed. Qt and napari are loaded only when a
 function that needs them is called. The plugin must work with ``napari>=0.7.1``.
 """
 
+from napari_staligner.compat.chunks import check_chunks
 from napari_staligner.compat.garbage import SearchAtRest, search_whole
 from napari_staligner.compat.points import (
     colors_unsent,
@@ -46,6 +47,7 @@ __all__ = [
     "being_drawn",
     "camera_of",
     "canvas_size",
+    "check_chunks",
     "colors_unsent",
     "draw_after_removals",
     "draw_discs",

@@ -159,6 +159,14 @@ GUARDS = (
         "io.formats.guard:opened",
     ),
     Guard(
+        "Blosc and the texts of zarr, by numcodecs",
+        "chunks that hold less than they claim",
+        "SIGSEGV with a chunk that was cut off, behind whose end it read; room for as many texts "
+        "as a damaged number claimed",
+        "the store is refused, or the part of the image shown empty, and that is said",
+        "compat.chunks:check_chunks",
+    ),
+    Guard(
         "torch, numpy and pandas",
         "runs that need more memory than is free",
         "the kernel ended the process in the middle of a run",

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import h5py
 
 from napari_staligner._errors import InputError
+from napari_staligner.compat import check_chunks
 from napari_staligner.core.json_text import json_of
 from napari_staligner.core.outside import pass_on_memory
 from napari_staligner.io.formats.heaps import check_heaps
@@ -301,7 +302,7 @@ def check_size(dataset: h5py.Dataset, path: Path) -> None:
 
 
 def check_inside(folder: Path) -> None:
-    """Check that all of a zarr store is in its own folder.
+    """Check that all of a zarr store is in its own folder; its chunks are when they are read.
 
     Parameters
     ----------
@@ -313,6 +314,7 @@ def check_inside(folder: Path) -> None:
     InputError
         A link, or a path in the metadata, leads out of the folder.
     """
+    check_chunks()
     root = folder.resolve()
     for place, folders, files in os.walk(root):
         for name in (*folders, *files):
