@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from anndata.io import write_elem
 from scipy import sparse
 from tiny import tiny_slice
 
@@ -27,6 +28,7 @@ from napari_staligner.core.training.estimate import InputSize, estimate
 from napari_staligner.io.annotations.barcode_table import read_barcode_table
 from napari_staligner.io.export.spatialdata import write_spatialdata
 from napari_staligner.io.formats.contents import holds_cells_alone
+from napari_staligner.io.unsaved_edits import apply_edits, digest
 
 
 @pytest.fixture
@@ -573,3 +575,27 @@ def test_coordinates_of_no_spots_or_without_a_number(columns):
     adata.obsm["spatial"] = np.full((4, columns), np.nan)
     with pytest.raises(InputError, match="to 0 of 4 spots only"):
         with_places("A", adata)
+
+
+@pytest.mark.parametrize("slot", ["obs", "obsm", "uns"])
+@pytest.mark.parametrize("value", ["a group", "one number", "too few", "no slot"])
+def test_unsaved_edits_whose_slots_are_of_another_kind(result, tmp_path, slot, value):
+    path, key = tmp_path / "edits.h5", {"obs": "domain", "obsm": "spatial_aligned"}.get(slot, "x")
+    edits = {"obs": {}, "obsm": {}, "uns": {}}
+    edits[slot][key] = {
+        "a group": {"a": np.ones(3)},
+        "one number": 3,
+        "too few": np.ones((5, 2)),
+        "no slot": 0,
+    }[value]
+    if value == "no slot":
+        edits[slot] = np.ones(4)
+    with h5py.File(path, "w") as file:
+        file.attrs["spots"] = digest(result.obs_names)
+        for name, kept in edits.items():
+            write_elem(file, name, kept)
+    if slot == "uns" and value != "no slot":
+        apply_edits(path, result)  # anything may be there
+        return
+    with pytest.raises(InputError, match=r"The edits in .* cannot be read .*: discard them\.$"):
+        apply_edits(path, result)

@@ -59,7 +59,13 @@ def _base(key: str) -> str:
 
 
 def apply_edits(path: Path, result: AnnData) -> None:
-    """Replace what the result has by the edits that were kept."""
+    """Replace what the result has by the edits that were kept.
+
+    Raises
+    ------
+    InputError
+        They are damaged or of other spots; the result may have lost its own.
+    """
     import h5py
     from anndata.io import read_elem
 
@@ -68,8 +74,7 @@ def apply_edits(path: Path, result: AnnData) -> None:
             same = text_of(file, "spots") == digest(result.obs_names)
             edits = {slot: read_elem(file[slot]) for slot in ("obs", "obsm", "uns")} if same else {}
     except Exception as error:  # anndata passes on any error of h5py, zlib or its own readers
-        pass_on_memory(error)
-        raise InputError(f"The edits in {str(path)!r} cannot be read ({error}).") from error
+        raise _unreadable(path, error) from error
     if not same:
         raise InputError(
             f"The edits in {str(path)!r} belong to other spots than the result has: discard them."
@@ -77,9 +82,20 @@ def apply_edits(path: Path, result: AnnData) -> None:
     for slot, now in edits_of(result).items():
         for key in now:
             del getattr(result, slot)[key]
-    for slot, kept in edits.items():
-        for key, value in kept.items():
-            getattr(result, slot)[key] = value
+    try:
+        for slot, kept in edits.items():
+            for key, value in kept.items():
+                if slot == "obs" and np.shape(value) != (result.n_obs,):
+                    # pandas would take a single value for all spots.
+                    raise ValueError(f"{key!r} is no column")
+                getattr(result, slot)[key] = value
+    except Exception as error:  # a group where an array belongs, another number of spots, …
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    pass_on_memory(error)
+    return InputError(f"The edits in {str(path)!r} cannot be read ({error}): discard them.")
 
 
 def copied_edits(result: AnnData) -> dict[str, dict[str, Any]]:
