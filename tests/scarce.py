@@ -42,6 +42,52 @@ def small_disk(folder: Path, size: str = "6m") -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@cache
+def may_ration() -> bool:
+    """Whether a folder with a quota can be made here: by btrfs, which holds the superuser to it."""
+    try:
+        with TemporaryDirectory() as folder, rationed_folder(Path(folder) / "x"):
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        return False
+
+
+@contextmanager
+def rationed_folder(folder: Path) -> Iterator[Path]:
+    """Mount a disk with a folder whose quota :func:`used_up` sets."""
+    folder.mkdir(exist_ok=True)
+    image, own = folder.with_suffix(".img"), folder / "own"
+    image.touch()
+    os.truncate(image, 300 << 20)
+    _quietly("mkfs.btrfs", "-q", image)
+    _quietly("mount", "-o", "loop", image, folder)
+    try:
+        _quietly("btrfs", "quota", "enable", folder)
+        _quietly("btrfs", "subvolume", "create", own)
+        yield own
+    finally:
+        _quietly("umount", folder)
+        image.unlink()
+
+
+@contextmanager
+def used_up(folder: Path, left: int) -> Iterator[None]:
+    """Leave a folder with a quota so many bytes, and lift the quota again."""
+    _quietly("sync", "-f", folder)
+    told = _quietly("btrfs", "qgroup", "show", "--raw", "-f", folder).splitlines()[-1].split()
+    # By the folder above: the quota would hinder its own removal.
+    limit = ("btrfs", "qgroup", "limit")
+    _quietly(*limit, str(int(told[1]) + left), told[0], folder.parent)
+    try:
+        yield
+    finally:
+        _quietly(*limit, "none", told[0], folder.parent)
+
+
+def _quietly(*words: str | Path) -> str:
+    return subprocess.run(words, capture_output=True, check=True, text=True).stdout
+
+
 @contextmanager
 def full(folder: Path, left: int = 8192) -> Iterator[None]:
     """Fill a disk but for so many bytes, and free it again."""

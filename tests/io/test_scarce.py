@@ -12,7 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import fake_result, fake_session
-from scarce import FILLER, full, may_mount, may_stop, read_only, small_disk, stopped_folder
+from scarce import (
+    FILLER,
+    full,
+    may_mount,
+    may_ration,
+    may_stop,
+    rationed_folder,
+    read_only,
+    small_disk,
+    stopped_folder,
+    used_up,
+)
 from tiny import QUICK, tiny_pair
 
 from napari_staligner import InputError, integrate, read_slices
@@ -169,6 +180,25 @@ def test_a_quota_that_is_used_up_is_named_and_keeps_the_old_file(
     assert content(tmp_path) == before
     assert len([*tmp_path.iterdir()]) == 1, "a draft is left"
     write(result, tmp_path)
+
+
+@pytest.mark.skipif(not may_ration(), reason="no disk with a quota can be made here (btrfs)")
+@pytest.mark.parametrize(
+    "name", ["result", "session", "report", "picture", "export to spatialdata"]
+)
+def test_a_real_quota_keeps_the_old_file_and_takes_the_next(result, tmp_path, name):
+    write = WRITERS[name]
+    with rationed_folder(tmp_path / "disk") as folder:
+        write(result, folder)
+        before = content(folder)
+        for left in (sum(map(len, before.values())) // 2, 0):
+            with used_up(folder, left), pytest.raises(InputError, match=QUOTA) as told:
+                write(result, folder)
+            assert str(folder) in str(told.value)
+            assert content(folder) == before
+            assert len([*folder.iterdir()]) == 1, "a draft is left"
+        write(result, folder)
+        assert sorted(content(folder)) == sorted(before)
 
 
 @mounts
