@@ -11,7 +11,7 @@ delay of a step is how long it froze the window. Milliseconds, less what the win
 for a core.
 
 As a measure of the machine, the same layers are shown at the end by napari alone, without our
-docks: added one by one, all but two of its slices hidden, and all shown again.
+docks: added one by one, all but two of its slices hidden, all shown again, and drawn once more.
 """
 
 from __future__ import annotations
@@ -207,6 +207,9 @@ def _napari_alone(window: Window, layers: list[Any]) -> None:
     two = {layer.name for layer in points[:2]}
     walk.step("napari alone, two slices", lambda: show(two))
     walk.step("napari alone, all", lambda: show({layer.name for layer in viewer.layers}))
+    for part, factor in (("zoomed in", 1.05), ("zoomed out", 1 / 1.05)):
+        zoom = viewer.camera.zoom * factor
+        walk.step(f"napari alone, {part}", lambda zoom=zoom: setattr(viewer.camera, "zoom", zoom))
     print(f"  {ADDED:<28} longest {1e3 * walk.longest[ADDED]:7.1f}")
     viewer.close()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_staligner.compat import camera_of
+from napari_staligner.compat import camera_of, drawn_later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,6 +74,8 @@ class Camera:
         viewer = self._viewer()
         if viewer is None or viewer.dims.ndisplay == 3:
             return
+        # What flies there, an exclusion or the next pair, has just taken its time.
+        drawn_later(viewer)
         camera = camera_of(viewer)
         camera.center = (*camera.center[:-2], float(middle[0]), float(middle[1]))
         room = np.array(pixels) / np.maximum(extent, 1e-9)
