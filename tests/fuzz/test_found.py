@@ -581,15 +581,9 @@ def test_coordinates_of_no_spots_or_without_a_number(columns):
 @pytest.mark.parametrize("value", ["a group", "one number", "too few", "no slot"])
 def test_unsaved_edits_whose_slots_are_of_another_kind(result, tmp_path, slot, value):
     path, key = tmp_path / "edits.h5", {"obs": "domain", "obsm": "spatial_aligned"}.get(slot, "x")
+    bad = {"a group": {"a": np.ones(3)}, "one number": 3, "too few": np.ones((5, 2))}
     edits = {"obs": {}, "obsm": {}, "uns": {}}
-    edits[slot][key] = {
-        "a group": {"a": np.ones(3)},
-        "one number": 3,
-        "too few": np.ones((5, 2)),
-        "no slot": 0,
-    }[value]
-    if value == "no slot":
-        edits[slot] = np.ones(4)
+    edits[slot] = np.ones(4) if value == "no slot" else {key: bad[value]}
     with h5py.File(path, "w") as file:
         file.attrs["spots"] = digest(result.obs_names)
         for name, kept in edits.items():

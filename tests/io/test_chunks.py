@@ -43,11 +43,9 @@ def damaged(good: bytes, seed: int) -> bytes:
     chance, bad = random.Random(seed), bytearray(good)
     if chance.random() < 0.5:
         bad = bad[: chance.randint(0, len(bad))]
-    for _ in range(chance.randint(0, 6)):
-        if bad:
-            bad[chance.randrange(min(len(bad), chance.choice([16, 1 << 20])))] = chance.randrange(
-                256
-            )
+    for _ in range(chance.randint(0, 6) if bad else 0):
+        place = chance.randrange(min(len(bad), chance.choice([16, 1 << 20])))
+        bad[place] = chance.randrange(256)
     return bytes(bad)
 
 
@@ -77,6 +75,14 @@ def test_a_damaged_chunk_is_an_error_and_not_the_end_of_the_process(kind):
     _, status = os.waitpid(child, 0)
     assert not os.WIFSIGNALED(status), os.WTERMSIG(status)
     assert os.WEXITSTATUS(status) == 0
+
+
+@pytest.mark.parametrize("kind", ["zstd", "lz4", "zlib", "blosclz"])
+def test_a_chunk_with_more_behind_it_is_read_as_before(kind):
+    check_chunks()
+    codec, values = CODECS[kind]
+    read = np.frombuffer(codec.decode(bytes(codec.encode(values)) + bytes(7)), values.dtype)
+    assert np.array_equal(read, values)
 
 
 @pytest.mark.filterwarnings("ignore:Writing zarr v2 data will no longer", "ignore:Consolidated")

@@ -182,11 +182,13 @@ def test_a_quota_that_is_used_up_is_named_and_keeps_the_old_file(
     write(result, tmp_path)
 
 
-@pytest.mark.skipif(not may_ration(), reason="no disk with a quota can be made here (btrfs)")
 @pytest.mark.parametrize(
     "name", ["result", "session", "report", "picture", "export to spatialdata"]
 )
 def test_a_real_quota_keeps_the_old_file_and_takes_the_next(result, tmp_path, name):
+    # Asked here: it takes a moment, which a collection of the tests need not wait.
+    if not may_ration():
+        pytest.skip("no disk with a quota can be made here (btrfs)")
     write = WRITERS[name]
     with rationed_folder(tmp_path / "disk") as folder:
         write(result, folder)
