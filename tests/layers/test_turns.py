@@ -7,7 +7,7 @@ import pytest
 from anndata import AnnData
 from qtpy.QtCore import QTimer
 
-from napari_staligner.compat import being_drawn, layers_removed, scene_built_once
+from napari_staligner.compat import being_drawn, layers_moved, layers_removed, scene_built_once
 from napari_staligner.layers import open_session
 
 
@@ -35,7 +35,8 @@ def viewer(make_napari_viewer):
 def test_cells_of_the_grid_come_one_after_the_other(viewer, qtbot):
     open_session(viewer).slices.add(twelve())
     assert being_drawn(viewer)
-    assert not all(cells(viewer))
+    qtbot.waitUntil(lambda: 0 < sum(cells(viewer)) < 12)
+    assert being_drawn(viewer)
     qtbot.waitUntil(lambda: not being_drawn(viewer))
     assert all(cells(viewer))
 
@@ -57,6 +58,7 @@ def test_a_picture_taken_meanwhile_is_whole(viewer):
 def test_few_slices_are_drawn_at_once_and_another_layout_ends_the_turns(viewer, qtbot):
     session = open_session(viewer)
     session.slices.add(twelve())
+    qtbot.waitUntil(lambda: not being_drawn(viewer))
     session.paging.show_only(("slice1", "slice2"))
     assert not being_drawn(viewer)
     session.view.layout = "mosaic"
@@ -64,6 +66,105 @@ def test_few_slices_are_drawn_at_once_and_another_layout_ends_the_turns(viewer, 
     qtbot.waitUntil(lambda: not being_drawn(viewer))
     canvas = viewer.window._qt_viewer.canvas
     assert all(canvas.layer_to_visual[layer].node.visible for layer in viewer.layers)
+
+
+def test_many_layers_are_built_after_the_event_loop_has_lived_and_not_drawn_before(viewer, qtbot):
+    session = open_session(viewer)
+    session.slices.add(twelve())
+    qtbot.waitUntil(lambda: not being_drawn(viewer))
+    session.view.layout = "mosaic"
+    qtbot.waitUntil(lambda: not being_drawn(viewer))
+    canvas, order = viewer.window._qt_viewer.canvas, []
+    make, build = canvas._init_or_update_grid, canvas._setup_layer_views_in_grid
+    canvas._init_or_update_grid = lambda: (order.append("cells"), make())
+    canvas._setup_layer_views_in_grid = lambda: (order.append("built"), build())
+    canvas._scene_canvas.events.draw.connect(lambda _: order.append("drawn"))
+    QTimer.singleShot(0, lambda: order.append("lived"))
+    session.view.layout = "grid"
+    assert order == []
+    session.view.layout = "mosaic"
+    session.view.layout = "grid"
+    assert order == []
+    assert being_drawn(viewer)
+    qtbot.waitUntil(lambda: not being_drawn(viewer))
+    assert order[0] == "lived"
+    assert order.count("built") == 1
+    assert order.index("cells") < order.index("built") < order.index("drawn")
+    assert len(cells(viewer)) == 12
+
+
+def test_the_picture_of_a_scene_that_is_not_built_yet_is_whole(viewer, qtbot):
+    session = open_session(viewer)
+    session.slices.add(twelve())
+    session.view.layout = "mosaic"
+    qtbot.waitUntil(lambda: not being_drawn(viewer))
+    qtbot.wait(300)
+    session.view.layout = "grid"
+    whole = viewer.screenshot(canvas_only=True, flash=False)
+    assert not being_drawn(viewer)
+    qtbot.wait(300)
+    assert np.array_equal(viewer.screenshot(canvas_only=True, flash=False), whole)
+
+
+def test_a_window_that_is_closed_before_its_scene_is_built(make_napari_viewer, qtbot, caplog):
+    viewer = make_napari_viewer(show=True)
+    open_session(viewer).slices.add(twelve())
+    assert being_drawn(viewer)
+    viewer.close()
+    qtbot.wait(100)
+    assert not caplog.records
+
+
+def counted(layer):
+    """Count how often a layer sends what it shows."""
+    sent = []
+    layer.events.set_data.connect(lambda _: sent.append(layer.name))
+    return sent
+
+
+def test_layers_that_move_send_nothing_and_those_that_come_back_send_once(viewer):
+    moved, back, larger, gone = layers = [viewer.add_points(np.eye(2)) for _ in range(4)]
+    back.visible = False
+    counts = [counted(layer) for layer in layers]
+    with layers_moved(viewer, layers):
+        for layer in layers:
+            layer.affine = np.diag([2.0, 2.0, 1.0])
+            layer.affine = np.diag([3.0, 3.0, 1.0])
+        back.visible = True
+        larger.scale = (2.0, 2.0)
+        gone.visible = False
+    assert [len(sent) for sent in counts] == [0, 1, 1, 0]
+    assert viewer.dims.range[-1].stop == 6.0
+    moved.refresh()
+    assert len(counts[0]) == 1
+
+
+def test_a_layer_that_is_added_elsewhere_makes_the_others_send_nothing(viewer):
+    session = open_session(viewer)
+    session.slices.add(twelve()[:2])
+    plain = viewer.add_points(np.zeros((2, 3)))
+    counts = [counted(viewer.layers["slice0"]), counted(plain)]
+    viewer.add_points(np.array([[7.0, -500.0, -500.0], [7.0, 900.0, 900.0]]))
+    viewer.dims.set_point(0, 7.0)
+    assert len(counts[0]) == 0
+    assert len(counts[1]) > 0
+    assert list(plain._view_indices) == []
+    viewer.dims.ndisplay = 3
+    assert len(counts[0]) == 1
+    viewer.dims.ndisplay = 2
+    viewer.dims.order = (0, 2, 1)
+    assert len(counts[0]) == 3
+
+
+def test_a_layer_of_three_dimensions_that_moves_shows_another_part(viewer):
+    layer = viewer.add_points(np.array([[0.0, 0.0, 0.0], [5.0, 1.0, 1.0]]))
+    viewer.dims.set_point(0, 0.0)
+    assert list(layer._view_indices) == [0]
+    with layers_moved(viewer, [layer]):
+        matrix = np.eye(4)
+        matrix[0, 3] = -5.0
+        layer.affine = matrix
+    assert list(layer._view_indices) == [1]
 
 
 def test_layers_are_removed_without_a_search_for_old_garbage(viewer):
@@ -90,6 +191,7 @@ def test_layers_are_removed_without_a_search_for_old_garbage(viewer):
 def test_what_still_waits_goes_on_waiting_while_other_things_change(viewer, qtbot):
     session = open_session(viewer)
     session.slices.add(twelve())
+    qtbot.waitUntil(lambda: 0 < sum(cells(viewer)) < 12)
     drawn = sum(cells(viewer))
     with scene_built_once(viewer):
         pass
@@ -102,9 +204,10 @@ def test_what_still_waits_goes_on_waiting_while_other_things_change(viewer, qtbo
     assert all(cells(viewer))
 
 
-def test_slices_and_layout_chosen_as_one_are_laid_out_once(viewer):
+def test_slices_and_layout_chosen_as_one_are_laid_out_once(viewer, qtbot):
     session = open_session(viewer)
     session.slices.add(twelve())
+    qtbot.waitUntil(lambda: not being_drawn(viewer))
     canvas, built = viewer.window._qt_viewer.canvas, []
     build = canvas._setup_layer_views_in_grid
     canvas._setup_layer_views_in_grid = lambda: (built.append(viewer.canvas.grid.shape), build())
@@ -118,6 +221,7 @@ def test_slices_and_layout_chosen_as_one_are_laid_out_once(viewer):
     with session.view.laid_out_once():
         session.view.layout = "grid"
         session.paging.show_only(())
+    qtbot.waitUntil(lambda: not being_drawn(viewer))
     assert len(built) == 1
     assert all(layer.visible for layer in spots)
 

@@ -108,6 +108,24 @@ def test_what_is_saved_or_left_amid_a_write_leaves_nothing(file, monkeypatch, en
     assert kept(file) == []
 
 
+def test_a_task_is_waited_for_when_the_next_one_comes(monkeypatch):
+    monkeypatch.setattr(newest_task, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(newest_task, "PATIENCE_BEFORE_SECONDS", 60.0)
+    done, tasks = [], NewestTask()
+
+    def slow(name):
+        time.sleep(0.3)
+        done.append(name)
+
+    began = time.monotonic()
+    assert not tasks.give(lambda: slow("first"))
+    assert time.monotonic() - began < 0.25
+    tasks.give(lambda: slow("second"))
+    assert done == ["first"]
+    assert tasks.wait(60)
+    assert done == ["first", "second"]
+
+
 def test_a_task_that_fails_does_not_end_the_next_one(caplog):
     done, tasks = [], NewestTask()
     tasks.give(lambda: 1 / 0)

@@ -5,7 +5,9 @@ function that needs them is called. The plugin must work with ``napari>=0.7.1``.
 """
 
 from napari_staligner.compat.chunks import check_chunks
+from napari_staligner.compat.drawing import draw_after_removals, drawn_later, remember_shaders
 from napari_staligner.compat.garbage import SearchAtRest, search_whole
+from napari_staligner.compat.layers import layers_moved, layers_removed, sliced_when_needed
 from napari_staligner.compat.points import (
     colors_unsent,
     draw_discs,
@@ -19,16 +21,8 @@ from napari_staligner.compat.process import (
     load_units,
     slow_spinners,
 )
-from napari_staligner.compat.scene import (
-    MOMENT_MS,
-    being_drawn,
-    draw_after_removals,
-    drawn_later,
-    layers_moved,
-    layers_removed,
-    remember_shaders,
-    scene_built_once,
-)
+from napari_staligner.compat.scene import being_drawn, scene_built_once
+from napari_staligner.compat.turns import MOMENT_MS
 from napari_staligner.compat.viewer import (
     camera_of,
     canvas_size,
@@ -67,6 +61,7 @@ __all__ = [
     "scene_built_once",
     "search_whole",
     "send_colors",
+    "sliced_when_needed",
     "slow_spinners",
     "unwrapped",
 ]

@@ -11,9 +11,11 @@ from weakref import WeakSet
 
 _log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 0.15
-"""A small file is there much sooner. A busy machine or a folder that stops makes a window wait so
-long, a folder only once."""
+PATIENCE_SECONDS = 0.02
+"""A small file is there by then. For what takes longer, a window does not wait."""
+PATIENCE_BEFORE_SECONDS = 0.15
+"""A task is mostly done when the next one comes. A busy machine or a folder that stops makes a
+window wait so long, a folder only once."""
 STUCK_SECONDS = 3.0
 """A task that takes longer is said to wait for a folder that does not answer."""
 LAST_PATIENCE_SECONDS = 3.0
@@ -30,7 +32,7 @@ class NewestTask:
     def __init__(self) -> None:
         self._changed = Condition()
         self._waiting: Callable[[], object] | None = None
-        self._busy = False
+        self._busy = self._late = False
         self._since = 0.0
         _all.add(self)
 
@@ -47,19 +49,20 @@ class NewestTask:
     def give(self, task: Callable[[], object]) -> bool:
         """Do a task as soon as the one under way is done.
 
-        It is waited for a moment, since it is mostly done by then; not if the one before already
-        took longer than that.
+        The one before is waited for, so that only the last one can be lost with the program, and
+        this one for a moment; neither if the one before has already taken longer than that.
 
         Returns
         -------
         Whether it is done.
         """
         with self._changed:
-            late, self._waiting = self._busy, task
-            if not late:
+            self._late = not self.wait(0.0 if self._late else PATIENCE_BEFORE_SECONDS)
+            self._waiting = task
+            if not self._late:
                 self._busy, self._since = True, time.monotonic()
                 Thread(target=self._work, name="staligner-writer", daemon=True).start()
-        return self.wait(0.0 if late else PATIENCE_SECONDS)
+        return self.wait(0.0 if self._late else PATIENCE_SECONDS)
 
     def wait(self, seconds: float) -> bool:
         """Wait until all is done, but not longer; says whether it is."""

@@ -52,6 +52,7 @@ class Arrangement:
         self.unit = 1.0
         """Units of the world per unit in which slices were placed: µm where they are known."""
         self._covered: dict[str, Footprint] = {}
+        self._named: weakref.WeakSet[Layer] = weakref.WeakSet()
 
     def hides(self, name: str) -> bool:
         """Whether the edges and markers of a slice are hidden at present."""
@@ -104,8 +105,8 @@ class Arrangement:
         grid.enabled = False
         ours = [*(x for roles in layers.values() for x in roles.values()), *spanning]
         _sort(viewer, ours)
-        self.stacking.bring_back(layers, session.paging.shown)
         with layers_moved(viewer, ours):
+            self.stacking.bring_back(layers, session.paging.shown)
             footprints = self._covered = self._place(session, layers, ours, width / height)
         self.stacking.show(session, layers)
         self.stacking.put_away(layers, session.paging.shown)
@@ -127,6 +128,18 @@ class Arrangement:
         ours = [layer for roles in layers.values() for layer in roles.values()]
         with layers_moved(viewer, ours):
             self._place(session, layers, ours, width / height)
+        if session.view.layout == "grid":
+            self._make_names(layers)
+
+    def _make_names(self, layers: SliceLayers) -> None:
+        """Let napari make the names of slices, 40 ms each, before all are shown at once."""
+        for roles in layers.values():
+            spots = roles.get(K.Role.SPOTS)
+            if spots is not None and spots not in self._named:
+                self._named.add(spots)
+                name = spots.name_overlay
+                name.box = name.visible = True
+                name.visible = False
 
     def restack(self, session: Session, layers: SliceLayers) -> None:
         """Show the stack in another way; only the height of the slices changes."""

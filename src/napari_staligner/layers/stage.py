@@ -18,6 +18,7 @@ from napari_staligner.compat import (
     layers_removed,
     remember_shaders,
     scene_built_once,
+    sliced_when_needed,
 )
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.arrangement import Arrangement, blanks_needed
@@ -114,6 +115,7 @@ class Stage:
             layer.metadata[K.LAYER_SLICE] = name
         (self.layers[name] if name else self.spanning)[role] = layer
         self.arrangement.units.give(layer)
+        sliced_when_needed(layer)
         selected = set(viewer.layers.selection)
         self._leave_grid(viewer)
         self.adding = True

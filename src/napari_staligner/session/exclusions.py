@@ -203,11 +203,15 @@ class Exclusions:
         codes = np.full(len(rows), code, dtype=np.int16)
         return annotations.put(rows, codes, EXCLUDE, "suspect", classes=classes)
 
-    def accepted(self, number: int) -> bool:
-        """Whether spots of a suspect have the class ``exclude``."""
+    @property
+    def accepted(self) -> frozenset[int]:
+        """Numbers of the suspects of which spots have the class ``exclude``."""
         if all(c.name != EXCLUDE for c in self._annotations.classes):
-            return False
-        return bool(np.isin(self._found[number].rows, self._annotations.rows_of(EXCLUDE)).any())
+            return frozenset()
+        marked = self._annotations.rows_of(EXCLUDE)
+        return frozenset(
+            n for n, suspect in enumerate(self._found) if np.isin(suspect.rows, marked).any()
+        )
 
     def suspects_job(self) -> SuspectsJob:
         """Copy what searching for folds and tears needs.

@@ -102,7 +102,8 @@ def links_in(
     if among is not None:
         # The last one is for spots without a slice, -1.
         wanted = np.append(np.isin(np.arange(slices.max(initial=-1) + 1), list(among)), False)
-        rows = rows[wanted[slices]]
+        # Each pair is found from the slice of the lower number.
+        rows = rows[wanted[slices] & (slices < max(among, default=0))]
         mutual = mutual[rows]
     lengths = np.diff(mutual.indptr)
     of_second = slices[mutual.indices]

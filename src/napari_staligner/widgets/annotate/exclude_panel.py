@@ -161,9 +161,10 @@ class ExcludePanel(QWidget):
         for part in (self.suspects, self.judging):
             part.setVisible(bool(exclusions.found))
         self.suspects.clear()
+        states = self._states()
         for number, suspect in enumerate(exclusions.found):
             item = QTreeWidgetItem(
-                [suspect.slice, f"{len(suspect.rows):,}", _why(suspect), self._state(number)]
+                [suspect.slice, f"{len(suspect.rows):,}", _why(suspect), states[number]]
             )
             item.setTextAlignment(SPOTS, Qt.AlignmentFlag.AlignRight)
             item.setToolTip(WHY, _tip(suspect))
@@ -178,10 +179,14 @@ class ExcludePanel(QWidget):
         for button in (self.accept, self.decline):
             button.setEnabled(number is not None)
 
-    def _state(self, number: int) -> str:
-        if self._session.exclusions.accepted(number):
-            return "excluded"
-        return "declined" if number in self._session.exclusions.declined else ""
+    def _states(self) -> list[str]:
+        """What was said of each suspect; empty where nothing was."""
+        exclusions = self._session.exclusions
+        accepted, declined = exclusions.accepted, exclusions.declined
+        return [
+            "excluded" if number in accepted else "declined" if number in declined else ""
+            for number in range(len(exclusions.found))
+        ]
 
     # -- what the user does -----------------------------------------------------------------
 
@@ -227,7 +232,8 @@ class ExcludePanel(QWidget):
             self.said.emit(str(error), True)
             return
         order = [*range(number + 1, len(exclusions.found)), *range(number)]
-        left = [n for n in order if not self._state(n)]
+        states = self._states()
+        left = [n for n in order if not states[n]]
         if left:
             self._show(left[0])
         else:

@@ -185,13 +185,13 @@ class QueuePanel(QWidget):
         if self._before is None:
             self._before = session.view.layout, session.view.links
         self._pair = pair
-        with session.view.laid_out_once():
+        # Told after the new layout has found it: between the new slices there are no links of the
+        # old patch, so that the layer of links would be removed, and made anew a moment later.
+        with session.result.selection_changed.paused(), session.view.laid_out_once():
             session.paging.show_only(pair)
             if session.view.layout == "grid":
                 # The grid cannot show lines between slices.
                 session.view.layout = "mosaic"
-            # With it: between the new slices there are no links of the old patch, so that the
-            # layer of links would be removed, and made anew a moment later.
             session.result.selection = figures.patch
         # The window lives in between: the layers of links take as long as those of the slices.
         QTimer.singleShot(MOMENT_MS, self._show_links)

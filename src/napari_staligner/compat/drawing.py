@@ -1,0 +1,104 @@
+"""When the canvas is drawn, and what vispy does before."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from napari_staligner.compat.viewer import MISSING
+
+if TYPE_CHECKING:
+    import napari
+
+_MOST_SHADERS = 200
+
+
+def draw_after_removals(viewer: napari.Viewer) -> None:
+    """Make sure that what is drawn after layers are removed reaches the canvas.
+
+    When layers are removed, napari (0.9) sends everything pending to the graphics card in the
+    current OpenGL context, which may be the wrong one or none. Then new colours of points are lost,
+    and drawing the points again crashes the process. This makes the canvas's own context current
+    first. Can go when napari does that.
+    """
+    held = weakref.ref(viewer)
+
+    def use_context(_: object = None) -> None:
+        with suppress(AttributeError):
+            held().window._qt_viewer.canvas.native.makeCurrent()  # type: ignore[union-attr]
+
+    for event in (viewer.layers.events.removed, viewer.layers.events.end_batch):
+        event.connect(use_context, position="first")
+
+
+@cache
+def remember_shaders() -> None:
+    """Let vispy read the code of shaders once that it builds for each visual anew.
+
+    vispy (0.16) searches the code of each program for its variables, some 10 ms in Python. Those of
+    twelve slices have the same code. Can go when vispy remembers what it found.
+    """
+    from vispy.gloo.program import Program
+
+    read = getattr(Program, "_parse_variables_from_code", None)
+    if read is None:  # another version of vispy
+        return
+    known: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def read_once(self: Any, update_variables: bool = True) -> None:
+        code = tuple(shader.code for shader in self._shaders)
+        if code not in known:
+            read(self, update_variables=False)
+            if len(known) == _MOST_SHADERS:
+                known.clear()
+            known[code] = self._code_variables
+        self._code_variables = dict(known[code])
+        if update_variables:
+            self._process_pending_variables()
+
+    Program._parse_variables_from_code = read_once
+
+
+def drawn_later(viewer: napari.Viewer) -> None:
+    """Draw the canvas not before the event loop has lived once.
+
+    Qt draws what changed before it looks at a timer, a key or the mouse. Without a GPU a drawing
+    takes as long as the change that made it due, so that both together freeze the window for twice
+    as long. Can go when all drawing is done by graphics cards.
+    """
+    try:
+        native = viewer.window._qt_viewer.canvas.native
+    except MISSING:
+        return
+    if native not in _due:
+        from qtpy.QtCore import QTimer
+
+        _due.add(native)
+        hold_drawing(native)
+        # Not 0 ms: Qt does not take that for a timer.
+        QTimer.singleShot(1, lambda: _draw(native))
+
+
+def _draw(native: Any) -> None:
+    _due.discard(native)
+    draw_again(native)
+
+
+def hold_drawing(native: Any) -> None:
+    """Leave a canvas as it looks until :func:`draw_again` was called as often as this."""
+    _held[native] = _held.get(native, 0) + 1
+    native.setUpdatesEnabled(False)
+
+
+def draw_again(native: Any) -> None:
+    """Let a canvas be drawn that was held, unless others hold it, too."""
+    _held[native] -= 1
+    if not _held[native]:
+        with suppress(RuntimeError):  # the window was closed
+            native.setUpdatesEnabled(True)
+
+
+_due: weakref.WeakSet[Any] = weakref.WeakSet()
+_held: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
