@@ -5,9 +5,17 @@ import gc
 import numpy as np
 import pytest
 from anndata import AnnData
+from napari.components.grid import GridCanvas
+from napari.layers import Points
 from qtpy.QtCore import QTimer
 
-from napari_staligner.compat import being_drawn, layers_moved, layers_removed, scene_built_once
+from napari_staligner.compat import (
+    being_drawn,
+    find_cells_once,
+    layers_moved,
+    layers_removed,
+    scene_built_once,
+)
 from napari_staligner.layers import open_session
 
 
@@ -256,6 +264,20 @@ def test_a_layer_with_a_third_dimension_shows_no_slider_on_the_way(viewer, qtbot
     qtbot.wait(200)
     assert sizes == []
     assert canvas.native.size() == size
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("stride", [1, 2, -2])
+@pytest.mark.parametrize("shape", [(-1, -1), (2, -1), (1, 2)])
+def test_cells_of_a_grid_hold_what_napari_says(enabled, stride, shape):
+    find_cells_once()
+    layers = [Points(visible=number not in (1, 4, 5)) for number in range(8)]
+    grid = GridCanvas(enabled=enabled, stride=stride, shape=shape)
+    found = list(grid.iter_viewboxes(layers))
+    places = list(np.ndindex(grid.actual_shape(layers)))
+    assert found == [(place, grid.contents_at(place, layers)) for place in places]
+    assert sum(len(inside) for _, inside in found) == (5 if enabled else 8)
+    assert list(grid.iter_viewboxes([])) == [((0, 0), ())]
 
 
 def test_variables_of_shaders_are_read_once_and_found_as_vispy_finds_them(viewer):

@@ -5,7 +5,12 @@ function that needs them is called. The plugin must work with ``napari>=0.7.1``.
 """
 
 from napari_staligner.compat.chunks import check_chunks
-from napari_staligner.compat.drawing import draw_after_removals, drawn_later, remember_shaders
+from napari_staligner.compat.drawing import (
+    draw_after_removals,
+    drawn_later,
+    find_cells_once,
+    remember_shaders,
+)
 from napari_staligner.compat.garbage import SearchAtRest, search_whole
 from napari_staligner.compat.layers import layers_moved, layers_removed, sliced_when_needed
 from napari_staligner.compat.points import (
@@ -46,6 +51,7 @@ __all__ = [
     "draw_after_removals",
     "draw_discs",
     "drawn_later",
+    "find_cells_once",
     "grid_of",
     "keep_triton_out",
     "layers_moved",

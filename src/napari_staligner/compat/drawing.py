@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import weakref
+from collections import defaultdict
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_staligner.compat.viewer import MISSING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import napari
+    from napari.layers import Layer
 
 _MOST_SHADERS = 200
 
@@ -59,6 +65,32 @@ def remember_shaders() -> None:
             self._process_pending_variables()
 
     Program._parse_variables_from_code = read_once
+
+
+@cache
+def find_cells_once() -> None:
+    """Let napari find which layers lie in which cell of its grid once for all cells.
+
+    napari (0.9) asks each layer for each cell, and each time all layers whether they are visible:
+    60 ms for twelve slices with their images, three times when a scene is built and once before
+    most drawings. Can go when napari asks once.
+    """
+    try:
+        from napari.components.grid import GridCanvas
+
+        wanted = GridCanvas.iter_viewboxes, GridCanvas.position, GridCanvas.actual_shape
+    except (ImportError, AttributeError):  # another version of napari
+        return
+    del wanted
+
+    def iter_viewboxes(self: Any, layers: Sequence[Layer]) -> Iterator[tuple[Any, Any]]:
+        layers, cells = list(layers), defaultdict(list)
+        for index in range(len(layers)):
+            cells[self.position(index, layers)].append(index)
+        for place in np.ndindex(self.actual_shape(layers)):
+            yield place, tuple(cells[place])
+
+    GridCanvas.iter_viewboxes = iter_viewboxes
 
 
 def drawn_later(viewer: napari.Viewer) -> None:

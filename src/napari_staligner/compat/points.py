@@ -19,10 +19,44 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# vispy's shader computes the shapes of all its symbols at every pixel, and then uses one of them.
 _DISC = """
 float disc(vec2 pointcoord, float size, int symbol) {
     return length((pointcoord - vec2(0.5, 0.5)) * size) - $v_size / 2.;
+}
+"""
+# What is left of vispy's shaders for discs without border, light, or smoothed edges.
+_VERTEX = """
+uniform float u_canvas_size_min;
+uniform float u_canvas_size_max;
+attribute vec3 a_position;
+attribute vec4 a_bg_color;
+attribute float a_size;
+varying vec4 v_color;
+
+void main() {
+    v_color = a_bg_color;
+    $setup_texcoord();
+    vec4 middle = $visual_to_framebuffer(vec4(a_position, 1));
+    // Along the canvas, whatever the layer's transform does.
+    vec4 from = $framebuffer_to_scene_or_visual(middle);
+    vec4 along = $framebuffer_to_scene_or_visual(middle + vec4(1e10, 0, 0, 0)) - from;
+    vec4 edge = $scene_or_visual_to_framebuffer(from + normalize(along) * a_size);
+    float size = edge.x / edge.w - middle.x / middle.w;
+    if (u_canvas_size_min >= 0.) size = max(size, u_canvas_size_min);
+    if (u_canvas_size_max >= 0.) size = min(size, u_canvas_size_max);
+    $v_size = size;
+    gl_Position = $framebuffer_to_render($apply_offset(middle, size));
+}
+"""
+_FRAGMENT = """
+varying vec4 v_color;
+
+// vispy sets it.
+$lighting_functions
+
+void main() {
+    if ($marker($pointcoord, $v_size, 0) > 0.) discard;
+    gl_FragColor = v_color;
 }
 """
 # Corners around the middle of a spot of diameter 1: a square, and the smallest triangle.
@@ -60,29 +94,37 @@ def markers_of(viewer: napari.Viewer | None, layer: Points) -> Any:
 def draw_discs(markers: Any, *, simple: bool) -> None:
     """Draw points as discs of one triangle each, or again as vispy does.
 
-    vispy (0.14 to 0.17) draws each point as two triangles and computes the shapes of all its
-    symbols at every pixel. Without a GPU, 200,000 spots take longer to draw than a person wants to
-    wait. If a version of vispy stores these things elsewhere, nothing changes. Can go when vispy
-    compiles one shader for each symbol.
+    vispy (0.14 to 0.17) draws each point as two triangles, computes the shapes of all its symbols
+    at every pixel, and its border, light and smoothed edges where there are none. Without a GPU,
+    200,000 spots take longer to draw than a person wants to wait. If a version of vispy stores
+    these things elsewhere, nothing changes. Can go when vispy compiles one shader for each symbol.
 
     Parameters
     ----------
     markers
         From :func:`markers_of`.
     simple
-        Whether to draw discs of one triangle.
+        Whether to draw discs of one triangle, without border, light, or smoothed edges.
     """
     from vispy.visuals.shaders import Function
 
     try:
-        whole = markers._symbol_func
+        program, corners, whole = markers.shared_program, markers._quad_vbo, markers._symbol_func
         disc = Function(_DISC)
         disc["v_size"] = markers._v_size_var
-        corners = markers._quad_vbo
+        usual = markers._shaders["vertex"], markers._shaders["fragment"]
+        vertex, fragment = (_VERTEX, _FRAGMENT) if simple else usual
+        if program._vcode == vertex:
+            return
+        # What vispy has put into the shaders, as transforms and filters, stays there.
+        program.vert, program.frag = vertex, fragment
+        program.frag["marker"] = disc if simple else whole
+        for key, value in dict(program._set_items).items():
+            # What the shaders before did not have was dropped.
+            program[key] = value
     except MISSING as error:
         _log.info("Points are drawn by napari as usual: %s", error)
         return
-    markers.shared_program.frag["marker"] = disc if simple else whole
     corners.set_data(_TRIANGLE if simple else _SQUARE)
     markers.update()
 

@@ -33,16 +33,17 @@ class FastSpots:
     def set_fast(self, layer: Points, fast: bool) -> None:
         """Switch fast drawing of a layer on or off: discs of one triangle, without smoothed edges.
 
-        Symbols other than the disc are drawn by napari as usual.
+        Other symbols, and discs with a border or light, are drawn by napari as usual.
         """
         layer.antialiasing = 0 if fast else 1
         markers = markers_of(self._viewer(), layer)
         if markers is None:
             return
-        layer.events.symbol.disconnect(self._on_symbol_changed)
-        if fast:
-            layer.events.symbol.connect(self._on_symbol_changed)
-        draw_discs(markers, simple=fast and _are_discs(layer))
+        for changed in (layer.events.symbol, layer.events.border_width, layer.events.shading):
+            changed.disconnect(self._on_look_changed)
+            if fast:
+                changed.connect(self._on_look_changed)
+        draw_discs(markers, simple=fast and _are_plain(layer))
 
     def recolor(self, layer: Points, rgba: NDArray[np.float32]) -> None:
         """Give the spots of a layer new colours, shape (spots, 4)."""
@@ -52,11 +53,13 @@ class FastSpots:
         if alone and not send_colors(markers, layer, rgba):
             layer.events.face_color()
 
-    def _on_symbol_changed(self, event: Any) -> None:
+    def _on_look_changed(self, event: Any) -> None:
         markers = markers_of(self._viewer(), event.source)
         if markers is not None:
-            draw_discs(markers, simple=_are_discs(event.source))
+            draw_discs(markers, simple=_are_plain(event.source))
 
 
-def _are_discs(layer: Points) -> bool:
-    return bool((np.asarray(layer.symbol) == "disc").all())
+def _are_plain(layer: Points) -> bool:
+    """Whether points are discs without a border or light."""
+    discs = (np.asarray(layer.symbol) == "disc").all()
+    return bool(discs and not np.any(layer.border_width) and layer.shading == "none")

@@ -14,6 +14,7 @@ from napari_staligner import _keys as K
 from napari_staligner.compat import (
     draw_after_removals,
     drawn_later,
+    find_cells_once,
     grid_of,
     layers_removed,
     remember_shaders,
@@ -63,6 +64,7 @@ class Stage:
         self._order = (K.Role.BLANK, K.Role.IMAGE, K.Role.SPOTS, *order)
         draw_after_removals(viewer)
         remember_shaders()
+        find_cells_once()
         self.session = session
         self.spots = SpotIndex(session.slices)
         self.sketch = Sketch()
