@@ -201,11 +201,20 @@ class QueuePanel(QWidget):
     def _show_links(self) -> None:
         """Show the links of the present pair's worst patch, and fly there."""
         session = self._session
-        figures = None if self._pair is None else session.pairs.of(self._pair)
-        if figures is None:
+        if self._pair is None or session.pairs.of(self._pair) is None:
             return
-        session.view.links = replace(session.view.links, shown=True)
-        session.focus.look_wanted.emit(self._places(figures))
+        if session.view.links.shown:
+            self._fly()
+        else:
+            session.view.links = replace(session.view.links, shown=True)
+            # A new layer takes its time, too.
+            QTimer.singleShot(MOMENT_MS, self._fly)
+
+    def _fly(self) -> None:
+        """Look at the present pair's worst patch."""
+        figures = None if self._pair is None else self._session.pairs.of(self._pair)
+        if figures is not None:
+            self._session.focus.look_wanted.emit(self._places(figures))
 
     def _places(self, figures: PairFigures) -> NDArray[np.intp]:
         """Rows of the patch and of what lies there on the other slice; else of both slices."""
