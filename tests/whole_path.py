@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from killed_jobs import killed_jobs
 from napari_staligner.io import newest_task
 
 WINDOW = (1500, 950)
+REDRAW_MS = 5000
+"""How often a run shows how far it is, which nobody looks at here."""
 
 
 class Walk:
@@ -44,8 +47,15 @@ class Walk:
     def __init__(self, *, quick: bool = False) -> None:
         import napari
 
+        from napari_staligner import worker
+        from napari_staligner.compat import process
+        from napari_staligner.widgets.integrate import dock
         from napari_staligner.widgets.workbench import open_workbench
 
+        # Without a graphics card each change composes the whole window again, which takes longer
+        # than the training.
+        dock.REDRAW_MS, worker.BAR_SECONDS = REDRAW_MS, REDRAW_MS / 1000
+        process.SPINNER_SPEED = 1
         self.quick = quick
         self.viewer = napari.Viewer(show=True)
         self.viewer.window.resize(*WINDOW)
@@ -363,6 +373,17 @@ def reopen(session: Path, target: Path) -> None:
 
 
 SAVED, EXPORTED = "saved session.h5ad", "exported"
+IMPORTED = (
+    "napari.qt napari._qt.qt_main_window napari._vispy scanpy squidpy spatialdata pyqtgraph "
+    "skimage.registration matplotlib.pyplot mouse "
+    "napari_staligner.core.domains.domains napari_staligner.core.evaluation.comparison "
+    "napari_staligner.core.integrate napari_staligner.core.registration "
+    "napari_staligner.core.stages napari_staligner.core.training.train "
+    "napari_staligner.io.export.targets napari_staligner.io.formats.store "
+    "napari_staligner.jobs.launch napari_staligner.layers.tools.keys "
+    "napari_staligner.report.figure napari_staligner.widgets.workbench"
+).split()
+"""What all processes that are killed would import."""
 
 
 def short_path(person: Walk, files: list[Path]) -> list[Callable[[], object]]:
@@ -397,14 +418,8 @@ def _clear(folder: Path) -> None:
 
 def crash(folder: Path, times: int) -> None:
     """Walk the short path once to its end, then kill it at random and look what is left."""
-    import napari  # noqa: F401
-    import torch  # noqa: F401
-
-    import napari_staligner.core.integrate
-    import napari_staligner.core.registration
-    import napari_staligner.core.training.train
-    import napari_staligner.widgets.workbench  # noqa: F401
-
+    for module in IMPORTED:
+        import_module(module)
     files = sorted(folder.glob("[AB].h5ad"))
     log = folder / "log"
     os.waitpid(_forked(lambda: _logged(files, log, stay=False)), 0)
