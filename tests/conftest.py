@@ -30,10 +30,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 N_THREADS = 1
 """More would slow down tiny tensors, and stand in the way of the other tests' process."""
 
-LONG_FILES = set(
-    "test_whole_path.py test_demo.py test_run.py test_slurm.py test_viewer.py "
-    "test_workbench.py test_layer_list.py".split()
-)
+LONG_FILES = (
+    "test_whole_path.py test_demo.py test_run.py test_ranks.py test_domains.py test_slurm.py "
+    "test_layer_list.py test_viewer.py test_workbench.py"
+).split()
+"""The longest first."""
 PATIENCE_MS = 120_000
 """How long a test waits for what must come: a loaded machine takes long to import scanpy."""
 
@@ -57,7 +58,8 @@ def _open_screen() -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files first that take long: begun last, they would keep one process waiting."""
-    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+    place = {name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG_FILES)))
 
 
 @pytest.hookimpl(optionalhook=True)
