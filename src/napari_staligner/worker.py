@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-BAR_SECONDS = 0.5
-"""Minimum time between two updates of the bar in the activity dock."""
+BAR_SECONDS = 2.0
+"""Minimum time between two updates of the bar in the activity dock, which is mostly closed."""
 
 
 @dataclass(frozen=True)

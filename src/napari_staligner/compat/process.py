@@ -6,8 +6,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-SPINNER_SPEED = 10
-"""Speed of napari's activity spinner, in percent: about three frames a second."""
+SPINNER_SPEED = 4
+"""Speed of napari's activity spinner, in percent: about one frame a second."""
 
 
 def load_units() -> None:

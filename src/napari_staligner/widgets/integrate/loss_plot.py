@@ -122,3 +122,5 @@ class LossPlot(pg.GraphicsLayoutWidget):
         for name, curve in self.curves.items():
             values = np.asarray(self._values[name], dtype=float)
             curve.setData(np.asarray(self._epochs[: len(values)], dtype=float), values)
+        # Else the axes would find their ranges while they are drawn, and be drawn once more.
+        self.sceneObj.prepareForPaint()
