@@ -45,6 +45,8 @@ def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
     elif scene.held:
         yield
     else:
+        # What was to be drawn before all this waits, too.
+        drawn_later(viewer)
         scene.hold()
         done = False
         try:
@@ -56,7 +58,6 @@ def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
                 scene.build_later()
             else:
                 scene.build()
-            drawn_later(viewer)
 
 
 def being_drawn(viewer: napari.Viewer) -> bool:
@@ -112,12 +113,14 @@ class _Scene:
         canvas: Any = self._canvas()
         canvas._pause_scene_graph = self.held = False
         del canvas._resume_scene_graph_update, canvas._update_scenegraph
+        # Drawing does it.
+        canvas.on_draw = _drawn_next
         try:
             if self.due:
                 canvas._update_scenegraph()
             self._turns.take(canvas.viewer, self._before)
         finally:
-            del canvas._update_overlay_canvas_positions
+            del canvas.on_draw, canvas._update_overlay_canvas_positions
             self._before = {}
             canvas._defer_canvas_overlay_position_update()
             self._tidy()
@@ -163,12 +166,9 @@ class _Scene:
         if self.waits:
             canvas: Any = self._canvas()
             self.waits = False
-            # Drawing does it.
-            canvas.on_draw = _drawn_next
             try:
                 self.build()
             finally:
-                del canvas.on_draw
                 draw_again(canvas.native)
 
     def end(self) -> None:

@@ -35,8 +35,13 @@ class Focus:
     def __init__(self, view: View, result: Result) -> None:
         self._view, self._result = view, result
 
-    def mask(self) -> NDArray[np.bool_] | None:
+    def mask(self, selection: NDArray[np.intp] | None = None) -> NDArray[np.bool_] | None:
         """Spots that are shown.
+
+        Parameters
+        ----------
+        selection
+            What would be selected; ``None`` for what is.
 
         Returns
         -------
@@ -50,7 +55,7 @@ class Focus:
             column = adata.obs[K.DOMAIN].cat
             chosen = [str(name) in view.isolated for name in column.categories]
             parts.append(np.array([*chosen, False])[column.codes.to_numpy()])
-        selection = self._result.selection
+        selection = self._result.selection if selection is None else selection
         rows = [selection] if len(selection) else []
         rows += [] if view.region is None else [self._result.rows_of_region(view.region)]
         for some in rows:

@@ -10,7 +10,7 @@ from fakes import fake_result, fake_session, fake_slice
 
 from napari_staligner import _keys as K
 from napari_staligner.core.palette import to_rgba
-from napari_staligner.layers.overlays.links import PARTED, drawn_links, link_lines
+from napari_staligner.layers.overlays.links import PARTED, Ahead, drawn_links, link_lines
 from napari_staligner.session import LinkView, Overlay, Spot, StackView
 
 
@@ -147,6 +147,31 @@ def test_the_same_question_is_answered_once():
     assert drawn_links(session) is drawn_links(session)
     session.view.links = replace(session.view.links, most=10)
     assert len(drawn_links(session).links) <= 10
+
+
+def test_links_found_ahead_are_those_shown_later():
+    session = fake_session((60, 50, 40))
+    rows = session.result.by_slice["slice1"][:20]
+    now = drawn_links(session)
+    ahead = drawn_links(session, Ahead(frozenset({"slice1", "slice2"}), rows))
+    assert 0 < ahead.exist < now.exist
+    assert set(ahead.links.first) <= set(rows)
+    assert drawn_links(session) is now
+    session.paging.show_only(("slice1", "slice2"))
+    session.result.selection = rows
+    assert drawn_links(session) is ahead
+
+
+def test_links_of_an_earlier_result_are_not_shown():
+    session = fake_session()
+    before = drawn_links(session)
+    other = session.result.adata.copy()
+    other.obsp[K.MUTUAL] = other.obsp[K.MUTUAL].copy()
+    other.obsp[K.MUTUAL].data *= 2
+    session.set_result(other, saved=True)
+    np.testing.assert_allclose(
+        np.sort(drawn_links(session).links.distance), 2 * np.sort(before.links.distance)
+    )
 
 
 def test_links_of_the_spot_stand_out():

@@ -58,6 +58,24 @@ def test_next_goes_from_the_worst_pair_to_the_best_and_keys_judge(queue, qtbot):
     assert not session.view.links.shown
 
 
+def test_links_of_the_next_pair_are_found_while_one_looks_at_the_present_one(
+    queue, qtbot, monkeypatch
+):
+    from napari_staligner.layers.overlays import links
+
+    found, find = [], links.all_links
+    monkeypatch.setattr(links, "all_links", lambda *asked: found.append(asked[1]) or find(*asked))
+    session = queue.dock.session
+    order = [frozenset(each.pair) for each in session.pairs.ordered("confidence")]
+    qtbot.mouseClick(queue.next, LEFT)
+    qtbot.waitUntil(lambda: order[1] in found)
+    assert session.view.only == order[0]
+    found.clear()
+    qtbot.mouseClick(queue.next, LEFT)
+    assert session.view.only == order[1]
+    assert found == []
+
+
 def test_a_click_on_the_matrix_goes_to_that_pair(queue, qtbot):
     session = queue.dock.session
     pair = ("slice2", "slice3")

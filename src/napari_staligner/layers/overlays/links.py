@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -122,33 +122,79 @@ class Lines:
     rgba: NDArray[np.float32]
 
 
-# The last answer for each session, and the links it was chosen from: several callers need the same.
-_answers: WeakKeyDictionary[Session, tuple[tuple[object, ...], Drawn]] = WeakKeyDictionary()
-_links: WeakKeyDictionary[Session, tuple[AnnData, frozenset[str] | None, Links]] = (
-    WeakKeyDictionary()
-)
+class _Found:
+    """The last answers for a result, and the links they were chosen from.
+
+    Several callers need the same, and those of the next pair are found while people look at the
+    present one.
+    """
+
+    def __init__(self, result: AnnData) -> None:
+        self.result = weakref.ref(result)
+        self.drawn: dict[object, Drawn] = {}
+        self.links: dict[object, Links] = {}
 
 
-def drawn_links(session: Session) -> Drawn | None:
+_found: weakref.WeakKeyDictionary[Session, _Found] = weakref.WeakKeyDictionary()
+_MOST_ANSWERS = 3
+
+
+def drawn_links(session: Session, ahead: Ahead | None = None) -> Drawn | None:
     """Find the links that the session shows; ``None`` if its result has none.
 
     In the modes of the stack that compare two slices, these are only the links between the two.
+
+    Parameters
+    ----------
+    session
+        The session.
+    ahead
+        Slices that will be shown alone and rows that will be selected: their links are found before
+        they are needed.
     """
     result = session.result.adata
     if result is None or K.MUTUAL not in result.obsp:
         return None
-    focus = session.focus.mask()
+    pair = _pair(session) if ahead is None else ahead.pair
+    focus = session.focus.mask(None if ahead is None else ahead.selection)
     key = (
-        id(result),
         session.view.links,
         b"" if focus is None else focus.tobytes(),
         session.view.spot,
-        _pair(session),
+        pair,
         result.obs[K.DOMAIN].cat.codes.to_numpy().tobytes() if session.domains.names else b"",
     )
-    if session not in _answers or _answers[session][0] != key:
-        _answers[session] = key, _find(session, result)
-    return _answers[session][1]
+    found = _found.get(session)
+    if found is None or found.result() is not result:
+        found = _found[session] = _Found(result)
+    if pair not in found.links:
+        _keep(found.links, pair, all_links(result, pair))
+    if key not in found.drawn:
+        _keep(found.drawn, key, _choose(session, result, found.links[pair], focus))
+    return found.drawn[key]
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What will be shown.
+
+    Parameters
+    ----------
+    pair
+        Names of the slices.
+    selection
+        Rows of the result, sorted.
+    """
+
+    pair: frozenset[str]
+    selection: NDArray[np.intp]
+
+
+def _keep(answers: dict[Any, Any], key: Any, answer: Any) -> None:
+    """Keep an answer, and forget the oldest one."""
+    if len(answers) == _MOST_ANSWERS:
+        del answers[next(iter(answers))]
+    answers[key] = answer
 
 
 def link_lines(
@@ -191,13 +237,9 @@ def _pair(session: Session) -> frozenset[str] | None:
     return frozenset(session.slices.pair)
 
 
-def _find(session: Session, result: AnnData) -> Drawn:
-    pair = _pair(session)
-    known = _links.get(session)
-    if known is None or known[0] is not result or known[1] != pair:
-        known = _links[session] = result, pair, all_links(result, pair)
-    links = known[2]
-    wanted = session.focus.mask()
+def _choose(
+    session: Session, result: AnnData, links: Links, wanted: NDArray[np.bool_] | None
+) -> Drawn:
     among = links if wanted is None else links.touching(wanted)
     row = _row(session)
     if session.view.links.of_spot:

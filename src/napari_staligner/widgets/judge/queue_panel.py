@@ -38,6 +38,8 @@ MEASURES: dict[Measure, tuple[str, str]] = {
 }
 _KEYS: dict[str, Level] = dict(zip(("1", "2", "3"), LEVELS, strict=True))
 _NEXT = "n"
+AHEAD_MS = 200
+"""After this time the links of the next pair are found."""
 _HELP = "Keys: 1 aligned, 2 partly, 3 not, N next."
 
 
@@ -215,6 +217,17 @@ class QueuePanel(QWidget):
         figures = None if self._pair is None else self._session.pairs.of(self._pair)
         if figures is not None:
             self._session.focus.look_wanted.emit(self._places(figures))
+            QTimer.singleShot(AHEAD_MS, self._look_ahead)
+
+    def _look_ahead(self) -> None:
+        """Find the links of the next pair while people look at the present one."""
+        from napari_staligner.layers.overlays.links import Ahead, drawn_links
+
+        if self._pair is None or not self._session.view.links.shown:
+            return
+        figures = self._session.pairs.next(self._measure, self._pair)
+        if figures is not None:
+            drawn_links(self._session, Ahead(frozenset(figures.pair), figures.patch))
 
     def _places(self, figures: PairFigures) -> NDArray[np.intp]:
         """Rows of the patch and of what lies there on the other slice; else of both slices."""
