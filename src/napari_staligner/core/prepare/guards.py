@@ -84,7 +84,7 @@ GUARDS = (
         "drawing in the context of another canvas after layers are removed",
         "the process ended when points were drawn again",
         "the canvas's own context is made current first",
-        "compat.scene:draw_after_removals",
+        "compat.drawing:draw_after_removals",
     ),
     Guard(
         "HDF5",
