@@ -12,7 +12,12 @@ from napari_staligner.compat.drawing import (
     remember_shaders,
 )
 from napari_staligner.compat.garbage import SearchAtRest, search_whole
-from napari_staligner.compat.layers import layers_moved, layers_removed, sliced_when_needed
+from napari_staligner.compat.layers import (
+    layers_moved,
+    layers_removed,
+    simple_thumbnail,
+    sliced_when_needed,
+)
 from napari_staligner.compat.points import (
     colors_unsent,
     draw_discs,
@@ -67,6 +72,7 @@ __all__ = [
     "scene_built_once",
     "search_whole",
     "send_colors",
+    "simple_thumbnail",
     "sliced_when_needed",
     "slow_spinners",
     "unwrapped",

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Vectors
 
+from napari_staligner.compat import simple_thumbnail
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-MOST_IN_THUMBNAIL = 50
-"""Lines in the small picture of a layer; napari's own number takes 60 ms."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,7 @@ def vectors_layer(title: str, width: float, *, style: str = "line", ndim: int = 
         np.zeros((0, 2, ndim)), name=title, vector_style=style, edge_width=width, ndim=ndim
     )
     layer.editable = False
-    # napari draws that many lines into a thumbnail, one after the other, whenever they change.
-    layer._max_vectors_thumbnail = MOST_IN_THUMBNAIL
+    simple_thumbnail(layer)
     return layer
 
 
