@@ -77,11 +77,11 @@ def find_cells_once() -> None:
     """
     try:
         from napari.components.grid import GridCanvas
-
-        wanted = GridCanvas.iter_viewboxes, GridCanvas.position, GridCanvas.actual_shape
-    except (ImportError, AttributeError):  # another version of napari
+    except ImportError:  # another version of napari
         return
-    del wanted
+    needed = ("iter_viewboxes", "position", "actual_shape")
+    if not all(hasattr(GridCanvas, name) for name in needed):
+        return
 
     def iter_viewboxes(self: Any, layers: Sequence[Layer]) -> Iterator[tuple[Any, Any]]:
         layers, cells = list(layers), defaultdict(list)

@@ -37,12 +37,10 @@ def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
         something.
     """
     scene = _scene_of(viewer)
-    if scene is None or scene.held_by_napari:
-        yield
-    elif scene.waits:
+    if scene is not None and scene.waits:
         with _kept_in_size(viewer):
             yield
-    elif scene.held:
+    elif scene is None or scene.paused:  # by napari, or by another of these
         yield
     else:
         # What was to be drawn before all this waits, too.
@@ -79,19 +77,17 @@ class _Scene:
 
     def __init__(self, canvas: Any) -> None:
         self._canvas = weakref.ref(canvas)
-        self._turns = Turns(canvas, self._tidy)
+        self._turns = Turns(canvas, self._keep_pictures_whole)
         self._before: dict[Layer, Any] = {}
-        self.held = False
-        """Whether changes do not build the scene at present."""
         self.waits = False
         """Whether the changes are over, and it is to be built."""
         self.due = False
         """Whether napari asked for it to be built."""
 
     @property
-    def held_by_napari(self) -> bool:
-        """Whether napari itself makes several changes at present."""
-        return bool(self._canvas()._pause_scene_graph) and not self.held  # type: ignore[union-attr]
+    def paused(self) -> bool:
+        """Whether changes do not build the scene at present."""
+        return bool(self._canvas()._pause_scene_graph)  # type: ignore[union-attr]
 
     @property
     def whole(self) -> bool:
@@ -106,12 +102,12 @@ class _Scene:
         canvas._update_overlay_canvas_positions = MethodType(_placed_later, canvas)
         canvas._resume_scene_graph_update = MethodType(_cleaned, canvas)
         canvas._update_scenegraph = MethodType(_built_later, canvas)
-        self.held, self.due, canvas._pause_scene_graph = True, False, True
+        self.due, canvas._pause_scene_graph = False, True
 
     def build(self) -> None:
         """Build what is due."""
         canvas: Any = self._canvas()
-        canvas._pause_scene_graph = self.held = False
+        canvas._pause_scene_graph = False
         del canvas._resume_scene_graph_update, canvas._update_scenegraph
         # Drawing does it.
         canvas.on_draw = _drawn_next
@@ -123,7 +119,7 @@ class _Scene:
             del canvas.on_draw, canvas._update_overlay_canvas_positions
             self._before = {}
             canvas._defer_canvas_overlay_position_update()
-            self._tidy()
+            self._keep_pictures_whole()
 
     def build_later(self) -> None:
         """Build what is due in turns of the event loop, and draw nothing until then."""
@@ -132,7 +128,7 @@ class _Scene:
         canvas: Any = self._canvas()
         self.waits = True
         hold_drawing(canvas.native)
-        self._tidy()
+        self._keep_pictures_whole()
         QTimer.singleShot(1, self._build_next)
 
     def _build_next(self) -> None:
@@ -176,8 +172,8 @@ class _Scene:
         self.finish()
         self._turns.end()
 
-    def _tidy(self) -> None:
-        """What is asked for a picture of itself is whole."""
+    def _keep_pictures_whole(self) -> None:
+        """Let the canvas give a picture of itself only once all of it is shown."""
         canvas: Any = self._canvas()
         if self.whole:
             vars(canvas).pop("screenshot", None)
@@ -185,6 +181,12 @@ class _Scene:
             canvas.screenshot = MethodType(_whole, canvas)
 
 
+_NEEDED = (
+    "_update_scenegraph",
+    "_defer_canvas_overlay_position_update",
+    "_pause_scene_graph",
+    "viewer",
+)
 _scenes: weakref.WeakKeyDictionary[Any, _Scene] = weakref.WeakKeyDictionary()
 
 
@@ -192,15 +194,10 @@ def _scene_of(viewer: napari.Viewer) -> _Scene | None:
     """The scene of a viewer; ``None`` without a window, or in another version of napari."""
     try:
         canvas = viewer.window._qt_viewer.canvas
-        wanted = (
-            canvas._update_scenegraph,
-            canvas._defer_canvas_overlay_position_update,
-            canvas._pause_scene_graph,
-            canvas.viewer,
-        )
     except MISSING:
         return None
-    del wanted
+    if not all(hasattr(canvas, name) for name in _NEEDED):
+        return None
     return _scenes.setdefault(canvas, _Scene(canvas))
 
 

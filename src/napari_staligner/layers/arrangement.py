@@ -133,13 +133,11 @@ class Arrangement:
 
     def _make_names(self, layers: SliceLayers) -> None:
         """Let napari make the names of slices, 40 ms each, before all are shown at once."""
-        for roles in layers.values():
-            spots = roles.get(K.Role.SPOTS)
-            if spots is not None and spots not in self._named:
-                self._named.add(spots)
-                name = spots.name_overlay
-                name.box = name.visible = True
-                name.visible = False
+        spots = {n: roles[K.Role.SPOTS] for n, roles in layers.items() if K.Role.SPOTS in roles}
+        new = {n: layers[n] for n, layer in spots.items() if layer not in self._named}
+        self._named.update(spots.values())
+        for shown in (True, False):
+            _show_names(new, shown=shown)
 
     def restack(self, session: Session, layers: SliceLayers) -> None:
         """Show the stack in another way; only the height of the slices changes."""
