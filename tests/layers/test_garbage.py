@@ -1,7 +1,9 @@
 """Python's search for garbage waits until nobody uses the window."""
 
 import gc
+import sys
 import weakref
+from types import SimpleNamespace
 
 import pytest
 from qtpy.QtCore import QObject
@@ -34,7 +36,7 @@ def test_it_ends_with_its_owner_though_nobody_ends_it(qapp, monkeypatch, qtbot):
     monkeypatch.setattr(garbage, "LOOK_MS", 20)
     owner = QObject()
     search = SearchAtRest(owner)
-    search.due()
+    search.due(whole=True)
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
     note, gone = search._note, weakref.ref(search)
     owner.deleteLater()
@@ -49,14 +51,14 @@ def test_it_ends_with_its_owner_though_nobody_ends_it(qapp, monkeypatch, qtbot):
 
 def test_garbage_is_found_at_rest_and_what_was_spared_the_next_time(rest, qtbot):
     held, garbage_ = Held(), weakref.ref(Held())
-    rest.due()
+    rest.due(whole=True)
     qtbot.waitUntil(lambda: garbage_() is None)
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
     gone = weakref.ref(held)
     del held
     gc.collect()
     assert gone() is not None
-    rest.due()
+    rest.due(whole=True)
     qtbot.waitUntil(lambda: gone() is None)
 
 
@@ -64,7 +66,7 @@ def test_no_search_at_rest_while_the_mouse_or_a_key_is_used(rest, qtbot, monkeyp
     monkeypatch.setattr(garbage, "REST_SECONDS", 3600.0)
     widget = QLineEdit()
     qtbot.addWidget(widget)
-    rest.due()
+    rest.due(whole=True)
     rest._used = 0.0
     monkeypatch.setattr(garbage, "monotonic", lambda: 5000.0)
     qtbot.keyClick(widget, "a")
@@ -88,7 +90,7 @@ def test_a_long_search_by_python_brings_one_at_rest(rest, qtbot, monkeypatch):
 def test_after_a_long_search_only_what_is_new_is_searched(rest, qtbot, monkeypatch):
     monkeypatch.setattr(garbage, "LONG_SECONDS", 60.0)
     held = Held()
-    rest.due()
+    rest.due(whole=True)
     qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
     old, spared = weakref.ref(held), gc.get_freeze_count()
     del held
@@ -100,6 +102,32 @@ def test_after_a_long_search_only_what_is_new_is_searched(rest, qtbot, monkeypat
     qtbot.waitUntil(lambda: gc.get_freeze_count() > spared)
     assert new() is None
     assert old() is not None, "all was searched"
-    rest.due()
+    rest.due(whole=True)
     qtbot.waitUntil(lambda: old() is None)
     assert more.own is more
+
+
+def test_what_came_is_searched_and_not_what_was_spared(rest, qtbot):
+    held = Held()
+    rest.due(whole=False)
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
+    old, spared = weakref.ref(held), gc.get_freeze_count()
+    del held
+    new, more = weakref.ref(Held()), Held()
+    rest.due(whole=False)
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > spared)
+    assert new() is None
+    assert old() is not None, "all was searched"
+    assert more.own is more
+
+
+def test_libraries_are_left_out_unsearched_until_nobody_sits_there(rest, qtbot, monkeypatch):
+    monkeypatch.setattr(garbage, "LONG_SECONDS", 60.0)
+    garbage_ = weakref.ref(Held())
+    loaded = range(len(sys.modules) + garbage.MANY_MODULES + 1)
+    monkeypatch.setattr(garbage, "sys", SimpleNamespace(modules=loaded))
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)
+    qtbot.wait(200)
+    assert garbage_() is not None, "all was searched"
+    rest._whole_after = 0.1  # instead of ten minutes
+    qtbot.waitUntil(lambda: garbage_() is None)

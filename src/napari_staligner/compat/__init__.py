@@ -31,7 +31,7 @@ from napari_staligner.compat.process import (
     load_units,
     slow_spinners,
 )
-from napari_staligner.compat.scene import being_drawn, scene_built_once
+from napari_staligner.compat.scene import being_drawn, make_overlays, scene_built_once
 from napari_staligner.compat.turns import MOMENT_MS
 from napari_staligner.compat.viewer import (
     camera_of,

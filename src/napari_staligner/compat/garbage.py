@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
 REST_SECONDS = 3.0
 """Without a key or the mouse for so long, the window is at rest."""
+AWAY_SECONDS = 600.0
+"""And for so long, nobody sits there."""
+MANY_MODULES = 200
+"""Libraries that are worth leaving out have more."""
 LONG_SECONDS = 0.1
 """A search by Python itself that takes longer is worth one at rest."""
 LOOK_MS = 1000
@@ -53,11 +59,13 @@ def search_whole(wanted: bool) -> None:
 class SearchAtRest:
     """Searches for garbage while nobody uses the window; what is in use is left out of later ones.
 
-    For when much that is new is there: the libraries of a run, other slices. The search takes as
-    long as one of Python's own, which freezes the window at any step. After a long search by Python
-    only what is new since is searched, and left out as well. What is left out and becomes garbage
-    in a circle later, as layers do, keeps its memory until :meth:`due` is called again. Can go
-    when Python's searches take no longer than a drawing.
+    For when much that is new is there: other slices, a result. The search takes as long as one of
+    Python's own, which freezes the window at any step. After a long search by Python only what is
+    new since is searched, and left out as well. Libraries that were loaded meanwhile, most of all
+    there is, are left out without a search. What is left out and becomes garbage in a circle later,
+    as layers do, keeps its memory until :meth:`due` is called for all, or nobody has used the
+    window for so long that nobody sits there. Can go when Python's searches take no longer than a
+    drawing.
 
     Parameters
     ----------
@@ -87,7 +95,10 @@ class SearchAtRest:
                 rest._on_search(phase)
 
         self._inputs, self._note = Inputs(owner), note
-        self._due = self._whole = self._slow = False
+        self._waits = self._new = self._slow = False
+        # Seconds of rest after which all is searched.
+        self._whole_after = inf
+        self._modules = len(sys.modules)
         self._began = self._used = monotonic()
         self._timer = QTimer(owner)
         self._timer.setInterval(LOOK_MS)
@@ -97,18 +108,18 @@ class SearchAtRest:
         self._forget = weakref.finalize(self, gc.callbacks.remove, note)
         owner.destroyed.connect(gc.unfreeze)
 
-    def due(self) -> None:
-        """Search the next time that the window is at rest, also what earlier searches left out."""
-        self._whole = True
+    def due(self, *, whole: bool) -> None:
+        """Search the next time that the window is at rest.
+
+        Parameters
+        ----------
+        whole
+            Whether to search what earlier searches left out, too, since some of it is gone.
+        """
+        self._new = True
+        if whole:
+            self._whole_after = REST_SECONDS
         self._wait()
-
-    def _wait(self) -> None:
-        from qtpy.QtWidgets import QApplication
-
-        app = QApplication.instance()
-        if app is not None and not self._due:
-            self._due, self._used = True, monotonic()
-            app.installEventFilter(self._inputs)
 
     def end(self) -> None:
         """Search no more, and spare nothing."""
@@ -125,22 +136,44 @@ class SearchAtRest:
             self._slow = True
 
     def _look(self) -> None:
+        if not gc.isenabled():
+            return
         if self._slow:
-            self._slow = False
+            self._slow, self._new = False, True
             self._wait()
-        if self._due and gc.isenabled() and monotonic() - self._used > REST_SECONDS:
-            if self._whole:
-                gc.unfreeze()
-            gc.collect()
+        if len(sys.modules) - self._modules > MANY_MODULES:
+            self._modules = len(sys.modules)
             gc.freeze()
-            # Its own length is no reason for another.
-            self._whole = self._slow = False
+            self._whole_after = min(self._whole_after, AWAY_SECONDS)
+            self._wait()
+        rest = monotonic() - self._used if self._waits else 0.0
+        if rest > self._whole_after:
+            gc.unfreeze()
+            self._whole_after = inf
+            self._search()
+        elif self._new and rest > REST_SECONDS:
+            self._search()
+
+    def _search(self) -> None:
+        gc.collect()
+        gc.freeze()
+        # Its own length is no reason for another.
+        self._new = self._slow = False
+        if self._whole_after == inf:
             self._leave()
+
+    def _wait(self) -> None:
+        from qtpy.QtWidgets import QApplication
+
+        app = QApplication.instance()
+        if app is not None and not self._waits:
+            self._waits, self._used = True, monotonic()
+            app.installEventFilter(self._inputs)
 
     def _leave(self) -> None:
         from qtpy.QtWidgets import QApplication
 
         app = QApplication.instance()
-        if app is not None and self._due:
+        if app is not None and self._waits:
             app.removeEventFilter(self._inputs)
-        self._due = False
+        self._waits = False

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from napari_staligner.compat.turns import DRAWN_TOGETHER, Turns
 from napari_staligner.compat.viewer import MISSING, grid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import napari
     from napari.layers import Layer
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -66,6 +69,17 @@ def being_drawn(viewer: napari.Viewer) -> bool:
         return False
 
 
+def make_overlays(viewer: napari.Viewer, layers: Iterable[Layer]) -> None:
+    """Let napari make the visible overlays of layers now, though their scene is built later.
+
+    It takes 40 ms for each, which add up where the scene is built. Can go when that is quick.
+    """
+    with suppress(*MISSING):  # no window, or another version of napari: they are made later
+        canvas = viewer.window._qt_viewer.canvas
+        for layer in layers:
+            canvas._update_layer_overlays(layer)
+
+
 class _Scene:
     """The scene of a canvas, and what of it waits.
 
@@ -114,6 +128,7 @@ class _Scene:
         try:
             if self.due:
                 canvas._update_scenegraph()
+                _aim(canvas)
             self._turns.take(canvas.viewer, self._before)
         finally:
             del canvas.on_draw, canvas._update_overlay_canvas_positions
@@ -179,6 +194,20 @@ class _Scene:
             vars(canvas).pop("screenshot", None)
         else:
             canvas.screenshot = MethodType(_whole, canvas)
+
+
+def _aim(canvas: Any) -> None:
+    """Let new cells of a grid show what the camera shows.
+
+    napari (0.9) aims them after they were drawn once, at one unit of the world: a single spot fills
+    the canvas many times over there, and without a GPU such a drawing takes up to a minute.
+    """
+    try:
+        canvas.grid._prepare_draw(None)
+        for camera in canvas.grid_cameras:
+            camera.on_draw(None)
+    except MISSING as error:  # another version of napari, or of vispy
+        _log.info("New cells are aimed after their first drawing: %s", error)
 
 
 _NEEDED = (

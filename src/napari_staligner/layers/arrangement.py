@@ -9,7 +9,13 @@ import numpy as np
 from napari.layers import Points
 
 from napari_staligner import _keys as K
-from napari_staligner.compat import canvas_size, grid_of, layers_moved, scene_built_once
+from napari_staligner.compat import (
+    canvas_size,
+    grid_of,
+    layers_moved,
+    make_overlays,
+    scene_built_once,
+)
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.camera import Camera
 from napari_staligner.layers.layouts import Footprint, best_columns, placements, to_napari
@@ -129,15 +135,19 @@ class Arrangement:
         with layers_moved(viewer, ours):
             self._place(session, layers, ours, width / height)
         if session.view.layout == "grid":
-            self._make_names(layers)
+            self._make_names(viewer, layers)
+        if len(layers) == 1:
+            # At any other zoom its spots may fill the canvas many times over.
+            self._camera.fit()
 
-    def _make_names(self, layers: SliceLayers) -> None:
+    def _make_names(self, viewer: napari.Viewer, layers: SliceLayers) -> None:
         """Let napari make the names of slices, 40 ms each, before all are shown at once."""
         spots = {n: roles[K.Role.SPOTS] for n, roles in layers.items() if K.Role.SPOTS in roles}
         new = {n: layers[n] for n, layer in spots.items() if layer not in self._named}
         self._named.update(spots.values())
-        for shown in (True, False):
-            _show_names(new, shown=shown)
+        _show_names(new, shown=True)
+        make_overlays(viewer, [roles[K.Role.SPOTS] for roles in new.values()])
+        _show_names(new, shown=False)
 
     def restack(self, session: Session, layers: SliceLayers) -> None:
         """Show the stack in another way; only the height of the slices changes."""

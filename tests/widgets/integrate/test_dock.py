@@ -388,7 +388,7 @@ def test_libraries_of_a_run_are_spared_and_what_was_closed_is_found(
     gone = weakref.ref(held)
     qtbot.mouseClick(dock.run, LEFT)
     ended(qtbot, dock)
-    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0 and not dock._garbage._due)
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0 and not dock._garbage._new)
     del held
     gc.collect()
     assert gone() is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import numpy as np
 from qtpy.QtCore import QTimer
@@ -56,7 +57,9 @@ class IntegrateWidget(Dock):
         self._runner = Runner(self)
         self._garbage = SearchAtRest(self)
         self._saver = saver_of(self.session)
+        self._loaded: dict[str, ref[AnnData]] = {}
         self._running_on: dict[str, AnnData] = {}
+        self._replaces = False
         self._kept: Path | None = None
         self._step: Progress | None = None
         self._losses: list[Loss] = []
@@ -233,6 +236,7 @@ class IntegrateWidget(Dock):
 
     def _show_start(self) -> None:
         self._step, self._losses, self._notes, self._lost = None, [], [], []
+        self._replaces = self.session.result.adata is not None
         self._clock.start()
         self._timer.start()
         self.bar.setRange(0, 0)
@@ -312,16 +316,19 @@ class IntegrateWidget(Dock):
         self.session.autosave.await_result(None)
         # After a cancel or an error, show the curves of the present result again.
         self._show_result()
-        # A search for garbage among the libraries of a run freezes the window for a second.
-        self._garbage.due()
+        # A search for garbage among all that is there freezes the window for a second.
+        self._garbage.due(whole=self._replaces)
 
     # -- the session and the viewer ---------------------------------------------------------
 
     def _on_session_slices_changed(self) -> None:
         self.settings.follow_slices()
         self._show_readiness()
+        now = self.session.slices
         # What was closed must be found, too.
-        self._garbage.due()
+        closed = any(slice_() is not now.get(name) for name, slice_ in self._loaded.items())
+        self._garbage.due(whole=closed)
+        self._loaded = {name: ref(adata) for name, adata in now.items()}
 
     def _on_session_domains_changed(self) -> None:
         self.settings.show_set()
