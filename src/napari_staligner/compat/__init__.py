@@ -9,6 +9,7 @@ from napari_staligner.compat.drawing import (
     draw_after_removals,
     drawn_later,
     find_cells_once,
+    hold_canvas,
     remember_shaders,
 )
 from napari_staligner.compat.garbage import SearchAtRest, search_whole
@@ -31,7 +32,7 @@ from napari_staligner.compat.process import (
     load_units,
     slow_spinners,
 )
-from napari_staligner.compat.scene import being_drawn, make_overlays, scene_built_once
+from napari_staligner.compat.scene import being_drawn, make_overlays, scene_built_once, when_built
 from napari_staligner.compat.turns import MOMENT_MS
 from napari_staligner.compat.viewer import (
     camera_of,
@@ -58,10 +59,12 @@ __all__ = [
     "drawn_later",
     "find_cells_once",
     "grid_of",
+    "hold_canvas",
     "keep_triton_out",
     "layers_moved",
     "layers_removed",
     "load_units",
+    "make_overlays",
     "markers_of",
     "markers_visual",
     "no_layers_yet",
@@ -76,4 +79,5 @@ __all__ = [
     "sliced_when_needed",
     "slow_spinners",
     "unwrapped",
+    "when_built",
 ]

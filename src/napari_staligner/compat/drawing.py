@@ -93,6 +93,20 @@ def find_cells_once() -> None:
     GridCanvas.iter_viewboxes = iter_viewboxes
 
 
+def hold_canvas(viewer: napari.Viewer, held: bool) -> None:
+    """Leave the canvas as it looks, or let it be drawn again; each hold is ended once.
+
+    For a change that takes several turns of the event loop: without a GPU each drawing in between
+    takes as long as a turn. Can go when all drawing is done by graphics cards.
+    """
+    with suppress(*MISSING):
+        native = viewer.window._qt_viewer.canvas.native
+        if held:
+            hold_drawing(native)
+        else:
+            draw_again(native)
+
+
 def drawn_later(viewer: napari.Viewer) -> None:
     """Draw the canvas not before the event loop has lived once.
 

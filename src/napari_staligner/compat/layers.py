@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,8 @@ def layers_moved(viewer: napari.Viewer, layers: Iterable[Layer]) -> Iterator[Non
     napari (0.9) works out the range of all layers after each change of the place of each: for 24
     layers that is a third of the time. And each change of a layer makes it find what it shows and
     send it to the graphics card, some 8 ms for 4,000 points, though in two dimensions that is the
-    same wherever it lies. Can go when napari does both once, and only where it is needed.
+    same wherever it lies. Inside :func:`~napari_staligner.compat.scene.scene_built_once` the layers
+    are sent when the scene is built. Can go when napari does both once, and only where needed.
 
     Parameters
     ----------
@@ -51,6 +53,8 @@ def layers_moved(viewer: napari.Viewer, layers: Iterable[Layer]) -> Iterator[Non
     layers
         Those that change. Nothing inside may change their data.
     """
+    from napari_staligner.compat.scene import when_built
+
     layers = list(layers)
     ranged = getattr(viewer, "_on_layers_change", None)
     if ranged is None or not all(hasattr(layer, "_block_refresh") for layer in layers):
@@ -69,7 +73,7 @@ def layers_moved(viewer: napari.Viewer, layers: Iterable[Layer]) -> Iterator[Non
         if layer.ndim > 2:
             other |= not np.array_equal(layer.affine.affine_matrix, affine)
         if layer.visible and (other or not visible):
-            layer.refresh(extent=False)
+            when_built(viewer, partial(layer.refresh, extent=False))
     if len(viewer.layers):
         ranged()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import weakref
 from contextlib import contextmanager, suppress
+from math import inf
+from time import monotonic
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,13 @@ from napari_staligner.compat.turns import DRAWN_TOGETHER, Turns
 from napari_staligner.compat.viewer import MISSING, grid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import napari
     from napari.layers import Layer
 
+TURN_SECONDS = 0.1
+"""For so long the window waits for a part of a change."""
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +65,15 @@ def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
                 scene.build()
 
 
+def when_built(viewer: napari.Viewer, act: Callable[[], object]) -> None:
+    """Do something that only the scene needs: where that is built in turns, in turns before it."""
+    scene = _scene_of(viewer)
+    if scene is not None and scene.held:
+        scene.acts.append(act)
+    else:
+        act()
+
+
 def being_drawn(viewer: napari.Viewer) -> bool:
     """Whether parts of the canvas still wait to be built, or to be drawn for the first time."""
     try:
@@ -93,6 +106,10 @@ class _Scene:
         self._canvas = weakref.ref(canvas)
         self._turns = Turns(canvas, self._keep_pictures_whole)
         self._before: dict[Layer, Any] = {}
+        self.acts: list[Callable[[], object]] = []
+        """What is to be done before it is built."""
+        self.held = False
+        """Whether it is changed by us, and not yet built."""
         self.waits = False
         """Whether the changes are over, and it is to be built."""
         self.due = False
@@ -117,12 +134,17 @@ class _Scene:
         canvas._resume_scene_graph_update = MethodType(_cleaned, canvas)
         canvas._update_scenegraph = MethodType(_built_later, canvas)
         self.due, canvas._pause_scene_graph = False, True
+        self.held = True
 
     def build(self) -> None:
         """Build what is due."""
         canvas: Any = self._canvas()
-        canvas._pause_scene_graph = False
-        del canvas._resume_scene_graph_update, canvas._update_scenegraph
+        try:
+            self._make_cells(canvas)
+            self._act(inf)
+        finally:
+            self.held = canvas._pause_scene_graph = False
+            del canvas._resume_scene_graph_update, canvas._update_scenegraph
         # Drawing does it.
         canvas.on_draw = _drawn_next
         try:
@@ -156,10 +178,22 @@ class _Scene:
             canvas.native.isVisible()
         except RuntimeError:  # the window was closed
             return
-        if self._make_cells(canvas):
-            QTimer.singleShot(1, self._build_next)
-        else:
-            self.finish()
+        more = False
+        try:
+            more = self._make_cells(canvas) or self._act(TURN_SECONDS)
+        finally:
+            if more:
+                QTimer.singleShot(1, self._build_next)
+            else:
+                self.finish()
+
+    def _act(self, seconds: float) -> bool:
+        """Do some of what is to be done, with cells in place; says whether there was anything."""
+        start, some = monotonic(), bool(self.acts)
+        # Each is taken off before it is done: one that fails is not done again.
+        while self.acts and monotonic() - start < seconds:
+            self.acts.pop(0)()
+        return some
 
     def _make_cells(self, canvas: Any) -> bool:
         """Make the cells of another grid, if one is wanted; says whether it did."""

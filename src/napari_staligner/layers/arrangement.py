@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_staligner.compat import (
     layers_moved,
     make_overlays,
     scene_built_once,
+    when_built,
 )
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.camera import Camera
@@ -117,7 +119,8 @@ class Arrangement:
         self.stacking.show(session, layers)
         self.stacking.put_away(layers, session.paging.shown)
         in_grid = session.view.layout == "grid" and len(footprints) > 1
-        _show_names(layers, shown=in_grid)
+        for name, roles in layers.items():
+            when_built(viewer, partial(_show_names, {name: roles}, shown=in_grid))
         if in_grid:
             grid.stride = max(map(len, layers.values()))
             grid.shape = (-1, _grid_columns(footprints, width / height))

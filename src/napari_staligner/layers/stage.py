@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Image
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
 from napari_staligner.compat import (
@@ -16,6 +17,7 @@ from napari_staligner.compat import (
     drawn_later,
     find_cells_once,
     grid_of,
+    hold_canvas,
     layers_removed,
     remember_shaders,
     scene_built_once,
@@ -79,6 +81,7 @@ class Stage:
         """The slices that have layers."""
         self.adding = False
         """Whether the layer being added is ours."""
+        self._holds, self._due = 0, False
         self.paused = False
         """Whether napari's list of layers must not be changed now."""
 
@@ -91,6 +94,13 @@ class Stage:
         """Let napari build its scene once for several changes; see the workaround for it."""
         viewer = self.viewer
         return nullcontext() if viewer is None else scene_built_once(viewer)
+
+    def hold(self, held: bool) -> None:
+        """Leave the canvas as it looks, or let it be drawn again; each hold is ended once."""
+        if self.viewer is not None:
+            self._holds += 1 if held else -1
+            self._announce_due()
+            hold_canvas(self.viewer, held)
 
     # -- layers ---------------------------------------------------------------------------
 
@@ -169,7 +179,7 @@ class Stage:
         live = {name: self._sorted(roles) for name, roles in self.live().items()}
         spanning = list(self._sorted(self.spanning).values())
         self.arrangement.arrange(self.session, live, spanning, look=look)
-        self.arranged.emit()
+        self._announce()
 
     def place(self) -> None:
         """Put the layers where they will lie; for slices of several that are added in turns."""
@@ -183,7 +193,24 @@ class Stage:
     def restack(self) -> None:
         """Show the stack in another way."""
         self.arrangement.restack(self.session, self.live())
-        self.arranged.emit()
+        self._announce()
+
+    def _announce(self) -> None:
+        """Tell that the layers are arranged; on a canvas that is held, once the window has lived.
+
+        What lies over the slices follows, and takes as long as the slices did.
+        """
+        if self._holds:
+            self._due = True
+            QTimer.singleShot(1, self._announce_due)
+        else:
+            self.arranged.emit()
+
+    def _announce_due(self) -> None:
+        due, self._due = self._due, False
+        if due and self.viewer is not None:
+            with self.built_once():
+                self.arranged.emit()
 
     def _fill_cells(self) -> None:
         """Add the blank layers that the grid needs, and remove the others."""

@@ -97,6 +97,7 @@ class Tissue:
         view.stack.connect(self._on_stack_changed)
         view.only.connect(self._on_layout_changed)
         session.focus.look_wanted.connect(self._on_look_wanted)
+        session.focus.held.connect(self.stage.hold)
         session.alignment.changed.connect(self._on_alignment_changed)
         session.alignment.previewed.connect(self._on_alignment_changed)
         session.images.changed.connect(self._on_images_changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from napari_staligner.session.result import no_rows
 from napari_staligner.session.view import ColorBy, Region
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from napari_staligner.session.result import Result
@@ -31,6 +34,9 @@ class Focus:
 
     look_wanted = Signal(object)
     """The canvas should show the spots in some rows of the result as large as it can."""
+
+    held = Signal(bool)
+    """The canvas stays as it looks from now on, or is drawn again."""
 
     def __init__(self, view: View, result: Result) -> None:
         self._view, self._result = view, result
@@ -63,6 +69,15 @@ class Focus:
             inside[some] = True
             parts.append(inside)
         return np.logical_and.reduce(parts) if parts else None
+
+    @contextmanager
+    def held_still(self) -> Iterator[None]:
+        """Leave the canvas as it looks while what it shows changes in several steps."""
+        self.held.emit(True)
+        try:
+            yield
+        finally:
+            self.held.emit(False)
 
     @property
     def alone(self) -> frozenset[str]:

@@ -21,6 +21,8 @@ from napari_staligner.widgets.parts.form import narrow, row
 from napari_staligner.widgets.parts.run_row import RunRow
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     import napari
     from numpy.typing import NDArray
 
@@ -65,6 +67,11 @@ class QueuePanel(QWidget):
         self._pair: Pair | None = None
         self._before: tuple[Layout, LinkView] | None = None
         """How the slices lay, and which links were drawn, before the first pair."""
+        self._steps: Generator[None, None, None] | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(MOMENT_MS)
+        self._timer.timeout.connect(self._go_further)
         self._make_controls()
         keys = {key: lambda level=level: self.judge(level) for key, level in _KEYS.items()}
         actions = keys | {_NEXT: self.go_on}
@@ -181,43 +188,65 @@ class QueuePanel(QWidget):
 
     def go_to(self, pair: Pair) -> None:
         """Show a pair, its worst patch, and the links of that."""
-        session, figures = self._session, self._session.pairs.of(pair)
+        figures = self._session.pairs.of(pair)
         if figures is None:
             return
         if self._before is None:
-            self._before = session.view.layout, session.view.links
+            self._before = self._session.view.layout, self._session.view.links
         self._pair = pair
-        # Told after the new layout has found it: between the new slices there are no links of the
-        # old patch, so that the layer of links would be removed, and made anew a moment later.
-        with session.result.selection_changed.paused(), session.view.laid_out_once():
-            session.paging.show_only(pair)
-            if session.view.layout == "grid":
-                # The grid cannot show lines between slices.
-                session.view.layout = "mosaic"
-            session.result.selection = figures.patch
-        # The window lives in between: the layers of links take as long as those of the slices.
-        QTimer.singleShot(MOMENT_MS, self._show_links)
+        self._go(self._steps_to(figures))
         self.show_seen()
         self.pair_chosen.emit(pair)
 
-    def _show_links(self) -> None:
-        """Show the links of the present pair's worst patch, and fly there."""
+    def _steps_to(self, figures: PairFigures) -> Generator[None, None, None]:
+        """Show a pair; each step takes so long that the window lives in between."""
         session = self._session
-        if self._pair is None or session.pairs.of(self._pair) is None:
-            return
-        if session.view.links.shown:
-            self._fly()
-        else:
-            session.view.links = replace(session.view.links, shown=True)
-            # A new layer takes its time, too.
-            QTimer.singleShot(MOMENT_MS, self._fly)
+        with session.focus.held_still():
+            # Told after the new layout has found it: between the new slices there are no links of
+            # the old patch, so that the layer of links would be removed, and made anew.
+            with session.result.selection_changed.paused():
+                with session.view.laid_out_once():
+                    session.paging.show_only(figures.pair)
+                    if session.view.layout == "grid":
+                        # The grid cannot show lines between slices.
+                        session.view.layout = "mosaic"
+                    session.result.selection = figures.patch
+                yield
+            yield
+            if session.pairs.of(figures.pair) is not None and not session.view.links.shown:
+                session.view.links = replace(session.view.links, shown=True)
+                yield
+            if session.pairs.of(figures.pair) is None:
+                return
+            session.focus.look_wanted.emit(self._places(figures))
+        QTimer.singleShot(AHEAD_MS, self._look_ahead)
 
-    def _fly(self) -> None:
-        """Look at the present pair's worst patch."""
-        figures = None if self._pair is None else self._session.pairs.of(self._pair)
-        if figures is not None:
-            self._session.focus.look_wanted.emit(self._places(figures))
-            QTimer.singleShot(AHEAD_MS, self._look_ahead)
+    def _steps_back(self) -> Generator[None, None, None]:
+        """Show all slices as they lay."""
+        session, before = self._session, self._before
+        with session.focus.held_still():
+            if before is not None:
+                # Links first: those of all slices are many.
+                session.view.links = before[1]
+            yield
+            with session.view.laid_out_once():
+                if before is not None:
+                    session.view.layout = before[0]
+                session.paging.show_only(())
+            self._before = None
+            yield
+            session.focus.show_all()
+
+    def _go(self, steps: Generator[None, None, None]) -> None:
+        """Go somewhere in steps, and no further to where the last ones led."""
+        if self._steps is not None:
+            self._steps.close()
+        self._steps = steps
+        self._go_further()
+
+    def _go_further(self) -> None:
+        if self._steps is not None and next(self._steps, self) is None:
+            self._timer.start()
 
     def _look_ahead(self) -> None:
         """Find the links of the next pair while people look at the present one."""
@@ -256,23 +285,10 @@ class QueuePanel(QWidget):
             self._session.pairs.see(self._pair, seen=seen)
 
     def _on_leave_clicked(self) -> None:
-        self._pair, view = None, self._session.view
-        if self._before is not None:
-            # Links first: those of all slices are many.
-            view.links = self._before[1]
+        self._pair = None
+        self._go(self._steps_back())
         self.show_seen()
         self.pair_chosen.emit(())
-        QTimer.singleShot(MOMENT_MS, self._show_all)
-
-    def _show_all(self) -> None:
-        """Show all slices as they lay, unless another pair was chosen in the meantime."""
-        if self._pair is None:
-            before, self._before = self._before, None
-            with self._session.view.laid_out_once():
-                if before is not None:
-                    self._session.view.layout = before[0]
-                self._session.paging.show_only(())
-            self._session.focus.show_all()
 
     def _on_run_clicked(self) -> None:
         try:
