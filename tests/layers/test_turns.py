@@ -16,7 +16,7 @@ from napari_staligner.compat import (
     layers_removed,
     scene_built_once,
 )
-from napari_staligner.layers import open_session
+from napari_staligner.layers import open_session, window
 
 
 def twelve() -> list[tuple[str, AnnData]]:
@@ -128,6 +128,55 @@ def counted(layer):
     sent = []
     layer.events.set_data.connect(lambda _: sent.append(layer.name))
     return sent
+
+
+def test_new_cells_show_at_their_first_drawing_what_the_camera_shows(viewer, qtbot):
+    session = open_session(viewer)
+    session.slices.add(twelve()[:2])
+    session.view.layout = "mosaic"
+    canvas, zooms = viewer.window._qt_viewer.canvas, []
+    qtbot.waitUntil(canvas.native.updatesEnabled)
+    canvas._scene_canvas.events.draw.connect(
+        lambda _: zooms.append([camera.zoom for camera in canvas.grid_cameras]), position="first"
+    )
+    session.view.layout = "grid"
+    qtbot.waitUntil(lambda: bool(zooms) and len(zooms[-1]) == 2)
+    first = next(each for each in zooms if each)
+    # At any other zoom a spot may fill the canvas many times over.
+    assert first == pytest.approx([viewer.scene.camera.zoom] * 2)
+
+
+def test_slices_that_come_in_turns_are_fitted_at_once_and_named_beforehand(viewer, qtbot):
+    session = open_session(viewer)
+    slices = twelve()
+    session.slices.add(slices[:1], more=True)
+    height, width = viewer.canvas.size
+    assert 4 * viewer.scene.camera.zoom == pytest.approx(min(height, width), rel=0.5)
+    for number in range(1, 12):
+        session.slices.add(slices[number : number + 1], more=number < 11)
+    made = viewer.window._qt_viewer.canvas._layer_overlay_to_visual
+    spots = [viewer.layers[name] for name in session.slices]
+    assert all(layer.name_overlay in made[layer] for layer in spots)
+    qtbot.waitUntil(lambda: all(layer.name_overlay.visible for layer in spots))
+    qtbot.waitUntil(lambda: not being_drawn(viewer))
+
+
+def test_a_canvas_that_is_held_is_not_drawn_and_what_lies_over_slices_comes_later(viewer, qtbot):
+    session = open_session(viewer)
+    session.slices.add(twelve()[:2])
+    native = viewer.window._qt_viewer.canvas.native
+    qtbot.waitUntil(native.updatesEnabled)
+    told = []
+    window._open[viewer].tissue.stage.arranged.connect(lambda: told.append(True))
+    with session.focus.held_still():
+        session.view.layout = "mosaic"
+        assert told == []
+        qtbot.waitUntil(lambda: told == [True])
+        assert not native.updatesEnabled()
+        session.view.layout = "grid"
+    # What was still to come has come before the drawing.
+    assert told == [True, True]
+    qtbot.waitUntil(native.updatesEnabled)
 
 
 def test_layers_that_move_send_nothing_and_those_that_come_back_send_once(viewer):

@@ -28,10 +28,12 @@ from napari_staligner.session import ColorBy
 
 if TYPE_CHECKING:
     import napari
+    from anndata import AnnData
     from numpy.typing import NDArray
 
     from napari_staligner.layers.arrangement import Look
     from napari_staligner.layers.colors import Painting
+    from napari_staligner.layers.layer_data import LayerData
     from napari_staligner.layers.sketch import Sketch
     from napari_staligner.layers.spot_index import SpotIndex
     from napari_staligner.session import Session
@@ -61,6 +63,7 @@ class Tissue:
         self._adoption = Adoption(session)
         self._canvas = Canvas(viewer, session, self.stage.layers, self.stage.arrangement)
         self._orphans: list[Layer] = []
+        self._images: list[tuple[str, AnnData, LayerData]] = []
         self._resized = QTimer()
         self._resized.setSingleShot(True)
         self._resized.setInterval(SETTLED_MS)
@@ -189,7 +192,9 @@ class Tissue:
 
     def _settle_several(self) -> None:
         """Arrange slices that were added one after the other; the window lived in between."""
-        if not self.stage.paused:
+        if self._images:
+            QTimer.singleShot(MOMENT_MS, self._settle_several)
+        elif not self.stage.paused:
             self._settle(look="fit")
 
     def _settle(self, *, look: Look = "keep") -> None:
@@ -215,13 +220,27 @@ class Tissue:
         """Add image and spots of a slice unless its layers were adopted."""
         layers, adata = self.stage.layers[name], self.session.slices[name]
         if K.Role.SPOTS not in layers:
-            for image in image_layers(name, adata):
-                role = image[1]["metadata"][K.LAYER_ROLE]
-                self.stage.add(Layer.create(*image), role, name)
+            self._images += [(name, adata, image) for image in image_layers(name, adata)]
+            if self._in_turns or self.session.slices.more_follow:
+                QTimer.singleShot(1, self._add_images)
+            else:
+                while self._images:
+                    self._add_image()
             spots = spots_layer(name, adata, np.ones(4, np.float32))
             self.stage.add(Layer.create(*spots), K.Role.SPOTS, name)
         # If points were added or deleted, the layer would no longer match the rows of the table.
         layers[K.Role.SPOTS].editable = False
+
+    def _add_images(self) -> None:
+        """Add the images that wait; the window lives before each, as long as spots take."""
+        if self._images and self.stage.viewer is not None:
+            self._add_image()
+            QTimer.singleShot(1, self._add_images)
+
+    def _add_image(self) -> None:
+        name, adata, image = self._images.pop(0)
+        if self.stage.shown.get(name) is adata:
+            self.stage.add(Layer.create(*image), image[1]["metadata"][K.LAYER_ROLE], name)
 
     def _resize(self) -> None:
         """Set the size of the spots of all slices as the session says."""

@@ -51,8 +51,7 @@ def test_next_goes_from_the_worst_pair_to_the_best_and_keys_judge(queue, qtbot):
     qtbot.mouseClick(queue.leave, LEFT)
     # A verdict that is given now is no longer one on the last pair.
     assert queue.dock.verdicts.slices.currentData() is None
-    qtbot.waitUntil(lambda: session.view.only == frozenset())
-    assert len(session.result.selection) == 0
+    qtbot.waitUntil(lambda: session.view.only == frozenset() and len(session.result.selection) == 0)
     # Layout and links are again as they were before the first pair.
     assert session.view.layout == "grid"
     assert not session.view.links.shown
@@ -74,6 +73,27 @@ def test_links_of_the_next_pair_are_found_while_one_looks_at_the_present_one(
     qtbot.mouseClick(queue.next, LEFT)
     assert session.view.only == order[1]
     assert found == []
+
+
+def test_the_canvas_stays_as_it_is_until_a_pair_is_shown(queue, qtbot):
+    session, held, looks = queue.dock.session, [], []
+    session.focus.held.connect(held.append)
+    session.focus.look_wanted.connect(lambda _: looks.append(list(held)))
+    qtbot.mouseClick(queue.next, LEFT)
+    assert held == [True]
+    qtbot.waitUntil(lambda: held == [True, False])
+    assert looks == [[True]]
+    # Another pair before this one is shown, and no pair at all.
+    qtbot.mouseClick(queue.next, LEFT)
+    qtbot.mouseClick(queue.next, LEFT)
+    assert held == [True, False] * 2 + [True]
+    session.slices.remove("slice1")
+    qtbot.waitUntil(lambda: held == [True, False] * 3)
+    assert len(looks) == 1
+    told = []
+    session.result.selection_changed.connect(lambda: told.append(True))
+    session.result.selection_changed.emit()
+    assert told
 
 
 def test_a_click_on_the_matrix_goes_to_that_pair(queue, qtbot):
