@@ -149,10 +149,10 @@ def _queue(walk: Walk, judge: Any, pairs: int) -> None:
     session = judge.session
     walk.press("Measure all pairs", queue.run.button, lambda: bool(session.pairs.found))
     for number in range(pairs):
-        walk.press(FIRST if number == 0 else OTHERS, queue.next)
+        walk.press(FIRST if number == 0 else OTHERS, queue.next, lambda: not queue.going)
     for what in (FIRST, OTHERS):
         print(f"  {what:<28} longest {1e3 * walk.longest[what]:7.1f}")
-    walk.press("All slices", queue.leave)
+    walk.press("All slices", queue.leave, lambda: not queue.going)
 
 
 def _exclude(walk: Walk, annotate: Any) -> None:

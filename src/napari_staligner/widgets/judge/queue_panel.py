@@ -124,6 +124,11 @@ class QueuePanel(QWidget):
     # -- what is shown ----------------------------------------------------------------------
 
     @property
+    def going(self) -> bool:
+        """Whether a pair, or all slices, are on their way onto the canvas."""
+        return self._timer.isActive()
+
+    @property
     def _measure(self) -> Measure:
         chosen: Measure = self.measure.currentData()
         return chosen
