@@ -198,6 +198,25 @@ def test_layers_that_move_send_nothing_and_those_that_come_back_send_once(viewer
     assert len(counts[0]) == 1
 
 
+def test_spots_are_drawn_once_for_another_zoom_and_marked_where_some_are_selected(viewer, qtbot):
+    session = open_session(viewer)
+    session.slices.add(twelve()[:2])
+    spots, marks = viewer.layers["slice1"], []
+    qtbot.waitUntil(viewer.window._qt_viewer.canvas.native.updatesEnabled)
+    qtbot.wait(300)
+    spots.events.highlight.connect(lambda _: marks.append(list(spots._highlight_index)))
+    before = spots.scale_factor
+    viewer.scene.camera.zoom *= 2
+    qtbot.waitUntil(lambda: spots.scale_factor == pytest.approx(before / 2))
+    assert marks == []
+    spots.selected_data = {3}
+    qtbot.waitUntil(lambda: bool(marks))
+    assert marks[-1] == [3]
+    viewer.scene.camera.zoom *= 2
+    spots.selected_data = set()
+    assert marks[-1] == []
+
+
 def test_a_layer_that_is_added_elsewhere_makes_the_others_send_nothing(viewer):
     session = open_session(viewer)
     session.slices.add(twelve()[:2])

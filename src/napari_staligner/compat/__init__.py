@@ -16,6 +16,7 @@ from napari_staligner.compat.garbage import SearchAtRest, search_whole
 from napari_staligner.compat.layers import (
     layers_moved,
     layers_removed,
+    marked_when_needed,
     simple_thumbnail,
     sliced_when_needed,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "layers_removed",
     "load_units",
     "make_overlays",
+    "marked_when_needed",
     "markers_of",
     "markers_visual",
     "no_layers_yet",

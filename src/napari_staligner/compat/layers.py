@@ -111,3 +111,25 @@ def sliced_when_needed(layer: Layer) -> None:
         return False
 
     state.set_slice_input = take_if_other
+
+
+def marked_when_needed(layer: Layer) -> None:
+    """Let a layer of points draw the marks of what is selected only where something is.
+
+    napari (0.9) does so after each change of the zoom, and each time that the mouse comes to
+    another point, so that the canvas is drawn once more. Can go when napari draws them only where
+    there are some, or were.
+    """
+    needed = ("_set_highlight", "_highlight_index", "_drag_box", "_drag_box_stored")
+    if not all(hasattr(layer, name) for name in needed):  # no points, or another version of napari
+        return
+    points: Any = layer
+    usual = points._set_highlight
+
+    def mark_if_any(force: bool = False) -> None:
+        selecting = str(points.mode) == "select" or len(points.selected_data)
+        shown = len(points._highlight_index) or points._drag_box_stored is not None
+        if selecting or shown or points._drag_box is not None:
+            usual(force)
+
+    points._set_highlight = mark_if_any

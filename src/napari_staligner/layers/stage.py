@@ -19,6 +19,7 @@ from napari_staligner.compat import (
     grid_of,
     hold_canvas,
     layers_removed,
+    marked_when_needed,
     remember_shaders,
     scene_built_once,
     sliced_when_needed,
@@ -128,6 +129,7 @@ class Stage:
         (self.layers[name] if name else self.spanning)[role] = layer
         self.arrangement.units.give(layer)
         sliced_when_needed(layer)
+        marked_when_needed(layer)
         selected = set(viewer.layers.selection)
         self._leave_grid(viewer)
         self.adding = True

@@ -234,7 +234,8 @@ class Tissue:
     def _add_images(self) -> None:
         """Add the images that wait; the window lives before each, as long as spots take."""
         if self._images and self.stage.viewer is not None:
-            self._add_image()
+            with self.stage.built_once():
+                self._add_image()
             QTimer.singleShot(1, self._add_images)
 
     def _add_image(self) -> None:
