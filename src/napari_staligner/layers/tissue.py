@@ -240,8 +240,9 @@ class Tissue:
 
     def _add_image(self) -> None:
         name, adata, image = self._images.pop(0)
-        if self.stage.shown.get(name) is adata:
-            self.stage.add(Layer.create(*image), image[1]["metadata"][K.LAYER_ROLE], name)
+        role = image[1]["metadata"][K.LAYER_ROLE]
+        if self.stage.shown.get(name) is adata and role not in self.stage.layers[name]:
+            self.stage.add(Layer.create(*image), role, name)
 
     def _resize(self) -> None:
         """Set the size of the spots of all slices as the session says."""
