@@ -131,3 +131,16 @@ def test_libraries_are_left_out_unsearched_until_nobody_sits_there(rest, qtbot, 
     assert garbage_() is not None, "all was searched"
     rest._whole_after = 0.1  # instead of ten minutes
     qtbot.waitUntil(lambda: garbage_() is None)
+
+
+def test_what_comes_is_shown_before_it_is_searched_though_nobody_used_the_window(
+    rest, qtbot, monkeypatch
+):
+    monkeypatch.setattr(garbage, "REST_SECONDS", 3600.0)
+    rest.due(whole=False)
+    rest._used -= 5000.0
+    rest.due(whole=False)
+    qtbot.wait(100)
+    assert gc.get_freeze_count() == 0
+    rest._used -= 5000.0
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 0)

@@ -165,9 +165,11 @@ class SearchAtRest:
     def _wait(self) -> None:
         from qtpy.QtWidgets import QApplication
 
+        # What has just come is shown first.
+        self._used = monotonic()
         app = QApplication.instance()
         if app is not None and not self._waits:
-            self._waits, self._used = True, monotonic()
+            self._waits = True
             app.installEventFilter(self._inputs)
 
     def _leave(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_staligner.compat.garbage import only_new_garbage
+from napari_staligner.compat.scene import when_built
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,8 +54,6 @@ def layers_moved(viewer: napari.Viewer, layers: Iterable[Layer]) -> Iterator[Non
     layers
         Those that change. Nothing inside may change their data.
     """
-    from napari_staligner.compat.scene import when_built
-
     layers = list(layers)
     ranged = getattr(viewer, "_on_layers_change", None)
     if ranged is None or not all(hasattr(layer, "_block_refresh") for layer in layers):

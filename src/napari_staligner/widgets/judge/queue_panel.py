@@ -250,8 +250,9 @@ class QueuePanel(QWidget):
         self._go_further()
 
     def _go_further(self) -> None:
-        if self._steps is not None and next(self._steps, self) is None:
+        for _ in self._steps or ():  # one step only
             self._timer.start()
+            break
 
     def _look_ahead(self) -> None:
         """Find the links of the next pair while people look at the present one."""
