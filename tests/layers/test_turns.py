@@ -7,9 +7,12 @@ import pytest
 from anndata import AnnData
 from napari.components.grid import GridCanvas
 from napari.layers import Points
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QPoint, QPointF, Qt, QTimer
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_staligner.compat import (
+    after_building,
     being_drawn,
     find_cells_once,
     layers_moved,
@@ -364,3 +367,75 @@ def test_variables_of_shaders_are_read_once_and_found_as_vispy_finds_them(viewer
     again["u_a"] = 2.0
     assert again["u_a"] == 2.0
     assert again._code_variables is not first._code_variables
+
+
+@pytest.mark.parametrize("layout", ["grid", "mosaic", "stack"])
+def test_what_the_camera_shows_is_drawn_once(viewer, qtbot, layout):
+    session = open_session(viewer)
+    session.slices.add(twelve()[:2])
+    session.view.layout = layout
+    canvas = viewer.window._qt_viewer.canvas
+    native, draws = canvas.native, []
+    qtbot.waitUntil(native.updatesEnabled)
+    qtbot.wait(400)
+    drawn = canvas._scene_canvas.events.draw
+    drawn.connect(lambda _: draws.append(viewer.scene.camera.zoom), position="last")
+    middle = native.rect().center() / 2
+
+    def drawn_by(act):
+        draws.clear()
+        act()
+        qtbot.waitUntil(lambda: bool(draws))
+        qtbot.wait(150)
+        return len(draws)
+
+    def zoom():
+        viewer.scene.camera.zoom *= 1.5
+
+    def turn_the_wheel():
+        at, none = QPointF(middle), Qt.MouseButton.NoButton
+        keys, phase = Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase
+        turn = QPoint(0, 120)
+        event = QWheelEvent(at, at, QPoint(), turn, none, keys, phase, False)
+        QApplication.sendEvent(native, event)
+
+    zoomed = viewer.scene.camera.zoom * 1.5
+    assert drawn_by(zoom) == 1
+    assert drawn_by(turn_the_wheel) == 1
+    assert draws[0] == viewer.scene.camera.zoom > zoomed
+    assert drawn_by(viewer.reset_view) == 1
+
+
+def test_letters_are_outlined_once_and_look_the_same(viewer):
+    from vispy.visuals.text import text
+
+    open_session(viewer)
+    fresh = text.SDFRendererCPU.render_to_texture.__closure__
+    (outline,) = [c.cell_contents for c in fresh if callable(c.cell_contents)]
+    letter = np.zeros((80, 72), np.uint8)
+    letter[35:45, 33:39] = 255
+    first, again, usual = np.zeros((3, 40, 40, 3), np.uint8)
+    renderer = text.SDFRendererCPU()
+    outline(renderer, letter, usual, (3, 5), (18, 20))
+    renderer.render_to_texture(letter, first, (3, 5), (18, 20))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "_calc_distance_field", None)
+        renderer.render_to_texture(letter, again, (3, 5), (18, 20))
+    assert usual.max() > 0
+    np.testing.assert_array_equal(first, usual)
+    np.testing.assert_array_equal(again, usual)
+
+
+def test_what_follows_a_change_comes_once_the_scene_is_built(viewer, qtbot):
+    session = open_session(viewer)
+    session.slices.add(twelve()[:2])
+    done = []
+    after_building(viewer, lambda: done.append("at once"))
+    assert done == ["at once"]
+    with scene_built_once(viewer, later=True):
+        viewer.layers["slice1"].visible = False
+        after_building(viewer, lambda: done.append("built"))
+    assert done == ["at once"]
+    assert being_drawn(viewer)
+    qtbot.waitUntil(lambda: done == ["at once", "built"])
+    assert not being_drawn(viewer)

@@ -10,6 +10,8 @@ from napari_staligner.compat.drawing import (
     drawn_later,
     find_cells_once,
     hold_canvas,
+    prepare_before_drawing,
+    remember_letters,
     remember_shaders,
 )
 from napari_staligner.compat.garbage import SearchAtRest, search_whole
@@ -33,7 +35,13 @@ from napari_staligner.compat.process import (
     load_units,
     slow_spinners,
 )
-from napari_staligner.compat.scene import being_drawn, make_overlays, scene_built_once, when_built
+from napari_staligner.compat.scene import (
+    after_building,
+    being_drawn,
+    make_overlays,
+    scene_built_once,
+    when_built,
+)
 from napari_staligner.compat.turns import MOMENT_MS
 from napari_staligner.compat.viewer import (
     camera_of,
@@ -50,6 +58,7 @@ __all__ = [
     "MOMENT_MS",
     "SPINNER_SPEED",
     "SearchAtRest",
+    "after_building",
     "being_drawn",
     "camera_of",
     "canvas_size",
@@ -72,6 +81,8 @@ __all__ = [
     "no_layers_yet",
     "node_of",
     "on_canvas_resized",
+    "prepare_before_drawing",
+    "remember_letters",
     "remember_shaders",
     "scale_bar_of",
     "scene_built_once",

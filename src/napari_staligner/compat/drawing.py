@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 _MOST_SHADERS = 200
+_MOST_LETTERS = 300
 
 
 def draw_after_removals(viewer: napari.Viewer) -> None:
@@ -68,6 +69,35 @@ def remember_shaders() -> None:
 
 
 @cache
+def remember_letters() -> None:
+    """Let vispy find the outlines of letters once, not once for each text.
+
+    vispy (0.16) does so in Python, 2 to 5 ms for each letter: for the names of twelve slices and
+    the scale bars of their cells 0.2 s. Can go when texts share their letters.
+    """
+    try:
+        from vispy.visuals.text.text import SDFRendererCPU
+
+        outline = SDFRendererCPU.render_to_texture
+    except (ImportError, AttributeError):  # another version of vispy
+        return
+    known: dict[tuple[Any, ...], Any] = {}
+
+    def outline_once(self: Any, data: Any, texture: Any, offset: Any, size: Any) -> None:
+        (x, y), (width, height) = offset, size
+        letter = (data.shape, data.tobytes(), width, height)
+        if letter not in known:
+            found = np.zeros((height, width, 3), np.uint8)
+            outline(self, data, found, (0, 0), size)
+            if len(known) == _MOST_LETTERS:
+                known.clear()
+            known[letter] = found
+        texture[y : y + height, x : x + width, :] = known[letter]
+
+    SDFRendererCPU.render_to_texture = outline_once
+
+
+@cache
 def find_cells_once() -> None:
     """Let napari find which layers lie in which cell of its grid once for all cells.
 
@@ -91,6 +121,43 @@ def find_cells_once() -> None:
             yield place, tuple(cells[place])
 
     GridCanvas.iter_viewboxes = iter_viewboxes
+
+
+def prepare_before_drawing(viewer: napari.Viewer) -> None:
+    """Let napari take over what the mouse did, and place names and scale, before it draws.
+
+    napari (0.9) does so once the canvas is drawn, so that each turn of the wheel, each drag and
+    each flight draws all layers a second time: half a second for twelve slices without a GPU. Can
+    go when napari does it before.
+
+    Parameters
+    ----------
+    viewer
+        The viewer; called once for each.
+    """
+    try:
+        canvas = viewer.window._qt_viewer.canvas
+        events = canvas._scene_canvas.events
+        known = [np.allclose(canvas._last_viewbox_size, canvas._current_viewbox_size)]
+        events.draw.disconnect(canvas.on_draw)
+    except (*MISSING, ValueError):  # no window, or another version of napari
+        return
+    held = weakref.ref(canvas)
+
+    def prepare(event: object) -> None:
+        drawn: Any = held()
+        known[0] = np.allclose(drawn._last_viewbox_size, drawn._current_viewbox_size)
+        if known[0]:
+            drawn.on_draw(event)
+
+    def follow(event: object) -> None:
+        drawn: Any = held()
+        if not known[0] or not np.allclose(drawn._last_viewbox_size, drawn._current_viewbox_size):
+            # A canvas knows its size once it was drawn.
+            drawn.on_draw(event)
+
+    events.draw.connect(prepare, position="first")
+    events.draw.connect(follow, position="last")
 
 
 def hold_canvas(viewer: napari.Viewer, held: bool) -> None:

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
+def scene_built_once(viewer: napari.Viewer, *, later: bool = False) -> Iterator[None]:
     """Let napari build the scene of its canvas once for several changes of its layers.
 
     napari (0.9) builds it after each layer that is added, removed, moved in the list, shown or
@@ -42,6 +42,8 @@ def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
     viewer
         The viewer. Nothing inside, and nothing right afterwards, may ask where the canvas shows
         something.
+    later
+        Whether it is built after the event loop has lived with few layers, too.
     """
     scene = _scene_of(viewer)
     if scene is not None and scene.waits:
@@ -59,7 +61,8 @@ def scene_built_once(viewer: napari.Viewer) -> Iterator[None]:
                 yield
             done = True
         finally:
-            if done and sum(layer.visible for layer in viewer.layers) > DRAWN_TOGETHER:
+            many = sum(layer.visible for layer in viewer.layers) > DRAWN_TOGETHER
+            if done and (later or many):
                 scene.build_later()
             else:
                 scene.build()
@@ -70,6 +73,15 @@ def when_built(viewer: napari.Viewer, act: Callable[[], object]) -> None:
     scene = _scene_of(viewer)
     if scene is not None and scene.held:
         scene.acts.append(act)
+    else:
+        act()
+
+
+def after_building(viewer: napari.Viewer, act: Callable[[], object]) -> None:
+    """Do something once the scene is built, where it is being changed; at once where it is not."""
+    scene = _scene_of(viewer)
+    if scene is not None and scene.held:
+        scene.followers.append(act)
     else:
         act()
 
@@ -108,6 +120,8 @@ class _Scene:
         self._before: dict[Layer, Any] = {}
         self.acts: list[Callable[[], object]] = []
         """What is to be done before it is built."""
+        self.followers: list[Callable[[], object]] = []
+        """What is to be done after it."""
         self.held = False
         """Whether it is changed by us, and not yet built."""
         self.waits = False
@@ -157,6 +171,9 @@ class _Scene:
             self._before = {}
             canvas._defer_canvas_overlay_position_update()
             self._keep_pictures_whole()
+            followers, self.followers = self.followers, []
+            for follow in followers:
+                follow()
 
     def build_later(self) -> None:
         """Build what is due in turns of the event loop, and draw nothing until then."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
 from napari_staligner.compat import (
+    after_building,
     draw_after_removals,
     drawn_later,
     find_cells_once,
@@ -20,6 +22,8 @@ from napari_staligner.compat import (
     hold_canvas,
     layers_removed,
     marked_when_needed,
+    prepare_before_drawing,
+    remember_letters,
     remember_shaders,
     scene_built_once,
     sliced_when_needed,
@@ -66,7 +70,9 @@ class Stage:
         self._viewer = weakref.ref(viewer)
         self._order = (K.Role.BLANK, K.Role.IMAGE, K.Role.SPOTS, *order)
         draw_after_removals(viewer)
+        prepare_before_drawing(viewer)
         remember_shaders()
+        remember_letters()
         find_cells_once()
         self.session = session
         self.spots = SpotIndex(session.slices)
@@ -94,7 +100,9 @@ class Stage:
     def built_once(self) -> AbstractContextManager[None]:
         """Let napari build its scene once for several changes; see the workaround for it."""
         viewer = self.viewer
-        return nullcontext() if viewer is None else scene_built_once(viewer)
+        if viewer is None:
+            return nullcontext()
+        return scene_built_once(viewer, later=self._holds > 0)
 
     def hold(self, held: bool) -> None:
         """Leave the canvas as it looks, or let it be drawn again; each hold is ended once."""
@@ -202,9 +210,9 @@ class Stage:
 
         What lies over the slices follows, and takes as long as the slices did.
         """
-        if self._holds:
+        if self._holds and self.viewer is not None:
             self._due = True
-            QTimer.singleShot(1, self._announce_due)
+            after_building(self.viewer, partial(QTimer.singleShot, 1, self._announce_due))
         else:
             self.arranged.emit()
 

@@ -208,10 +208,9 @@ class Exclusions:
         """Numbers of the suspects of which spots have the class ``exclude``."""
         if all(c.name != EXCLUDE for c in self._annotations.classes):
             return frozenset()
-        marked = self._annotations.rows_of(EXCLUDE)
-        return frozenset(
-            n for n, suspect in enumerate(self._found) if np.isin(suspect.rows, marked).any()
-        )
+        marked = np.zeros(self._annotations.n_spots, dtype=bool)
+        marked[self._annotations.rows_of(EXCLUDE)] = True
+        return frozenset(n for n, suspect in enumerate(self._found) if marked[suspect.rows].any())
 
     def suspects_job(self) -> SuspectsJob:
         """Copy what searching for folds and tears needs.

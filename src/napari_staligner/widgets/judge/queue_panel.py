@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QVBoxLayou
 from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
-from napari_staligner.compat import MOMENT_MS
+from napari_staligner.compat import MOMENT_MS, after_building, unwrapped
 from napari_staligner.core.result.verdicts import LEVELS
 from napari_staligner.layers.tools.keys import CanvasKeys
 from napari_staligner.widgets.judge.pair_matrix import PairMatrix
@@ -63,7 +64,7 @@ class QueuePanel(QWidget):
 
     def __init__(self, session: Session, viewer: napari.Viewer, parent: QWidget) -> None:
         super().__init__(parent)
-        self._session = session
+        self._session, self._viewer = session, weakref.ref(unwrapped(viewer))
         self._pair: Pair | None = None
         self._before: tuple[Layout, LinkView] | None = None
         """How the slices lay, and which links were drawn, before the first pair."""
@@ -126,7 +127,7 @@ class QueuePanel(QWidget):
     @property
     def going(self) -> bool:
         """Whether a pair, or all slices, are on their way onto the canvas."""
-        return self._timer.isActive()
+        return self._steps is not None
 
     @property
     def _measure(self) -> Measure:
@@ -213,7 +214,8 @@ class QueuePanel(QWidget):
                 with session.view.laid_out_once():
                     session.paging.show_only(figures.pair)
                     if session.view.layout == "grid":
-                        # The grid cannot show lines between slices.
+                        # The grid cannot show lines between slices. Their layer is made later.
+                        session.view.links = replace(session.view.links, shown=False)
                         session.view.layout = "mosaic"
                     session.result.selection = figures.patch
                 yield
@@ -251,8 +253,12 @@ class QueuePanel(QWidget):
 
     def _go_further(self) -> None:
         for _ in self._steps or ():  # one step only
-            self._timer.start()
+            viewer = self._viewer()
+            if viewer is not None:
+                after_building(viewer, self._timer.start)
             break
+        else:
+            self._steps = None
 
     def _look_ahead(self) -> None:
         """Find the links of the next pair while people look at the present one."""

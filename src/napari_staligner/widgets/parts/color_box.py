@@ -66,9 +66,10 @@ class ColorBox(QComboBox):
         indexes = [adata.var_names for adata in self._session.slices.values()]
         same = len(indexes) == len(self._indexes) and all(map(is_, indexes, self._indexes))
         choices = _choices(self._session)
+        if not same:
+            self._indexes, self._genes = indexes, _different(indexes)
         if not same or choices != self._choices:
-            self._indexes, self._choices = indexes, choices
-            self._genes = list(dict.fromkeys(str(gene) for index in indexes for gene in index))
+            self._choices = choices
             titles = [_title(choice) for choice in choices]
             self._names.setStringList(titles + [_GENE + gene for gene in self._genes])
         self.show_set()
@@ -144,6 +145,15 @@ def _choices(session: Session) -> list[ColorBy]:
     if session.result.adata is not None and K.ATTENTION in session.result.adata.obsp:
         choices += [ColorBy("attention", key) for key in _ATTENTION]
     return choices + [ColorBy("obsm", key, i) for key, n in arrays.items() for i in range(n)]
+
+
+def _different(indexes: list[Index]) -> list[str]:
+    """Names in any of some indexes, each once; slices mostly have the same genes."""
+    found: list[Index] = []
+    for index in indexes:
+        if not any(index.equals(other) for other in found):
+            found.append(index)
+    return list(dict.fromkeys(str(name) for index in found for name in index))
 
 
 def _widths(adata: AnnData) -> dict[str, int]:
