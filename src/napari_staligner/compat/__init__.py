@@ -5,6 +5,7 @@ function that needs them is called. The plugin must work with ``napari>=0.7.1``.
 """
 
 from napari_staligner.compat.chunks import check_chunks
+from napari_staligner.compat.controls import controls_when_needed
 from napari_staligner.compat.drawing import (
     draw_after_removals,
     drawn_later,
@@ -42,7 +43,7 @@ from napari_staligner.compat.scene import (
     scene_built_once,
     when_built,
 )
-from napari_staligner.compat.turns import MOMENT_MS
+from napari_staligner.compat.turns import in_turn
 from napari_staligner.compat.viewer import (
     camera_of,
     canvas_size,
@@ -55,7 +56,6 @@ from napari_staligner.compat.viewer import (
 )
 
 __all__ = [
-    "MOMENT_MS",
     "SPINNER_SPEED",
     "SearchAtRest",
     "after_building",
@@ -64,12 +64,14 @@ __all__ = [
     "canvas_size",
     "check_chunks",
     "colors_unsent",
+    "controls_when_needed",
     "draw_after_removals",
     "draw_discs",
     "drawn_later",
     "find_cells_once",
     "grid_of",
     "hold_canvas",
+    "in_turn",
     "keep_triton_out",
     "layers_moved",
     "layers_removed",

@@ -11,7 +11,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from napari_staligner.compat.drawing import draw_again, drawn_later, hold_drawing
-from napari_staligner.compat.turns import DRAWN_TOGETHER, Turns
+from napari_staligner.compat.turns import DRAWN_TOGETHER, Turns, in_turn
 from napari_staligner.compat.viewer import MISSING, grid_of
 
 if TYPE_CHECKING:
@@ -177,17 +177,13 @@ class _Scene:
 
     def build_later(self) -> None:
         """Build what is due in turns of the event loop, and draw nothing until then."""
-        from qtpy.QtCore import QTimer
-
         canvas: Any = self._canvas()
         self.waits = True
         hold_drawing(canvas.native)
         self._keep_pictures_whole()
-        QTimer.singleShot(1, self._build_next)
+        in_turn(self._build_next)
 
     def _build_next(self) -> None:
-        from qtpy.QtCore import QTimer
-
         canvas: Any = self._canvas()
         if canvas is None or not self.waits:
             return
@@ -200,7 +196,7 @@ class _Scene:
             more = self._make_cells(canvas) or self._act(TURN_SECONDS)
         finally:
             if more:
-                QTimer.singleShot(1, self._build_next)
+                in_turn(self._build_next)
             else:
                 self.finish()
 

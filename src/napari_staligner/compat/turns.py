@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from napari_staligner.compat.viewer import grid_of
@@ -18,6 +19,51 @@ MOMENT_MS = 20
 DRAWN_TOGETHER = 8
 """So many layers are drawn anew at once."""
 _UNSEEN_MS = 250  # a canvas that is not seen is not drawn
+
+
+def in_turn(act: Callable[[], object]) -> None:
+    """Do something in a turn of the event loop of its own, after all that waits for one.
+
+    Timers that are due at the same time are one turn for Qt, and a window that is busy makes all of
+    them due. Here the window lives between each act and the next, whoever wants them.
+
+    Parameters
+    ----------
+    act
+        What to do, or a part of it; dropped if it is a method of a widget that is deleted by then.
+    """
+    _waiting.append(act)
+    timer = _timer_of_turns()
+    if not timer.isActive():
+        timer.start(1)
+
+
+def _take_turn() -> None:
+    act = _waiting.popleft()
+    if _waiting:
+        # Now, since the act may open a dialog, in which the others go on.
+        _timer_of_turns().start(MOMENT_MS)
+    try:
+        owner = getattr(getattr(act, "func", act), "__self__", None)
+        getattr(owner, "objectName", str)()
+    except RuntimeError:  # its widget was deleted
+        return
+    act()
+
+
+def _timer_of_turns() -> Any:
+    from qtpy.QtCore import QCoreApplication, QTimer
+
+    application = QCoreApplication.instance()
+    if application not in _timers:
+        timer = _timers[application] = QTimer(application)
+        timer.setSingleShot(True)
+        timer.timeout.connect(_take_turn)
+    return _timers[application]
+
+
+_waiting: deque[Callable[[], object]] = deque()
+_timers: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 class Turns:

@@ -66,6 +66,10 @@ class Arrangement:
         """Whether the edges and markers of a slice are hidden at present."""
         return name in self.stacking.hidden or name in self.stacking.away
 
+    def fit(self) -> None:
+        """Show everything."""
+        self._camera.fit()
+
     def flatten(self) -> None:
         """Look at the slices from above again, if they were shown in 3-D."""
         self._camera.flatten()

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Image
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
 from napari_staligner.compat import (
     after_building,
+    controls_when_needed,
     draw_after_removals,
     drawn_later,
     find_cells_once,
     grid_of,
     hold_canvas,
+    in_turn,
     layers_removed,
     marked_when_needed,
     prepare_before_drawing,
@@ -69,6 +70,7 @@ class Stage:
     def __init__(self, viewer: napari.Viewer, session: Session, order: Sequence[K.Role]) -> None:
         self._viewer = weakref.ref(viewer)
         self._order = (K.Role.BLANK, K.Role.IMAGE, K.Role.SPOTS, *order)
+        controls_when_needed(viewer)
         draw_after_removals(viewer)
         prepare_before_drawing(viewer)
         remember_shaders()
@@ -102,7 +104,12 @@ class Stage:
         viewer = self.viewer
         if viewer is None:
             return nullcontext()
-        return scene_built_once(viewer, later=self._holds > 0)
+        return scene_built_once(viewer, later=self.holds)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the canvas is left as it looks."""
+        return self._holds > 0
 
     def hold(self, held: bool) -> None:
         """Leave the canvas as it looks, or let it be drawn again; each hold is ended once."""
@@ -146,7 +153,8 @@ class Stage:
                 viewer.add_layer(layer)
         finally:
             self.adding = False
-        if role != K.Role.SPOTS and selected:
+        # The last of several slices is selected, as by napari, or the first where none was.
+        if (role != K.Role.SPOTS or self.session.slices.more_follow) and selected:
             viewer.layers.selection = selected
 
     def remove(self, layers: Iterable[Layer]) -> None:
@@ -210,9 +218,9 @@ class Stage:
 
         What lies over the slices follows, and takes as long as the slices did.
         """
-        if self._holds and self.viewer is not None:
+        if self.holds and self.viewer is not None:
             self._due = True
-            after_building(self.viewer, partial(QTimer.singleShot, 1, self._announce_due))
+            after_building(self.viewer, partial(in_turn, self._announce_due))
         else:
             self.arranged.emit()
 

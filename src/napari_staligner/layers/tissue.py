@@ -9,7 +9,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QTimer
 
 from napari_staligner import _keys as K
-from napari_staligner.compat import MOMENT_MS, on_canvas_resized
+from napari_staligner.compat import in_turn, on_canvas_resized
 from napari_staligner.core.annotations.record import is_annotation
 from napari_staligner.core.result.access import spots_xy
 from napari_staligner.layers.adoption import Adoption
@@ -71,6 +71,7 @@ class Tissue:
         self._lain = (session.view.layout, session.view.only)
         self._in_turns = False
         self._due = False
+        self._fits = False
         self._dimmed: dict[str, float] = {}
         self._connect()
         self._overlays = [LayerKeeper(kind(self.stage), self.stage) for kind in OVERLAYS]
@@ -100,7 +101,7 @@ class Tissue:
         view.stack.connect(self._on_stack_changed)
         view.only.connect(self._on_layout_changed)
         session.focus.look_wanted.connect(self._on_look_wanted)
-        session.focus.held.connect(self.stage.hold)
+        session.focus.held.connect(self._on_held)
         session.alignment.changed.connect(self._on_alignment_changed)
         session.alignment.previewed.connect(self._on_alignment_changed)
         session.images.changed.connect(self._on_images_changed)
@@ -186,14 +187,14 @@ class Tissue:
             if in_turns or self._in_turns:
                 stage.place()
             if in_turns and not self._in_turns:
-                QTimer.singleShot(MOMENT_MS, self._settle_several)
+                in_turn(self._settle_several)
             elif not self._in_turns:
                 self._settle(look="fit")
 
     def _settle_several(self) -> None:
         """Arrange slices that were added one after the other; the window lived in between."""
         if self._images:
-            QTimer.singleShot(MOMENT_MS, self._settle_several)
+            in_turn(self._settle_several)
         elif not self.stage.paused:
             self._settle(look="fit")
 
@@ -222,7 +223,7 @@ class Tissue:
         if K.Role.SPOTS not in layers:
             self._images += [(name, adata, image) for image in image_layers(name, adata)]
             if self._in_turns or self.session.slices.more_follow:
-                QTimer.singleShot(1, self._add_images)
+                in_turn(self._add_images)
             else:
                 while self._images:
                     self._add_image()
@@ -236,7 +237,7 @@ class Tissue:
         if self._images and self.stage.viewer is not None:
             with self.stage.built_once():
                 self._add_image()
-            QTimer.singleShot(1, self._add_images)
+            in_turn(self._add_images)
 
     def _add_image(self) -> None:
         name, adata, image = self._images.pop(0)
@@ -285,12 +286,22 @@ class Tissue:
         if lain == self._lain:
             return
         look: Look = "follow" if lain[1] == view.only else "fit"
+        if look == "fit" and self.stage.holds:
+            self._fits, look = True, "keep"
         with self.stage.built_once():
             self._sync_overlays()
             self.stage.arrange(look=look)
 
+    def _on_held(self, held: bool) -> None:
+        """Hold the canvas, or show all of other slices, unless some spots were looked at since."""
+        if not held and self._fits:
+            self._fits = False
+            self.stage.arrangement.fit()
+        self.stage.hold(held)
+
     def _on_look_wanted(self, rows: NDArray[np.intp]) -> None:
         """Show some spots of the result as large as the canvas allows."""
+        self._fits = False
         places = [np.empty((0, 3))]
         for name, own in self.session.result.by_slice.items():
             some = np.flatnonzero(np.isin(own, rows))

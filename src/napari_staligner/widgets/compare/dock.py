@@ -184,15 +184,19 @@ class CompareWidget(Dock):
         self._show_confidence()
 
     def _make_opacities(self, names: list[str]) -> None:
-        rows = self._opacity_form.layout()
-        while isinstance(rows, QFormLayout) and rows.rowCount():
-            rows.removeRow(0)
-        self.opacities = {
-            name: Slider(name, (0, 1), 2, f"Opacity of {name} in the stack") for name in names
-        }
-        for name, slider in self.opacities.items():
+        rows, before = self._opacity_form.layout(), list(self.opacities)
+        if not isinstance(rows, QFormLayout):
+            return
+        kept = [a for a, b in zip(before, names, strict=False) if a == b]
+        same = len(kept) if kept == before[: len(kept)] else 0
+        for name in before[same:]:
+            rows.removeRow(same)
+            del self.opacities[name]
+        for name in names[same:]:
+            slider = Slider(name, (0, 1), 2, f"Opacity of {name} in the stack")
             slider.slid.connect(self._on_opacity_slid)
             rows.addRow(name, slider)
+            self.opacities[name] = slider
 
     def _show_stack(self) -> None:
         """Show the layout of the slices, and run the flicker if it is shown."""

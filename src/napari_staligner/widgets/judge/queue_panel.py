@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QVBoxLayou
 from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
-from napari_staligner.compat import MOMENT_MS, after_building, unwrapped
+from napari_staligner.compat import after_building, in_turn, unwrapped
 from napari_staligner.core.result.verdicts import LEVELS
 from napari_staligner.layers.tools.keys import CanvasKeys
 from napari_staligner.widgets.judge.pair_matrix import PairMatrix
@@ -69,10 +70,6 @@ class QueuePanel(QWidget):
         self._before: tuple[Layout, LinkView] | None = None
         """How the slices lay, and which links were drawn, before the first pair."""
         self._steps: Generator[None, None, None] | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(MOMENT_MS)
-        self._timer.timeout.connect(self._go_further)
         self._make_controls()
         keys = {key: lambda level=level: self.judge(level) for key, level in _KEYS.items()}
         actions = keys | {_NEXT: self.go_on}
@@ -249,13 +246,15 @@ class QueuePanel(QWidget):
         if self._steps is not None:
             self._steps.close()
         self._steps = steps
-        self._go_further()
+        self._go_further(steps)
 
-    def _go_further(self) -> None:
-        for _ in self._steps or ():  # one step only
+    def _go_further(self, steps: Generator[None, None, None]) -> None:
+        if steps is not self._steps:
+            return  # somewhere else meanwhile
+        for _ in steps:  # one step only
             viewer = self._viewer()
             if viewer is not None:
-                after_building(viewer, self._timer.start)
+                after_building(viewer, lambda: in_turn(partial(self._go_further, steps)))
             break
         else:
             self._steps = None

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_staligner._errors import InputError
-from napari_staligner.compat import MOMENT_MS, being_drawn, search_whole, unwrapped
+from napari_staligner.compat import being_drawn, in_turn, search_whole, unwrapped
 from napari_staligner.io.formats.sniff import is_known
 from napari_staligner.widgets.parts.choice import LAYOUTS
 from napari_staligner.widgets.parts.color_box import ColorBox
@@ -67,6 +67,8 @@ _FILTERS = (
     " *.csv.gz *.parquet);;All files (*)"
 )
 """Pause in which the window draws and hears its user, while many slices are added."""
+DRAWN_MS = 100
+"""How often to look whether all slices are drawn."""
 _MOST_PARTS = 60
 _MOST_SENTENCES = 3
 """In the status line; what comes first are files that could not be read."""
@@ -415,7 +417,7 @@ class SlicesWidget(Dock):
         if more:
             # A search for garbage in all that is loaded takes 0.5 s: it waits for the end.
             search_whole(False)
-            QTimer.singleShot(MOMENT_MS, self._add_next)
+            in_turn(self._add_next)
 
     def _take_session(self, content: Content) -> list[str]:
         """Show a session that was read from a file; it replaces the present one."""
@@ -537,7 +539,7 @@ class SlicesWidget(Dock):
         if self._several:
             # Laying out many slices takes a while already: let the window live in between.
             self._several = False
-            QTimer.singleShot(MOMENT_MS, self._follow_slices)
+            in_turn(self._follow_slices)
         else:
             self._follow_slices()
 
@@ -545,7 +547,7 @@ class SlicesWidget(Dock):
         viewer = self._viewer()
         if viewer is not None and being_drawn(viewer) and not self._torn:
             # napari draws the canvas several times for each of its progress bars.
-            QTimer.singleShot(5 * MOMENT_MS, self._follow_slices)
+            QTimer.singleShot(DRAWN_MS, self._follow_slices)
         elif not self._torn:
             search_whole(True)
             self._rebuild_graphs()
