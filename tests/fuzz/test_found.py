@@ -519,6 +519,21 @@ def test_a_damaged_matrix_of_a_slice_that_a_session_keeps_is_refused(tmp_path):
         open_file(tmp_path / "s.h5ad")
 
 
+@pytest.mark.parametrize("part", ["data", "indices", "indptr"])
+def test_a_matrix_with_a_part_that_holds_nothing_is_refused(tmp_path, part):
+    from napari_staligner.io.session_file import open_file
+
+    adata = tiny_slice(side=4, n_genes=20)
+    adata.X = sparse.csr_matrix(adata.X)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as file:
+        kind = file[f"X/{part}"].dtype
+        del file[f"X/{part}"]
+        file[f"X/{part}"] = h5py.Empty(kind)
+    with pytest.raises(InputError, match=r"'a.h5ad': X is a damaged sparse matrix"):
+        open_file(tmp_path / "a.h5ad")
+
+
 @pytest.mark.parametrize("kind", ["csr", "csc"])
 @pytest.mark.parametrize("part", ["indices", "indptr"])
 def test_indices_that_are_no_numbers_or_in_rows_and_columns_are_refused(kind, part):

@@ -235,6 +235,8 @@ def with_whole_indices(matrix: Any) -> Any:
     ValueError
         Its parts do not belong together.
     """
+    if not all(isinstance(p, np.ndarray) for p in (matrix.data, matrix.indices, matrix.indptr)):
+        raise ValueError("a part of it is no array")
     if matrix.indices.dtype.kind == matrix.indptr.dtype.kind == "i":
         return matrix
     with np.errstate(invalid="ignore"):  # what was no number is outside afterwards
