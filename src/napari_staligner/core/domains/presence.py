@@ -81,8 +81,10 @@ class PresenceTable:
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> PresenceTable:
         """The table that :meth:`to_frame` was made from."""
-        records = frame.astype({"label": str, "slice": str, "verdict": str}).to_dict("records")
-        return cls(tuple(Presence(**{str(k): v for k, v in row.items()}) for row in records))
+        texts = frame.astype({"label": str, "slice": str, "verdict": str})
+        columns = [texts[key].tolist() for key in COLUMNS]
+        rows = zip(*columns, strict=True)
+        return cls(tuple(Presence(**dict(zip(COLUMNS, row, strict=True))) for row in rows))
 
     def named(self, labels: Mapping[str, str], slices: Mapping[str, str]) -> PresenceTable:
         """The same with new names, given by present name, and in the order of these mappings."""
