@@ -137,27 +137,32 @@ def prepare_before_drawing(viewer: napari.Viewer) -> None:
     """
     try:
         canvas = viewer.window._qt_viewer.canvas
-        events = canvas._scene_canvas.events
-        known = [np.allclose(canvas._last_viewbox_size, canvas._current_viewbox_size)]
-        events.draw.disconnect(canvas.on_draw)
-    except (*MISSING, ValueError):  # no window, or another version of napari
+        drawn = canvas._scene_canvas.events.draw
+        ready = _knows_its_size(canvas)
+    except MISSING:  # no window, or another version of napari
         return
     held = weakref.ref(canvas)
 
     def prepare(event: object) -> None:
-        drawn: Any = held()
-        known[0] = np.allclose(drawn._last_viewbox_size, drawn._current_viewbox_size)
-        if known[0]:
-            drawn.on_draw(event)
+        nonlocal ready
+        canvas: Any = held()
+        ready = _knows_its_size(canvas)
+        if ready:
+            canvas.on_draw(event)
 
     def follow(event: object) -> None:
-        drawn: Any = held()
-        if not known[0] or not np.allclose(drawn._last_viewbox_size, drawn._current_viewbox_size):
-            # A canvas knows its size once it was drawn.
-            drawn.on_draw(event)
+        canvas: Any = held()
+        if not (ready and _knows_its_size(canvas)):
+            canvas.on_draw(event)
 
-    events.draw.connect(prepare, position="first")
-    events.draw.connect(follow, position="last")
+    drawn.disconnect(canvas.on_draw)
+    drawn.connect(prepare, position="first")
+    drawn.connect(follow, position="last")
+
+
+def _knows_its_size(canvas: Any) -> bool:
+    """Whether a canvas was drawn since it has its size; what it shows is known only then."""
+    return bool(np.allclose(canvas._last_viewbox_size, canvas._current_viewbox_size))
 
 
 def hold_canvas(viewer: napari.Viewer, held: bool) -> None:

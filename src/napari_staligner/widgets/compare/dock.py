@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFormLayout,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -185,10 +185,8 @@ class CompareWidget(Dock):
 
     def _make_opacities(self, names: list[str]) -> None:
         rows, before = self._opacity_form.layout(), list(self.opacities)
-        if not isinstance(rows, QFormLayout):
-            return
-        kept = [a for a, b in zip(before, names, strict=False) if a == b]
-        same = len(kept) if kept == before[: len(kept)] else 0
+        pairs = zip(before, names, strict=False)
+        same = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
         for name in before[same:]:
             rows.removeRow(same)
             del self.opacities[name]

@@ -203,7 +203,7 @@ class QueuePanel(QWidget):
 
     def _steps_to(self, figures: PairFigures) -> Generator[None, None, None]:
         """Show a pair; each step takes so long that the window lives in between."""
-        session = self._session
+        session, links = self._session, self._session.view.links
         with session.focus.held_still():
             # Told after the new layout has found it: between the new slices there are no links of
             # the old patch, so that the layer of links would be removed, and made anew.
@@ -212,7 +212,7 @@ class QueuePanel(QWidget):
                     session.paging.show_only(figures.pair)
                     if session.view.layout == "grid":
                         # The grid cannot show lines between slices. Their layer is made later.
-                        session.view.links = replace(session.view.links, shown=False)
+                        session.view.links = replace(links, shown=False)
                         session.view.layout = "mosaic"
                     session.result.selection = figures.patch
                 yield
@@ -221,6 +221,7 @@ class QueuePanel(QWidget):
                 session.view.links = replace(session.view.links, shown=True)
                 yield
             if session.pairs.of(figures.pair) is None:
+                session.view.links = links
                 return
             session.focus.look_wanted.emit(self._places(figures))
         QTimer.singleShot(AHEAD_MS, self._look_ahead)
