@@ -406,24 +406,12 @@ def test_what_the_camera_shows_is_drawn_once(viewer, qtbot, layout):
     assert drawn_by(viewer.reset_view) == 1
 
 
-def test_letters_are_outlined_once_and_look_the_same(viewer):
-    from vispy.visuals.text import text
-
+def test_letters_are_outlined_before_a_slice_needs_them(viewer, qtbot):
     open_session(viewer)
-    fresh = text.SDFRendererCPU.render_to_texture.__closure__
-    (outline,) = [c.cell_contents for c in fresh if callable(c.cell_contents)]
-    letter = np.zeros((80, 72), np.uint8)
-    letter[35:45, 33:39] = 255
-    first, again, usual = np.zeros((3, 40, 40, 3), np.uint8)
-    renderer = text.SDFRendererCPU()
-    outline(renderer, letter, usual, (3, 5), (18, 20))
-    renderer.render_to_texture(letter, first, (3, 5), (18, 20))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "_calc_distance_field", None)
-        renderer.render_to_texture(letter, again, (3, 5), (18, 20))
-    assert usual.max() > 0
-    np.testing.assert_array_equal(first, usual)
-    np.testing.assert_array_equal(again, usual)
+    info = viewer.window._qt_viewer.canvas._font_info
+    letters = info.font_manager.get_font(info.face)._glyphs
+    qtbot.waitUntil(lambda: "Z" in letters)
+    assert set("0123456789 µm_slice") <= set(letters)
 
 
 def test_what_follows_a_change_comes_once_the_scene_is_built(viewer, qtbot):

@@ -11,8 +11,8 @@ from napari_staligner.compat.drawing import (
     drawn_later,
     find_cells_once,
     hold_canvas,
+    outline_letters,
     prepare_before_drawing,
-    remember_letters,
     remember_shaders,
 )
 from napari_staligner.compat.garbage import SearchAtRest, search_whole
@@ -83,8 +83,8 @@ __all__ = [
     "no_layers_yet",
     "node_of",
     "on_canvas_resized",
+    "outline_letters",
     "prepare_before_drawing",
-    "remember_letters",
     "remember_shaders",
     "scale_bar_of",
     "scene_built_once",

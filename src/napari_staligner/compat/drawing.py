@@ -6,6 +6,7 @@ import weakref
 from collections import defaultdict
 from contextlib import suppress
 from functools import cache
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 _MOST_SHADERS = 200
-_MOST_LETTERS = 300
+_LETTERS = f"ÅÉÑŐ{digits} ._-µm{ascii_letters}"  # vispy measures any text by the first four
+_LETTER_MS = 30
 
 
 def draw_after_removals(viewer: napari.Viewer) -> None:
@@ -68,33 +70,36 @@ def remember_shaders() -> None:
     Program._parse_variables_from_code = read_once
 
 
-@cache
-def remember_letters() -> None:
-    """Let vispy find the outlines of letters once, not once for each text.
+def outline_letters(viewer: napari.Viewer) -> None:
+    """Let napari outline letters while the window waits for its first slices.
 
-    vispy (0.16) does so in Python, 2 to 5 ms for each letter: for the names of twelve slices and
-    the scale bars of their cells 0.2 s. Can go when texts share their letters.
+    napari (0.9) does so in Python when a text of a canvas first shows them, some 12 ms each: the
+    name and the scale of a first slice made its first drawing a third longer. Can go when napari
+    outlines them quickly.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
     """
+    from qtpy.QtCore import QTimer
+
     try:
-        from vispy.visuals.text.text import SDFRendererCPU
-
-        outline = SDFRendererCPU.render_to_texture
-    except (ImportError, AttributeError):  # another version of vispy
+        canvas = viewer.window._qt_viewer.canvas
+        font = canvas._font_info.font_manager.get_font(canvas._font_info.face)
+        timer = QTimer(canvas.native)
+    except MISSING:  # no window, or another version of napari
         return
-    known: dict[tuple[Any, ...], Any] = {}
+    left = list(reversed(_LETTERS))
 
-    def outline_once(self: Any, data: Any, texture: Any, offset: Any, size: Any) -> None:
-        (x, y), (width, height) = offset, size
-        letter = (data.shape, data.tobytes(), width, height)
-        if letter not in known:
-            found = np.zeros((height, width, 3), np.uint8)
-            outline(self, data, found, (0, 0), size)
-            if len(known) == _MOST_LETTERS:
-                known.clear()
-            known[letter] = found
-        texture[y : y + height, x : x + width, :] = known[letter]
+    def outline_next() -> None:
+        if left:
+            font[left.pop()]
+        else:
+            timer.stop()
 
-    SDFRendererCPU.render_to_texture = outline_once
+    timer.timeout.connect(outline_next)
+    timer.start(_LETTER_MS)
 
 
 @cache

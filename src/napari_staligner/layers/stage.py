@@ -23,8 +23,8 @@ from napari_staligner.compat import (
     in_turn,
     layers_removed,
     marked_when_needed,
+    outline_letters,
     prepare_before_drawing,
-    remember_letters,
     remember_shaders,
     scene_built_once,
     sliced_when_needed,
@@ -74,7 +74,7 @@ class Stage:
         draw_after_removals(viewer)
         prepare_before_drawing(viewer)
         remember_shaders()
-        remember_letters()
+        outline_letters(viewer)
         find_cells_once()
         self.session = session
         self.spots = SpotIndex(session.slices)
