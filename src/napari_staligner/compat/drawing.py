@@ -90,13 +90,14 @@ def outline_letters(viewer: napari.Viewer) -> None:
         timer = QTimer(canvas.native)
     except MISSING:  # no window, or another version of napari
         return
-    left = list(reversed(_LETTERS))
+    left, held, ticking = list(reversed(_LETTERS)), weakref.ref(canvas.native), weakref.ref(timer)
 
     def outline_next() -> None:
-        if left:
+        native: Any = held()
+        if native is not None and native.isVisible():
             font[left.pop()]
-        else:
-            timer.stop()
+        if not left:
+            ticking().stop()  # type: ignore[union-attr]
 
     timer.timeout.connect(outline_next)
     timer.start(_LETTER_MS)
