@@ -12,6 +12,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QDockWidget, QTabBar
 
 from napari_staligner import _keys as K
+from napari_staligner.compat import unwrapped
 from napari_staligner.layers import open_session
 from napari_staligner.widgets.integrate.dock import IntegrateWidget
 from napari_staligner.widgets.slices.dock import SlicesWidget
@@ -181,6 +182,9 @@ def test_opening_and_closing_again_and_again_leaves_nothing(viewer, qtbot):
     session.add(slices)
     session.set_result(result)
     session.view.legend_shown = True
+    # The controls of the chosen layer, with windows of their own, are made once the window lives.
+    controls = unwrapped(viewer).window._qt_viewer.controls.widgets
+    qtbot.waitUntil(lambda: viewer.layers.selection.active in controls)
     before = what_there_is(viewer, session)
     rounds = []
     for _ in range(4):
