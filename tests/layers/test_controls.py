@@ -2,19 +2,13 @@
 
 import numpy as np
 import pytest
-from anndata import AnnData
+from tiny import tiny_slice
 
 from napari_staligner.layers import open_session
 
 
 def slices(n):
-    found = []
-    for number in range(n):
-        adata = AnnData(np.ones((25, 3), dtype=np.float32))
-        grid = np.meshgrid(np.arange(5.0), np.arange(5.0))
-        adata.obsm["spatial"] = np.stack(grid, axis=-1).reshape(-1, 2)
-        found.append((f"slice{number}", adata))
-    return found
+    return [(f"slice{number}", tiny_slice(side=5)) for number in range(n)]
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def controls_when_needed(viewer: napari.Viewer) -> None:
     container.widgets = _Controls(container, known)
     held: weakref.ref[Any] = weakref.ref(container)
     window = weakref.ref(viewer)
-    due: list[bool] = []
+    due = False
 
     def remove_made(event: Any) -> None:
         made = held()
@@ -46,6 +46,7 @@ def controls_when_needed(viewer: napari.Viewer) -> None:
             made._remove(event)
 
     def show_soon() -> None:
+        nonlocal due
         made, viewer = held(), window()
         if made is None or viewer is None:
             return
@@ -56,12 +57,12 @@ def controls_when_needed(viewer: napari.Viewer) -> None:
                 drawn_later(viewer)
                 made._populate()
             elif not due:
-                due.append(True)
+                due = True
                 in_turn(show)
 
     def show() -> None:
-        due.clear()
-        made = held()
+        nonlocal due
+        due, made = False, held()
         if made is not None:
             with suppress(RuntimeError):
                 made._populate()

@@ -90,14 +90,13 @@ def outline_letters(viewer: napari.Viewer) -> None:
         timer = QTimer(canvas.native)
     except MISSING:  # no window, or another version of napari
         return
-    left, held, ticking = list(reversed(_LETTERS)), weakref.ref(canvas.native), weakref.ref(timer)
+    left = list(reversed(_LETTERS))
 
     def outline_next() -> None:
-        native: Any = held()
-        if native is not None and native.isVisible():
-            font[left.pop()]
         if not left:
-            ticking().stop()  # type: ignore[union-attr]
+            timer.stop()
+        elif timer.parent().isVisible():
+            font[left.pop()]
 
     timer.timeout.connect(outline_next)
     timer.start(_LETTER_MS)

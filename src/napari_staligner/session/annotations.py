@@ -213,9 +213,7 @@ class ResultAnnotations(Annotations):
         adata = self._result.adata
         if adata is None:
             raise InputError("There is no region to describe: integrate the slices first.")
-        region = np.zeros(adata.n_obs, dtype=bool)
-        region[self.rows_of(name)] = True
-        return card_job(adata, region, name, self.codes() >= 0)
+        return card_job(adata, self.mask_of(name), name, self.codes() >= 0)
 
     def transfer_job(self, name: str, source: str) -> TransferJob:
         """Copy what transferring a class from one slice to the others needs.

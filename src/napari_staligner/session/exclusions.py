@@ -128,11 +128,10 @@ class Exclusions:
 
     def _drawn(self, name: str, adata: AnnData) -> NDArray[np.bool_]:
         """Which spots of a slice have the class ``exclude``."""
-        found = np.zeros(adata.n_obs, dtype=bool)
         rows = self._result.rows(name)
-        if rows is not None and any(c.name == EXCLUDE for c in self._annotations.classes):
-            found[np.isin(rows, self._annotations.rows_of(EXCLUDE))] = True
-        return found
+        if rows is None or all(c.name != EXCLUDE for c in self._annotations.classes):
+            return np.zeros(adata.n_obs, dtype=bool)
+        return self._annotations.mask_of(EXCLUDE)[rows]
 
     # -- suspects -----------------------------------------------------------------------------
 
@@ -208,8 +207,7 @@ class Exclusions:
         """Numbers of the suspects of which spots have the class ``exclude``."""
         if all(c.name != EXCLUDE for c in self._annotations.classes):
             return frozenset()
-        marked = np.zeros(self._annotations.n_spots, dtype=bool)
-        marked[self._annotations.rows_of(EXCLUDE)] = True
+        marked = self._annotations.mask_of(EXCLUDE)
         return frozenset(n for n, suspect in enumerate(self._found) if marked[suspect.rows].any())
 
     def suspects_job(self) -> SuspectsJob:

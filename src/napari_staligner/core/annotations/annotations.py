@@ -129,10 +129,13 @@ class Annotations:
 
         return pd.Categorical.from_codes(self.codes(who), [c.name for c in self.classes])
 
+    def mask_of(self, name: str, who: str | None = None) -> NDArray[np.bool_]:
+        """Which spots have a class, shape (spots,)."""
+        return np.equal(self.codes(who), self.classes.index(self.named(name)))
+
     def rows_of(self, name: str, who: str | None = None) -> Rows:
         """Rows that have a class."""
-        place = self.classes.index(self.named(name))
-        return np.flatnonzero(self.codes(who) == place)
+        return np.flatnonzero(self.mask_of(name, who))
 
     def _ids(self, who: str) -> Codes:
         if who not in self._codes:

@@ -67,7 +67,7 @@ class ColorBox(QComboBox):
         same = len(indexes) == len(self._indexes) and all(map(is_, indexes, self._indexes))
         choices = _choices(self._session)
         if not same:
-            self._indexes, self._genes = indexes, _different(indexes)
+            self._indexes, self._genes = indexes, _genes_in(indexes)
         if not same or choices != self._choices:
             self._choices = choices
             titles = [_title(choice) for choice in choices]
@@ -147,7 +147,7 @@ def _choices(session: Session) -> list[ColorBy]:
     return choices + [ColorBy("obsm", key, i) for key, n in arrays.items() for i in range(n)]
 
 
-def _different(indexes: list[Index]) -> list[str]:
+def _genes_in(indexes: list[Index]) -> list[str]:
     """Names in any of some indexes, each once; slices mostly have the same genes."""
     found: list[Index] = []
     for index in indexes:

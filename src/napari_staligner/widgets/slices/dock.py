@@ -61,15 +61,14 @@ if TYPE_CHECKING:
     from napari_staligner.io.slice_card import SliceCard
 
 EMPTY = "Drop files or folders of slices here, add them, or open the sample."
-# A column with more values than this does not name slices.
 _FILTERS = (
     "Slices and results (*.h5ad *.h5 *.gem *.gem.gz *.gef *.xenium *.mtx *.mtx.gz *.tsv *.csv"
     " *.csv.gz *.parquet);;All files (*)"
 )
-"""Pause in which the window draws and hears its user, while many slices are added."""
 DRAWN_MS = 100
 """How often to look whether all slices are drawn."""
 _MOST_PARTS = 60
+"""A column with more values than this does not name slices."""
 _MOST_SENTENCES = 3
 """In the status line; what comes first are files that could not be read."""
 
