@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def controls_when_needed(viewer: napari.Viewer) -> None:
     """Let napari make the controls of a layer when they are to be seen, after the window has lived.
 
-    napari (0.9) makes them with the layer, 50 ms each: for twelve slices with their images those of
-    24 layers, of which people look at one. Can go when napari makes them when they are seen.
+    napari (0.9) makes them with the layer, 25 to 50 ms each: for twelve slices with their images
+    those of 24 layers, of which people look at one. Can go when napari makes them when they are
+    seen.
 
     Parameters
     ----------
