@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -13,6 +14,7 @@ from napari_staligner.compat import (
     camera_of,
     grid_of,
     keep_triton_out,
+    load_torch_freely,
     search_whole,
     unwrapped,
 )
@@ -62,6 +64,51 @@ def test_triton_that_is_loaded_stays_and_other_systems_are_left_alone(tmp_path):
         mapped.write_text("/usr/lib/libLLVM.so.19.1")
         keep_triton_out(mapped)
         assert sys.modules["triton"] is sys
+
+
+FREE = """
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from napari_staligner.compat import load_torch_freely
+
+def mapped():
+    return "libtorch_cpu" in Path("/proc/self/maps").read_text()
+
+before = len(sys.meta_path)
+load_torch_freely()
+load_torch_freely()
+assert len(sys.meta_path) == before + 1 and not mapped()
+import json.tool
+assert not mapped()
+find_spec("torch")
+assert mapped() and "torch" not in sys.modules and len(sys.meta_path) == before
+import torch
+assert torch.ones(2).sum() == 2
+load_torch_freely()
+assert len(sys.meta_path) == before
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is done")
+def test_torchs_library_is_loaded_before_the_module():
+    # In a process of its own: this one may have torch.
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FREE], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is done")
+@pytest.mark.parametrize("library", [None, b"no library"])
+def test_a_torch_whose_library_does_not_load_is_imported_as_ever(library, tmp_path):
+    (tmp_path / "torch" / "lib").mkdir(parents=True)
+    (tmp_path / "torch" / "__init__.py").write_text("whole = True")
+    if library is not None:
+        (tmp_path / "torch" / "lib" / "libtorch_global_deps.so").write_bytes(library)
+    code = (
+        "from napari_staligner.compat import load_torch_freely; load_torch_freely();"
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import torch; assert torch.whole"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
 def test_a_whole_search_waits_until_it_is_wanted_again():

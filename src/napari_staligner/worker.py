@@ -18,7 +18,7 @@ from napari.utils import progress
 from qtpy.QtCore import QObject, Signal
 
 from napari_staligner._errors import ComputeError, InputError
-from napari_staligner.compat import keep_triton_out, slow_spinners
+from napari_staligner.compat import keep_triton_out, load_torch_freely, slow_spinners
 from napari_staligner.core.attempt import known_failure, log_failure
 from napari_staligner.io.problem_report import keep_problem
 from napari_staligner.threads import share_cores
@@ -94,6 +94,7 @@ class Runner(QObject):
         if self.running:
             raise InputError(f"{self._title!r} is still running: wait for it, or cancel it.")
         keep_triton_out()
+        load_torch_freely()
         self._title = title
         self._generation += 1
         self._cancelled.clear()

@@ -33,6 +33,7 @@ from napari_staligner.compat.points import (
 from napari_staligner.compat.process import (
     SPINNER_SPEED,
     keep_triton_out,
+    load_torch_freely,
     load_units,
     slow_spinners,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "keep_triton_out",
     "layers_moved",
     "layers_removed",
+    "load_torch_freely",
     "load_units",
     "make_overlays",
     "marked_when_needed",

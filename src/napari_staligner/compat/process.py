@@ -1,10 +1,20 @@
-"""What else lives in the process: pint's units, napari's spinners, torch's triton."""
+"""What else lives in the process: pint's units, napari's spinners, torch and its triton."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
 from contextlib import suppress
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 SPINNER_SPEED = 4
 """Speed of napari's activity spinner, in percent: about one frame a second."""
@@ -68,3 +78,50 @@ def keep_triton_out(mapped: Path = Path("/proc/self/maps")) -> None:
     if drawn_by_llvm:
         # With None as the entry, Python refuses to import the name.
         sys.modules["triton"] = None  # type: ignore[assignment]
+
+
+def load_torch_freely() -> None:
+    """Load torch's largest library without Python's lock, whenever torch is first imported.
+
+    Python loads the libraries of a module while it holds its lock, so an import in a thread
+    freezes the window: for torch 0.5 s, and longer from a slow disk. Linux only: on Windows torch
+    does the same itself. Can go when Python gives its lock away for this.
+    """
+    if sys.platform == "linux" and "torch" not in sys.modules:
+        _TorchLibraries.wait()
+
+
+class _TorchLibraries(MetaPathFinder):
+    """Finds no module: it is asked first, and so knows that torch is about to be imported."""
+
+    @classmethod
+    def wait(cls) -> None:
+        """Be asked, from now on until torch is imported."""
+        if not any(isinstance(finder, cls) for finder in sys.meta_path):
+            sys.meta_path.insert(0, cls())
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "torch":
+            return None
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        found = PathFinder.find_spec(fullname, path)
+        if found is not None and found.origin is not None:
+            # In torch's own order, and each as torch loads it.
+            folder = Path(found.origin).with_name("lib")
+            if _loaded(folder / "libtorch_global_deps.so", os.RTLD_GLOBAL):
+                _loaded(folder / "libtorch_cpu.so", os.RTLD_LOCAL)
+        return None
+
+
+def _loaded(library: Path, how: int) -> bool:
+    """Load a library; if that fails, so does the import, which says why."""
+    try:
+        # Python's own call of it would keep the lock.
+        load = ctypes.CDLL(None).dlopen
+    except (AttributeError, OSError):
+        return False
+    load.argtypes, load.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+    return load(os.fsencode(library), os.RTLD_NOW | how) is not None
