@@ -20,11 +20,10 @@ from pathlib import Path
 import numpy as np
 from napari_staligner.core.evaluation import umap
 from napari_staligner.core.progress import Progress
-from napari_staligner.demo import window
-from napari_staligner.demo.run import run_demo
+from napari_staligner.demo import run, window
 from napari_staligner.samples import write_sample
 from tiny import QUICK
-window.DRAWN_MS = 100
+window.DRAWN_MS, run.WINDOW = 100, (1000, 700)  # its size is most of what drawing takes
 def planes(job):
     yield Progress("UMAP", 0, 1)
     n = sum(map(len, job.slices))
@@ -34,7 +33,7 @@ def planes(job):
 umap.umap_steps = planes  # scanpy's takes most of the time
 folder = Path(sys.argv[1])
 files = write_sample(folder, n_slide_seq=300, n_stereo_seq=250, n_genes=300)
-for path in run_demo(folder / "pictures", files=files, settings=QUICK):
+for path in run.run_demo(folder / "pictures", files=files, settings=QUICK):
     print(path.name)
 """
 
@@ -48,7 +47,7 @@ from napari_staligner.demo import window
 from napari_staligner.samples import write_sample
 from qtpy.QtCore import QTimer
 from tiny import QUICK
-window.DRAWN_MS = 100
+window.DRAWN_MS, demo.WINDOW = 100, (1000, 700)
 files = write_sample(Path(sys.argv[1]), n_slide_seq=300, n_stereo_seq=250, n_genes=300)
 try:
     demo.run_demo(files=files, settings=replace(QUICK, radius=1e-6))
