@@ -1,6 +1,7 @@
 """Many slices are drawn a few at a time, so that the window lives in between."""
 
 import gc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from napari.layers import Points
 from qtpy.QtCore import QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
+from vispy import gloo
+from vispy.visuals import ImageVisual, MarkersVisual, TextVisual
 
 from napari_staligner.compat import (
     after_building,
@@ -17,6 +20,7 @@ from napari_staligner.compat import (
     find_cells_once,
     layers_moved,
     layers_removed,
+    remember_shaders,
     scene_built_once,
 )
 from napari_staligner.layers import open_session, window
@@ -427,3 +431,36 @@ def test_what_follows_a_change_comes_once_the_scene_is_built(viewer, qtbot):
     assert being_drawn(viewer)
     qtbot.waitUntil(lambda: done == ["at once", "built"])
     assert not being_drawn(viewer)
+
+
+SHADERS = """
+uniform float one; attribute vec2 two;varying  highp vec4
+  three ;
+const float four = 1.5; in vec3 five; out vec4 six; // uniform float not_this;
+uniform vec2 seven[3]; // a comment // and another
+/* uniform vec2 eight; */ float margin (in float nine, out float ten) { return nine; }
+uniform float without_an_end"""
+
+
+def test_the_variables_of_a_program_are_those_that_vispy_finds():
+    remember_shaders()
+    quick = gloo.Program._parse_variables_from_code
+    plain = quick.__wrapped__
+    codes = [(SHADERS, "uniform float eleven;\n//uniform float no;"), ("", "void main() {}")]
+    for visual in (TextVisual, MarkersVisual, ImageVisual):
+        templates = visual._shaders
+        codes.append((templates["vertex"], templates["fragment"]))
+    found = []
+    for vertex, fragment in codes:
+        read = []
+        for way in (plain, quick, quick):
+            program = gloo.Program()
+            program._shaders = [SimpleNamespace(code=code) for code in (vertex, fragment)]
+            way(program)
+            assert program._shaders[0].code == vertex
+            read.append(program._code_variables)
+        assert read[0] == read[1] == read[2]
+        found.append(len(read[0]))
+    assert found[0] > 10
+    assert found[1] == 0
+    assert sum(found) > 30

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections import defaultdict
 from contextlib import suppress
-from functools import cache
+from functools import cache, wraps
 from string import ascii_letters, digits
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 _MOST_SHADERS = 200
+_KINDS = re.compile(r"(uniform|attribute|varying|const|in|out)\s")
 _LETTERS = f"ÅÉÑŐ{digits} ._-µm{ascii_letters}"  # vispy measures any text by the first four
 _LETTER_MS = 30
 
@@ -44,10 +47,11 @@ def draw_after_removals(viewer: napari.Viewer) -> None:
 
 @cache
 def remember_shaders() -> None:
-    """Let vispy read the code of shaders once that it builds for each visual anew.
+    """Let vispy read the code of shaders once that it builds for each visual anew, and quickly.
 
-    vispy (0.16) searches the code of each program for its variables, some 10 ms in Python. Those of
-    twelve slices have the same code. Can go when vispy remembers what it found.
+    vispy (0.16) searches the code of each program for its variables, 10 ms in Python for points and
+    80 for a text: the time grows with the square of the length of a line. The programs of twelve
+    slices have the same code. Can go when vispy remembers what it found, and finds it quickly.
     """
     from vispy.gloo.program import Program
 
@@ -56,10 +60,16 @@ def remember_shaders() -> None:
         return
     known: dict[tuple[str, ...], dict[str, Any]] = {}
 
+    @wraps(read)
     def read_once(self: Any, update_variables: bool = True) -> None:
-        code = tuple(shader.code for shader in self._shaders)
+        shaders = self._shaders
+        code = tuple(shader.code for shader in shaders)
         if code not in known:
-            read(self, update_variables=False)
+            self._shaders = [SimpleNamespace(code="\n".join(_declarations(code)))]
+            try:
+                read(self, update_variables=False)
+            finally:
+                self._shaders = shaders
             if len(known) == _MOST_SHADERS:
                 known.clear()
             known[code] = self._code_variables
@@ -68,6 +78,16 @@ def remember_shaders() -> None:
             self._process_pending_variables()
 
     Program._parse_variables_from_code = read_once
+
+
+def _declarations(code: Sequence[str]) -> Iterator[str]:
+    """Yield the statements of a program, without comments, that can declare a variable."""
+    for shader in code:
+        # Of two comments in a line, vispy drops the last.
+        lines = (line.rpartition("//")[0] if "//" in line else line for line in shader.split("\n"))
+        for statement in "\n".join(lines).split(";")[:-1]:
+            if _KINDS.search(statement):
+                yield f"{statement};"
 
 
 def outline_letters(viewer: napari.Viewer) -> None:
