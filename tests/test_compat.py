@@ -14,7 +14,6 @@ from napari_staligner.compat import (
     camera_of,
     grid_of,
     keep_triton_out,
-    load_torch_freely,
     search_whole,
     unwrapped,
 )

@@ -155,17 +155,26 @@ def test_new_cells_show_at_their_first_drawing_what_the_camera_shows(viewer, qtb
     assert max(first) < 100.0
 
 
-def test_slices_that_come_in_turns_are_fitted_at_once_and_named_beforehand(viewer, qtbot):
+def test_slices_that_come_in_turns_are_fitted_before_they_are_seen_and_named_beforehand(
+    viewer, qtbot
+):
     session = open_session(viewer)
     slices = twelve()
+    native = viewer.window._qt_viewer.canvas.native
     session.slices.add(slices[:1], more=True)
+    assert not native.updatesEnabled()
+    qtbot.waitUntil(native.updatesEnabled)
     height, width = viewer.canvas.size
     assert 4 * viewer.scene.camera.zoom == pytest.approx(min(height, width), rel=0.5)
-    for number in range(1, 12):
-        session.slices.add(slices[number : number + 1], more=number < 11)
+    for number in range(1, 11):
+        session.slices.add(slices[number : number + 1], more=True)
+        qtbot.waitUntil(native.updatesEnabled)
     made = viewer.window._qt_viewer.canvas._layer_overlay_to_visual
     spots = [viewer.layers[name] for name in session.slices]
     assert all(layer.name_overlay in made[layer] for layer in spots)
+    assert not any(layer.name_overlay.visible for layer in spots)
+    session.slices.add(slices[11:])
+    spots = [viewer.layers[name] for name in session.slices]
     qtbot.waitUntil(lambda: all(layer.name_overlay.visible for layer in spots))
     qtbot.waitUntil(lambda: not being_drawn(viewer))
 

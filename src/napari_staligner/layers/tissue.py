@@ -185,11 +185,20 @@ class Tissue:
         if (gone or new) and not stage.paused:
             in_turns, self._in_turns = self._in_turns, self.session.slices.more_follow
             if in_turns or self._in_turns:
-                stage.place()
+                # Not seen where it does not belong.
+                stage.hold(True)
+                in_turn(self._place_new)
             if in_turns and not self._in_turns:
                 in_turn(self._settle_several)
             elif not self._in_turns:
                 self._settle(look="fit")
+
+    def _place_new(self) -> None:
+        """Put slices that were added where they will lie, and show them."""
+        try:
+            self.stage.place()
+        finally:
+            self.stage.hold(False)
 
     def _settle_several(self) -> None:
         """Arrange slices that were added one after the other; the window lived in between."""
