@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,7 +158,7 @@ def drawn_links(session: Session, ahead: Ahead | None = None) -> Drawn | None:
     pair = _pair(session) if ahead is None else ahead.pair
     focus = session.focus.mask(None if ahead is None else ahead.selection)
     key = (
-        session.view.links,
+        replace(session.view.links, shown=True),
         b"" if focus is None else focus.tobytes(),
         session.view.spot,
         pair,

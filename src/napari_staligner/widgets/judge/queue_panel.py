@@ -16,6 +16,7 @@ from superqt.utils import signals_blocked
 from napari_staligner._errors import InputError
 from napari_staligner.compat import after_building, in_turn, unwrapped
 from napari_staligner.core.result.verdicts import LEVELS
+from napari_staligner.layers.overlays.links import Ahead, drawn_links
 from napari_staligner.layers.tools.keys import CanvasKeys
 from napari_staligner.widgets.judge.pair_matrix import PairMatrix
 from napari_staligner.widgets.judge.verdicts_panel import TITLES
@@ -218,6 +219,8 @@ class QueuePanel(QWidget):
                 yield
             yield
             if session.pairs.of(figures.pair) is not None and not session.view.links.shown:
+                drawn_links(session)
+                yield
                 session.view.links = replace(session.view.links, shown=True)
                 yield
             if session.pairs.of(figures.pair) is None:
@@ -262,8 +265,6 @@ class QueuePanel(QWidget):
 
     def _look_ahead(self) -> None:
         """Find the links of the next pair while people look at the present one."""
-        from napari_staligner.layers.overlays.links import Ahead, drawn_links
-
         if self._pair is None or not self._session.view.links.shown:
             return
         figures = self._session.pairs.next(self._measure, self._pair)
@@ -272,8 +273,6 @@ class QueuePanel(QWidget):
 
     def _places(self, figures: PairFigures) -> NDArray[np.intp]:
         """Rows of the patch and of what lies there on the other slice; else of both slices."""
-        from napari_staligner.layers.overlays.links import drawn_links
-
         if len(figures.patch) == 0:
             return np.concatenate([self._session.result.by_slice[name] for name in figures.pair])
         drawn = drawn_links(self._session)
