@@ -69,6 +69,7 @@ FREE = """
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 from napari_staligner.compat import load_torch_freely
 
@@ -82,6 +83,10 @@ assert len(sys.meta_path) == before + 1 and not mapped()
 import json.tool
 assert not mapped()
 find_spec("torch")
+assert not mapped()
+thread = Thread(target=find_spec, args=("torch",))
+thread.start()
+thread.join()
 assert mapped() and "torch" not in sys.modules and len(sys.meta_path) == before
 import torch
 assert torch.ones(2).sum() == 2
@@ -105,7 +110,9 @@ def test_a_torch_whose_library_does_not_load_is_imported_as_ever(library, tmp_pa
         (tmp_path / "torch" / "lib" / "libtorch_global_deps.so").write_bytes(library)
     code = (
         "from napari_staligner.compat import load_torch_freely; load_torch_freely();"
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import torch; assert torch.whole"
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from threading import Thread;"
+        "thread = Thread(target=__import__, args=('torch',)); thread.start(); thread.join();"
+        "assert sys.modules['torch'].whole"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class _TorchLibraries(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != "torch":
+        # Who asks in the main thread waits anyway, and may only want to know whether it is there.
+        if fullname != "torch" or current_thread() is main_thread():
             return None
         if self in sys.meta_path:
             sys.meta_path.remove(self)
