@@ -82,24 +82,19 @@ def keep_triton_out(mapped: Path = Path("/proc/self/maps")) -> None:
 
 
 def load_torch_freely() -> None:
-    """Load torch's largest library without Python's lock, whenever torch is first imported.
+    """Load torch's largest library without Python's lock when a thread first imports torch.
 
     Python loads the libraries of a module while it holds its lock, so an import in a thread
     freezes the window: for torch 0.5 s, and longer from a slow disk. Linux only: on Windows torch
     does the same itself. Can go when Python gives its lock away for this.
     """
-    if sys.platform == "linux" and "torch" not in sys.modules:
-        _TorchLibraries.wait()
+    waits = any(isinstance(finder, _TorchLibraries) for finder in sys.meta_path)
+    if sys.platform == "linux" and "torch" not in sys.modules and not waits:
+        sys.meta_path.insert(0, _TorchLibraries())
 
 
 class _TorchLibraries(MetaPathFinder):
     """Finds no module: it is asked first, and so knows that torch is about to be imported."""
-
-    @classmethod
-    def wait(cls) -> None:
-        """Be asked, from now on until torch is imported."""
-        if not any(isinstance(finder, cls) for finder in sys.meta_path):
-            sys.meta_path.insert(0, cls())
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
