@@ -309,7 +309,7 @@ class QueuePanel(QWidget):
 
     def _on_run_returned(self, found: tuple[PairFigures, ...]) -> None:
         self._session.pairs.found = found
-        self.said.emit(f"{len(found):,} pairs measured. {_HELP}", False)
+        self.said.emit(f"{len(found):,} pair{'s' * (len(found) != 1)} measured. {_HELP}", False)
         self.take_keys(self.isVisible())
 
 
